@@ -1,0 +1,76 @@
+# Everything that CI runs, by the same names. `make` alone lists the targets.
+
+# The first Python that runs and that Airflow 2.10.4, which the sandbox is made of, can be installed for.
+SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
+PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
+	$$name -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$name; break; }; done)
+
+VENV := .venv
+BIN := $(VENV)/bin
+SETUP := $(VENV)/.installed
+IMAGE ?= dms-airflow
+
+.DEFAULT_GOAL := help
+.PHONY: help setup sandbox demo test lint types unit contract integration e2e container image docs lock clean
+
+help: ## List the targets
+	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
+
+$(SETUP): requirements-dev.txt
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(SUITABLE)'; then \
+		echo "Python 3.11 or 3.12 is needed: the sandbox runs Airflow 2.10.4, which no later Python can."; \
+		echo "Install one (Debian: apt-get install python3.11 python3.11-venv; macOS: brew install python@3.12;"; \
+		echo "anywhere: uv python install 3.12), then run: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
+		exit 1; fi
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once."
+	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-dev.txt \
+		| grep --line-buffered -oE '^(Downloading|Using cached) [^ ]+|^Installing .{0,40}' || true
+	@$(BIN)/python -c 'import pytest, requests, alibabacloud_dms20250414'
+	@touch $@
+
+setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once)
+
+sandbox: $(SETUP) ## Install the sandbox's Airflow 2.10.4 into .sandbox (one to two minutes, once)
+	@$(BIN)/python -m sandbox install
+
+demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (three minutes at first, then half a minute)
+	@$(BIN)/python -m sandbox.demo
+
+test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (five minutes at first)
+
+lint: $(SETUP) ## Lint and check the format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: $(SETUP) ## Check the types
+	$(BIN)/mypy
+
+unit: $(SETUP) ## Pure functions, on real answers and on generated ones
+	$(BIN)/pytest tests/unit --cov --cov-report=term
+
+contract: $(SETUP) ## action.yml == code, docs == generated, imports point down
+	$(BIN)/pytest tests/contract
+
+integration: $(SETUP) ## The whole action as a process, against a scripted DMS
+	$(BIN)/pytest tests/integration
+
+e2e: sandbox ## The whole action against a real Airflow
+	$(BIN)/pytest tests/e2e
+
+container: $(SETUP) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
+	LAB="$(LAB)" $(BIN)/pytest tests/container
+
+image: ## Build the image
+	docker build -t $(IMAGE) .
+
+docs: $(SETUP) ## Write the generated parts of README
+	$(BIN)/python scripts/document.py
+
+lock: $(SETUP) ## Lock the requirements anew, with hashes
+	$(BIN)/python -m pip install --disable-pip-version-check -q uv
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements.in -o requirements.txt
+	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
+
+clean: ## Remove what was installed and generated
+	rm -rf $(VENV) .sandbox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo-report

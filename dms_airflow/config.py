@@ -1,0 +1,261 @@
+"""What every operation shares, read once from the environment."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from dms_airflow.errors import CredentialsError, InputProblem
+from dms_airflow.inputs import (
+    InputValueError,
+    given,
+    name_inputs,
+    parse_boolean,
+    parse_text,
+    parse_whole_number,
+    quote_value,
+    read_input,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+# A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
+_AUTHORITY = re.compile(
+    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
+)
+_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
+_INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
+
+CREDENTIAL_VARIABLES = (
+    "ALIBABA_CLOUD_ACCESS_KEY_ID",
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+)
+
+HINT_CREDENTIALS = (
+    "Give access-key-id and access-key-secret from the repository's secrets, or set ALIBABA_CLOUD_ACCESS_KEY_ID and "
+    "ALIBABA_CLOUD_ACCESS_KEY_SECRET in the job. Secrets are empty in pull requests from forks."
+)
+
+
+def allows_plain_http(host: str) -> bool:
+    """Tell whether http, without TLS, is acceptable towards a host: loopback, a private address, a name without a dot."""
+    bare = host.strip("[]")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return "." not in bare
+    return address.is_loopback or address.is_private
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the OpenAPI listens."""
+
+    scheme: str
+    authority: str
+
+    @property
+    def url(self) -> str:
+        """The endpoint as a URL without a path."""
+        return f"{self.scheme}://{self.authority}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginToken:
+    """What CreateAirflowLoginToken gives: the instance's base URL, and a token that works once."""
+
+    host: str
+    token: str = field(repr=False)
+
+
+def parse_endpoint(text: str) -> Endpoint:
+    """Read `host`, `host:port` or a URL without path."""
+    word = parse_text(text)
+    scheme, separator, rest = word.partition("://")
+    if not separator:
+        scheme, rest = "https", word
+    authority = rest.removesuffix("/")
+    match = _AUTHORITY.fullmatch(authority)
+    if scheme.lower() not in ("http", "https") or not match or int(match["port"] or 443) > 65535:  # noqa: PLR2004
+        raise InputValueError(f"must be host, host:port or a URL without path, not {quote_value(word)}")
+    if scheme.lower() == "http" and not allows_plain_http(match["host"]):
+        raise InputValueError(
+            f"http:// is for loopback and private addresses and host names without a dot; use https:// for {match['host']}"
+        )
+    return Endpoint(scheme=scheme.lower(), authority=authority)
+
+
+def parse_region(text: str) -> str:
+    """Read a region id."""
+    word = parse_text(text)
+    if not _REGION.fullmatch(word):
+        raise InputValueError(f"must be a region id such as cn-hangzhou, not {quote_value(word)}")
+    return word
+
+
+def parse_instance_id(text: str) -> str:
+    """Read an Airflow instance's id."""
+    word = parse_text(text)
+    if not _INSTANCE_ID.fullmatch(word):
+        raise InputValueError(f"must be an Airflow instance id such as af-1a2b3c, not {quote_value(word)}")
+    return word
+
+
+def parse_operation(text: str) -> str:
+    """Read an operation's name; blanks between its words count once."""
+    return " ".join(parse_text(text).split())
+
+
+@dataclass(frozen=True, kw_only=True)
+class Config:
+    """The inputs that do not depend on the operation."""
+
+    region: str = given(parse_region, default="")
+    instance_id: str = given(parse_instance_id, required=True, default="")
+    endpoint: Endpoint | None = given(parse_endpoint)
+    access_key_id: str = given(parse_text, default="", secret=True)
+    access_key_secret: str = given(parse_text, default="", secret=True)
+    security_token: str = given(parse_text, default="", secret=True)
+    role_to_assume: str = given(parse_text, default="")
+    oidc_provider_arn: str = given(parse_text, default="")
+    audience: str = given(parse_text, default="sts.aliyuncs.com")
+    role_session_name: str = given(parse_text, default="")
+    role_session_expiration: int = given(parse_whole_number(900, 43200), default=3600)
+    operation: str = given(parse_operation, required=True, default="")
+    reuse_session: bool = given(parse_boolean, default=False)
+    summary: bool = given(parse_boolean, default=True)
+    annotations: bool = given(parse_boolean, default=True)
+    result_file: str = given(parse_text, default="")
+
+    def check(self) -> Iterator[InputProblem]:
+        """Name the combinations that cannot be."""
+        if not self.region and not self.endpoint:
+            yield InputProblem(name="region", message="is required, e.g. cn-hangzhou, unless endpoint is given")
+        pairs = (("access_key_id", "access_key_secret"), ("role_to_assume", "oidc_provider_arn"))
+        for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
+            if getattr(self, one) and not getattr(self, other):
+                missing, present = other.replace("_", "-"), one.replace("_", "-")
+                yield InputProblem(
+                    name=missing, message=f"is required when {present} is given; a missing secret is empty"
+                )
+        if self.security_token and not self.access_key_id:
+            yield InputProblem(name="access-key-id", message="is required when security-token is given")
+
+    @property
+    def openapi(self) -> Endpoint:
+        """The OpenAPI endpoint: the author's, else the region's."""
+        return self.endpoint or Endpoint(scheme="https", authority=f"dms.{self.region}.aliyuncs.com")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What the step knows of the runner around it. Outside of one, the paths are None.
+
+    https://docs.github.com/actions/reference/workflows-and-actions/variables
+    """
+
+    workspace: Path
+    output_file: Path | None = None
+    summary_file: Path | None = None
+    server_url: str = "https://github.com"
+    repository: str = ""
+    sha: str = ""
+    run_id: str = "local"
+    run_attempt: str = "1"
+    job: str = "local"
+    step: str = "step"
+    debug: bool = False
+    ca_bundle: str = ""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Read the runner's variables."""
+
+        def path(name: str) -> Path | None:
+            return Path(environ[name]) if environ.get(name) else None
+
+        # The order in which requests itself looks, then Python's own variable.
+        bundles = (environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+        return cls(
+            workspace=path("GITHUB_WORKSPACE") or Path.cwd(),
+            output_file=path("GITHUB_OUTPUT"),
+            summary_file=path("GITHUB_STEP_SUMMARY"),
+            server_url=environ.get("GITHUB_SERVER_URL") or "https://github.com",
+            repository=environ.get("GITHUB_REPOSITORY", ""),
+            sha=environ.get("GITHUB_SHA", ""),
+            run_id=environ.get("GITHUB_RUN_ID") or "local",
+            run_attempt=environ.get("GITHUB_RUN_ATTEMPT") or "1",
+            job=environ.get("GITHUB_JOB") or "local",
+            step=environ.get("GITHUB_ACTION") or "step",
+            debug=environ.get("RUNNER_DEBUG") == "1",
+            ca_bundle=next((bundle for bundle in bundles if bundle and Path(bundle).exists()), ""),
+        )
+
+
+def check_result_file(config: Config, runner: Runner) -> Iterator[InputProblem]:
+    """The result file lies in the workspace, also when links are followed."""
+    if not config.result_file:
+        return
+    root = runner.workspace.resolve()
+    path = (root / config.result_file).resolve()
+    if path == root or not path.is_relative_to(root):
+        yield InputProblem(
+            name="result-file", message=f"must be a file inside the workspace, not {quote_value(config.result_file)}"
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Credentials:
+    """Static credentials, and where they came from."""
+
+    access_key_id: str = field(repr=False)
+    access_key_secret: str = field(repr=False)
+    security_token: str = field(repr=False, default="")
+    origin: str
+
+    @classmethod
+    def find(cls, config: Config, environ: Mapping[str, str]) -> Self:
+        """Take the credentials of the inputs, else those of the standard variables.
+
+        https://help.aliyun.com/zh/sdk/developer-reference/configure-the-alibaba-cloud-accesskey-environment-variable-on-linux-macos-and-windows-systems
+
+        Raises:
+            CredentialsError: There are none, or half of them.
+        """
+        if config.access_key_id:
+            return cls(
+                access_key_id=config.access_key_id,
+                access_key_secret=config.access_key_secret,
+                security_token=config.security_token,
+                origin="the inputs access-key-id and access-key-secret",
+            )
+        values = {name: environ.get(name, "").strip() for name in CREDENTIAL_VARIABLES}
+        missing = [name for name in CREDENTIAL_VARIABLES[:2] if not values[name]]
+        if len(missing) == 1:
+            raise CredentialsError(
+                f"The environment variable {missing[0]} is not set, its partner is.", HINT_CREDENTIALS
+            )
+        if missing:
+            raise CredentialsError(
+                "Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS
+            )
+        return cls(
+            access_key_id=values[CREDENTIAL_VARIABLES[0]],
+            access_key_secret=values[CREDENTIAL_VARIABLES[1]],
+            security_token=values[CREDENTIAL_VARIABLES[2]],
+            origin="the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        )
+
+
+def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
+    for name, source in name_inputs(Config).items():
+        if source.secret:
+            yield read_input(environ, name)
+    for name in CREDENTIAL_VARIABLES:
+        yield environ.get(name, "")

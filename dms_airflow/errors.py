@@ -1,0 +1,152 @@
+"""What can keep the action from knowing how its operation went.
+
+::
+
+    ActionError
+    ├── InputError            wrong inputs, all of them at once           exit 2
+    ├── NotAvailableError     asked for something not built yet           exit 2
+    ├── CredentialsError      no usable credentials
+    ├── TokenError            CreateAirflowLoginToken was refused
+    ├── LoginError            the login token did not become a session
+    ├── NetworkError          the host could not be reached
+    ├── AnswerError           an answer came, but not a usable one
+    ├── AnswerLostError       the request left, the answer never came
+    ├── AnswerTimeoutError    the same, because time ran out              status timeout
+    └── ResultFileError       the result file could not be written
+    Cancelled                 the runner asked the step to stop           exit 130
+
+A DAG run that failed or an import error is no exception: it is a `Result` (see result.py). Each title is an entry in
+docs/troubleshooting.md; each message says what failed and for which thing; each hint names the likely cause and the next
+step. No message may hold a secret, a query string, a header or a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+from dms_airflow.result import Annotation, Ending, Level, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+class ActionError(Exception):
+    """Base of everything that ends a step with an annotation of its own.
+
+    Args:
+        message: What failed, for which thing, in one or more sentences.
+        hint: The likely cause and the next step.
+    """
+
+    title: ClassVar[str]
+    ending: ClassVar[Ending] = Ending.FAILURE
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def to_result(self) -> Result:
+        """Turn the error into what the step reports."""
+        annotation = Annotation(level=Level.ERROR, title=self.title, message=f"{self.message}\n{self.hint}")
+        return Result(ending=self.ending, headline=f"{self.title}: {self.message}", annotations=(annotation,))
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputProblem:
+    """One wrong input: its name as the author wrote it, and what was expected."""
+
+    name: str
+    message: str
+
+
+class InputError(ActionError):
+    """Wrong inputs; nothing was sent anywhere."""
+
+    title = "Wrong input"
+    ending = Ending.REFUSED
+
+    def __init__(self, problems: Sequence[InputProblem]) -> None:
+        lines = [f"{problem.name}: {problem.message}" for problem in problems]
+        super().__init__("; ".join(lines), "Nothing was sent. Correct the inputs in the workflow file.")
+        self.problems = tuple(problems)
+
+    def to_result(self) -> Result:
+        """Give every wrong input an annotation of its own."""
+        count = len(self.problems)
+        return Result(
+            ending=self.ending,
+            headline="1 wrong input" if count == 1 else f"{count} wrong inputs",
+            annotations=tuple(
+                Annotation(
+                    level=Level.ERROR,
+                    title=f"{self.title}: {problem.name}",
+                    message=f"{problem.name}: {problem.message}",
+                )
+                for problem in self.problems
+            ),
+        )
+
+
+class NotAvailableError(ActionError):
+    """A part of the contract that is not built yet."""
+
+    title = "Not available yet"
+    ending = Ending.REFUSED
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"{what} is not available yet.", "Nothing was sent. Use a version of the action that has it.")
+
+
+class CredentialsError(ActionError):
+    """No usable credentials for Alibaba Cloud."""
+
+    title = "No credentials"
+
+
+class TokenError(ActionError):
+    """Alibaba Cloud did not give a login token."""
+
+    title = "No login token"
+
+
+class LoginError(ActionError):
+    """Airflow's host did not take the login token, or took the session away."""
+
+    title = "Login failed"
+
+
+class NetworkError(ActionError):
+    """A host could not be reached; the request did not get there."""
+
+    title = "Host not reached"
+
+
+class AnswerError(ActionError):
+    """An answer came that cannot be used."""
+
+    title = "Unusable answer"
+
+
+class AnswerLostError(ActionError):
+    """The request left, but its answer never came: what it asked for may have happened."""
+
+    title = "Answer lost"
+
+
+class AnswerTimeoutError(AnswerLostError):
+    """As AnswerLostError, because the time allowed ran out."""
+
+    title = "Time ran out"
+    ending = Ending.TIMEOUT
+
+
+class ResultFileError(ActionError):
+    """`result-file` could not be written."""
+
+    title = "Result file not written"
+
+
+class Cancelled(BaseException):
+    """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later)."""

@@ -1,0 +1,29 @@
+"""The step's log as the lower layers see it."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+
+class Log(Protocol):
+    """Prints for a person. Whatever is handed over is made harmless: secrets masked, no workflow command in it."""
+
+    def info(self, text: str) -> None:
+        """Print lines of the story."""
+        ...
+
+    def fold(self, title: str, text: str) -> None:
+        """Print a long text under a title that opens it."""
+        ...
+
+    def debug(self, text: str) -> None:
+        """Print a line that only a debugging run shows."""
+        ...
+
+    def mask(self, secret: str) -> None:
+        """Keep a secret, just born, out of everything that is printed or written from now on."""
+        ...
+
+    def mask_in_log(self, value: str) -> None:
+        """Keep a value out of what is printed, and leave the outputs as they are: the author asked for it."""
+        ...

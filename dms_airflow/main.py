@@ -1,0 +1,131 @@
+"""The story of a step: read the inputs, connect, run, report. The one place that turns an exception into an exit code."""
+
+from __future__ import annotations
+
+import traceback
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import requests
+
+from dms_airflow import __version__
+from dms_airflow.airflow import AirflowClient
+from dms_airflow.clock import SystemClock
+from dms_airflow.config import Config, Credentials, LoginToken, Runner, check_result_file, list_secrets
+from dms_airflow.dms import fetch_login_token
+from dms_airflow.errors import ActionError, Cancelled, InputError, InputProblem, NotAvailableError
+from dms_airflow.inputs import InputValueError, load
+from dms_airflow.operations import Operation, find_operation, judge_other_inputs
+from dms_airflow.operations.context import Context
+from dms_airflow.report import Occasion, report
+from dms_airflow.result import Annotation, Ending, Level, Result
+from dms_airflow.session import AirflowSession, is_bounced
+from dms_airflow.transport import Transport
+from dms_airflow.workflow import Workflow
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import TextIO
+
+    from dms_airflow.clock import Clock
+    from dms_airflow.log import Log
+
+ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
+
+
+def main(environ: Mapping[str, str], stdout: TextIO, clock: Clock | None = None) -> int:
+    """Do what the step's inputs say.
+
+    Args:
+        environ: The process's environment.
+        stdout: The step's log.
+        clock: Time.
+
+    Returns:
+        The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
+    """
+    clock = clock or SystemClock()
+    started = clock.monotonic()
+    runner = Runner.from_environ(environ)
+    workflow = Workflow(runner, stdout)
+    for secret in list_secrets(environ):
+        workflow.mask(secret)
+    problems: list[InputProblem] = []
+    config = load(Config, environ, problems)
+    transport = Transport(http=requests.Session(), clock=clock, log=workflow, ca_bundle=runner.ca_bundle)
+    fetch_token = partial(_fetch_token, config, environ, runner, workflow)
+    session = AirflowSession(fetch_token=fetch_token, transport=transport, log=workflow)
+    airflow = AirflowClient(session=session, is_bounced=is_bounced, transport=transport, clock=clock, log=workflow)
+    try:
+        operation, params = _read_operation(config, environ, runner, problems)
+        for secret in params.list_secrets():
+            workflow.mask(secret)
+        workflow.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
+        session.open()
+        workflow.info(f"Logged in to {session.host} after {clock.monotonic() - started:.1f} s.")
+        result = operation.run(params, Context(airflow=airflow, runner=runner, clock=clock, log=workflow))
+    except ActionError as error:
+        result = error.to_result()
+    except Cancelled:
+        result = _tell_cancelled()
+    except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
+        result = _tell_bug(error, workflow)
+    occasion = Occasion.of(config, airflow_url=session.host, duration=clock.monotonic() - started)
+    return report(result, occasion, config, runner, workflow)
+
+
+def _read_operation(
+    config: Config, environ: Mapping[str, str], runner: Runner, problems: list[InputProblem]
+) -> tuple[Operation, Any]:
+    """Choose the operation and read its inputs; refuse with everything that is wrong at once.
+
+    Raises:
+        InputError: Something is.
+        NotAvailableError: Nothing is, but the author asks for what is not built yet.
+    """
+    problems.extend(check_result_file(config, runner))
+    operation: Operation | None = None
+    params: Any = None
+    if config.operation:
+        try:
+            operation = find_operation(config.operation)
+        except InputValueError as error:
+            problems.append(InputProblem(name="operation", message=str(error)))
+    if operation:
+        params = load(operation.Params, environ, problems)
+    problems.extend(judge_other_inputs(operation, environ))
+    if problems or not operation:
+        raise InputError(problems)
+    if config.role_to_assume:
+        raise NotAvailableError("role-to-assume")
+    if config.reuse_session:
+        raise NotAvailableError("reuse-session: true")
+    return operation, params
+
+
+def _fetch_token(config: Config, environ: Mapping[str, str], runner: Runner, log: Log) -> LoginToken:
+    credentials = Credentials.find(config, environ)
+    log.info(f"Asking {config.openapi.authority} for a login token, with the credentials of {credentials.origin}.")
+    return fetch_login_token(
+        config.instance_id, endpoint=config.openapi, credentials=credentials, ca_bundle=runner.ca_bundle
+    )
+
+
+def _tell_cancelled() -> Result:
+    annotation = Annotation(
+        level=Level.WARNING,
+        title="Cancelled",
+        message="The workflow was cancelled. What was sent to Airflow before goes on there.",
+    )
+    return Result(ending=Ending.CANCELLED, headline="Cancelled by the runner", annotations=(annotation,))
+
+
+def _tell_bug(error: Exception, workflow: Workflow) -> Result:
+    workflow.fold("Traceback of the internal error", "".join(traceback.format_exception(error)))
+    annotation = Annotation(
+        level=Level.ERROR,
+        title="Internal error",
+        message=f"dms-airflow {__version__} met a bug of its own: {type(error).__name__}: {error}\n"
+        f"What it was doing may or may not have happened. Please report it with the traceback in the log: {ISSUES_URL}",
+    )
+    return Result(ending=Ending.FAILURE, headline=f"Internal error: {type(error).__name__}", annotations=(annotation,))

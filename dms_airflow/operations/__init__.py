@@ -1,0 +1,75 @@
+"""What the action can do, by the names that `operation` takes.
+
+An operation is a module with `Params` (its inputs), `OUTPUTS` (the outputs it may write) and `run(params, context)`, which
+returns a Result and never exits. To add one: its file, its line in OPERATIONS, its inputs and outputs in action.yml, its test.
+"""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any, Protocol
+
+from dms_airflow.commands import COMMANDS
+from dms_airflow.errors import InputProblem
+from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
+from dms_airflow.operations import cli, command, import_errors, pending, rest, trigger
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dms_airflow.operations.context import Context
+    from dms_airflow.result import Result
+
+
+class Operation(Protocol):
+    """What a module of this package offers."""
+
+    Params: Any
+    OUTPUTS: frozenset[str]
+
+    def run(self, params: Any, context: Context) -> Result:
+        """Do it."""
+        ...
+
+
+OPERATIONS: Mapping[str, Operation] = {
+    **dict.fromkeys(COMMANDS, command),
+    "dags list-import-errors": import_errors,
+    "dags reserialize": import_errors,
+    "dags trigger": trigger,
+    "cli": cli,
+    "rest": rest,
+    "deploy-gate": pending,
+    "smoke-test": pending,
+    "doctor": pending,
+}
+
+# Written by every operation.
+COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url"})
+
+
+def find_operation(name: str) -> Operation:
+    """Find an operation by its name.
+
+    Raises:
+        InputValueError: There is none; the nearest name is suggested.
+    """
+    if found := OPERATIONS.get(name):
+        return found
+    nearest = difflib.get_close_matches(name.lower().replace("_", "-").removeprefix("airflow "), OPERATIONS, n=1)
+    suggestion = f"; did you mean {nearest[0]}?" if nearest else ""
+    raise InputValueError(f"is no operation of this action: {quote_value(name)}{suggestion}")
+
+
+def judge_other_inputs(operation: Operation | None, environ: Mapping[str, str]) -> Iterator[InputProblem]:
+    """Judge the inputs that the operation does not read: a wrong value is a mistake wherever it stands."""
+    own = name_inputs(operation.Params) if operation else {}
+    others = {name: source for each in OPERATIONS.values() for name, source in name_inputs(each.Params).items()}
+    for name, source in others.items():
+        text = read_input(environ, name)
+        if name in own or name in ("operation", "arguments") or not text.strip():
+            continue
+        try:
+            source.parse(text)
+        except InputValueError as error:
+            yield InputProblem(name=name, message=str(error))

@@ -1,0 +1,130 @@
+"""`cli`: several commands, one login, stopping at the first that fails."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.commands import find_command, suggest_command
+from dms_airflow.errors import ActionError
+from dms_airflow.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
+from dms_airflow.operations import command, import_errors, trigger
+from dms_airflow.operations.command import CommandLine, show
+from dms_airflow.result import Ending, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS
+
+NOT_RUN = "not run"
+
+
+def parse_commands(text: str) -> tuple[CommandLine, ...]:
+    """Read whole commands, one a line."""
+    lines: list[CommandLine] = []
+    problems: list[str] = []
+    for number, text_line in iterate_lines(text):
+        try:
+            lines.append(_parse_command(text_line))
+        except InputValueError as error:
+            problems.append(f"line {number} {error}")
+    if problems:
+        raise InputValueError("; ".join(problems))
+    if not lines:
+        raise InputValueError("holds no command, only blank lines and comments")
+    return tuple(lines)
+
+
+def _parse_command(text: str) -> CommandLine:
+    words = parse_words(text)
+    found = find_command(words)
+    name = tuple(found.name.split()) if found else ()
+    if not found or words[: len(name)] != name:
+        # Two words at most are shown: behind the command's name there may be a password.
+        raise InputValueError(describe_unknown("is no command that DMS supports", " ".join(words[:2])))
+    line = CommandLine(name=found.name, arguments=words[len(name) :])
+    if line.name == "dags trigger":
+        for problem in trigger.check_arguments(line.arguments):
+            raise InputValueError(problem.message)
+    return line
+
+
+def describe_unknown(what: str, text: str) -> str:
+    """Say that a name is not known, with the nearest one."""
+    nearest = suggest_command(text)
+    return f"{what}: {quote_value(text)}" + (f"; did you mean {nearest}?" if nearest else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(import_errors.ImportErrorParams):
+    """The inputs of a list of commands."""
+
+    arguments: tuple[CommandLine, ...] = given(parse_commands, required=True, default=())
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked."""
+        return tuple(secret for line in self.arguments for secret in line.secrets)
+
+
+RUNNERS: Mapping[str, Callable[[CommandLine, Params, Context], Result]] = {
+    "dags trigger": trigger.run_line,
+    "dags list-import-errors": import_errors.run_line,
+    "dags reserialize": import_errors.run_line,
+}
+
+
+def run(params: Params, context: Context) -> Result:
+    """Run the commands in order, up to the first that fails."""
+    results: list[Result] = []
+    for line in params.arguments:
+        try:
+            results.append(RUNNERS.get(line.name, command.run_line)(line, params, context))
+        except ActionError as error:
+            # What the commands before it said must not be lost.
+            results.append(error.to_result())
+        if results[-1].ending is not Ending.SUCCESS:
+            break
+    return _join(params.arguments, results)
+
+
+def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
+    ran = [_describe(line, result) for line, result in zip(lines, results, strict=False)]
+    left = [{"command": show(line), "status": NOT_RUN} for line in lines[len(results) :]]
+    outputs: dict[str, Any] = {}
+    for result in results:
+        outputs |= result.outputs
+    for stream in ("stdout", "stderr"):
+        outputs[stream] = "".join(result.outputs.get(stream, "") for result in results)
+    outputs["json"] = json.dumps([*ran, *left], ensure_ascii=False)
+    last = results[-1]
+    if last.ending is Ending.SUCCESS:
+        headline = f"{len(ran)} commands succeeded" if len(ran) > 1 else "1 command succeeded"
+    else:
+        headline = last.headline + (f"; {len(left)} more not run" if left else "")
+    rows = tuple((each["command"], each["status"], each.get("result", "")) for each in (*ran, *left))
+    return Result(
+        ending=last.ending,
+        headline=headline,
+        outputs=outputs,
+        annotations=tuple(annotation for result in results for annotation in result.annotations),
+        blocks=(
+            Table(heading="Commands", columns=("command", "status", "result"), rows=rows),
+            *(block for result in results for block in result.blocks),
+        ),
+    )
+
+
+def _describe(line: CommandLine, result: Result) -> dict[str, Any]:
+    answer = result.outputs.get("json", "")
+    return {
+        "command": show(line),
+        "status": result.ending.status,
+        "result": result.headline,
+        "stdout": result.outputs.get("stdout", ""),
+        "stderr": result.outputs.get("stderr", ""),
+        "json": json.loads(answer) if answer else None,
+    }

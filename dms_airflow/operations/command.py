@@ -1,0 +1,193 @@
+"""Any CLI command that DMS supports, by its own name: exactly that command, judged as Airflow's exit status would."""
+
+from __future__ import annotations
+
+import json
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.commands import COMMANDS, find_secrets
+from dms_airflow.config import parse_operation
+from dms_airflow.inputs import given, parse_duration, parse_words
+from dms_airflow.outcome import Outcome, judge
+from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = frozenset({"stdout", "stderr", "json", "airflow-version"})
+
+# How long a command may take when `timeout` is empty: a backfill runs until its work is done.
+LONGEST_COMMAND = 1800.0  # seconds
+
+# More columns or rows are better read as JSON.
+WIDEST_TABLE = 10
+LONGEST_CELL = 200  # characters
+
+NOT_SHOWN = "(not shown: it is the value of a variable)"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandLine:
+    """One CLI command: its name, and the words behind it."""
+
+    name: str
+    arguments: tuple[str, ...] = ()
+
+    def add(self, *words: str) -> CommandLine:
+        """Give the same command with further options, before a ``--`` that ends all options."""
+        end = self.arguments.index("--") if "--" in self.arguments else len(self.arguments)
+        return CommandLine(name=self.name, arguments=(*self.arguments[:end], *words, *self.arguments[end:]))
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The words that are passwords or values."""
+        return find_secrets(COMMANDS[self.name], self.arguments)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The command as Airflow shall see it, under Airflow's own name for it."""
+        return (*(COMMANDS[self.name].airflow_name or self.name).split(), *self.arguments)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TimedParams:
+    """The input of everything that runs commands."""
+
+    timeout: float = given(parse_duration, default=LONGEST_COMMAND)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(TimedParams):
+    """The inputs of one CLI command."""
+
+    operation: str = given(parse_operation, default="")
+    arguments: tuple[str, ...] = given(parse_words, default=())
+
+    @property
+    def line(self) -> CommandLine:
+        """The command that the inputs spell."""
+        return CommandLine(name=self.operation, arguments=self.arguments)
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked."""
+        return self.line.secrets
+
+
+@dataclass(frozen=True, kw_only=True)
+class Execution:
+    """A command that ran, what it said, and what that means."""
+
+    line: CommandLine
+    stdout: str
+    stderr: str
+    outcome: Outcome
+
+
+def run(params: Params, context: Context) -> Result:
+    """Run the command."""
+    return run_line(params.line, params, context)
+
+
+def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
+    """Run one command and tell how it went."""
+    return report(execute(line, params.timeout, context))
+
+
+def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
+    """Send the command, show what it said, judge it."""
+    command = COMMANDS[line.name]
+    context.log.info(f"$ airflow {show(line)}")
+    answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
+    outcome = judge(command, line.arguments, answer.stdout, answer.stderr)
+    if command.secret_answer:
+        context.log.mask_in_log(answer.stdout.strip())
+    else:
+        context.log.fold("stdout", answer.stdout)
+    context.log.fold("stderr", answer.stderr)
+    return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
+
+
+def show(line: CommandLine) -> str:
+    """Write the command as a person would type it, its secret words left out whatever their length."""
+    text = shlex.join(line.words)
+    for secret in sorted(line.secrets, key=len, reverse=True):
+        text = text.replace(shlex.quote(secret), "***").replace(secret, "***") if secret else text
+    return text
+
+
+def report(execution: Execution) -> Result:
+    """Tell how a command went that needs no words of its own."""
+    outcome = execution.outcome
+    return Result(
+        ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
+        headline=describe(execution),
+        outputs=write_outputs(execution),
+        annotations=tuple(annotate(execution)),
+        blocks=tuple(illustrate(execution)),
+    )
+
+
+def describe(execution: Execution) -> str:
+    """Say in one line how it went."""
+    name, outcome = execution.line.name, execution.outcome
+    if not outcome.succeeded:
+        return f"airflow {name} failed: {outcome.reason}"
+    return f"airflow {name} succeeded" + (f", but: {outcome.warning}" if outcome.warning else "")
+
+
+def annotate(execution: Execution) -> Iterator[Annotation]:
+    """Give the failure, or the warning of a success that changed nothing."""
+    name, outcome = execution.line.name, execution.outcome
+    if not outcome.succeeded:
+        message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))
+        yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
+    elif outcome.warning:
+        yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
+
+
+def write_outputs(execution: Execution) -> dict[str, Any]:
+    """Give stdout, stderr, the JSON in them, and Airflow's version where it was asked for."""
+    outputs = {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
+    if execution.line.name == "version" and execution.outcome.succeeded:
+        outputs["airflow-version"] = execution.stdout.strip().rpartition("\n")[2].strip()
+    return outputs
+
+
+def write_answer(outcome: Outcome) -> str:
+    """Write the JSON of a command's answer; an empty text where there is none."""
+    return json.dumps(outcome.answer, ensure_ascii=False) if outcome.has_answer else ""
+
+
+def illustrate(execution: Execution) -> Iterator[Table | Folded]:
+    """Show a list of plain objects as a table, anything else as it came."""
+    command = COMMANDS[execution.line.name]
+    table = tabulate(execution.line.name, execution.outcome.answer) if execution.outcome.has_answer else None
+    if command.secret_answer:
+        yield Folded(heading="stdout", text=NOT_SHOWN)
+    elif table:
+        yield table
+    elif execution.stdout.strip():
+        yield Folded(heading="stdout", text=execution.stdout)
+    if execution.stderr.strip():
+        yield Folded(heading="stderr", text=execution.stderr)
+
+
+def tabulate(heading: str, answer: object) -> Table | None:
+    """Make a table of a list of objects whose values are short; None for anything else."""
+    if not isinstance(answer, list) or not answer or not all(isinstance(row, dict) for row in answer):
+        return None
+    columns = tuple(dict.fromkeys(str(key) for row in answer for key in row))
+    rows = tuple(tuple(_write_cell(row.get(column)) for column in columns) for row in answer)
+    if not columns or len(columns) > WIDEST_TABLE or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
+        return None
+    return Table(heading=heading, columns=columns, rows=rows)
+
+
+def _write_cell(value: object) -> str:
+    if value is None:
+        return ""
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,219 @@
+"""Any call of Airflow's REST API: `METHOD PATH`, a JSON body, and every page of a list."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, unquote, urlsplit
+
+from dms_airflow.airflow import API, COMMAND_PATH, READ_TIMEOUT, describe_problem, read_page
+from dms_airflow.errors import AnswerError, InputProblem
+from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
+from dms_airflow.operations.command import tabulate
+from dms_airflow.result import Annotation, Ending, Folded, Level, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.operations.context import Context
+    from dms_airflow.transport import Answer
+
+OUTPUTS = frozenset({"json", "status-code"})
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+PAGINATE = "--paginate"
+
+# Where Airflow answers with secrets of other people: variables, connections, the configuration.
+_SECRET_PATHS = re.compile(r"/api/v\d+/(?:variables|connections|config)(?:/|$)")
+_SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^value$|key_?file|access_?key", re.IGNORECASE)
+
+NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
+HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
+HINT_REFUSED = "Airflow's own words above say what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """A REST call: method, encoded path and query."""
+
+    method: str
+    path: str
+    query: str
+    paginate: bool
+
+    @property
+    def answers_secrets(self) -> bool:
+        """Whether Airflow's answer may hold other people's secrets."""
+        return _SECRET_PATHS.match(unquote(self.path)) is not None
+
+
+def parse_request(text: str) -> Request:
+    """Read `METHOD PATH [--paginate]`."""
+    words = list(parse_words(text))
+    paginate = PAGINATE in words
+    if paginate:
+        words.remove(PAGINATE)
+    if len(words) != 2:  # noqa: PLR2004 - method and path
+        raise InputValueError("must be METHOD PATH, such as GET /dags?limit=5; quote a path with blanks in it")
+    method = words[0].upper()
+    if method not in METHODS:
+        raise InputValueError(f"must begin with one of {', '.join(METHODS)}, not {quote_value(words[0])}")
+    if paginate and method != "GET":
+        raise InputValueError(f"{PAGINATE} is for GET only, not for {method}")
+    path, query = parse_path(words[1])
+    return Request(method=method, path=path, query=query, paginate=paginate)
+
+
+def parse_path(text: str) -> tuple[str, str]:
+    """Read a path below the instance's API, with its query.
+
+    A path that leaves the API is refused in every disguise: another host, dot segments, also encoded ones, backslashes.
+    """
+    path, _, query = text.partition("?")
+    plain = path
+    while (decoded := unquote(plain)) != plain:
+        plain = decoded
+    if urlsplit(text).scheme or urlsplit(text).netloc or text.startswith("//"):
+        raise InputValueError(f"takes a path of the instance's API, not a URL: {quote_value(path)}")
+    if "#" in text:
+        raise InputValueError(f"has a fragment (#…), which is never sent: {quote_value(path)}; write %23 for the character")
+    if {".", ".."} & set(re.split(r"[/\\;]", plain)) or "\\" in plain or re.search(r"[\x00-\x1f\x7f]", plain):
+        raise InputValueError(f"has a path that leaves the API: {quote_value(path)}")
+    path = "/" + path.lstrip("/")
+    if not re.match(r"/api(?:/|$)", path):
+        path = API + path
+    encoded = quote(path, safe="/%:@!$&'()*+,;=~")
+    if posixpath.normpath(unquote(encoded)) == COMMAND_PATH:
+        raise InputValueError(
+            "must not be the command endpoint: name the CLI command as operation, so that its success is judged"
+        )
+    return encoded, quote(query, safe="/%:@!$&'()*+,;=~?[]")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """The inputs of a REST call."""
+
+    arguments: Request = given(parse_request, required=True, default=Request(method="GET", path=API, query="", paginate=False))
+    body: str = given(parse_json, default="")
+    timeout: float = given(parse_duration, default=READ_TIMEOUT)
+
+    def check(self) -> Iterator[InputProblem]:
+        """A body goes with a method that takes one."""
+        if self.body and self.arguments.method in ("GET", "HEAD", "OPTIONS"):
+            yield InputProblem(name="body", message=f"is not sent with {self.arguments.method}; leave it empty")
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name the body's values that look like passwords."""
+        return tuple(_find_secrets(json.loads(self.body))) if self.body else ()
+
+
+def _find_secrets(value: object, key: str = "") -> Iterator[str]:
+    if isinstance(value, dict):
+        for name, inner in value.items():
+            yield from _find_secrets(inner, name)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _find_secrets(inner, key)
+    elif isinstance(value, str) and _SECRET_KEYS.search(key):
+        yield value
+
+
+def run(params: Params, context: Context) -> Result:
+    """Send the call, or a call for each page."""
+    request = params.arguments
+    context.log.info(f"{request.method} {request.path}")
+    if request.paginate:
+        answer, content = _fetch_pages(request, context)
+    else:
+        answer = context.airflow.request(
+            request.method, request.path, query=request.query, body=params.body or None, timeout=params.timeout
+        )
+        content = _read(answer, request)
+    failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
+    text = "" if content is None else json.dumps(content, ensure_ascii=False)
+    headline = f"{request.method} {request.path} answered {answer.status}"
+    if failed:
+        headline = f"{headline}: {describe_problem(answer)}"
+    shown = _show(answer, content, request)
+    context.log.info(headline)
+    context.log.fold("answer", shown)
+    table = None if failed or request.answers_secrets else _tabulate(content)
+    return Result(
+        ending=Ending.FAILURE if failed else Ending.SUCCESS,
+        headline=headline,
+        outputs={"json": text, "status-code": answer.status},
+        annotations=tuple(_annotate(headline, answer, params)) if failed else (),
+        blocks=(table or Folded(heading="answer", text=shown, language="json" if answer.is_json else "text"),),
+    )
+
+
+def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotation]:
+    sent_nothing = not params.body and params.arguments.method in ("POST", "PUT", "PATCH")
+    hint = HINT_BODY if sent_nothing and answer.status in (400, 415, 422) else HINT_REFUSED
+    yield Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
+
+
+def _read(answer: Answer, request: Request) -> Any:
+    """Read the body as JSON; None for an empty one, or one that does not claim to be JSON.
+
+    Raises:
+        AnswerError: A success that cannot be one: broken JSON, or a web page in place of data.
+    """
+    if not answer.body.strip():
+        return None
+    if answer.is_json:
+        try:
+            return answer.parse()
+        except ValueError:
+            raise AnswerError(
+                f"{request.method} {request.path} answered {answer.status} with JSON that is broken.",
+                "What was asked for may have happened; look in Airflow before you run the step again.",
+            ) from None
+    if answer.status < 400 and answer.content_type == "text/html":  # noqa: PLR2004
+        raise AnswerError(
+            f"{request.method} {request.path} answered {answer.status} with a web page where data was expected.",
+            "Check the path; what stands between the runner and Airflow may have answered in its place.",
+        )
+    return None
+
+
+def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
+    """Fetch every page of a list, and put the entries of all of them into the first page's object."""
+    query = [
+        (name, unquote(value.replace("+", " ")))
+        for name, _, value in (part.partition("=") for part in request.query.split("&") if part)
+        if name not in ("limit", "offset")
+    ]
+    whole: dict[str, Any] | None = None
+    for answer in context.airflow.iterate_pages(request.path, query):
+        page = read_page(answer)
+        if page is None:
+            if 200 <= answer.status < 300:  # noqa: PLR2004
+                raise AnswerError(
+                    f"GET {request.path} is no list with total_entries, so there are no pages to fetch.",
+                    f"Leave out {PAGINATE}.",
+                )
+            return answer, _read(answer, request)
+        if whole is None:
+            whole = answer.parse()
+        else:
+            whole[page.key].extend(page.entries)
+    return answer, whole
+
+
+def _show(answer: Answer, content: object, request: Request) -> str:
+    if request.answers_secrets and answer.status < 400:  # noqa: PLR2004
+        return NOT_SHOWN
+    return answer.text if content is None else json.dumps(content, indent=2, ensure_ascii=False)
+
+
+def _tabulate(content: object) -> Any:
+    """A list answer whose entries are small makes a table."""
+    if not isinstance(content, dict):
+        return None
+    lists = [(key, value) for key, value in content.items() if isinstance(value, list) and value]
+    return tabulate(lists[0][0], lists[0][1]) if len(lists) == 1 else None

@@ -1,0 +1,162 @@
+"""`dags trigger`: one DAG run, with a run id that is known before the request leaves."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dms_airflow.airflow import API
+from dms_airflow.commands import has_option, option_value
+from dms_airflow.errors import ActionError, AnswerLostError, InputProblem, NotAvailableError
+from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
+from dms_airflow.operations import command
+from dms_airflow.operations.command import CommandLine, Execution
+from dms_airflow.outcome import Outcome
+from dms_airflow.result import Link, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dms_airflow.config import Runner
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url"}
+
+LONGEST_RUN_ID = 250  # characters, Airflow's column
+
+# Options of `dags trigger` that take a value: https://airflow.apache.org/docs/apache-airflow/2.10.4/cli-and-env-variables-ref.html#trigger
+_VALUED = (
+    "-S",
+    "--subdir",
+    "-c",
+    "--conf",
+    "-r",
+    "--run-id",
+    "-e",
+    "--exec-date",
+    "-l",
+    "--logical-date",
+    "-o",
+    "--output",
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitParams:
+    """The inputs of whatever waits for a DAG run."""
+
+    conf: str = given(parse_json_object, default="")
+    wait_for_completion: bool = given(parse_boolean, default=False)
+    poll_interval: float | None = given(parse_duration)
+    on_paused: str = given(parse_choice("fail", "unpause", "ignore"), default="fail")
+    on_cancel: str = given(parse_choice("leave", "fail-run"), default="leave")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(WaitParams, command.Params):
+    """The inputs of `dags trigger`."""
+
+    def check(self) -> Iterator[InputProblem]:
+        """A DAG to trigger, and one configuration."""
+        yield from check_arguments(self.arguments)
+        if self.conf and has_option(self.arguments, "-c", "--conf"):
+            yield InputProblem(name="conf", message="is given twice, here and as --conf in arguments")
+
+
+def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
+    """A DAG run needs its DAG."""
+    if not find_dag_id(arguments):
+        yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
+
+
+def run(params: Params, context: Context) -> Result:
+    """Trigger the DAG."""
+    if params.wait_for_completion:
+        raise NotAvailableError("wait-for-completion: true")
+    return run_line(params.line, params, context, conf=params.conf)
+
+
+def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
+    """Trigger a DAG, and tell which run it is."""
+    dag_id = find_dag_id(line.arguments)
+    run_id = option_value(line.arguments, "-r", "--run-id")
+    if not run_id:
+        run_id = make_run_id(context.runner, secrets.token_hex(4))
+        line = line.add("--run-id", run_id)
+    if conf:
+        line = line.add("--conf", conf)
+    if not has_option(line.arguments, "-o", "--output"):
+        line = line.add("-o", "json")
+    try:
+        execution = command.execute(line, params.timeout, context)
+    except AnswerLostError as lost:
+        context.log.info(f"{lost.message} Looking for the DAG run {run_id}.")
+        execution = _look_up(line, dag_id, run_id, lost, context)
+    result = command.report(execution)
+    if not execution.outcome.succeeded:
+        return replace(result, outputs={**result.outputs, "dag-id": dag_id})
+    return _tell(result, _read_run(execution.outcome, dag_id, run_id), context)
+
+
+def _tell(result: Result, run: dict[str, Any], context: Context) -> Result:
+    dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
+    url = f"{context.airflow.url}/dags/{quote(dag_id, safe='')}/grid?dag_run_id={quote(run_id, safe='')}"
+    context.log.info(f"DAG run {run_id} of {dag_id} is {state}: {url}")
+    outputs = {**result.outputs, "dag-id": dag_id, "run-id": run_id, "run-state": state, "run-url": url}
+    table = Table(heading="DAG run", columns=("DAG", "run", "state"), rows=((dag_id, Link(text=run_id, url=url), state),))
+    return replace(result, headline=f"DAG run {run_id} of {dag_id} is {state}", outputs=outputs, blocks=(table, *result.blocks))
+
+
+def _read_run(outcome: Outcome, dag_id: str, run_id: str) -> dict[str, Any]:
+    told = outcome.answer[0] if outcome.has_answer and outcome.answer else {}
+    return {
+        "dag_id": told.get("dag_id", dag_id),
+        "dag_run_id": told.get("dag_run_id", run_id),
+        "state": told.get("state", "queued"),
+    }
+
+
+def _look_up(line: CommandLine, dag_id: str, run_id: str, lost: ActionError, context: Context) -> Execution:
+    """Find out by its id whether a DAG run was made, before anything is sent again.
+
+    Raises:
+        ActionError: The answer's loss, when there is no such run, or that cannot be known.
+    """
+    path = f"{API}/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
+    answer = context.airflow.request("GET", path)
+    if answer.status != 200:  # noqa: PLR2004
+        raise lost
+    found = answer.parse()
+    outcome = Outcome(succeeded=True, answer=[found], has_answer=True)
+    return Execution(line=line, stdout=json.dumps([found], ensure_ascii=False), stderr="", outcome=outcome)
+
+
+def make_run_id(runner: Runner, token: str) -> str:
+    """Make a run id that says which step made it, in the characters that Airflow allows.
+
+    ``allowed_run_id_pattern`` is ``^[A-Za-z0-9_.~:+-]+$``; REST answers 500 to any other id.
+
+    Args:
+        runner: Names the workflow run, the attempt, the job and the step.
+        token: Random, so that two steps never meet.
+    """
+    place = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{runner.job}-{runner.step}").strip("-")
+    return f"gha__{runner.run_id}-{runner.run_attempt}-{place}"[: LONGEST_RUN_ID - len(token) - 2] + f"__{token}"
+
+
+def find_dag_id(arguments: tuple[str, ...]) -> str:
+    """Find the positional argument: what is no option and no option's value. Empty when there is none."""
+    words = iter(arguments)
+    for word in words:
+        if word == "--":
+            return next(words, "")
+        if not word.startswith("-"):
+            return word
+        name, equals, _ = word.partition("=")
+        if not equals and any(option == name or (len(name) > 2 and option.startswith(name)) for option in _VALUED):  # noqa: PLR2004 - argparse takes any beginning
+            next(words, None)
+    return ""

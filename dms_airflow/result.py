@@ -1,0 +1,96 @@
+"""What an operation hands back: data only, rendered and printed elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum, StrEnum
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class Ending(Enum):
+    """How a step ends: the word of the `status` output, and the exit code."""
+
+    SUCCESS = ("success", 0)
+    FAILURE = ("failure", 1)
+    TIMEOUT = ("timeout", 1)
+    CANCELLED = ("cancelled", 130)
+    REFUSED = ("failure", 2)
+
+    def __init__(self, status: str, exit_code: int) -> None:
+        self.status = status
+        self.exit_code = exit_code
+
+
+class Level(StrEnum):
+    """The kinds of annotation that GitHub knows."""
+
+    ERROR = "error"
+    WARNING = "warning"
+    NOTICE = "notice"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Annotation:
+    """One thing for a person to see on the run's page, at a file's line where there is one.
+
+    Args:
+        level: How grave it is.
+        title: The bold line.
+        message: Self-sufficient: GitHub's log shows neither title nor file.
+        file: Path in the checkout, with `/`.
+        line: Line in that file, from 1.
+    """
+
+    level: Level
+    title: str
+    message: str
+    file: str | None = None
+    line: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """A text that leads to a page; the URL is made by ourselves, never taken from what Airflow says."""
+
+    text: str
+    url: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """A table of the job summary. Cells are plain text; rendering makes them harmless."""
+
+    heading: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str | Link, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Folded:
+    """A long text of the job summary, folded."""
+
+    heading: str
+    text: str
+    language: str = "text"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Result:
+    """How an operation went.
+
+    Args:
+        ending: Success or not.
+        headline: One line for the log and the top of the summary.
+        outputs: By the names in action.yml. Text is written as it is, anything else as JSON.
+        annotations: Most important first.
+        blocks: Tables and folded texts of the summary, in order.
+    """
+
+    ending: Ending
+    headline: str
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+    annotations: tuple[Annotation, ...] = ()
+    blocks: tuple[Table | Folded, ...] = ()

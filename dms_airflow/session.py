@@ -1,0 +1,134 @@
+"""Token → cookie session: logs in, notices when the session is gone, logs in again.
+
+https://help.aliyun.com/zh/dms/ documents the flow: `GET {host}/login?token=…` answers 302 with the `session` cookie.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urljoin, urlsplit
+
+from dms_airflow.config import allows_plain_http
+from dms_airflow.errors import LoginError, TokenError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from dms_airflow.config import LoginToken
+    from dms_airflow.log import Log
+    from dms_airflow.transport import Answer, Transport
+
+LOGIN_TIMEOUT = 60.0  # seconds
+
+_LOGIN_FORM = re.compile(rb"<(?:form|input|a|title|script)\b[^>]*>?[^<]*(?:log[ -]?in|sign[ -]?in|password)", re.IGNORECASE)
+
+HINT_LOGIN = (
+    "The token came from Alibaba Cloud, but the instance's host did not take it. Check that the instance is running and that "
+    "instance-id names it; run the step again, since a token works once and for two hours."
+)
+HINT_HOST = (
+    "The answer of CreateAirflowLoginToken names where the session goes; nothing was sent there. Check endpoint and region."
+)
+
+
+class AirflowSession:
+    """The cookie session with one instance, opened at first use.
+
+    Args:
+        fetch_token: Asks Alibaba Cloud for a login token.
+        transport: Sends the login.
+        log: Learns each secret at the moment it is born.
+    """
+
+    def __init__(self, *, fetch_token: Callable[[], LoginToken], transport: Transport, log: Log) -> None:
+        self._fetch_token = fetch_token
+        self._transport = transport
+        self._log = log
+        self._host = ""
+        self._cookie = ""
+
+    @property
+    def host(self) -> str:
+        """The instance's base URL; empty before `open`."""
+        return self._host
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        """The headers that prove the session. A cookie jar would hold back a `Secure` cookie from an http host."""
+        return {"Cookie": self._cookie}
+
+    def open(self) -> None:
+        """Log in: one token, one request.
+
+        Raises:
+            ActionError: What kept it from logging in.
+        """
+        token = self._fetch_token()
+        self._log.mask(token.token)
+        host = check_host(token.host)
+        answer = self._transport.exchange(
+            "GET", host, "/login", query=f"token={quote(token.token, safe='')}", timeout=LOGIN_TIMEOUT
+        )
+        cookies = {name: value for name, value in answer.cookies.items() if value}
+        for value in cookies.values():
+            self._log.mask(value)
+        _check_login(answer, host, has_session="session" in cookies)
+        self._host = host
+        self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+
+
+def check_host(text: str) -> str:
+    """Judge the base URL of the token answer before anything goes there.
+
+    Raises:
+        TokenError: It is no plausible place for a session.
+    """
+    host = text.rstrip("/")
+    parts = urlsplit(host)
+    try:
+        plausible = (
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and "@" not in parts.netloc
+            and not parts.query
+            and not parts.fragment
+            and (parts.scheme == "https" or allows_plain_http(parts.hostname or ""))
+            and (parts.port is None or parts.port > 0)
+        )
+    except ValueError:
+        plausible = False
+    if not plausible:
+        raise TokenError("The token answer names a host that the session must not go to.", HINT_HOST)
+    return host
+
+
+def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
+    location = urlsplit(urljoin(f"{host}/login", answer.headers.get("Location", "")))
+    elsewhere = location.netloc != urlsplit(host).netloc
+    if answer.status in (301, 302, 303, 307, 308):
+        if elsewhere:
+            raise LoginError(f"The login at {host} was sent on to another host, {location.netloc}.", HINT_LOGIN)
+        if has_session and not _is_login_page(location.path):
+            return
+        raise LoginError(f"The login at {host} led back to the login page, without a session.", HINT_LOGIN)
+    raise LoginError(
+        f"The login at {host} answered {answer.status} where a redirect with a session cookie was expected.", HINT_LOGIN
+    )
+
+
+def _is_login_page(path: str) -> bool:
+    return "login" in path.rstrip("/").rpartition("/")[2].lower()
+
+
+def is_bounced(answer: Answer) -> bool:
+    """Tell whether an answer means that the session is gone.
+
+    It hides behind 401, 403, a redirect to a login page, or the login page itself with status 200: Airflow's own API answers
+    401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
+    """
+    if answer.status in (401, 403):
+        return True
+    if answer.status in (301, 302, 303, 307, 308):
+        return _is_login_page(urlsplit(answer.headers.get("Location", "")).path)
+    return answer.status == 200 and answer.content_type == "text/html" and _LOGIN_FORM.search(answer.body) is not None  # noqa: PLR2004

@@ -1,0 +1,219 @@
+"""One HTTP exchange, and the faults of the network in words.
+
+No redirect is followed, no `.netrc` is read, nothing is repeated here, and no exception leaves that holds a URL: a query may
+hold the login token or a password.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests import exceptions as http_errors
+from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
+
+from dms_airflow import __version__
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests import PreparedRequest
+    from requests.structures import CaseInsensitiveDict
+
+    from dms_airflow.clock import Clock
+    from dms_airflow.log import Log
+
+CONNECT_TIMEOUT = 10.0  # seconds
+
+# Far above any honest answer; an endless one must not fill the runner's memory.
+LONGEST_ANSWER = 128 * 1024 * 1024  # bytes
+
+_CHUNK = 256 * 1024  # bytes
+
+HINT_DNS = (
+    "The name is not known here: check region, instance-id and endpoint; a VPC endpoint resolves only inside its network."
+)
+HINT_TLS = "Check the runner's clock, and, behind a proxy with a certificate authority of its own, set REQUESTS_CA_BUNDLE."
+HINT_PROXY = "Check HTTPS_PROXY and NO_PROXY in the job's environment."
+HINT_REFUSED = "Check the endpoint, and that the runner's network may reach it (whitelists, security groups, proxy)."
+HINT_LOST = "Look in Airflow whether it happened before you run the step again."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: CaseInsensitiveDict[str]
+    body: bytes
+    cookies: Mapping[str, str]
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters, in lower case."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer says that it is JSON."""
+        return self.content_type == "application/json" or self.content_type.endswith("+json")
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 are replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def parse(self) -> Any:
+        """Read the body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        try:
+            return json.loads(self.body)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
+
+
+class Transport:
+    """Sends requests to Airflow's host.
+
+    Args:
+        http: Kept for the whole step, so that connections are reused.
+        clock: For time limits and milliseconds.
+        log: Gets one debugging line an exchange: method, path, status, milliseconds.
+        ca_bundle: Path of the certificate authorities to trust; empty for certifi's.
+    """
+
+    def __init__(self, *, http: requests.Session, clock: Clock, log: Log, ca_bundle: str = "") -> None:
+        self._http = http
+        self._clock = clock
+        self._log = log
+        http.headers["User-Agent"] = f"dms-airflow/{__version__}"
+        http.auth = _keep_as_is
+        # The session's proof is a header of its own; a jar would replace it by whatever cookie an answer sets.
+        http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
+        if ca_bundle:
+            http.verify = ca_bundle
+
+    def exchange(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float,
+    ) -> Answer:
+        """Send one request and read its answer.
+
+        Args:
+            method: Upper case.
+            base: Scheme, host and the path under which the instance lives.
+            path: Encoded, begins with a slash; printed.
+            query: Encoded, without the question mark; never printed.
+            headers: Never printed.
+            body: Never printed.
+            timeout: Seconds until the whole answer must be there.
+
+        Raises:
+            NetworkError: The request did not get there.
+            AnswerTimeoutError: It may have, and time ran out.
+            AnswerLostError: It may have, and the connection broke.
+            AnswerError: The answer is longer than LONGEST_ANSWER.
+        """
+        what = f"{method} {path}"
+        url = f"{base}{path}?{query}" if query else f"{base}{path}"
+        started = self._clock.monotonic()
+        failure: ActionError
+        try:
+            with self._http.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                data=body,
+                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = self._read(response, what, base, started + timeout)
+        except http_errors.RequestException as error:
+            failure = name_fault(error, what, base)
+        except (ValueError, OSError) as error:
+            failure = AnswerError(f"{what} at {base} could not be sent: {type(error).__name__}.", HINT_REFUSED)
+        else:
+            elapsed = round(1000 * (self._clock.monotonic() - started))
+            self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")
+            return Answer(
+                status=response.status_code,
+                headers=response.headers,
+                body=content,
+                cookies={cookie.name: cookie.value or "" for cookie in response.cookies},
+            )
+        # Outside of the except clause, so that no traceback shows the library's exception, which holds the URL.
+        self._log.debug(f"{what} -> {failure.title}")
+        raise failure
+
+    def _read(self, response: requests.Response, what: str, base: str, deadline: float) -> bytes:
+        chunks: list[bytes] = []
+        length = 0
+        for chunk in response.iter_content(_CHUNK):
+            length += len(chunk)
+            if length > LONGEST_ANSWER:
+                raise AnswerError(
+                    f"The answer to {what} at {base} is longer than {LONGEST_ANSWER // 1024**2} MB.",
+                    "Ask for less, e.g. with limit= in the query.",
+                )
+            if self._clock.monotonic() > deadline:
+                raise AnswerTimeoutError(f"The answer to {what} at {base} was still coming when time ran out.", HINT_LOST)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+
+def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
+    """Stand where requests would otherwise take a password from `.netrc`."""
+    return request
+
+
+# What an exception of requests, or the one of urllib3 inside it, means for the request. The first row that fits counts.
+_FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
+    ((http_errors.SSLError,), NetworkError, "{base}: the TLS connection failed.", HINT_TLS),
+    ((http_errors.ProxyError,), NetworkError, "{base}: the proxy did not let {what} through.", HINT_PROXY),
+    ((NameResolutionError,), NetworkError, "{base}: no such host.", HINT_DNS),
+    ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
+    (
+        (http_errors.ConnectTimeout, ConnectTimeoutError),
+        NetworkError,
+        f"{{base}}: no connection within {CONNECT_TIMEOUT:g} s.",
+        HINT_REFUSED,
+    ),
+    (
+        (http_errors.ReadTimeout, ReadTimeoutError),
+        AnswerTimeoutError,
+        "{what} at {base} was sent, but no answer came in time.",
+        HINT_LOST,
+    ),
+    (
+        (http_errors.ConnectionError, http_errors.ChunkedEncodingError, http_errors.ContentDecodingError),
+        AnswerLostError,
+        "{what} at {base} was sent, but the connection broke before its answer was whole.",
+        HINT_LOST,
+    ),
+    ((Exception,), NetworkError, "{base}: {what} could not be sent.", HINT_REFUSED),
+)
+
+
+def name_fault(error: BaseException, what: str, base: str) -> ActionError:
+    """Turn an exception of requests into the error that says what it means for the request."""
+    first = error.args[0] if error.args else None
+    cause = getattr(first, "reason", None) or first
+    for kinds, meaning, text, hint in _FAULTS:
+        if isinstance(error, kinds) or isinstance(cause, kinds):
+            return meaning(text.format(base=base, what=what), hint)
+    raise error

@@ -1,0 +1,42 @@
+"""Hands the process's environment to main and exits with its code.
+
+Run as ``python -Esu /app/entrypoint.py``: the user's checkout is the working directory, and neither a ``json.py`` in it nor a
+PYTHONPATH of the job may be imported in place of Python's own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import Never, TextIO, cast
+
+from dms_airflow.errors import Cancelled
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+def cancel(*_: object) -> Never:
+    """Stop what is being done, once: what follows the first signal must come to its end."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    raise Cancelled
+
+
+def run() -> int:
+    """Run the action as this process."""
+    # As process 1 of a container the action has no default handlers: a signal without one is ignored.
+    for number in SIGNALS:
+        signal.signal(number, cancel)
+    # A locale without UTF-8 must not turn an import error's text into an error of ours.
+    sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    try:
+        from dms_airflow.main import main  # noqa: PLC0415 - the handlers come first: imports take a while
+
+        return main(os.environ, cast("TextIO", sys.stdout))
+    except Cancelled:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(run())
