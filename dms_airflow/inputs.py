@@ -118,8 +118,12 @@ def parse_text(text: str) -> str:
 
 
 def parse_lines(text: str) -> str:
-    """Text that may span lines; CRLF becomes LF."""
-    text = text.replace("\r\n", "\n").strip()
+    """Text that may span lines, without the blanks around it; CRLF becomes LF."""
+    return _unify_lines(text).strip()
+
+
+def _unify_lines(text: str) -> str:
+    text = text.replace("\r\n", "\n")
     if _CONTROL.search(text):
         raise InputValueError("holds a control character; only line feeds and tabs may stand in it")
     return text
@@ -219,7 +223,7 @@ def _refuse_constant(word: str) -> None:
 
 def iterate_lines(text: str) -> Iterator[tuple[int, str]]:
     """Give the lines that say something, with their numbers from 1: blank lines and comments are left out."""
-    for number, line in enumerate(parse_lines(text).split("\n"), 1):
+    for number, line in enumerate(_unify_lines(text).split("\n"), 1):
         stripped = line.strip()
         if stripped and not stripped.startswith("#"):
             yield number, stripped

@@ -13,10 +13,11 @@ from dms_airflow.airflow import AirflowClient
 from dms_airflow.clock import SystemClock
 from dms_airflow.config import Config, Credentials, LoginToken, Runner, check_result_file, list_secrets
 from dms_airflow.dms import fetch_login_token
-from dms_airflow.errors import ActionError, Cancelled, InputError, InputProblem, NotAvailableError
+from dms_airflow.errors import ActionError, Cancelled, InputError, InputProblem
 from dms_airflow.inputs import InputValueError, load
 from dms_airflow.operations import Operation, find_operation, judge_other_inputs
 from dms_airflow.operations.context import Context
+from dms_airflow.operations.pending import refuse_pending
 from dms_airflow.report import Occasion, report
 from dms_airflow.result import Annotation, Ending, Level, Result
 from dms_airflow.session import AirflowSession, is_bounced
@@ -96,10 +97,7 @@ def _read_operation(
     problems.extend(judge_other_inputs(operation, environ))
     if problems or not operation:
         raise InputError(problems)
-    if config.role_to_assume:
-        raise NotAvailableError("role-to-assume")
-    if config.reuse_session:
-        raise NotAvailableError("reuse-session: true")
+    refuse_pending(config, params)
     return operation, params
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.commands import find_command, suggest_command
@@ -113,7 +113,11 @@ def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
         annotations=tuple(annotation for result in results for annotation in result.annotations),
         blocks=(
             Table(heading="Commands", columns=("command", "status", "result"), rows=rows),
-            *(block for result in results for block in result.blocks),
+            *(
+                replace(block, heading=f"{show(line)}: {block.heading}")
+                for line, result in zip(lines, results, strict=False)
+                for block in result.blocks
+            ),
         ),
     )
 

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.checkout import Checkout
 from dms_airflow.commands import has_option
-from dms_airflow.errors import NotAvailableError
 from dms_airflow.import_errors import locate, read_list, read_reserialize
 from dms_airflow.inputs import given, parse_choice, parse_lines, parse_text
 from dms_airflow.operations import command
@@ -44,8 +43,6 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
     """Run `dags list-import-errors` or `dags reserialize`, and tell every import error."""
-    if params.fail_on == "new" or params.baseline:
-        raise NotAvailableError("fail-on: new with a baseline")
     if line.name == "dags list-import-errors":
         # JSON is the only form of the answer that is never ambiguous; -v adds whole tracebacks in place of two frames.
         if not has_option(line.arguments, "-o", "--output"):
@@ -80,9 +77,8 @@ def _report(execution: Execution, errors: Sequence[DagImportError], params: Impo
             headline="No import errors" if known else result.headline,
         )
     headline = "1 import error" if len(errors) == 1 else f"{len(errors)} import errors"
-    context.log.info(headline)
     for error in errors:
-        context.log.info(f"  {_place(error)}  {_summarize(error)}")
+        context.log.info(f"{_place(error)}  {_summarize(error)}")
     counts = params.fail_on != "none"
     # `dags list-import-errors` fails because of them; any other failure of the command counts whatever fail-on says.
     broken = not execution.outcome.succeeded and not execution.outcome.has_answer

@@ -1,9 +1,9 @@
-"""The operations of the contract that are not built yet: their inputs are judged, then they refuse."""
+"""What the contract has and this version has not: its inputs are judged, then it is refused before any request."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from dms_airflow.errors import NotAvailableError
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
@@ -12,6 +12,7 @@ from dms_airflow.operations import command, import_errors, trigger
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dms_airflow.config import Config
     from dms_airflow.operations.context import Context
 
 OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS | {"runs"}
@@ -32,7 +33,25 @@ class Params(import_errors.ImportErrorParams, trigger.WaitParams, command.Params
         return ()
 
 
+def refuse_pending(config: Config, params: Any) -> None:
+    """Refuse what is not built yet.
+
+    Raises:
+        NotAvailableError: The author asks for it.
+    """
+    asked = {
+        f"operation: {config.operation}": isinstance(params, Params),
+        "role-to-assume": bool(config.role_to_assume),
+        "reuse-session: true": config.reuse_session,
+        "wait-for-completion: true": getattr(params, "wait_for_completion", False),
+        "fail-on: new with a baseline": getattr(params, "fail_on", "") == "new" or bool(getattr(params, "baseline", "")),
+    }
+    for what, is_asked in asked.items():
+        if is_asked:
+            raise NotAvailableError(what)
+
+
 def run(params: Params, context: Context) -> Never:
-    """Refuse."""
+    """Never get here: `refuse_pending` comes first."""
     del context
     raise NotAvailableError(f"operation: {params.operation}")

@@ -139,7 +139,6 @@ def run(params: Params, context: Context) -> Result:
     if failed:
         headline = f"{headline}: {describe_problem(answer)}"
     shown = _show(answer, content, request)
-    context.log.info(headline)
     context.log.fold("answer", shown)
     table = None if failed or request.answers_secrets else _tabulate(content)
     return Result(

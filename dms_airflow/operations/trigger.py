@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow import API
 from dms_airflow.commands import has_option, option_value
-from dms_airflow.errors import ActionError, AnswerLostError, InputProblem, NotAvailableError
+from dms_airflow.errors import ActionError, AnswerLostError, InputProblem
 from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine, Execution
@@ -75,8 +75,6 @@ def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
 
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG."""
-    if params.wait_for_completion:
-        raise NotAvailableError("wait-for-completion: true")
     return run_line(params.line, params, context, conf=params.conf)
 
 
@@ -105,7 +103,7 @@ def run_line(line: CommandLine, params: command.TimedParams, context: Context, *
 def _tell(result: Result, run: dict[str, Any], context: Context) -> Result:
     dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
     url = f"{context.airflow.url}/dags/{quote(dag_id, safe='')}/grid?dag_run_id={quote(run_id, safe='')}"
-    context.log.info(f"DAG run {run_id} of {dag_id} is {state}: {url}")
+    context.log.info(f"Its page: {url}")
     outputs = {**result.outputs, "dag-id": dag_id, "run-id": run_id, "run-state": state, "run-url": url}
     table = Table(heading="DAG run", columns=("DAG", "run", "state"), rows=((dag_id, Link(text=run_id, url=url), state),))
     return replace(result, headline=f"DAG run {run_id} of {dag_id} is {state}", outputs=outputs, blocks=(table, *result.blocks))

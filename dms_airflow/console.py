@@ -1,0 +1,96 @@
+"""What Airflow's command line prints: lines, log records, and the records that `--output` gives a form. Pure.
+
+Seen in tests/captures. Airflow logs to stdout, in front of its answer and, with `-v`, behind it; 3.1.0 colours its log
+without a terminal, and writes a part of it to stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_Rows = list[dict[str, Any]]
+
+_ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
+
+# Airflow 2 and 3.0: `[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - …`.
+# From 3.1 on: `2026-11-22T10:13:35.579908Z [info     ] …`.
+_LOG_RECORD = re.compile(
+    r"\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?\] "
+    r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] "
+)
+_NO_RECORDS = "No data found"
+_TABLE_RULE = re.compile(r"=+(?:\+=+)*\s*")
+_YAML_KEY = re.compile(r"(?:- |  )([\w-]+):")
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a stream, without colours."""
+    return _ANSI.sub("", text).splitlines()
+
+
+def is_log_record(line: str) -> bool:
+    """Whether this line is the first of a log record."""
+    return _LOG_RECORD.match(line) is not None
+
+
+def find_json(lines: Sequence[str], columns: Sequence[str]) -> _Rows | None:
+    """The records that `-o json` printed, or None when there are none.
+
+    Airflow prints them as an array of objects on one line. DAG files print too when they are imported, arrays even:
+    only an array counts whose objects all hold one of `columns` (any object, when no column is given). The last one is
+    Airflow's. An empty array counts only when there is no filled one, so that no stray `[]` hides what was found.
+    """
+    empty: _Rows | None = None
+    for line in reversed(lines):
+        rows = _parse_rows(line)
+        if rows and all(_holds(row, columns) for row in rows):
+            return rows
+        if rows == []:
+            empty = rows
+    return empty
+
+
+def has_records(lines: Sequence[str], columns: Sequence[str], output_format: str) -> bool:
+    """Whether records were printed as `yaml`, as `plain` text, or in the default form, a table."""
+    match output_format:
+        case "yaml":
+            return any((key := _YAML_KEY.match(line)) and _holds([key[1]], columns) for line in lines)
+        case "plain":
+            text = (line for line in lines if line.strip() != _NO_RECORDS and not is_log_record(line))
+            return any(_holds(line.split(), columns) for line in text)
+        case _:
+            return any(
+                _TABLE_RULE.fullmatch(rule) and _holds([name.strip() for name in header.split("|")], columns)
+                for header, rule in pairwise(lines)
+            )
+
+
+def has_no_records(lines: Sequence[str], output_format: str) -> bool:
+    """Whether Airflow said in this form that there are no records."""
+    if output_format in {"json", "yaml"}:
+        return any(line.strip() == "[]" for line in lines)
+    return any(line.strip() == _NO_RECORDS for line in lines)
+
+
+def _parse_rows(line: str) -> _Rows | None:
+    # A DAG file's print(end="") may have left text in front of the array; an empty one must have the line for itself.
+    start = 0 if line.startswith("[") else line.find("[{")
+    if start < 0:
+        return None
+    try:
+        value = json.loads(line[start:])
+    except (ValueError, RecursionError):
+        return None
+    if isinstance(value, list) and all(isinstance(row, dict) for row in value):
+        return value
+    return None
+
+
+def _holds(row: Sequence[str] | dict[str, Any], columns: Sequence[str]) -> bool:
+    return bool(row) if not columns else any(column in row for column in columns)

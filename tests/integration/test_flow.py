@@ -1,0 +1,408 @@
+"""The flow as a whole process: three requests, what exactly is sent, what is written, and each way to end."""
+
+from __future__ import annotations
+
+import json
+import signal
+from io import StringIO
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import pytest
+
+from dms_airflow.main import main
+from dms_airflow.operations import command
+from sandbox.openapi import PREFIX
+from sandbox.runner import Runner, read_outputs
+from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KEY, answer, drop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from sandbox.front import Request
+    from sandbox.runner import Step
+    from tests.integration.fake_dms import FakeDms
+
+    Run = Callable[..., Step]
+
+VERSION = ("2.10.4\n", "")
+TRACEBACK = """\
+Traceback (most recent call last):
+  File "/usr/local/bin/airflow", line 8, in <module>
+    sys.exit(main())
+airflow.exceptions.DagNotFound: Dag id etl not found in DagModel
+"""
+ONE_DAG = '[{"dag_id": "etl", "fileloc": "/opt/airflow/dags/etl.py", "owners": ["data"], "is_paused": "False"}]\n'
+
+
+def test_one_command_takes_three_requests_and_tells_everything(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags list"] = (ONE_DAG, "")
+
+    step = run({"operation": "dags list", "arguments": "-o json"})
+
+    assert step.exit_code == 0
+    assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command"]
+    assert dms.commands() == [["dags", "list", "-o", "json"]]
+    assert step.outputs["status"] == "success"
+    assert step.outputs["stdout"] == ONE_DAG.rstrip("\n") + "\n"
+    assert step.outputs["stderr"] == ""
+    assert step.read_json("json") == [
+        {"dag_id": "etl", "fileloc": "/opt/airflow/dags/etl.py", "owners": ["data"], "is_paused": "False"}
+    ]
+    assert step.outputs["airflow-url"] == f"{dms.endpoint}{PREFIX}"
+    assert float(step.outputs["duration"]) >= 0
+    assert "✅ dags list on af-sandbox0000000000" in step.summary
+    assert "<code>dag&#95;id</code>" in step.summary
+    assert step.annotations == []
+
+
+def test_nothing_secret_is_sent_but_where_it_belongs(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = VERSION
+
+    run({"operation": "version"})
+
+    token, login, command = dms.received
+    assert token.headers["x-acs-action"] == "CreateAirflowLoginToken"
+    assert "Cookie" not in login.headers
+    assert command.headers["Cookie"].startswith("session=")
+    assert "Authorization" not in command.headers
+    assert command.body == b""
+    assert parse_qs(command.query) == {"command": ["version"]}
+
+
+def test_masks_come_before_anything_else(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = VERSION
+
+    step = run({"operation": "version"})
+
+    lines = step.stdout.splitlines()
+    assert [line.startswith("::add-mask::") for line in lines[:3]] == [True, True, True]
+    assert len(step.masks) >= 4  # key id, key secret (and URL-encoded), login token, session
+
+
+def test_quoted_words_arrive_as_one_word(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["variables set"] = ("Variable greeting created\n", "")
+
+    step = run({"operation": "variables set", "arguments": "greeting 'two words; rm -rf / && echo $HOME'"})
+
+    assert dms.commands() == [["variables", "set", "greeting", "two words; rm -rf / && echo $HOME"]]
+    assert "two words" not in step.log
+    assert step.exit_code == 0
+
+
+def test_credentials_of_the_environment(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = VERSION
+
+    step = run(
+        {"operation": "version", "access-key-id": "", "access-key-secret": ""},
+        {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": TEMPORARY_KEY.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": TEMPORARY_KEY.access_key_secret,
+            "ALIBABA_CLOUD_SECURITY_TOKEN": TEMPORARY_KEY.security_token,
+        },
+    )
+
+    assert step.exit_code == 0
+    assert step.outputs["airflow-version"] == "2.10.4"
+
+
+def test_debug_of_the_sdk_prints_nothing(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = VERSION
+
+    step = run({"operation": "version"}, {"DEBUG": "sdk", "RUNNER_DEBUG": "1"})
+
+    assert step.exit_code == 0
+    assert "::debug::GET /login -> 302" in step.stdout
+
+
+def test_no_credentials(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "version", "access-key-id": "", "access-key-secret": ""})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["No credentials"]
+    assert dms.received == []
+
+
+def test_a_wrong_secret(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "version", "access-key-secret": "wrong-secret-wrong-secret"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "No login token"
+    assert "SignatureDoesNotMatch" in annotation.data
+    assert "one pair of AccessKey id and secret" in annotation.data
+    assert dms.paths == ["POST /"]
+
+
+def test_an_unknown_instance(run: Run) -> None:
+    step = run({"operation": "version", "instance-id": "af-nosuch"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "No login token"
+    assert "af-nosuch" in annotation.data
+    assert "Check instance-id and region" in annotation.data
+
+
+@pytest.mark.parametrize(
+    ("fault", "word"),
+    [
+        (answer(403, b"", HTML), "answered 403"),
+        (answer(200, LOGIN_PAGE, HTML), "answered 200"),
+        (answer(302, b"", ("Location", f"{PREFIX}/login/")), "led back to the login page"),
+        (answer(302, b"", ("Location", "https://signin.example.com/"), ("Set-Cookie", "session=x")), "another host"),
+    ],
+)
+def test_a_login_that_fails(dms: FakeDms, run: Run, fault: object, word: str) -> None:
+    dms.fail("login", fault)  # type: ignore[arg-type]
+
+    step = run({"operation": "version"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Login failed"
+    assert word in annotation.data
+    assert len(dms.received) == 2
+
+
+def test_an_expired_session_logs_in_again_once(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags trigger"] = ('[{"dag_id": "etl", "dag_run_id": "r1", "state": "queued"}]\n', "")
+    dms.fail("command", answer(401, b'{"title": "Unauthorized"}', JSON))
+
+    step = run({"operation": "dags trigger", "arguments": "etl --run-id r1"})
+
+    assert step.exit_code == 0
+    assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command", "POST /", "GET /login", "POST /api/v1/command"]
+    assert dms.commands() == [["dags", "trigger", "etl", "--run-id", "r1", "-o", "json"]]
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(302, b"", ("Location", f"{PREFIX}/login/?next=x")),
+        answer(200, LOGIN_PAGE, HTML),
+        answer(401, b"", HTML),
+    ],
+)
+def test_a_session_that_never_holds(dms: FakeDms, run: Run, fault: object) -> None:
+    dms.fail("command", fault, times=2)  # type: ignore[arg-type]
+
+    step = run({"operation": "version"})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["Login failed"]
+    assert len(dms.received) == 6
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        answer(200, b"<html>hello</html>", HTML),
+        answer(200, b'{"stdout": "2.10.4\\n", "std', JSON),
+        answer(200, b'{"message": "busy"}', JSON),
+        answer(200, b"", JSON),
+        answer(500, b"<h1>Ooops!</h1>", HTML),
+        answer(404, b'{"title": "Not Found"}', JSON),
+    ],
+)
+def test_an_answer_to_a_command_that_says_nothing(dms: FakeDms, run: Run, fault: object) -> None:
+    dms.fail("command", fault)  # type: ignore[arg-type]
+
+    step = run({"operation": "variables delete", "arguments": "x"})
+
+    assert step.exit_code == 1
+    assert step.outputs["status"] == "failure"
+    assert [one.properties["title"] for one in step.annotations] == ["Unusable answer"]
+    assert dms.paths.count("POST /api/v1/command") == 1
+
+
+def test_a_lost_answer_of_a_command_that_changes_something_is_not_repeated(dms: FakeDms, run: Run) -> None:
+    dms.fail("command", drop)
+
+    step = run({"operation": "variables delete", "arguments": "x"})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["Answer lost"]
+    assert dms.paths.count("POST /api/v1/command") == 1
+
+
+def test_a_lost_answer_of_a_trigger_is_looked_up(dms: FakeDms, run: Run) -> None:
+    dms.fail("command", drop)
+    dms.airflow.route("GET", "/api/v1/dags/etl/dagRuns/mine", {"dag_id": "etl", "dag_run_id": "mine", "state": "running"})
+
+    step = run({"operation": "dags trigger", "arguments": "etl -r mine"})
+
+    assert step.exit_code == 0
+    assert dms.paths.count("POST /api/v1/command") == 1
+    assert (step.outputs["dag-id"], step.outputs["run-id"], step.outputs["run-state"]) == ("etl", "mine", "running")
+
+
+def test_a_trigger_whose_run_is_not_there_fails(dms: FakeDms, run: Run) -> None:
+    dms.fail("command", drop)
+
+    step = run({"operation": "dags trigger", "arguments": "etl"})
+
+    assert step.exit_code == 1
+    assert dms.paths.count("POST /api/v1/command") == 1
+
+
+def test_a_failing_command(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags trigger"] = (
+        "",
+        TRACEBACK,
+    )
+
+    step = run({"operation": "dags trigger", "arguments": "etl"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.name == "error"
+    assert annotation.properties["title"] == "Airflow command failed"
+    assert "DagNotFound: Dag id etl not found in DagModel" in annotation.data
+    assert step.outputs["dag-id"] == "etl"
+    assert "Traceback" in step.outputs["stderr"]
+
+
+def test_wrong_inputs_are_told_all_at_once_before_any_request(dms: FakeDms, run: Run) -> None:
+    step = run(
+        {
+            "operation": "dags lst",
+            "instance-id": "",
+            "timeout": "soon",
+            "on-paused": "maybe",
+            "summary": "yes",
+            "conf": "[1]",
+            "result-file": "../outside.json",
+        }
+    )
+
+    assert step.exit_code == 2
+    assert step.outputs["status"] == "failure"
+    assert sorted(one.data.partition(":")[0] for one in step.annotations) == [
+        "conf",
+        "instance-id",
+        "on-paused",
+        "operation",
+        "result-file",
+        "summary",
+        "timeout",
+    ]
+    assert "did you mean dags list?" in step.log
+    assert dms.received == []
+
+
+@pytest.mark.parametrize("operation", ["deploy-gate", "smoke-test", "doctor"])
+def test_what_is_not_built_yet_says_so(dms: FakeDms, run: Run, operation: str) -> None:
+    step = run({"operation": operation})
+
+    assert step.exit_code == 2
+    assert [one.properties["title"] for one in step.annotations] == ["Not available yet"]
+    assert dms.received == []
+
+
+def test_an_endpoint_that_refuses_connections(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "version", "endpoint": "http://127.0.0.1:1"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Host not reached"
+    assert "127.0.0.1:1" in annotation.data
+    assert dms.received == []
+
+
+def test_an_internal_error_is_told_with_its_traceback_folded(
+    dms: FakeDms, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("a bug with a secret: " + KEY.access_key_secret)
+
+    monkeypatch.setattr(command, "run", fail)
+    outputs = tmp_path / "outputs"
+    environ = {f"INPUT_{name.upper()}": value for name, value in {**dms.inputs, "operation": "version"}.items()}
+    log = StringIO()
+
+    code = main({**environ, "GITHUB_OUTPUT": str(outputs), "GITHUB_WORKSPACE": str(tmp_path)}, log)
+
+    assert code == 1
+    assert "::group::Traceback of the internal error" in log.getvalue()
+    assert "::error title=Internal error::dms-airflow" in log.getvalue()
+    assert "RuntimeError: a bug with a secret: ***" in log.getvalue()
+    assert read_outputs(outputs.read_text())["status"] == "failure"
+
+
+def test_cancelled_by_the_runner(dms: FakeDms, workspace: Path, tmp_path: Path) -> None:
+    temp = tmp_path / "cancelled"
+    temp.mkdir()
+    runner = Runner(workspace=workspace, temp=temp)
+    started: list[Request] = []
+
+    def cancel(request: Request) -> None:
+        started.append(request)
+        process.send_signal(signal.SIGINT)
+        process.wait()
+
+    dms.fail("command", cancel)
+    process, files = runner.start({**dms.inputs, "operation": "dags backfill", "arguments": "etl -s 2026-01-01"})
+    stdout, stderr = process.communicate()
+    step = runner.finish(process, files, stdout, stderr)
+
+    assert started
+    assert step.exit_code == 130
+    assert step.outputs["status"] == "cancelled"
+    assert [(one.name, one.properties["title"]) for one in step.annotations] == [("warning", "Cancelled")]
+    assert "🚫" in step.summary
+
+
+def test_the_result_file_holds_everything(dms: FakeDms, run: Run, workspace: Path) -> None:
+    dms.airflow.commands["dags list"] = (ONE_DAG, "")
+
+    run({"operation": "dags list", "arguments": "-o json", "result-file": "reports/airflow.json"})
+
+    whole = json.loads((workspace / "reports" / "airflow.json").read_text())
+    assert whole["operation"] == "dags list"
+    assert whole["outputs"]["status"] == "success"
+    assert whole["outputs"]["json"][0]["dag_id"] == "etl"
+
+
+def test_a_result_file_that_cannot_be_written_is_no_success(dms: FakeDms, run: Run, workspace: Path) -> None:
+    dms.airflow.commands["version"] = VERSION
+    (workspace / "taken").write_text("a file, not a folder")
+
+    step = run({"operation": "version", "result-file": "taken/airflow.json"})
+
+    assert step.exit_code == 1
+    assert step.outputs["status"] == "failure"
+    assert [one.properties["title"] for one in step.annotations] == ["Result file not written"]
+
+
+def test_no_annotations_and_no_summary_on_request(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "variables get", "arguments": "x", "annotations": "false", "summary": "False"})
+
+    assert step.exit_code == 1
+    assert step.annotations == []
+    assert step.summary == ""
+    assert "Error: Airflow command failed" in step.log
+    assert dms.received
+
+
+def test_text_of_strangers_is_text(dms: FakeDms, run: Run) -> None:
+    hostile = "::error::injected\n  ::add-mask::a\n##[error]injected\r::warning::injected\n\x1b[0m::notice::injected\n"
+    dms.airflow.commands["dags list"] = (hostile + ONE_DAG, hostile)
+
+    step = run({"operation": "dags list", "arguments": "-o json"})
+
+    assert {command.name for command in step.commands} <= {"add-mask", "group", "endgroup"}
+    assert "a" not in step.masks
+
+
+def test_a_long_stdout_is_cut_in_the_middle(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags show"] = ("digraph etl {\n" + "x" * 300_000 + "\n}\n", "")
+
+    step = run({"operation": "dags show", "arguments": "etl"})
+
+    assert step.exit_code == 0
+    assert len(step.outputs["stdout"].encode()) <= 100_000
+    assert step.outputs["stdout"].startswith("digraph etl {")
+    assert "bytes left out" in step.outputs["stdout"]
+    assert step.outputs["stdout"].endswith("}\n")

@@ -1,0 +1,169 @@
+"""The table holds every command that DMS supports; options are read as Airflow's argparse reads them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dms_airflow.commands import COMMANDS, Command, find_command, find_secrets, has_option, option_value, suggest_command
+
+SUPPORTED = {
+    "dags": (
+        "backfill delete list list-import-errors list-jobs list-runs next-execution pause report reserialize show state "
+        "test trigger unpause"
+    ),
+    "tasks": "clear failed-deps list render state states-for-dag-run test",
+    "connections": "add delete",
+    "variables": "delete get list set",
+    "providers": "behaviours get hooks links list notifications secrets triggerer triggers widgets",
+    "db": "clean",
+}
+READS = {
+    "dags list", "dags list-import-errors", "dags list-jobs", "dags list-runs", "dags next-execution", "dags report",
+    "dags show", "dags state", "tasks failed-deps", "tasks list", "tasks render", "tasks state",
+    "tasks states-for-dag-run", "variables get", "variables list", "cheat-sheet", "version",
+    "providers behaviours", "providers get", "providers hooks", "providers links", "providers list",
+    "providers notifications", "providers secrets", "providers triggerer", "providers triggers", "providers widgets",
+}  # fmt: skip
+ADD = COMMANDS["connections add"]
+SET = COMMANDS["variables set"]
+
+
+def test_the_table_holds_what_dms_supports() -> None:
+    names = {f"{group} {name}" for group, rest in SUPPORTED.items() for name in rest.split()} | {"version", "cheat-sheet"}
+
+    assert set(COMMANDS) == names
+    assert [name for name, command in COMMANDS.items() if command.name != name] == []
+
+
+def test_only_reads_are_repeatable() -> None:
+    assert {name for name, command in COMMANDS.items() if command.repeatable} == READS
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (["dags", "trigger", "etl"], "dags trigger"),
+        (["db", "clean", "-y"], "db clean"),
+        (["version"], "version"),
+        (["version", "bogus"], "version"),
+        (["providers", "triggerer"], "providers triggerer"),
+        (["dags"], None),
+        (["dags", "nosuch"], None),
+        ([], None),
+    ],
+)
+def test_find_command(words: list[str], name: str | None) -> None:
+    found = find_command(words)
+
+    assert (found.name if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("dag trigger", "dags trigger"),
+        ("dags  Triger", "dags trigger"),
+        ("dags list_runs", "dags list-runs"),
+        ("variable get", "variables get"),
+        ("zzz", None),
+        ("", None),
+    ],
+)
+def test_suggest_command(text: str, name: str | None) -> None:
+    assert suggest_command(text) == name
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["-o", "json"],
+        ["-ojson"],
+        ["-o=json"],
+        ["-vojson"],
+        ["-vo", "json"],
+        ["--output", "json"],
+        ["--output=json"],
+        ["--out", "json"],
+        ["--outp=json"],
+        ["-o", "table", "--output", "json"],
+        ["etl", "-r", "run", "-o", "json", "-v"],
+    ],
+)
+def test_every_spelling_of_an_option(arguments: list[str]) -> None:
+    assert has_option(arguments, "-o", "--output")
+    assert option_value(arguments, "-o", "--output") == "json"
+
+
+@pytest.mark.parametrize("arguments", [[], ["json"], ["--", "-o", "json"], ["-rojson"], ["--outputs", "json"], ["-"], ["--"]])
+def test_what_is_no_such_option(arguments: list[str]) -> None:
+    assert not has_option(arguments, "-o", "--output")
+    assert option_value(arguments, "-o", "--output") is None
+
+
+def test_an_option_at_the_end_has_an_empty_value() -> None:
+    assert option_value(["etl", "-o"], "-o", "--output") == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secrets"),
+    [
+        (["c", "--conn-password", "s3cret"], ("s3cret",)),
+        (["c", "--conn-password=s3cret"], ("s3cret",)),
+        (["c", "--conn-pass", "s3cret"], ("s3cret",)),
+        (["c", "--conn-uri", "http://user:p%40ss@h:1/x"], ("http://user:p%40ss@h:1/x", "p%40ss", "p@ss")),
+        (["c", "--conn-uri", "http://[broken"], ("http://[broken",)),
+        (["c", "--conn-json", '{"login": "u", "password": "p w"}'], ('{"login": "u", "password": "p w"}', "p w")),
+        (
+            ["c", "--conn-extra", '{"sslmode": "require", "api_key": ["k1"]}'],
+            ('{"sslmode": "require", "api_key": ["k1"]}', "k1"),
+        ),
+        (["c", "--conn-extra", "{nope"], ("{nope",)),
+        (["c", "--conn-type", "http", "--conn-host", "h"], ()),
+    ],
+)
+def test_secrets_of_a_connection(arguments: list[str], secrets: tuple[str, ...]) -> None:
+    assert find_secrets(ADD, arguments) == secrets
+
+
+def test_secrets_in_json_inside_json() -> None:
+    text = '{"password": "one", "extra": "{\\"token\\": \\"two\\"}"}'
+
+    assert set(find_secrets(ADD, ["c", "--conn-json", text])) == {text, "one", "two"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "secrets"),
+    [
+        (["key", "value"], ("value",)),
+        (["-j", "key", '{"a": 1}'], ('{"a": 1}',)),
+        (["--description", "for tests", "key", "value"], ("value",)),
+        (["--desc", "d", "key", "value"], ("value",)),
+        (["key", "--description=d", "value"], ("value",)),
+        (["key", "--", "-value"], ("-value",)),
+        (["key", "-12"], ("-12",)),
+        (["key", "- a list"], ("- a list",)),
+        (["key"], ()),
+    ],
+)
+def test_the_secret_of_a_variable(arguments: list[str], secrets: tuple[str, ...]) -> None:
+    assert find_secrets(SET, arguments) == secrets
+
+
+def test_other_commands_have_no_secret_arguments() -> None:
+    with_secrets = {name for name, command in COMMANDS.items() if command.secret_options or command.secret_position is not None}
+
+    assert with_secrets == {"connections add", "variables set"}
+    assert [name for name, command in COMMANDS.items() if command.secret_answer] == ["variables get"]
+
+
+@given(
+    st.sampled_from(sorted(COMMANDS)),
+    st.lists(st.text(max_size=20) | st.sampled_from(["--conn-json", "--conn-uri", "[{}]", "//["])),
+)
+def test_no_arguments_make_it_raise(name: str, arguments: list[str]) -> None:
+    secrets = find_secrets(COMMANDS[name], arguments)
+
+    assert "" not in secrets
+    assert isinstance(find_command(arguments), Command | None)

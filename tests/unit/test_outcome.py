@@ -1,0 +1,465 @@
+"""The decision equals Airflow's exit status, on every real answer; and no text around a failure makes it a success."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dms_airflow.commands import COMMANDS, Command, find_command
+from dms_airflow.outcome import ADVICE_CONFIRM, ADVICE_ENDED_EARLY, ADVICE_JSON, ADVICE_RENAMED, LONGEST_REASON, judge
+
+CAPTURES = Path(__file__).parents[1] / "captures"
+
+TIMED_OUT = {"airflow-2.10.4/cli/dags/list_import_errors__hang.json": "it has no exit status"}
+UNDECIDABLE = {
+    "airflow-2.10.4/cli/dags/reserialize__subdir_missing.json": (
+        "ended 0 without a `Sync` line, as there was nothing to serialize; a DAG file that calls os._exit() leaves the "
+        "same text, so it is judged failed"
+    ),
+}
+# A DAG file ended the interpreter with nothing but a text of its own, which it could have printed just as well without
+# ending it (capture list_import_errors__noise__json): a forged answer beside it cannot be told from a real one.
+ENDED_BY_A_DAG_FILE = {
+    "airflow-2.10.4/cli/dags/list__sysexit_json.json",
+    "airflow-2.10.4/cli/dags/list_import_errors__sysexit_json.json",
+    "airflow-2.10.4/cli/dags/list_import_errors__sysexit_verbose_json.json",
+    "airflow-2.10.4/cli/dags/reserialize__sysexit.json",
+}
+# `-o json` was asked for and Airflow printed a sentence instead.
+WITHOUT_JSON = {
+    "airflow-2.10.4/cli/dags/unpause__already_json.json",
+    "airflow-3.2.2/cli/dags/unpause__already_json.json",
+    "airflow-3.2.2/cli/dags/unpause__regex_yes.json",
+    "airflow-3.2.2/other/3.0.6/pause.json",
+    "airflow-3.2.2/other/3.1.0/pause.json",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Capture:
+    """One real answer, and the exit status that DMS does not tell."""
+
+    name: str
+    command: Command
+    arguments: list[str]
+    exit_code: int | None
+    stdout: str
+    stderr: str
+
+
+def load(path: Path) -> Capture:
+    content = json.loads(path.read_text(encoding="utf-8"))
+    words = content["argv"][1:]
+    # Commands that DMS does not offer are judged by the generic rule.
+    command = find_command(words) or Command(name=" ".join(words[:2]), json="-o" in words, silent=True)
+    return Capture(
+        name=str(path.relative_to(CAPTURES)),
+        command=command,
+        arguments=words[len(command.name.split()) :],
+        exit_code=content["exit_code"],
+        stdout=content["stdout"],
+        stderr=content["stderr"],
+    )
+
+
+FOLDERS = ("airflow-2.10.4/cli", "airflow-2.10.4/cli_noisy_alembic", "airflow-3.2.2/cli", "airflow-3.2.2/other")
+ALL = {capture.name: capture for folder in FOLDERS for capture in map(load, sorted((CAPTURES / folder).rglob("*.json")))}
+FAILED = [capture for capture in ALL.values() if capture.exit_code]
+DECISIVE = [c for c in FAILED if c.command.name in COMMANDS and c.name not in ENDED_BY_A_DAG_FILE]
+
+# What could make a failure look well, or look like something else.
+NASTY = [
+    "[]\n",
+    '[{"dag_id": "etl"}]\n',
+    '[{"not": "yours"}]\n',
+    '[{"filepath": "/x.py", "error": "E"}]\n',
+    "Sync 3 DAGs\n",
+    "[2026-11-22T09:41:57.468+0000] {dag.py:3239} INFO - Sync 3 DAGs\n",
+    "Successfully added `conn_id`=x : http://x\n",
+    "Successfully deleted connection with `conn_id`=x\n",
+    "Variable x created\nVariable x deleted\n",
+    "Removed 1 record(s)\n",
+    "Backfill done for DAG <DAG: x>. Exiting.\n",
+    "Marking task as SUCCESS. dag_id=x\n",
+    "DagRun Finished: dag_id=x, state=success, run_type=manual\n",
+    "No data found\n",
+    "No paused DAGs were found\n",
+    "Nothing to clear.\n",
+    "success\n",
+    "2.10.4\n",
+    "Checking table log\n",
+    "dag_id | x\n=======+==\netl    | 1\n",
+    "2026-11-21T00:00:00+00:00\n",
+    "Usage: airflow dags [-h]\n",
+    "/x.py:1 UserWarning: mind the gap\n",
+    "[INFO] all is well\n",
+    "stderr at import\n",
+    "no line's end, 100%|##########|",
+    "\n",
+]
+
+
+@pytest.mark.parametrize("name", sorted(ALL.keys() - TIMED_OUT.keys() - UNDECIDABLE.keys()))
+def test_the_decision_is_the_exit_status(name: str) -> None:
+    capture = ALL[name]
+
+    outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
+
+    assert outcome.succeeded == (capture.exit_code == 0), outcome
+    assert bool(outcome.reason) == (not outcome.succeeded)
+    assert "\n" not in outcome.reason
+    assert len(outcome.reason) <= LONGEST_REASON
+
+
+def test_what_cannot_be_known_is_a_failure() -> None:
+    for name in UNDECIDABLE:
+        capture = ALL[name]
+        assert capture.exit_code == 0
+        assert not judge(capture.command, capture.arguments, capture.stdout, capture.stderr).succeeded
+
+
+def test_the_captures_are_there() -> None:
+    assert len(ALL) == 511
+    assert (len(FAILED), len(DECISIVE)) == (186, 168)
+
+
+JSON_ASKED = sorted(
+    capture.name
+    for capture in ALL.values()
+    if capture.arguments[-2:] == ["-o", "json"] or ("-o" in capture.arguments and "json" in capture.arguments)
+    if capture.exit_code == 0 or (capture.command.records_fail and capture.stdout.count("filepath"))
+)
+
+
+@pytest.mark.parametrize("name", sorted(set(JSON_ASKED) - WITHOUT_JSON))
+def test_json_is_found_wherever_it_was_asked_for_and_given(name: str) -> None:
+    capture = ALL[name]
+
+    outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
+
+    assert outcome.has_answer
+    # Airflow writes its JSON with json.dumps: what was read is what was printed, to the letter.
+    assert json.dumps(outcome.answer) in capture.stdout
+
+
+@pytest.mark.parametrize("name", sorted(WITHOUT_JSON))
+def test_a_sentence_is_no_json(name: str) -> None:
+    capture = ALL[name]
+
+    outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
+
+    assert (outcome.succeeded, outcome.has_answer, outcome.answer) == (True, False, None)
+    assert outcome.warning == "Nothing was changed: the DAG is in this state already, or does not exist."
+    assert not outcome.settled
+
+
+@pytest.mark.parametrize(
+    ("name", "reason"),
+    [
+        ("2.10.4/cli/dags/trigger__missing", "DagNotFound: Dag id nosuch not found in DagModel"),
+        ("2.10.4/cli/dags/list_runs__missing", "DAG: nosuch does not exist in 'dag' table"),
+        ("2.10.4/cli/dags/test__fail", "DagRun failed"),
+        ("2.10.4/cli/dags/list__sysexit_json", "configuration is missing, giving up"),
+        ("2.10.4/cli/dags/list_import_errors__sysexit_verbose_json", "configuration is missing, giving up"),
+        ("2.10.4/cli/dags/list_import_errors__zip", "import errors: 2"),
+        ("2.10.4/cli/dags/list_import_errors__broken__table", "there are import errors"),
+        (
+            "2.10.4/cli/dags/backfill__fail",
+            "BackfillUnfinished: Some task instances failed: lab_daily_fail bad backfill__2026-11-03T00:00:00+00:00 1",
+        ),
+        ("2.10.4/cli/dags/trigger__no_arg", "usage error: the following arguments are required: dag_id"),
+        ("2.10.4/cli/misc/version__extra_arg", "usage error: unrecognized arguments: bogus"),
+        (
+            "2.10.4/cli/connections/add__bad_port",
+            'DataError: (psycopg2.errors.InvalidTextRepresentation) invalid input syntax for type integer: "abc"',
+        ),
+        ("2.10.4/cli_noisy_alembic/connections_add__exists", "A connection with `conn_id`=lab_http already exists."),
+        ("2.10.4/cli/tasks/test__fail", "RuntimeError: boom: could not divide, see cause"),
+        ("2.10.4/cli/variables/get__missing", "Variable nosuch does not exist"),
+        (
+            "2.10.4/cli/tasks/states_for_dag_run__missing_dag",
+            "AirflowException: Error parsing the supplied execution_date. Error: Invalid date string: cli_1",
+        ),
+        (
+            "3.2.2/cli/dags/backfill__2x",
+            "usage error: argument COMMAND: Command `dags backfill` has been removed. Please use `airflow backfill create`",
+        ),
+        ("3.2.2/cli/dags/list__bundle_missing", "Bundles not found: nosuch"),
+        ("3.2.2/cli/tasks/render__no_run", "UndefinedError: 'ds' is undefined"),
+        (
+            "3.2.2/other/3.1.0/trigger_dup",
+            "DagRunAlreadyExists: A DAG Run already exists for DAG lab_quick with run id r1",
+        ),
+    ],
+)
+def test_the_reason_is_the_line_that_a_person_needs(name: str, reason: str) -> None:
+    capture = ALL[f"airflow-{name}.json"]
+
+    assert judge(capture.command, capture.arguments, capture.stdout, capture.stderr).reason == reason
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("dags/unpause__regex_no_yes", ADVICE_CONFIRM.format(option="--yes")),
+        ("dags/backfill__reset_no_yes", ADVICE_CONFIRM.format(option="--yes")),
+        ("tasks/clear__no_yes_devnull", ADVICE_CONFIRM.format(option="--yes")),
+        ("dags/list_import_errors__markup__table", ADVICE_JSON),
+        ("dags/list_import_errors__c_locale_table", ADVICE_JSON),
+        ("providers/triggerer__json", ADVICE_RENAMED.format(name="providers triggers")),
+        ("dags/trigger__missing", ""),
+    ],
+)
+def test_advice(name: str, advice: str) -> None:
+    capture = ALL[f"airflow-2.10.4/cli/{name}.json"]
+
+    assert judge(capture.command, capture.arguments, capture.stdout, capture.stderr).advice == advice
+
+
+def test_an_unconfirmed_db_clean() -> None:
+    outcome = judge(
+        COMMANDS["db clean"], [], "Enter 'delete rows' (without quotes) to proceed.\n", "User did not confirm; exiting.\n"
+    )
+
+    assert (outcome.succeeded, outcome.reason) == (False, "User did not confirm; exiting.")
+    assert outcome.advice == ADVICE_CONFIRM.format(option="--yes")
+
+
+@pytest.mark.parametrize(
+    ("name", "warning", "settled"),
+    [
+        (
+            "2.10.4/cli/dags/unpause__missing",
+            "Nothing was changed: the DAG is in this state already, or does not exist.",
+            False,
+        ),
+        ("2.10.4/cli/dags/delete__stdin_n", "Nothing was changed: the question was not answered with yes.", True),
+        ("2.10.4/cli/dags/backfill__unscheduled", "Nothing was run: there are no run dates in this range.", True),
+        ("2.10.4/cli/tasks/clear__only_failed", "Airflow does not say whether any task instance was cleared.", False),
+        ("2.10.4/cli/variables/delete__missing", "Airflow says the same when there was no such variable.", False),
+        ("3.2.2/cli/tasks/test__fail", "The task failed; this version of Airflow ends `tasks test` with 0 all the same.", True),
+        ("3.2.2/cli/tasks/test", "", True),
+        ("2.10.4/cli/dags/unpause__json", "", True),
+        ("2.10.4/cli/dags/backfill__success", "", True),
+    ],
+)
+def test_a_success_that_changed_nothing_is_warned_of(name: str, warning: str, settled: bool) -> None:
+    capture = ALL[f"airflow-{name}.json"]
+
+    outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
+
+    assert (outcome.succeeded, outcome.warning, outcome.settled) == (True, warning, settled)
+
+
+def test_tasks_clear_without_a_match() -> None:
+    outcome = judge(COMMANDS["tasks clear"], ["etl"], "Nothing to clear.\n", "")
+
+    assert (outcome.succeeded, outcome.warning, outcome.settled) == (
+        True,
+        "Nothing was changed: no task instance matches.",
+        True,
+    )
+
+
+TRIGGERED = '[{"dag_id": "etl", "dag_run_id": "r1", "state": "queued"}]\n'
+TRACEBACK = 'Traceback (most recent call last):\n  File "/x.py", line 1, in <module>\n    f()\n'
+GROUP = (
+    "  + Exception Group Traceback (most recent call last):\n"
+    '  |   File "/x.py", line 1, in <module>\n'
+    "  |     f()\n"
+    "  | ExceptionGroup: two problems (2 sub-exceptions)\n"
+    "  +-+---------------- 1 ----------------\n"
+    "    | Traceback (most recent call last):\n"
+    '    |   File "/x.py", line 2, in g\n'
+    "    | ValueError: one\n"
+    "    +------------------------------------\n"
+)
+CAUSE = "\nThe above exception was the direct cause of the following exception:\n\n"
+
+
+@pytest.mark.parametrize(
+    ("stderr", "reason"),
+    [
+        (f"{TRACEBACK}pkg.mod.Broken: no: really\nsecond line\n", "Broken: no: really"),
+        (f"{TRACEBACK}AssertionError\n", "AssertionError"),
+        (f"{TRACEBACK}KeyError: 'a'\n{CAUSE}{TRACEBACK}RuntimeError: b\n", "RuntimeError: b"),
+        (GROUP, "ExceptionGroup: two problems (2 sub-exceptions)"),
+        (f"{TRACEBACK}unusual_prefix_3f_etl.Wrong: x\n", "Wrong: x"),
+        (f"{TRACEBACK}", "an exception whose name was cut off"),
+        (f"loading... {TRACEBACK}OSError: gone\n", "OSError: gone"),
+        (f"\x1b[31m{TRACEBACK}\x1b[0mOSError: gone\n", "OSError: gone"),
+        (f"{TRACEBACK}OSError: gone\nException ignored in: <function f>\n{TRACEBACK}TypeError: x\n", "OSError: gone"),
+        (f"Exception in thread T:\n{TRACEBACK}TypeError: x\n{TRACEBACK}OSError: gone\n", "OSError: gone"),
+        (
+            "Fatal Python error: Segmentation fault\n\nCurrent thread 0x1 (most recent call first):\n",
+            "Fatal Python error: Segmentation fault",
+        ),
+        ("airflow command error: unrecognized arguments: a\nb, see help above.\n", "usage error: unrecognized arguments: a b"),
+        ("airflow dags trigger command error: cut o", "usage error: cut o"),
+    ],
+)
+def test_a_sign_of_failure_decides_though_the_result_is_there(stderr: str, reason: str) -> None:
+    outcome = judge(COMMANDS["dags trigger"], ["etl", "-o", "json"], TRIGGERED, stderr)
+
+    assert (outcome.succeeded, outcome.reason) == (False, reason)
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    [
+        "/x.py:1 UserWarning: mind the gap\n",
+        "/x.py:12: DeprecationWarning: old\n  import imp\n",
+        "printed by a DAG file\n",
+        f"Exception ignored in: <function Pool.__del__ at 0x7f>\n{TRACEBACK}OSError: late\n",
+        f"Exception in thread Thread-1 (f):\n{TRACEBACK}KeyError: 'a'\n{CAUSE}{TRACEBACK}OSError: late\n",
+        f"--- Logging error ---\n{TRACEBACK}ValueError: x\nCall stack:\n  File '/x.py', line 1\nMessage: 'm'\nArguments: ()\n",
+        "A quotation:\n  Traceback (most recent call last):\n  OSError: old\n",
+    ],
+)
+def test_what_means_nothing_beside_a_result(stderr: str) -> None:
+    assert judge(COMMANDS["dags trigger"], ["etl", "-o", "json"], TRIGGERED, stderr).succeeded
+
+
+@pytest.mark.parametrize(
+    "stderr",
+    ["/x.py:1 UserWarning: mind the gap\n", "/x.py:12: DeprecationWarning: old\n  import imp\n", "[WARN] no schedule\n", "\n"],
+)
+def test_warnings_do_not_fail_a_silent_command(stderr: str) -> None:
+    assert judge(COMMANDS["tasks clear"], ["etl", "-y"], "", stderr).succeeded
+
+
+def test_other_text_fails_a_silent_command() -> None:
+    outcome = judge(COMMANDS["tasks clear"], ["etl", "-y"], "", "/x.py:1 UserWarning: gap\nbash: airflow: not found\n")
+
+    assert (outcome.succeeded, outcome.reason) == (False, "bash: airflow: not found")
+
+
+NEVER_SILENT = sorted(COMMANDS.keys() - {"tasks clear", "tasks render"})
+
+
+@pytest.mark.parametrize("name", NEVER_SILENT)
+@pytest.mark.parametrize(
+    "stdout", ["", "[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - Filling up the DagBag from /x\n"]
+)
+def test_an_interpreter_that_ended_early_failed(name: str, stdout: str) -> None:
+    outcome = judge(COMMANDS[name], [], stdout, "")
+
+    assert (outcome.succeeded, outcome.reason) == (False, f"`{name}` printed neither a result nor an error")
+    assert outcome.advice == ADVICE_ENDED_EARLY
+
+
+def test_a_warning_of_several_lines_is_not_the_reason() -> None:
+    stderr = ALL["airflow-3.2.2/other/3.0.6/list_runs.json"].stderr
+    assert "graphviz" in stderr
+
+    outcome = judge(COMMANDS["dags list-runs"], ["lab_quick", "-o", "json"], "", stderr)
+
+    assert outcome.reason == "`dags list-runs` printed neither a result nor an error"
+
+
+def test_a_backfill_that_ends_with_a_text_on_stdout_failed() -> None:
+    outcome = judge(COMMANDS["dags backfill"], ["etl", "-s", "2026-01-01"], "You cannot do that\n", "")
+
+    assert outcome.reason == "`dags backfill` printed neither a result nor an error; its last words: You cannot do that"
+
+
+def test_a_dry_empty_value_is_a_result() -> None:
+    assert judge(COMMANDS["variables get"], ["empty"], "\n", "").succeeded
+
+
+@pytest.mark.parametrize("stdout", ["print at import\n", "Sync 3 DAGs\n", '[{"not": "yours"}]\n', "=====\n", "None of it\n"])
+@pytest.mark.parametrize("name", ["dags list", "dags reserialize", "dags report", "dags test", "dags list-import-errors"])
+def test_what_a_dag_file_prints_before_it_ends_the_interpreter_is_no_result(name: str, stdout: str) -> None:
+    for arguments in ([], ["-o", "json"], ["-o", "yaml"]):
+        assert not judge(COMMANDS[name], arguments, stdout, "configuration is missing, giving up\n").succeeded
+        assert not judge(COMMANDS[name], arguments, stdout, "").succeeded
+
+
+def test_import_errors_stay_a_failure_whatever_follows_them() -> None:
+    errors = '[{"filepath": "/x.py", "error": "NameError: x"}]\n'
+
+    for stdout in (errors, f"{errors}[]\n", f"[]\n{errors}No data found\n"):
+        outcome = judge(COMMANDS["dags list-import-errors"], ["-o", "json"], stdout, "")
+        assert (outcome.succeeded, outcome.reason) == (False, "import errors: 1")
+        assert outcome.answer == [{"filepath": "/x.py", "error": "NameError: x"}]
+
+
+def test_chosen_columns_are_the_columns_of_the_answer() -> None:
+    outcome = judge(COMMANDS["dags list"], ["-o", "json", "--columns", "fileloc,owners"], '[{"fileloc": "/x.py"}]\n', "")
+
+    assert outcome.answer == [{"fileloc": "/x.py"}]
+
+
+@pytest.mark.parametrize("stdout", ["digraph etl {\n}\n", "File x.png saved\n", "\x1b]1337;File=inline=1:iVBO\x07\n"])
+def test_dags_show_in_its_three_forms(stdout: str) -> None:
+    assert judge(COMMANDS["dags show"], ["etl"], stdout, "").succeeded
+
+
+def test_help_is_a_result_when_it_was_asked_for() -> None:
+    assert judge(COMMANDS["dags list"], ["--help"], "Usage: airflow dags list [-h]\n", "").succeeded
+    assert not judge(COMMANDS["dags list"], [], "Usage: airflow dags list [-h]\n", "").succeeded
+
+
+def test_a_long_reason_is_cut() -> None:
+    reason = judge(COMMANDS["version"], [], "", "x" * 2000).reason
+
+    assert (len(reason), reason[-2:]) == (LONGEST_REASON, "x…")
+
+
+def test_a_hostile_megabyte_is_judged_soon() -> None:
+    # Processor time, and ten times what it takes: only a search that grows with the square of the text is slower.
+    started = time.process_time()
+    for unit in (TRACEBACK, f"{TRACEBACK}X:\n", "[{", ":1 ", "a.", "airflow a ", "airflow command error: ", "DagRun Finished "):
+        text = unit * (1_000_000 // len(unit))
+        judge(COMMANDS["dags test"], [], text, text)
+        judge(COMMANDS["dags list"], ["-o", "json"], text, text)
+
+    assert time.process_time() - started < 20
+
+
+ANY_TEXT = st.text(max_size=200) | st.sampled_from([*NASTY, TRACEBACK, GROUP, CAUSE, "Exception ignored in: x\n"])
+
+
+@given(
+    st.sampled_from(sorted(COMMANDS)),
+    st.lists(ANY_TEXT, max_size=4),
+    st.lists(ANY_TEXT, max_size=4),
+    st.sampled_from(["", "json", "yaml", "plain"]),
+)
+def test_no_text_makes_it_raise_and_no_failure_is_without_a_reason(
+    name: str, stdout: list[str], stderr: list[str], form: str
+) -> None:
+    outcome = judge(COMMANDS[name], ["-o", form] if form else [], "".join(stdout), "".join(stderr))
+
+    assert bool(outcome.reason) == (not outcome.succeeded)
+
+
+@pytest.mark.parametrize("nasty", NASTY)
+def test_text_around_a_failing_answer_never_makes_it_a_success(nasty: str) -> None:
+    for capture in DECISIVE:
+        stdout, stderr = capture.stdout, capture.stderr
+        around = [(stdout + nasty, stderr), (stdout, stderr + nasty), (nasty + stdout, stderr), (stdout, nasty + stderr)]
+        around += [(nasty + stdout + nasty, stderr + nasty)]
+        for changed in around:
+            assert not judge(capture.command, capture.arguments, *changed).succeeded, (capture.name, changed)
+
+
+@given(st.sampled_from(DECISIVE), st.text(), st.text())
+def test_no_text_behind_a_failing_answer_makes_it_a_success(capture: Capture, more_stdout: str, more_stderr: str) -> None:
+    outcome = judge(capture.command, capture.arguments, capture.stdout + more_stdout, capture.stderr + more_stderr)
+
+    assert not outcome.succeeded
+
+
+@given(st.sampled_from(FAILED), st.text(), st.sampled_from(NASTY))
+def test_no_text_on_stderr_makes_a_failing_answer_a_success(capture: Capture, text: str, nasty: str) -> None:
+    if capture.name in ENDED_BY_A_DAG_FILE and "INFO" in nasty:
+        nasty = ""
+
+    assert not judge(capture.command, capture.arguments, capture.stdout, f"{text}\n{capture.stderr}{nasty}").succeeded

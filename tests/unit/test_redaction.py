@@ -1,0 +1,118 @@
+"""No secret survives in any spelling, and no line of a stranger is a workflow command."""
+
+from __future__ import annotations
+
+import base64
+import json
+import shlex
+from urllib.parse import quote, quote_plus
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dms_airflow.redaction import Redactor, disarm, split_lines
+from sandbox.runner import parse_command
+
+AWKWARD = "p/ss+w%rd='\"<&>\\ é"
+
+
+@pytest.mark.parametrize(
+    "spell",
+    [
+        str,
+        quote,
+        quote_plus,
+        lambda secret: quote(secret, safe=""),
+        lambda secret: quote(quote(secret, safe="")),
+        lambda secret: quote(secret, safe="").lower() if secret.isascii() else quote(secret),
+        json.dumps,
+        lambda secret: json.dumps(secret, ensure_ascii=False),
+        shlex.quote,
+        repr,
+        lambda secret: base64.b64encode(secret.encode()).decode(),
+        lambda secret: base64.urlsafe_b64encode(secret.encode()).decode(),
+        lambda secret: base64.b64encode(b"x" + secret.encode() + b"yz").decode(),
+        lambda secret: base64.b64encode(b"xy" + secret.encode() + b"z").decode(),
+    ],
+)
+def test_a_secret_is_gone_in_every_spelling(spell: object) -> None:
+    redactor = Redactor()
+    redactor.add(AWKWARD)
+    text = f"before {spell(AWKWARD)} after"  # type: ignore[operator]
+
+    redacted = redactor.redact(text)
+
+    assert "***" in redacted
+    assert redacted.startswith("before ")
+    assert redacted.endswith(" after")
+    # No seven letters of what was spelled are left.
+    spelled = spell(AWKWARD)  # type: ignore[operator]
+    assert not any(spelled[start : start + 7] in redacted for start in range(len(spelled) - 6))
+
+
+def test_each_line_of_a_secret_is_one() -> None:
+    redactor = Redactor()
+    redactor.add("-----BEGIN KEY-----\n  abcdefgh\nijkl\n")
+
+    assert redactor.redact("abcdefgh and ijkl, but not ij") == "*** and ***, but not ij"
+
+
+def test_a_very_short_secret_is_left_alone() -> None:
+    redactor = Redactor()
+    redactor.add("a")
+    redactor.add("")
+
+    assert redactor.redact("banana") == "banana"
+
+
+def test_longer_secrets_go_first() -> None:
+    redactor = Redactor()
+    redactor.add("secret")
+    redactor.add("secret-and-more")
+
+    assert redactor.redact("secret-and-more secret") == "*** ***"
+
+
+@given(st.text(alphabet=st.characters(codec="utf-8"), min_size=4), st.text(), st.text())
+def test_no_secret_is_left(secret: str, before: str, after: str) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+    if len(secret.strip()) >= 4:
+        assert secret.strip() not in redactor.redact(f"{before}{secret}{after}").replace("***", "\0")
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "::error::x",
+        "  ::add-mask::x",
+        "\t::set-output name=x::y",
+        "\N{NO-BREAK SPACE}::notice::x",
+        "##[error]x",
+        "text ##[add-mask]x",
+        "::ERROR file=a::x",
+        "::stop-commands::x",
+    ],
+)
+def test_a_command_becomes_text(line: str) -> None:
+    assert parse_command(disarm(line)) is None
+
+
+@pytest.mark.parametrize("line", ["plain", "a::b::c", "C++ std::string", "10:30", "## [x]", ""])
+def test_text_stays_as_it_is(line: str) -> None:
+    assert disarm(line) == line
+
+
+@given(st.text(alphabet=":#[]abes \t\r\n\x1b\x0b\x85\u2028\u200b\ufeff-=%m", max_size=60))
+@example("\x1b[0m::error::x")
+@example(":\u200b:error::x")
+@example("#\x00#[error]x")
+def test_no_text_becomes_a_command(text: str) -> None:
+    for line in split_lines(text):
+        assert parse_command(disarm(line)) is None
+        assert "\r" not in line
+
+
+def test_lines_are_split_where_the_runner_splits_them() -> None:
+    assert split_lines("a\rb\r\nc\nd\x0be") == ["a", "b", "c", "de"]

@@ -1,0 +1,146 @@
+"""Rendering keeps GitHub's limits, loses nothing silently, and no text of a stranger has a meaning of its own."""
+
+from __future__ import annotations
+
+import html
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dms_airflow.render import Occasion, cut_middle, fit_annotations, render_outputs, render_summary
+from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
+
+OCCASION = Occasion(
+    operation="dags list", instance_id="af-1", region="cn-hangzhou", airflow_url="https://h/airflow/1", duration=1.26
+)
+
+
+def summarize(**fields: object) -> str:
+    result = Result(**{"ending": Ending.SUCCESS, "headline": "It worked", **fields})  # type: ignore[arg-type]
+    return render_summary(result, OCCASION, lambda text: text.replace("hunter2", "***"))
+
+
+def test_a_whole_summary() -> None:
+    summary = summarize(
+        blocks=(
+            Table(heading="DAGs", columns=("id", "page"), rows=(("a|b", Link(text="open", url="https://h/x?a=1&b=2")),)),
+            Folded(heading="stdout", text="one\ntwo\n"),
+        )
+    )
+
+    assert summary == (
+        "### ✅ dags list on af-1\n\n"
+        "It worked\n\n"
+        "| | |\n|---|---|\n"
+        "| Instance | af-1 |\n"
+        "| Region | cn-hangzhou |\n"
+        '| Airflow | <a href="https://h/airflow/1"><code>https&#58;&#47;&#47;h&#47;airflow&#47;1</code></a> |\n'
+        "| Result | success after 1.3 s |\n\n"
+        "\n"
+        "#### DAGs\n\n| id | page |\n|---|---|\n"
+        '| <code>a&#124;b</code> | <a href="https://h/x?a=1&amp;b=2">open</a> |\n\n'
+        "<details><summary>stdout</summary>\n\n```text\none\ntwo\n```\n\n</details>\n\n"
+    )
+
+
+def test_annotations_are_told_but_for_import_errors() -> None:
+    summary = summarize(
+        ending=Ending.FAILURE,
+        annotations=(
+            Annotation(level=Level.ERROR, title="Login failed", message="why"),
+            Annotation(level=Level.ERROR, title="DAG import error: KeyError", message="in the table"),
+        ),
+    )
+
+    assert "- **Login failed** why\n" in summary
+    assert "in the table" not in summary
+
+
+def test_secrets_are_redacted_before_they_are_escaped() -> None:
+    summary = summarize(headline="is hunter2", blocks=(Folded(heading="hunter2", text="hunter2"),))
+
+    assert "hunter2" not in summary
+    assert summary.count("***") == 1
+    assert summary.count("&#42;&#42;&#42;") == 2
+
+
+@given(st.text())
+def test_an_inline_text_has_no_structure(text: str) -> None:
+    summary = summarize(headline=text)
+
+    headline = summary.split("\n\n")[1]
+    assert "\n" not in headline
+    inner = re.sub(r"</?code>", "", headline, count=2)
+    assert not re.search(r"[|<>`*_\[\]@#!\\~&]", re.sub(r"&#\d+;", "", inner))
+    # Nothing is lost but control characters and the number of blanks.
+    assert html.unescape(inner).split() == re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", " ", text).split()
+
+
+@pytest.mark.parametrize("text", ["```\n</details>", "````", "a\n~~~\n`````"])
+def test_a_fence_cannot_be_closed_from_inside(text: str) -> None:
+    summary = summarize(blocks=(Folded(heading="stdout", text=text),))
+
+    fence = re.search(r"^(`{3,})text$", summary, re.MULTILINE)
+    assert fence
+    assert fence[1] not in text
+
+
+def test_five_thousand_rows_stay_under_a_mebibyte_and_are_counted() -> None:
+    rows = tuple((f"dags/file_{number}.py", "x" * 300) for number in range(5000))
+    table = Table(heading="Import errors", columns=("file", "error"), rows=rows)
+
+    summary = summarize(blocks=(table, *(Folded(heading="stdout", text="y" * 300_000) for _ in range(20))))
+
+    assert len(summary.encode()) < 1024 * 1024
+    shown = summary.count("| <code>dags&#47;file")
+    assert f"{5000 - shown} more did not fit here" in summary
+    assert 1000 < shown < 5000
+
+
+def test_outputs_are_text_or_json() -> None:
+    written, warnings = render_outputs({"status": "success", "import-errors": [{"line": 3}], "status-code": 200, "json": ""})
+
+    assert written == {"status": "success", "import-errors": '[{"line": 3}]', "status-code": "200", "json": ""}
+    assert warnings == ()
+
+
+def test_long_outputs_are_cut_or_left_out_and_told() -> None:
+    written, warnings = render_outputs({"stdout": "a" * 90_000 + "é" * 20_000, "json": '"' + "x" * 400_000 + '"'})
+
+    assert len(written["stdout"].encode()) <= 100_000
+    assert "[… 30000 bytes left out …]" in written["stdout"]
+    assert written["json"] == ""
+    assert [(one.level, "result-file" in one.message) for one in warnings] == [(Level.WARNING, True)]
+
+
+@given(st.text(), st.integers(min_value=60, max_value=200))
+def test_a_cut_text_fits(text: str, limit: int) -> None:
+    cut = cut_middle(text, limit)
+
+    assert len(cut.encode("utf-8", "replace")) <= limit
+    assert cut == text or "bytes left out" in cut
+
+
+def test_ten_annotations_of_a_kind_the_tenth_counts_the_rest() -> None:
+    errors = [Annotation(level=Level.ERROR, title=f"e{number}", message="m") for number in range(25)]
+    warning = Annotation(level=Level.WARNING, title="w", message="m")
+
+    fitted = fit_annotations([warning, *errors])
+
+    assert [one.title for one in fitted] == [*(f"e{number}" for number in range(9)), "16 more", "w"]
+    assert fitted[9].message == "16 more of this kind stand in the step's job summary, its outputs and the log."
+
+
+def test_exactly_ten_annotations_stay() -> None:
+    errors = [Annotation(level=Level.ERROR, title=f"e{number}", message="m") for number in range(10)]
+
+    assert list(fit_annotations(errors)) == errors
+
+
+def test_a_long_message_is_cut_at_4096_utf_16_units() -> None:
+    (fitted,) = fit_annotations([Annotation(level=Level.ERROR, title="t", message="😀" * 3000)])
+
+    assert len(fitted.message.encode("utf-16-le")) // 2 <= 4096
+    assert fitted.message.endswith("stands in the job summary]")
