@@ -9,15 +9,13 @@ from urllib.parse import quote
 import pytest
 
 from sandbox.runner import Runner
-from tests.integration.fake_dms import KEY, TEMPORARY_KEY, FakeDms, serve
+from tests.integration.fake_dms import FakeDms, serve
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
     from sandbox.runner import Step
-
-SECRETS = (KEY.access_key_id, KEY.access_key_secret, TEMPORARY_KEY.access_key_secret, TEMPORARY_KEY.security_token)
 
 
 @pytest.fixture
@@ -42,20 +40,19 @@ def run(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
     temp.mkdir()
     runner = Runner(workspace=workspace, temp=temp)
 
-    def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None, *extra_secrets: str) -> Step:
+    def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None, *secrets: str) -> Step:
         step = runner.run({**dms.inputs, **inputs}, environ)
-        check_leaks(step, temp, workspace, *extra_secrets)
+        check_leaks(step, (temp, workspace), {*dms.secrets, *secrets})
         return step
 
     return run_step
 
 
-def check_leaks(step: Step, *places: Path | str) -> None:
+def check_leaks(step: Step, folders: Iterable[Path], secrets: Iterable[str]) -> None:
     """No secret in any stream, output, summary or file, in any form; ``add-mask`` lines are how the runner learns them."""
-    secrets = [*SECRETS, *step.masks, *(place for place in places if isinstance(place, str))]
-    files = [file for place in places if not isinstance(place, str) for file in place.rglob("*") if file.is_file()]
-    printed = "\n".join(line for line in (step.stdout + step.stderr).splitlines() if not line.startswith("::add-mask::"))
-    texts = {"the log": printed, **{str(file): file.read_text(errors="replace") for file in files}}
+    printed = [line for line in (step.stdout + step.stderr).splitlines() if not line.startswith("::add-mask::")]
+    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    texts = {"the log": "\n".join(printed), **{str(file): file.read_text(errors="replace") for file in files}}
     for secret in secrets:
         for form in {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}:
             for place, text in texts.items():

@@ -7,10 +7,12 @@ answer.
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections import defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from sandbox.front import Answer, Front, Request, Server
@@ -72,6 +74,7 @@ class FakeDms(Front):
         self.received: list[Request] = []
         self.faults: defaultdict[str, deque[Callable[[Request], Answer | None]]] = defaultdict(deque)
         self.endpoint = ""
+        self._given_out: set[str] = set()
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -88,6 +91,12 @@ class FakeDms(Front):
         """Method and path of each request, the instance's base left out."""
         return [f"{request.method} {request.path.removeprefix(PREFIX)}" for request in self.received]
 
+    @property
+    def secrets(self) -> set[str]:
+        """Every secret that this DMS knows: keys, login tokens and sessions it gave out."""
+        keys = {KEY.access_key_id, KEY.access_key_secret, TEMPORARY_KEY.access_key_secret, TEMPORARY_KEY.security_token}
+        return keys | self._given_out
+
     def commands(self) -> list[list[str]]:
         """The words of each command that ran."""
         return [entry["argv"] for entry in self.journal.read() if entry["kind"] == "command" and "argv" in entry]
@@ -103,7 +112,11 @@ class FakeDms(Front):
             answer = self.faults[kind].popleft()(request)
             if answer is not None:
                 return answer
-        return super()._route(request)
+        answer = super()._route(request)
+        if kind == "token" and answer.status == HTTPStatus.OK:
+            self._given_out.add(json.loads(answer.body).get("Data", {}).get("Token", KEY.access_key_id))
+        self._given_out |= {re.split("[=;]", value)[1] for name, value in answer.headers if name == "Set-Cookie"}
+        return answer
 
 
 def drop(request: Request) -> Answer:

@@ -1,0 +1,355 @@
+"""Each operation as a whole process: what it sends, what it makes of real answers, what a person sees."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.fake_dms import HTML, JSON, answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sandbox.runner import Step
+    from tests.integration.fake_dms import FakeDms
+
+    Run = Callable[..., Step]
+
+CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
+TRIGGERED = '[{"conf": {}, "dag_id": "etl", "dag_run_id": "manual__1", "state": "queued"}]\n'
+
+
+def replay(dms: FakeDms, command: str, capture: str) -> None:
+    """Let a command answer as real Airflow did."""
+    told = json.loads((CAPTURES / "cli" / "dags" / f"{capture}.json").read_text(encoding="utf-8"))
+    dms.airflow.commands[command] = (told["stdout"], told["stderr"])
+
+
+@pytest.fixture
+def checkout(workspace: Path) -> Path:
+    """A team's repository: the DAG files behind the captures under ``dags/``."""
+    for folder in ("good", "broken"):
+        shutil.copytree(CAPTURES / "dags" / folder, workspace / "dags", dirs_exist_ok=True)
+    return workspace
+
+
+def test_import_errors_fail_the_step_on_their_lines(dms: FakeDms, run: Run, checkout: Path) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__broken_verbose_json")
+
+    step = run({"operation": "dags list-import-errors"})
+
+    assert step.exit_code == 1
+    assert dms.commands() == [["dags", "list-import-errors", "-o", "json", "-v"]]
+    assert step.outputs["import-error-count"] == "33"
+    assert step.outputs["new-import-error-count"] == "33"
+    errors = {error["instance_path"]: error for error in step.read_json("import-errors")}
+    assert list(errors["/opt/airflow/dags/syntax_error.py"]) == [
+        "file",
+        "line",
+        "instance_path",
+        "exception",
+        "message",
+        "stack_trace",
+        "new",
+    ]
+    places = {path: (error["file"], error["line"]) for path, error in errors.items()}
+    assert places["/opt/airflow/dags/syntax_error.py"] == ("dags/syntax_error.py", 8)
+    assert places["/opt/airflow/dags/helper_raises.py"] == ("dags/lablib/helpers.py", 10)
+    assert places["/opt/airflow/dags/missing_module.py"] == ("dags/missing_module.py", 4)
+    assert len(step.annotations) == 10
+    assert step.annotations[9].properties["title"] == "24 more"
+    first = step.annotations[0]
+    assert first.properties["title"].startswith("DAG import error: ")
+    assert (checkout / first.properties["file"]).is_file()
+    assert "dags/syntax_error.py:8  SyntaxError: '(' was never closed" in step.log
+    assert step.summary.count("| <code>dags&#47;") == 33
+
+
+def test_no_import_errors(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__none__json")
+
+    step = run({"operation": "dags list-import-errors"})
+
+    assert step.exit_code == 0
+    assert step.outputs["import-errors"] == "[]"
+    assert step.outputs["import-error-count"] == "0"
+    assert "No import errors" in step.summary
+
+
+def test_import_errors_only_reported(dms: FakeDms, run: Run, checkout: Path) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__broken__json")
+
+    step = run({"operation": "dags list-import-errors", "fail-on": "none", "dags-path": "dags"})
+
+    assert checkout.is_dir()
+    assert step.exit_code == 0
+    assert {one.name for one in step.annotations} == {"warning"}
+    assert step.outputs["import-error-count"] == "33"
+
+
+def test_a_dag_file_that_ends_the_interpreter_is_no_clean_bill(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__sysexit_json")
+
+    step = run({"operation": "dags list-import-errors", "fail-on": "none"})
+
+    assert step.exit_code == 1
+    assert "import-error-count" not in step.outputs
+    assert [one.properties["title"] for one in step.annotations] == ["Airflow command failed"]
+
+
+def test_reserialize_fails_for_import_errors_though_airflow_ends_0(dms: FakeDms, run: Run, checkout: Path) -> None:
+    replay(dms, "dags reserialize", "reserialize__broken")
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    assert dms.commands() == [["dags", "reserialize"]]
+    assert int(step.outputs["import-error-count"]) >= 30
+    assert all((checkout / one.properties["file"]).is_file() for one in step.annotations[:9])
+
+
+def test_reserialize_of_good_files(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags reserialize", "reserialize__good")
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 0
+    assert step.outputs["import-error-count"] == "0"
+
+
+def test_the_authors_own_output_format_is_kept(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__none__yaml")
+
+    step = run({"operation": "dags list-import-errors", "arguments": "--output=yaml --verbose"})
+
+    assert dms.commands() == [["dags", "list-import-errors", "--output=yaml", "--verbose"]]
+    assert step.exit_code == 0
+
+
+def test_a_trigger_makes_its_run_id_and_tells_the_run(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags trigger"] = (TRIGGERED, "")
+
+    step = run({"operation": "dags trigger", "arguments": "etl", "conf": '{"day": "2026-11-22",\n "n": 1.0}'})
+
+    (words,) = dms.commands()
+    assert words[:4] == ["dags", "trigger", "etl", "--run-id"]
+    assert words[4].startswith("gha__4711-1-deploy-__dms-airflow__")
+    assert words[5:] == ["--conf", '{"day": "2026-11-22",  "n": 1.0}', "-o", "json"]
+    assert step.exit_code == 0
+    assert (step.outputs["dag-id"], step.outputs["run-id"], step.outputs["run-state"]) == ("etl", "manual__1", "queued")
+    assert step.outputs["run-url"].endswith("/dags/etl/grid?dag_run_id=manual__1")
+
+
+def test_two_triggers_never_share_a_run_id(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags trigger"] = (TRIGGERED, "")
+
+    run({"operation": "dags trigger", "arguments": "etl"})
+    run({"operation": "dags trigger", "arguments": "etl"})
+
+    first, second = dms.commands()
+    assert first[4] != second[4]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name"), [({"arguments": ""}, "arguments"), ({"arguments": "etl -c '{}'", "conf": "{}"}, "conf")]
+)
+def test_a_trigger_that_cannot_be_meant(dms: FakeDms, run: Run, inputs: dict[str, str], name: str) -> None:
+    step = run({"operation": "dags trigger", **inputs})
+
+    assert step.exit_code == 2
+    assert [one.properties["title"] for one in step.annotations] == [f"Wrong input: {name}"]
+    assert dms.received == []
+
+
+def test_providers_triggerer_is_sent_by_airflows_name_for_it(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["providers triggers"] = ("[]\n", "")
+
+    run({"operation": "providers triggerer", "arguments": "-o json"})
+
+    assert dms.commands() == [["providers", "triggers", "-o", "json"]]
+
+
+def test_several_commands_one_login(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands |= {"version": ("2.10.4\n", ""), "dags trigger": (TRIGGERED, "")}
+
+    step = run({"operation": "cli", "arguments": "# two\nversion\n\ndags trigger etl\n"})
+
+    assert step.exit_code == 0
+    assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command", "POST /api/v1/command"]
+    assert [(one["command"], one["status"]) for one in step.read_json("json")] == [
+        ("version", "success"),
+        ("dags trigger etl", "success"),
+    ]
+    assert step.outputs["airflow-version"] == "2.10.4"
+    assert step.outputs["run-id"] == "manual__1"
+    assert "2 commands succeeded" in step.summary
+
+
+def test_commands_stop_at_the_first_that_fails(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands |= {"variables get": ("", "Variable x does not exist\n"), "version": ("2.10.4\n", "")}
+
+    step = run({"operation": "cli", "arguments": "version\nvariables get x\nversion\nversion"})
+
+    assert step.exit_code == 1
+    assert [one["status"] for one in step.read_json("json")] == ["success", "failure", "not run", "not run"]
+    assert "Variable x does not exist; 2 more not run" in step.log
+    assert len(dms.commands()) == 2
+
+
+def test_a_fault_in_the_middle_keeps_what_was_known(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = ("2.10.4\n", "")
+    dms.fail("command", lambda _: None)
+    dms.fail("command", answer(500, b"<h1>Ooops!</h1>", HTML))
+
+    step = run({"operation": "cli", "arguments": "version\nvariables delete x\nversion"})
+
+    assert step.exit_code == 1
+    assert [one["status"] for one in step.read_json("json")] == ["success", "failure", "not run"]
+    assert step.outputs["airflow-version"] == "2.10.4"
+    assert [one.properties["title"] for one in step.annotations] == ["Unusable answer"]
+
+
+def test_wrong_commands_are_told_by_line_without_their_secrets(dms: FakeDms, run: Run) -> None:
+    arguments = "version\nconnections ad x --conn-password hunter2-hunter2\nairflow dags list\ndags trigger\n'open"
+
+    step = run({"operation": "cli", "arguments": arguments})
+
+    assert step.exit_code == 2
+    assert dms.received == []
+    (annotation,) = step.annotations
+    for words in (
+        'line 2 is no command that DMS supports: "connections ad"; did you mean connections add?',
+        'line 3 is no command that DMS supports: "airflow dags"',
+        "line 4 must name the DAG to trigger",
+        "line 5 cannot be split into words",
+    ):
+        assert words in annotation.data
+    assert "hunter2" not in step.stdout
+
+
+def test_passwords_in_commands_are_masked_also_where_airflow_echoes_them(dms: FakeDms, run: Run) -> None:
+    uri = "http://user:s3cr%2Ft-word@host"
+    dms.airflow.commands["connections add"] = (f"Successfully added `conn_id`=web : {uri}\n", "a warning with s3cr/t-word\n")
+
+    step = run({"operation": "connections add", "arguments": f"web --conn-uri {uri}"}, None, "s3cr%2Ft-word", "s3cr/t-word")
+
+    assert step.exit_code == 0
+    assert step.outputs["stdout"] == "Successfully added `conn_id`=web : ***\n"
+    assert "$ airflow connections add web --conn-uri ***" in step.log
+
+
+def test_a_variables_value_is_an_output_but_not_in_the_log(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["variables get"] = ("the value of it\n", "")
+
+    step = run({"operation": "variables get", "arguments": "x"})
+
+    assert step.outputs["stdout"] == "the value of it\n"
+    assert "the value of it" in step.masks
+    assert "the value of it" not in step.log
+    assert "the value of it" not in step.summary
+
+
+def test_a_rest_read(dms: FakeDms, run: Run) -> None:
+    dms.airflow.route("GET", "/api/v1/dags?limit=1", {"dags": [{"dag_id": "etl"}], "total_entries": 2})
+
+    step = run({"operation": "rest", "arguments": "GET /dags?limit=1"})
+
+    assert step.exit_code == 0
+    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/dags"]
+    assert step.outputs["status-code"] == "200"
+    assert step.read_json("json") == {"dags": [{"dag_id": "etl"}], "total_entries": 2}
+    assert "GET /api/v1/dags answered 200" in step.log
+
+
+def test_a_rest_write_sends_its_body(dms: FakeDms, run: Run) -> None:
+    dms.airflow.route("PATCH", "/api/v1/dags/etl", {"dag_id": "etl", "is_paused": False})
+
+    step = run({"operation": "rest", "arguments": "patch /dags/etl", "body": '{"is_paused": false}'})
+
+    assert step.exit_code == 0
+    assert dms.received[-1].body == b'{"is_paused": false}'
+    assert dms.received[-1].headers["Content-Type"] == "application/json"
+
+
+def test_every_page_of_a_list(dms: FakeDms, run: Run) -> None:
+    first = [{"dag_id": f"dag_{number}"} for number in range(100)]
+    second = [{"dag_id": f"dag_{number}"} for number in range(100, 150)]
+    dms.airflow.route("GET", "/api/v1/dags?tags=a&limit=100&offset=0", {"dags": first, "total_entries": 150})
+    dms.airflow.route("GET", "/api/v1/dags?tags=a&limit=100&offset=100", {"dags": second, "total_entries": 150})
+
+    step = run({"operation": "rest", "arguments": "GET /dags?tags=a&limit=5 --paginate"})
+
+    assert step.exit_code == 0
+    whole = step.read_json("json")
+    assert [dag["dag_id"] for dag in whole["dags"]] == [f"dag_{number}" for number in range(150)]
+    assert len(dms.received) == 4
+
+
+def test_a_page_that_fails_fails_the_step(dms: FakeDms, run: Run) -> None:
+    entries = [{"dag_id": f"dag_{number}"} for number in range(100)]
+    dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=0", {"dags": entries, "total_entries": 150})
+
+    step = run({"operation": "rest", "arguments": "GET /dags --paginate"})
+
+    assert step.exit_code == 1
+    assert step.outputs["status-code"] == "404"
+
+
+@pytest.mark.parametrize("status", [400, 404, 409, 500, 308])
+def test_a_status_that_is_no_success_fails(dms: FakeDms, run: Run, status: int) -> None:
+    dms.airflow.route("POST", "/api/v1/dags/etl/dagRuns", {"title": "Told so", "detail": None, "status": status}, status)
+
+    step = run({"operation": "rest", "arguments": "POST /dags/etl/dagRuns"})
+
+    assert step.exit_code == 1
+    assert step.outputs["status-code"] == str(status)
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Airflow refused the request"
+    assert f"answered {status}: Told so" in annotation.data
+
+
+@pytest.mark.parametrize("fault", [answer(200, b"<h1>Hello</h1>", HTML), answer(200, b'{"dags": [', JSON)])
+def test_a_success_that_cannot_be_one(dms: FakeDms, run: Run, fault: object) -> None:
+    dms.fail("rest", fault)  # type: ignore[arg-type]
+
+    step = run({"operation": "rest", "arguments": "GET /dags"})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["Unusable answer"]
+
+
+def test_an_empty_success(dms: FakeDms, run: Run) -> None:
+    dms.fail("rest", answer(204))
+
+    step = run({"operation": "rest", "arguments": "DELETE /variables/x"})
+
+    assert step.exit_code == 0
+    assert step.outputs["json"] == ""
+    assert step.outputs["status-code"] == "204"
+
+
+def test_secrets_of_others_are_not_printed(dms: FakeDms, run: Run) -> None:
+    dms.airflow.route("GET", "/api/v1/variables", {"variables": [{"key": "k", "value": "v4lue-of-k"}], "total_entries": 1})
+
+    step = run({"operation": "rest", "arguments": "GET /variables"})
+
+    assert step.read_json("json")["variables"][0]["value"] == "v4lue-of-k"
+    assert "v4lue-of-k" not in step.stdout
+    assert "v4lue-of-k" not in step.summary
+
+
+def test_a_body_with_a_password_stays_secret(dms: FakeDms, run: Run) -> None:
+    dms.airflow.route("POST", "/api/v1/connections", {"connection_id": "db", "password": "p4ssw0rd!"})
+
+    step = run(
+        {"operation": "rest", "arguments": "POST /connections", "body": '{"connection_id": "db", "password": "p4ssw0rd!"}'},
+        None,
+        "p4ssw0rd!",
+    )
+
+    assert step.exit_code == 0
+    assert step.read_json("json")["password"] == "***"
