@@ -24,9 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 # A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
-_AUTHORITY = re.compile(
-    r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?"
-)
+_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
 
@@ -140,9 +138,7 @@ class Config:
         for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
             if getattr(self, one) and not getattr(self, other):
                 missing, present = other.replace("_", "-"), one.replace("_", "-")
-                yield InputProblem(
-                    name=missing, message=f"is required when {present} is given; a missing secret is empty"
-                )
+                yield InputProblem(name=missing, message=f"is required when {present} is given; a missing secret is empty")
         if self.security_token and not self.access_key_id:
             yield InputProblem(name="access-key-id", message="is required when security-token is given")
 
@@ -197,16 +193,18 @@ class Runner:
         )
 
 
-def check_result_file(config: Config, runner: Runner) -> Iterator[InputProblem]:
-    """The result file lies in the workspace, also when links are followed."""
-    if not config.result_file:
-        return
+def check_paths(runner: Runner, *, result_file: str, dags_path: str) -> Iterator[InputProblem]:
+    """What the inputs name lies in the workspace, also when links are followed."""
     root = runner.workspace.resolve()
-    path = (root / config.result_file).resolve()
-    if path == root or not path.is_relative_to(root):
-        yield InputProblem(
-            name="result-file", message=f"must be a file inside the workspace, not {quote_value(config.result_file)}"
-        )
+    if result_file:
+        path = (root / result_file).resolve()
+        if path == root or path.is_dir() or not path.is_relative_to(root):
+            message = f"must be a file inside the workspace, not {quote_value(result_file)}"
+            yield InputProblem(name="result-file", message=message)
+    if dags_path:
+        path = (root / dags_path).resolve()
+        if not path.is_dir() or not path.is_relative_to(root):
+            yield InputProblem(name="dags-path", message=f"must be a folder of the checkout, not {quote_value(dags_path)}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -237,13 +235,9 @@ class Credentials:
         values = {name: environ.get(name, "").strip() for name in CREDENTIAL_VARIABLES}
         missing = [name for name in CREDENTIAL_VARIABLES[:2] if not values[name]]
         if len(missing) == 1:
-            raise CredentialsError(
-                f"The environment variable {missing[0]} is not set, its partner is.", HINT_CREDENTIALS
-            )
+            raise CredentialsError(f"The environment variable {missing[0]} is not set, its partner is.", HINT_CREDENTIALS)
         if missing:
-            raise CredentialsError(
-                "Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS
-            )
+            raise CredentialsError("Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS)
         return cls(
             access_key_id=values[CREDENTIAL_VARIABLES[0]],
             access_key_secret=values[CREDENTIAL_VARIABLES[1]],

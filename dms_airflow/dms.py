@@ -26,9 +26,7 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
 
-HINT_POLICY = (
-    'Give the RAM identity a policy with the action dms:CreateAirflowLoginToken on resource "*", as README shows.'
-)
+HINT_POLICY = 'Give the RAM identity a policy with the action dms:CreateAirflowLoginToken on resource "*", as README shows.'
 HINT_KEY = "Check that the secrets hold one pair of AccessKey id and secret, whole and of an active key."
 HINT_USER = "The RAM identity is no DMS user yet: a DMS administrator must add its UID under user management."
 HINT_INSTANCE = "Check instance-id and region against DMS's console; an instance is known only in its own region."

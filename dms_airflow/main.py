@@ -11,7 +11,7 @@ import requests
 from dms_airflow import __version__
 from dms_airflow.airflow import AirflowClient
 from dms_airflow.clock import SystemClock
-from dms_airflow.config import Config, Credentials, LoginToken, Runner, check_result_file, list_secrets
+from dms_airflow.config import Config, Credentials, LoginToken, Runner, check_paths, list_secrets
 from dms_airflow.dms import fetch_login_token
 from dms_airflow.errors import ActionError, Cancelled, InputError, InputProblem
 from dms_airflow.inputs import InputValueError, load
@@ -84,7 +84,6 @@ def _read_operation(
         InputError: Something is.
         NotAvailableError: Nothing is, but the author asks for what is not built yet.
     """
-    problems.extend(check_result_file(config, runner))
     operation: Operation | None = None
     params: Any = None
     if config.operation:
@@ -95,6 +94,7 @@ def _read_operation(
     if operation:
         params = load(operation.Params, environ, problems)
     problems.extend(judge_other_inputs(operation, environ))
+    problems.extend(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
     if problems or not operation:
         raise InputError(problems)
     refuse_pending(config, params)
@@ -104,9 +104,7 @@ def _read_operation(
 def _fetch_token(config: Config, environ: Mapping[str, str], runner: Runner, log: Log) -> LoginToken:
     credentials = Credentials.find(config, environ)
     log.info(f"Asking {config.openapi.authority} for a login token, with the credentials of {credentials.origin}.")
-    return fetch_login_token(
-        config.instance_id, endpoint=config.openapi, credentials=credentials, ca_bundle=runner.ca_bundle
-    )
+    return fetch_login_token(config.instance_id, endpoint=config.openapi, credentials=credentials, ca_bundle=runner.ca_bundle)
 
 
 def _tell_cancelled() -> Result:

@@ -35,7 +35,8 @@ _MARKS = {
     Ending.REFUSED: "❌",
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-_PUNCTUATION = re.compile(r"[^\w\s,-]|_")
+# Every ASCII punctuation mark but the comma and the hyphen, which mean nothing inside a line.
+_PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]")
 
 
 @dataclass(frozen=True, kw_only=True)

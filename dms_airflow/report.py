@@ -44,9 +44,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     return result.ending.exit_code
 
 
-def _write_result_file(
-    result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow
-) -> Result:
+def _write_result_file(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> Result:
     """Write the whole result, whatever its size; a success that cannot be written is none."""
     if not config.result_file:
         return result
@@ -58,9 +56,7 @@ def _write_result_file(
         "annotations": [asdict(annotation) for annotation in result.annotations],
     }
     try:
-        workflow.write_result_file(
-            runner.workspace / config.result_file, json.dumps(whole, ensure_ascii=False, indent=2)
-        )
+        workflow.write_result_file(runner.workspace / config.result_file, json.dumps(whole, ensure_ascii=False, indent=2))
     except OSError as error:
         failure = ResultFileError(
             f"result-file {config.result_file} could not be written: {error.strerror}.",

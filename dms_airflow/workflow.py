@@ -98,9 +98,7 @@ class Workflow:
         if self._runner.output_file is None:
             self.info("GITHUB_OUTPUT is not set, so that no outputs are written.")
             return
-        text = "".join(
-            f"{prepare_key_value_message(name, self._secrets.redact(value))}\n" for name, value in outputs.items()
-        )
+        text = "".join(f"{prepare_key_value_message(name, self._secrets.redact(value))}\n" for name, value in outputs.items())
         _append(self._runner.output_file, text)
 
     def write_summary(self, markdown: str) -> None:

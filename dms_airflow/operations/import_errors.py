@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.checkout import Checkout
 from dms_airflow.commands import has_option
-from dms_airflow.import_errors import locate, read_list, read_reserialize
+from dms_airflow.import_errors import locate, read_dag_files, read_list, read_reserialize
 from dms_airflow.inputs import given, parse_choice, parse_lines, parse_text
 from dms_airflow.operations import command
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
@@ -50,7 +50,8 @@ def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> 
         if not has_option(line.arguments, "-v", "--verbose"):
             line = line.add("-v")
     execution = command.execute(line, params.timeout, context)
-    errors = locate(_read(execution), Checkout(context.runner.workspace, params.dags_path or None))
+    checkout = Checkout(context.runner.workspace, params.dags_path or None)
+    errors = locate(_read(execution), checkout, read_dag_files(execution.stdout))
     return _report(execution, errors, params, context)
 
 
@@ -97,7 +98,7 @@ def _annotate(error: DagImportError, level: Level) -> Annotation:
     where = "" if error.file else f"\nOn the instance, in {error.instance_path}; no file of the checkout is this one."
     return Annotation(
         level=level,
-        title=f"DAG import error: {error.exception}",
+        title=f"DAG import error: {error.exception or 'unknown'}",
         message=f"{_describe(error)}{where}\n{error.stack_trace}".rstrip(),
         file=error.file,
         line=error.line,
@@ -105,7 +106,7 @@ def _annotate(error: DagImportError, level: Level) -> Annotation:
 
 
 def _describe(error: DagImportError) -> str:
-    return f"{error.exception}: {error.message}" if error.message else error.exception
+    return ": ".join(filter(None, (error.exception, error.message)))
 
 
 def _summarize(error: DagImportError) -> str:

@@ -24,6 +24,7 @@ LAYERS = {
     "outcome": 1,
     "redaction": 1,
     "render": 1,
+    "source": 1,
     "tracebacks": 1,
     "transport": 1,
     "airflow": 2,

@@ -11,7 +11,7 @@ from dms_airflow.config import (
     Credentials,
     Runner,
     allows_plain_http,
-    check_result_file,
+    check_paths,
     list_secrets,
     parse_endpoint,
     parse_instance_id,
@@ -161,18 +161,26 @@ def test_every_secret_is_listed() -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "count"), [("out.json", 0), ("a/b.json", 0), ("../x", 1), ("/etc/x", 1), (".", 1), ("link/x", 1)]
+    ("path", "count"), [("out.json", 0), ("a/b.json", 0), ("../x", 1), ("/etc/x", 1), ("link/x", 1), (".", 1), ("dags", 1)]
 )
-def test_the_result_file_stays_in_the_workspace(tmp_path: Path, path: str, count: int) -> None:
-    workspace = tmp_path / "workspace"
-    workspace.mkdir()
-    (workspace / "link").symlink_to(tmp_path)
-    config, _ = read(result_file=path)
-
-    assert len(list(check_result_file(config, Runner(workspace=workspace)))) == count
+def test_the_result_file_stays_in_the_workspace(workspace: Path, path: str, count: int) -> None:
+    assert len(list(check_paths(Runner(workspace=workspace), result_file=path, dags_path=""))) == count
 
 
-def test_an_absolute_path_in_the_workspace_is_one(tmp_path: Path) -> None:
-    config, _ = read(result_file=str(tmp_path / "x.json"))
+@pytest.mark.parametrize(("path", "count"), [("dags", 0), (".", 0), ("../x", 1), ("/etc", 1), ("link", 1), ("nosuch", 1)])
+def test_the_dags_path_is_a_folder_of_the_checkout(workspace: Path, path: str, count: int) -> None:
+    assert len(list(check_paths(Runner(workspace=workspace), result_file="", dags_path=path))) == count
 
-    assert list(check_result_file(config, Runner(workspace=tmp_path))) == []
+
+def test_absolute_paths_in_the_workspace(workspace: Path) -> None:
+    runner = Runner(workspace=workspace)
+
+    assert list(check_paths(runner, result_file=f"{workspace}/x.json", dags_path=f"{workspace}/dags")) == []
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    folder = tmp_path / "workspace"
+    (folder / "dags").mkdir(parents=True)
+    (folder / "link").symlink_to(tmp_path)
+    return folder

@@ -1,0 +1,162 @@
+"""DAG import errors: read from what Airflow prints, and put where the author can mend them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow import tracebacks
+from dms_airflow.source import find_line, has_line
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dms_airflow.checkout import Checkout
+
+# Airflow 2's log lines: `[2026-11-22T09:52:24.407+0000] {dagbag.py:387} ERROR - Failed to import: /opt/…/x.py`
+# (tests/captures/airflow-2.10.4/cli/dags/reserialize__broken.json).
+_LOG_LINE = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
+
+# Of the three, only reserializing says the last.
+_FAILURE = re.compile(r"(?P<what>Failed to import|Failed to bag_dag|Failed to write serialized DAG): (?P<path>.+)")
+
+_IMPORT = re.compile(r"Importing (?P<path>/.+)")
+
+# The answer of `-o json`, which may follow a traceback directly.
+_JSON_LINE = re.compile(r'\[\{"(?:filepath|error|bundle_name)": ')
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagImportError:
+    """One DAG file that does not import, or whose DAG cannot be bagged or serialized.
+
+    `instance_path` is Airflow's path of the DAG file; `file` (relative, with `/`) and `line` are the place to mend in
+    the checkout, which may be a helper's, and None where unknown. `exception` is a bare class name, "" where Airflow
+    gave none. `new` is False for an error that the baseline knows.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    instance_path: str
+    exception: str
+    message: str
+    stack_trace: str
+    new: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the error as the output `import-errors` lists it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class _LogBlock:
+    """A failure in the log: the path it names and the lines that follow it."""
+
+    path: str
+    text: str
+
+
+def read_error(instance_path: str, stack_trace: str) -> DagImportError:
+    """Make an error of a DAG file's path and its stack trace, as any of Airflow's views gives them."""
+    parsed = tracebacks.parse(stack_trace)
+    return DagImportError(
+        instance_path=instance_path, exception=parsed.exception, message=parsed.message, stack_trace=stack_trace
+    )
+
+
+def read_list(answer: Iterable[Mapping[str, Any]], stdout: str) -> tuple[DagImportError, ...]:
+    """Read the answer of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before it.
+
+    The rows decide what is broken. A logged traceback takes the place of the row's two frames only when it tells of the
+    same error: a DAG file may print anything.
+
+    Args:
+        answer: the rows, `filepath` and `error` each.
+        stdout: all that the command printed.
+    """
+    logged: dict[str, list[DagImportError]] = {}
+    for block in _read_log(stdout):
+        logged.setdefault(block.path, []).append(read_error(block.path, block.text))
+    errors: list[DagImportError] = []
+    for row in answer:
+        error = read_error(str(row.get("filepath") or ""), str(row.get("error") or ""))
+        # The last one: of a file's several errors Airflow lists the last.
+        same = [other for other in logged.get(error.instance_path, ()) if _tell_the_same(error, other)]
+        errors.append(same[-1] if same else error)
+    return tuple(errors)
+
+
+def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
+    """Read the import errors that `dags reserialize` logs; it prints no other answer and ends 0 with them."""
+    errors = [read_error(block.path, block.text) for block in _read_log(stdout)]
+    return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
+
+
+def read_dag_files(stdout: str) -> tuple[str, ...]:
+    """List the DAG files, sound or broken, that Airflow says it imports: with `-v` only, and zip members not."""
+    logged = (_LOG_LINE.match(line) for line in stdout.split("\n"))
+    imports = (_IMPORT.fullmatch(match["message"].rstrip()) for match in logged if match and match["level"] == "DEBUG")
+    return tuple(match["path"] for match in imports if match)
+
+
+def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
+    """Fill in the file and line of the checkout.
+
+    Args:
+        errors: all of a run, since together they show the instance's layout.
+        checkout: where to look.
+        dag_files: further DAG files of the instance. The more are known, the less is ambiguous: a lone error may come
+            from another repository's file of the same name.
+    """
+    frames = [tracebacks.parse(error.stack_trace).frames for error in errors]
+    files = checkout.map_paths(
+        [*(error.instance_path for error in errors), *dag_files], [frame.file for trace in frames for frame in trace]
+    )
+    return tuple(_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
+
+
+def _locate(
+    error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
+) -> DagImportError:
+    for frame in reversed(frames):
+        if frame.file.startswith("/") and frame.file in files:  # a relative name is a made-up one, such as compile()'s
+            return _put(error, files[frame.file], frame.line, checkout)
+    file = files.get(error.instance_path)
+    if file is None:
+        return error
+    name = file.rpartition("/")[2]
+    line = find_line(checkout.read(file), name=name, exception=error.exception, message=error.message)
+    return _put(error, file, line, checkout)
+
+
+def _put(error: DagImportError, file: str, line: int | None, checkout: Checkout) -> DagImportError:
+    """A line that the checkout's file has not, or that is a zip member's, is left out."""
+    known = line is not None and not file.lower().endswith(".zip") and has_line(checkout.read(file), line)
+    return replace(error, file=file, line=line if known else None)
+
+
+def _tell_the_same(row: DagImportError, logged: DagImportError) -> bool:
+    """Compare the messages' first lines: a time limit's last line holds a process id. A row may lack the class."""
+    return row.exception in {logged.exception, ""} and _first_line(row) == _first_line(logged)
+
+
+def _first_line(error: DagImportError) -> str:
+    return error.message.split("\n", 1)[0]
+
+
+def _read_log(stdout: str) -> Iterator[_LogBlock]:
+    """Find the failures in a log. A block ends at the next log line, or at the command's JSON answer."""
+    path: str | None = None
+    lines: list[str] = []
+    for line in stdout.split("\n"):
+        logged = _LOG_LINE.match(line)
+        if logged is None and not _JSON_LINE.match(line):
+            lines.append(line)
+            continue
+        if path is not None:
+            yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))
+        failure = _FAILURE.fullmatch(logged["message"].rstrip()) if logged and logged["level"] == "ERROR" else None
+        path, lines = (failure["path"] if failure else None), []
+    if path is not None:
+        yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))

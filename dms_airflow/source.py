@@ -1,0 +1,269 @@
+"""The line to fix in a DAG file, found by reading it, where the traceback shows no line of the checkout. Pure.
+
+A wrong line is worse than none: whatever is ambiguous gives no line.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import warnings
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+
+def has_line(source: bytes, line: int) -> bool:
+    """Tell whether a file has such a line; the checkout may be another version than the instance runs."""
+    return 0 < line <= len(source.splitlines())
+
+
+def find_line(source: bytes, *, name: str, exception: str, message: str) -> int | None:
+    """Find the line to fix by reading a DAG file, for errors whose traceback shows no line of the checkout.
+
+    None unless exactly one line comes into question. The messages are Airflow's and Python's own
+    (tests/captures/airflow-2.10.4/cli/dags/list_import_errors__*.json).
+
+    Args:
+        source: the file's bytes.
+        name: the file's own name, without its folder.
+        exception: the exception's bare class name, "" where unknown.
+        message: its message.
+    """
+    head = message.split("\n", 1)[0][:_LONGEST_HEAD]
+    if _NULL_BYTES.search(head):
+        return _only({number for number, line in enumerate(source.splitlines(), start=1) if b"\0" in line})
+    syntax = _SYNTAX.search(head)
+    if syntax and syntax["name"] == name:
+        return int(syntax["line"])
+    finders = [(match, find) for pattern, find in _FINDERS if (match := pattern.search(f"{exception}: {head}"))]
+    module = _parse_module(source) if finders else None
+    if module is None:
+        return None
+    match, find = finders[0]
+    return _only(find(module, match))
+
+
+_LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
+
+_NULL_BYTES = re.compile(r"source code (?:string )?cannot contain null bytes")
+_SYNTAX = re.compile(r" \((?P<name>[^()/]+\.py), line (?P<line>\d{1,9})\)$")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Dag:
+    """A DAG's definition: a call of DAG, or a function under @dag."""
+
+    dag_id: str | None
+    line: int
+    arguments: dict[str, ast.expr]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Module:
+    nodes: tuple[ast.AST, ...]
+    constants: dict[str, str]  # NAME = "text", where the name is assigned once
+    optional: frozenset[ast.AST]  # what a failing import does not end: below try, or never run
+
+
+def _only(lines: set[int]) -> int | None:
+    return lines.pop() if len(lines) == 1 else None
+
+
+def _parse_module(source: bytes) -> _Module | None:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the author's invalid escapes are not the action's
+            nodes = tuple(ast.walk(ast.parse(source)))
+    except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes, up to Python 3.11.3
+        return None
+    assigned = Counter(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    constants: dict[str, str] = {}
+    optional: set[ast.AST] = set()
+    for node in nodes:
+        if isinstance(node, ast.Assign):
+            target, text = node.targets[0], _text_of(node.value, {})
+            if isinstance(target, ast.Name) and assigned[target.id] == 1 and text is not None:
+                constants[target.id] = text
+        elif (isinstance(node, ast.Try) and node.handlers) or (
+            isinstance(node, ast.If) and _name_of(node.test) == "TYPE_CHECKING"
+        ):
+            optional.update(below for statement in node.body for below in ast.walk(statement))
+    return _Module(nodes=nodes, constants=constants, optional=frozenset(optional))
+
+
+def _name_of(node: ast.AST) -> str:
+    """The last name of `a.b.c`."""
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""
+
+
+def _text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
+    """The text of a literal, or of a name that stands for one."""
+    if isinstance(node, ast.Constant):
+        return node.value if isinstance(node.value, str) else None
+    return constants.get(node.id) if isinstance(node, ast.Name) else None
+
+
+def _list_dags(module: _Module) -> list[_Dag]:
+    names = {"DAG": "DAG", "dag": "dag"} | {
+        alias.asname or alias.name: alias.name
+        for node in module.nodes
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow")
+        for alias in node.names
+        if alias.name in {"DAG", "dag"}
+    }
+    dags: list[_Dag] = []
+    for node in module.nodes:
+        if isinstance(node, ast.Call) and names.get(_name_of(node.func)) == "DAG":
+            dags.append(_read_dag(module, node, None))
+        elif isinstance(node, ast.FunctionDef):
+            dags.extend(
+                _read_dag(module, decorator, node.name)
+                for decorator in node.decorator_list
+                if names.get(_name_of(decorator.func if isinstance(decorator, ast.Call) else decorator)) == "dag"
+            )
+    return dags
+
+
+def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> _Dag:
+    """Read `DAG(…)`, `@dag(…)` or `@dag`; without an id of its own, a DAG is called like the decorated function."""
+    if not isinstance(definition, ast.Call):
+        return _Dag(dag_id=default_id, line=definition.lineno, arguments={})
+    arguments = {keyword.arg: keyword.value for keyword in definition.keywords if keyword.arg}
+    if definition.args:
+        arguments["dag_id"] = definition.args[0]
+    if "dag_id" in arguments:
+        dag_id = _text_of(arguments["dag_id"], module.constants)
+    else:
+        dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
+    return _Dag(dag_id=dag_id, line=definition.lineno, arguments=arguments)
+
+
+def _find_dag(module: _Module, match: re.Match[str]) -> set[int]:
+    return {dag.line for dag in _list_dags(module) if dag.dag_id == match["id"]}
+
+
+def _find_dag_with_params(module: _Module, _match: re.Match[str]) -> set[int]:
+    return {dag.line for dag in _list_dags(module) if "params" in dag.arguments}
+
+
+def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
+    """The line of the schedule that Airflow refuses: the text it quotes, else the schedule of the file's only DAG."""
+    quoted = re.search(r"\[(?P<text>.+)\] is not acceptable", match.string)
+    if quoted:
+        lines = {
+            node.lineno
+            for node in module.nodes
+            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value == quoted["text"]
+        }
+        if lines:
+            return lines
+    dags = _list_dags(module)
+    schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
+    return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
+
+
+def _calls_with(module: _Module, text: str, *keywords: str) -> list[ast.Call]:
+    """List the calls that give one of the keywords this very text."""
+    return [
+        node
+        for node in module.nodes
+        if isinstance(node, ast.Call)
+        and any(keyword.arg in keywords and _text_of(keyword.value, module.constants) == text for keyword in node.keywords)
+    ]
+
+
+def _find_key(module: _Module, match: re.Match[str]) -> set[int]:
+    return _find_dag(module, match) | {call.lineno for call in _calls_with(module, match["id"], "task_id", "group_id")}
+
+
+def _find_second_task(module: _Module, match: re.Match[str]) -> set[int]:
+    """The second task of an id; the only one, when a loop makes it twice. Groups give their tasks other ids."""
+    if any(_name_of(node) in {"TaskGroup", "task_group"} for node in module.nodes):
+        return set()
+    lines = sorted(call.lineno for call in _calls_with(module, match["id"], "task_id"))
+    return {lines[-1]} if len(lines) in {1, 2} else set()
+
+
+def _find_getter(module: _Module, match: re.Match[str]) -> set[int]:
+    """The call that asks for a missing connection or variable."""
+    return {
+        node.lineno
+        for node in module.nodes
+        if isinstance(node, ast.Call)
+        and _name_of(node.func) in {"get_connection", "get_hook", "get"}
+        and any(
+            _text_of(argument, module.constants) == match["id"]
+            for argument in (*node.args, *(keyword.value for keyword in node.keywords))
+        )
+    }
+
+
+def _find_import(module: _Module, match: re.Match[str]) -> set[int]:
+    """The import of a missing module, or of a module below it."""
+    missing = match["module"]
+    return {
+        node.lineno
+        for node in module.nodes
+        if node not in module.optional
+        and isinstance(node, ast.Import | ast.ImportFrom)
+        and any(f"{name}.".startswith(f"{missing}.") for name in _imported_modules(node))
+    }
+
+
+def _imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    return [node.module] if node.module and not node.level else []
+
+
+def _find_imported_name(module: _Module, match: re.Match[str]) -> set[int]:
+    return {
+        node.lineno
+        for node in module.nodes
+        if node not in module.optional
+        and isinstance(node, ast.ImportFrom)
+        and node.module == match["module"]
+        and any(alias.name == match["name"] for alias in node.names)
+    }
+
+
+def _find_import_of_helper(module: _Module, match: re.Match[str]) -> set[int]:
+    """The import of a helper whose file alone is known: `invalid syntax (helper.py, line 1)`."""
+    helper = match["name"].removesuffix(".py")
+    lines: set[int] = set()
+    for node in module.nodes:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            names = [name.rpartition(".")[2] for name in _imported_modules(node)]
+            if isinstance(node, ast.ImportFrom):
+                names += [(node.module or "").rpartition(".")[2], *(alias.name for alias in node.names)]
+            if helper in names:
+                lines.add(node.lineno)
+    return lines
+
+
+# What `exception: message` looks like, and what finds its line.
+_FINDERS: tuple[tuple[re.Pattern[str], Callable[[_Module, re.Match[str]], set[int]]], ...] = tuple(
+    (re.compile(pattern), find)
+    for pattern, find in (
+        (r"^\w*: No module named '(?P<module>[^']+)'", _find_import),
+        (r"^\w*: cannot import name '(?P<name>[^']+)' from [\w ]*'(?P<module>[^']+)'", _find_imported_name),
+        (_SYNTAX.pattern, _find_import_of_helper),
+        (r"^\w*: Cycle detected in (?:DAG|Dag): (?P<id>.+)\. Faulty task: ", _find_dag),
+        (r"^\w*: Ignoring (?:DAG|Dag) (?P<id>.+) from .+ - also found in ", _find_dag),
+        (r"^\w*: Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ", _find_dag),
+        (r"^\w*: (?:DAG|Dag) is not allowed to define a Schedule, ", _find_dag_with_params),
+        (r"^\w*: (?:DAG|Dag) '(?P<id>[^']+)' is not allowed to define a Schedule, ", _find_dag),  # Airflow 3
+        (r"^AirflowTimetableInvalid: ", _find_schedule),
+        (r"^\w*: The key '(?P<id>.+)' has to be made of ", _find_key),
+        (r"^\w*: Task id '(?P<id>.+)' has already been added to the (?:DAG|Dag)", _find_second_task),
+        (r"^\w*: The conn_id `(?P<id>.+)` isn't defined", _find_getter),
+        (r"^\w*: '?Variable (?P<id>.+?) does not exist\.?'?$", _find_getter),
+        (r"^\w*: VARIABLE_NOT_FOUND: \{'message': 'Variable (?P<id>.+?) not found'", _find_getter),  # Airflow 3
+    )
+)

@@ -1,0 +1,149 @@
+"""A stack trace as Python prints it -> the exception, its message and its frames.
+
+The formats are those of Python 3.8 to 3.13 (tests/captures/airflow-2.10.4/tracebacks) and Airflow's own one-line form
+`AirflowDagCycleException: …` for what it finds after a file was imported.
+"""
+
+from __future__ import annotations
+
+import builtins
+import re
+from dataclasses import dataclass
+
+_HEADER = "Traceback (most recent call last):"
+_GROUP_HEADER = "  + Exception Group Traceback (most recent call last):"
+
+# What Python prints between two exceptions of a chain, each between two blank lines.
+_CHAIN_SENTENCES = frozenset(
+    {
+        "During handling of the above exception, another exception occurred:",
+        "The above exception was the direct cause of the following exception:",
+    }
+)
+
+# At most nine digits: int() refuses very long numbers, and no file has a thousand million lines.
+_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
+_MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
+_CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Frame:
+    """One `File …, line …` of a traceback; a syntax error's own line has no function."""
+
+    file: str
+    line: int
+    function: str | None = None
+    source: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Traceback:
+    """The last exception of a chain: the one that ended the import.
+
+    `exception` is the class's bare name, empty where the text does not say it (Airflow's
+    `dagbag_import_error_tracebacks = False` leaves only the message). `frames` are outermost first.
+    """
+
+    exception: str
+    message: str
+    frames: tuple[Frame, ...] = ()
+
+
+def parse(text: str) -> Traceback:
+    """Read a stack trace. Takes any text: what is no traceback becomes a message without frames."""
+    lines = [line.removesuffix("\r") for line in text.strip("\r\n").split("\n")]
+    block = _last_of_chain(lines)
+    if block[0] == _GROUP_HEADER:
+        block = [_HEADER, *_unboxed(block[1:])]
+    if block[0] == _HEADER:
+        return _parse_block(block[1:])
+    return _parse_message("\n".join(lines))
+
+
+def _last_of_chain(lines: list[str]) -> list[str]:
+    """Cut the last exception out of a chain.
+
+    A header alone does not start an exception, since messages quote tracebacks too: it counts at the text's start and
+    behind a chain's sentence.
+    """
+    start = 0
+    for index in range(3, len(lines)):
+        if (
+            lines[index] in (_HEADER, _GROUP_HEADER)
+            and lines[index - 2] in _CHAIN_SENTENCES
+            and not lines[index - 1]
+            and not lines[index - 3]
+        ):
+            start = index
+    return lines[start:]
+
+
+def _unboxed(lines: list[str]) -> list[str]:
+    """Take the `  | ` off an exception group's own lines; the boxes of its members are left out."""
+    own: list[str] = []
+    for line in lines:
+        if line.startswith("  +"):
+            break
+        own.append(line[4:] if line.startswith("  | ") else line.removeprefix("  |"))
+    return own
+
+
+def _parse_block(lines: list[str]) -> Traceback:
+    """Read what follows the header: indented frames, then the exception at the margin, and its message to the end."""
+    frames: list[Frame] = []
+    for index, line in enumerate(lines):
+        if match := _FRAME.fullmatch(line):
+            frames.append(
+                Frame(
+                    file=match["file"],
+                    line=int(match["line"]),
+                    function=match["function"],
+                    source=_find_source(lines, index + 1),
+                )
+            )
+        elif line and not line[0].isspace():
+            exception, message = _split_class(line)
+            return Traceback(
+                exception=exception,
+                message="\n".join([message, *lines[index + 1 :]]).strip("\n"),
+                frames=tuple(frames),
+            )
+    return Traceback(exception="", message="", frames=tuple(frames))
+
+
+def _find_source(lines: list[str], index: int) -> str | None:
+    if index < len(lines) and lines[index].startswith("    ") and not _MARKERS.fullmatch(lines[index]):
+        return lines[index].strip()
+    return None
+
+
+def _split_class(line: str) -> tuple[str, str]:
+    match = _CLASS.fullmatch(line)
+    if match is None:
+        return "", line
+    return _bare_name(match["name"]), match["message"] or ""
+
+
+def _bare_name(name: str) -> str:
+    """Drop the module path, and with it the `unusual_prefix_<sha1>_` that Airflow puts before a DAG file's module."""
+    return name.rpartition(".")[2] or name
+
+
+def _parse_message(text: str) -> Traceback:
+    """Read a text without a traceback: `Class: message` as Airflow writes it, else a bare message."""
+    head, separator, message = text.partition(": ")
+    name = _bare_name(head)
+    if separator and _looks_like_exception(name):
+        return Traceback(exception=name, message=message)
+    return Traceback(exception="", message=text)
+
+
+def _looks_like_exception(name: str) -> bool:
+    """Tell a class name from the first word of a sentence such as `Variable: …`."""
+    if not name.isidentifier():
+        return False
+    known = getattr(builtins, name, None)
+    if isinstance(known, type) and issubclass(known, BaseException):
+        return True
+    return name[0].isupper() and any(map(str.islower, name)) and any(map(str.isupper, name[1:]))

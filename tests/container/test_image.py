@@ -1,0 +1,139 @@
+"""What users really run: the image as GitHub's runner and act start it, in a checkout and a job that mean no good."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import subprocess
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.container.conftest import (
+    HOSTILE_ENVIRONMENT,
+    HOSTILE_MODULES,
+    PROJECT,
+    WORKFLOW,
+    Connection,
+    run,
+    run_as_github,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox import Sandbox
+
+pytestmark = pytest.mark.container
+
+
+def test_one_command_as_github_runs_it(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
+    before = len(sandbox.journal())
+
+    told = run_as_github(lab, image, workspace, {**Connection(sandbox=sandbox).inputs, "operation": "version"})
+
+    assert told["outcome"] == "success"
+    assert told["outputs"]["airflow-version"] == "2.10.4"
+    assert "✅" in told["summary"]
+    assert [entry["kind"] for entry in sandbox.journal()[before:]] == ["token", "login", "command"]
+    assert sandbox.access_key_secret not in "\n".join(told["log"])
+    assert "***" in told["summary"] or sandbox.access_key_id not in told["summary"]
+
+
+def test_the_gate_fails_on_lines_of_the_checkout(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
+    told = run_as_github(
+        lab,
+        image,
+        workspace,
+        {**Connection(sandbox=sandbox).inputs, "operation": "dags list-import-errors", "result-file": "report.json"},
+        HOSTILE_ENVIRONMENT,
+    )
+
+    assert (told["outcome"], told["exit_code"]) == ("failure", 1)
+    assert told["outputs"]["import-error-count"] == "5"
+    places = {(one["file"], one.get("line")) for one in told["annotations"]}
+    assert ("dags/returns.py", "11") in places
+    assert all((workspace / file).is_file() for file, _ in places)
+    assert json.loads((workspace / "report.json").read_text())["outputs"]["import-error-count"] == 5
+
+
+def test_nothing_of_the_checkout_or_the_job_is_imported(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
+    inputs = {**Connection(sandbox=sandbox).inputs, "operation": "version"}
+
+    told = run_as_github(lab, image, workspace, inputs, HOSTILE_ENVIRONMENT)
+
+    assert {name for name in HOSTILE_MODULES if (workspace / f"{name}.py").exists()} == set(HOSTILE_MODULES)
+    assert told["outcome"] == "success", told["log"]
+
+
+def test_the_hostile_modules_would_do_harm(image: str, workspace: Path) -> None:
+    careless = run(
+        *("docker", "run", "--rm", "-v", f"{workspace}:/github/workspace", "-w", "/github/workspace"),
+        *("--entrypoint", "/usr/local/bin/python", image, "-c", "import json"),
+    )
+
+    assert "a module of the checkout was imported" in careless.stderr
+
+
+def test_wrong_inputs_end_with_2(lab: Path, image: str, workspace: Path) -> None:
+    told = run_as_github(lab, image, workspace, {"operation": "dags lst"})
+
+    assert told["exit_code"] == 2
+    assert sorted(one["title"] for one in told["annotations"]) == [
+        "Wrong input: instance-id",
+        "Wrong input: operation",
+        "Wrong input: region",
+    ]
+
+
+def test_process_1_ends_when_it_is_told_to(image: str, sandbox: Sandbox, tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    outputs.touch()
+    inputs = {**Connection(sandbox=sandbox).inputs, "operation": "dags test", "arguments": "daily_orders 2026-01-01"}
+    options = [f"-eINPUT_{name.upper()}={value}" for name, value in inputs.items()]
+    command = ["docker", "run", "--rm", "--name", "dms-airflow-cancel", "-v", f"{tmp_path}:/files", *options]
+    command += ["-eGITHUB_OUTPUT=/files/outputs", "-eGITHUB_WORKSPACE=/files", image]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        for line in process.stdout:
+            if line.startswith("$ airflow"):
+                run("docker", "kill", "--signal", signal.SIGINT.name, "dms-airflow-cancel")
+                break
+        process.stdout.read()
+
+    assert process.returncode == 130
+    assert re.search(r"status<<(\S+)\ncancelled\n\1", outputs.read_text())
+
+
+def test_a_job_of_its_users_under_act(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
+    assert image  # act builds its own, from the layers of this one
+    needed = ("Dockerfile", "action.yml", "entrypoint.py", "requirements.txt", "dms_airflow")
+    for name in run("git", "ls-files", *needed).stdout.split():
+        (workspace / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, workspace / name)
+    for name in HOSTILE_MODULES:
+        (workspace / f"{name}.py").unlink()  # the lab's own tools run in the checkout, too: the job makes its own
+    shutil.copy(WORKFLOW, workspace / "workflow.yml")
+    run("git", "init", "-q", ".", cwd=workspace)
+    connection = Connection(sandbox=sandbox).inputs
+
+    ran = run(
+        *(lab / "act-run", "-C", workspace, "-W", "workflow.yml"),
+        *("--var", f"ENDPOINT={connection['endpoint']}", "--var", f"INSTANCE_ID={connection['instance-id']}"),
+        *("-s", f"ACCESS_KEY_ID={connection['access-key-id']}", "-s", f"ACCESS_KEY_SECRET={connection['access-key-secret']}"),
+    )
+
+    log = ran.stdout + ran.stderr
+    told = sorted(set(re.findall(r"\| told: (.*)$", log, re.MULTILINE)))
+    assert told == [
+        "file dags/inventory_sync.py",
+        "gate failure success failure 5",
+        "refused failure failure",
+        "report written",
+        "rest success 200 5",
+        "version success 2.10.4",
+    ], log[-6000:]
+    assert ran.returncode == 0, log[-3000:]
+    assert connection["access-key-secret"] not in log

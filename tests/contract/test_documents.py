@@ -1,0 +1,337 @@
+"""The documentation says what the code does: tables, error titles, links and examples cannot drift."""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import yaml
+from requests.structures import CaseInsensitiveDict
+
+from dms_airflow import dms
+from dms_airflow.config import Config
+from dms_airflow.inputs import load
+from dms_airflow.operations import find_operation
+from dms_airflow.operations.pending import refuse_pending
+from dms_airflow.result import Annotation, Ending, Level, Result
+from dms_airflow.transport import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from dms_airflow.errors import InputProblem
+
+PROJECT = Path(__file__).parents[2]
+ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encoding="utf-8"))
+TROUBLESHOOTING = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+SOURCES = sorted((PROJECT / "dms_airflow").rglob("*.py"))
+DOCUMENTS = sorted(
+    file for folder in (".", "docs", "tests", "sandbox", "examples", "benchmarks") for file in (PROJECT / folder).glob("*.md")
+)
+EXAMPLES = sorted((PROJECT / "examples").glob("*.yml"))
+
+
+def load_script(name: str) -> ModuleType:
+    """Import a script, which is in no package."""
+    spec = spec_from_file_location(name, PROJECT / "scripts" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+SCRIPT = load_script("document")
+
+
+# --- generated tables -----------------------------------------------------------------------------------------------------
+
+
+SMALL_ACTION = {
+    "inputs": {
+        "region": {"description": "The\nregion `<id>`, a|b, <x>.", "required": True},
+        "timeout": {"description": "How long.", "default": "10m"},
+    },
+    "outputs": {"status": {"description": "`a` or `b`."}},
+}
+SMALL_DOCUMENT = "A\n<!-- inputs -->\nold\n<!-- end inputs -->\nB\n<!-- outputs -->\n<!-- end outputs -->\nC\n"
+SMALL_RESULT = """\
+A
+<!-- inputs -->
+| input | default | meaning |
+|---|---|---|
+| `region` |  | Required. The region `<id>`, a\\|b, &lt;x>. |
+| `timeout` | `10m` | How long. |
+<!-- end inputs -->
+B
+<!-- outputs -->
+| output | meaning |
+|---|---|
+| `status` | `a` or `b`. |
+<!-- end outputs -->
+C
+"""
+
+
+def test_tables_are_made_from_the_action() -> None:
+    assert SCRIPT.document(SMALL_DOCUMENT, SMALL_ACTION) == SMALL_RESULT
+
+
+def test_making_tables_again_changes_nothing() -> None:
+    assert SCRIPT.document(SMALL_RESULT, SMALL_ACTION) == SMALL_RESULT
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        SMALL_DOCUMENT.replace("<!-- end inputs -->", ""),
+        SMALL_DOCUMENT + "<!-- outputs -->",
+        SMALL_DOCUMENT.replace("<!-- inputs -->\nold\n<!-- end inputs -->", "<!-- end inputs -->\n<!-- inputs -->"),
+    ],
+)
+def test_a_document_without_its_markers_is_refused(text: str) -> None:
+    with pytest.raises(SCRIPT.MarkerError):
+        SCRIPT.document(text, SMALL_ACTION)
+
+
+def test_check_names_the_stale_document_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "action.yml").write_text(yaml.safe_dump(SMALL_ACTION), encoding="utf-8")
+    readme = tmp_path / "README.md"
+    readme.write_text(SMALL_DOCUMENT, encoding="utf-8")
+
+    assert SCRIPT.main(["--check"], tmp_path) == 1
+    assert capsys.readouterr().out == "README.md is stale; run: make docs\n"
+    assert readme.read_text(encoding="utf-8") == SMALL_DOCUMENT
+
+    assert SCRIPT.main([], tmp_path) == 0
+    assert readme.read_text(encoding="utf-8") != SMALL_DOCUMENT
+    assert SCRIPT.main(["--check"], tmp_path) == 0
+
+
+def test_the_tables_of_readme_are_current() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+    assert SCRIPT.document(readme, ACTION) == readme, "run: make docs"
+
+
+# --- titles ---------------------------------------------------------------------------------------------------------------
+
+
+def find_titles(source: str) -> Iterator[str]:
+    """Give a pattern for the title of each error class and each Annotation; what is filled in matches any text."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ClassDef):
+            for line in node.body:
+                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "title":
+                    yield read_title(line.value)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Annotation":
+            titles = [keyword.value for keyword in node.keywords if keyword.arg == "title"]
+            assert len(titles) == 1, f"an Annotation without a title: {ast.unparse(node)}"
+            # `self.title` is the class's, found above.
+            if "self.title" not in ast.unparse(titles[0]):
+                yield read_title(titles[0])
+
+
+def read_title(node: ast.expr) -> str:
+    """Read a title that the source spells out, or one with something filled in."""
+    if isinstance(node, ast.Constant):
+        # An error class may put a name behind its title.
+        return f"{re.escape(str(node.value))}(: X)?"
+    assert isinstance(node, ast.JoinedStr), f"a title that nobody can look up: {ast.unparse(node)}"
+    return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else "[XN]" for part in node.values)
+
+
+TITLES = sorted({title for file in SOURCES for title in find_titles(file.read_text(encoding="utf-8"))})
+HEADINGS = re.findall(r"^## (.*)$", TROUBLESHOOTING, re.MULTILINE)
+
+
+def test_titles_are_found() -> None:
+    source = """
+class LoginError(ActionError):
+    title = "Login failed"
+    def f(self):
+        return Annotation(level=1, title=self.title, message=self.title)
+def g():
+    return Annotation(level=1, title=f"{count} more", message="")
+"""
+
+    assert list(find_titles(source)) == ["Login\\ failed(: X)?", "[XN]\\ more"]
+    assert len(TITLES) >= 15
+
+
+@pytest.mark.parametrize("title", TITLES)
+def test_every_title_has_an_entry(title: str) -> None:
+    assert [heading for heading in HEADINGS if re.fullmatch(title, heading)], "docs/troubleshooting.md lacks a heading"
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_every_entry_is_a_title(heading: str) -> None:
+    assert [title for title in TITLES if re.fullmatch(title, heading)], "no error or annotation has this title"
+
+
+def test_no_entry_is_there_twice() -> None:
+    assert sorted(HEADINGS) == sorted(set(HEADINGS))
+
+
+@pytest.mark.parametrize(
+    "code",
+    [code for pattern, _ in dms._HINTS for code in pattern.pattern.replace("\\.", ".").split("|")],
+)
+def test_every_error_code_is_explained(code: str) -> None:
+    table = TROUBLESHOOTING.partition("## No login token")[2].partition("\n## ")[0]
+
+    assert re.search(rf"`[^`|]*{re.escape(code)}[^`|]*`", table)
+
+
+# --- links ----------------------------------------------------------------------------------------------------------------
+
+
+def list_links() -> list[tuple[Path, str]]:
+    """Give each link and image of the documents that stays inside the project."""
+    found = []
+    for file in DOCUMENTS:
+        text = re.sub(r"^```.*?^```$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        targets = re.findall(r"\]\(([^)\s]+)\)", text)
+        found += [(file, target) for target in targets if not re.match(r"[a-z]+:", target)]
+    return found
+
+
+def slugify(heading: str) -> str:
+    """Name the anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w -]", "", heading.strip().lower()).replace(" ", "-")
+
+
+@pytest.mark.parametrize(("file", "target"), list_links(), ids=lambda value: str(value).removeprefix(f"{PROJECT}/"))
+def test_links_lead_somewhere(file: Path, target: str) -> None:
+    path, _, anchor = target.partition("#")
+    place = (file.parent / path).resolve() if path else file
+
+    assert place.is_file()
+    assert place.is_relative_to(PROJECT)
+    if anchor:
+        headings = re.findall(r"^#+ (.*)$", place.read_text(encoding="utf-8"), re.MULTILINE)
+        assert anchor in [slugify(heading) for heading in headings]
+
+
+# --- examples -------------------------------------------------------------------------------------------------------------
+
+
+def read_code(file: Path, language: str) -> list[str]:
+    """Give the code blocks of a document in one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```$", file.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def find_steps(node: Any) -> Iterator[dict[str, Any]]:
+    """Give the steps that use this action, wherever they stand."""
+    if isinstance(node, dict):
+        if str(node.get("uses", "")).startswith("dms-airflow/dms-airflow@"):
+            yield node
+        node = list(node.values())
+    if isinstance(node, list):
+        for item in node:
+            yield from find_steps(item)
+
+
+def list_steps() -> list[Any]:
+    """Give the steps of all examples, named by file and number."""
+    texts = [(file.name, text) for file in DOCUMENTS for text in read_code(file, "yaml")]
+    texts += [(file.name, file.read_text(encoding="utf-8")) for file in EXAMPLES]
+    found: list[Any] = []
+    for name, text in texts:
+        found += [pytest.param(step, id=f"{name}-{len(found)}") for step in find_steps(yaml.safe_load(text))]
+    return found
+
+
+# What the shorter examples leave out, and what GitHub would put in place of an expression.
+LEFT_OUT = {"region": "cn-hangzhou", "instance-id": "af-1a2b3c", "access-key-id": "id-1234", "access-key-secret": "secret-1234"}
+FILLED_IN = {
+    "${{ secrets.ALIBABA_CLOUD_ACCESS_KEY_ID }}": "id-1234",
+    "${{ secrets.ALIBABA_CLOUD_ACCESS_KEY_SECRET }}": "secret-1234",
+    "${{ inputs.dag }}": "daily_orders",
+    "${{ inputs.conf }}": "{}",
+}
+
+
+def test_examples_are_found() -> None:
+    assert len(list_steps()) >= 12
+    assert [file.name for file in EXAMPLES] == ["check-import-errors.yml", "rest-check.yml", "trigger-a-dag.yml"]
+
+
+@pytest.mark.parametrize("step", list_steps())
+def test_an_example_is_accepted(step: dict[str, Any]) -> None:
+    given = step["with"]
+    inputs = {**LEFT_OUT, **{name: FILLED_IN.get(text, text) for name, text in given.items()}}
+    environ = {f"INPUT_{name.upper()}": text for name, text in inputs.items()}
+    problems: list[InputProblem] = []
+
+    assert set(given) <= set(ACTION["inputs"])
+    assert all(isinstance(text, str) and "${{" not in text for text in inputs.values())
+    config = load(Config, environ, problems)
+    params = load(find_operation(config.operation).Params, environ, problems)
+    assert problems == []
+    refuse_pending(config, params)
+
+
+@pytest.mark.parametrize("file", EXAMPLES, ids=lambda file: file.name)
+def test_an_example_is_a_workflow_with_few_rights(file: Path) -> None:
+    text = file.read_text(encoding="utf-8")
+    workflow = yaml.safe_load(text)
+
+    assert workflow["permissions"] == {"contents": "read"}
+    assert workflow[True], "`on`, which YAML 1.1 takes for a boolean"
+    assert all(job["steps"] and job["timeout-minutes"] <= 30 for job in workflow["jobs"].values())
+    # Nothing is put into a script's text; an expression belongs into `env`.
+    runs = [step["run"] for job in workflow["jobs"].values() for step in job["steps"] if "run" in step]
+    assert not [run for run in runs if "${{" in run]
+    # No commit SHA of this action is known before there is a release.
+    assert set(re.findall(r"dms-airflow/dms-airflow@(.*)", text)) == {"<commit SHA>"}
+    outputs = set(re.findall(r"outputs\.([\w-]+)", text))
+    assert outputs <= set(ACTION["outputs"])
+
+
+class FakeAirflow:
+    """Answers one call as Airflow 2.10.4 does."""
+
+    def __init__(self, status: str) -> None:
+        self.status = status
+
+    def request(self, method: str, path: str, *, timeout: float) -> Answer:
+        assert (method, path, timeout) == ("GET", "/api/v1/health", 60.0)
+        body = f'{{"scheduler": {{"status": "{self.status}"}}}}'.encode()
+        return Answer(status=200, headers=CaseInsensitiveDict(), body=body, cookies={})
+
+
+@pytest.fixture
+def health() -> Iterator[ModuleType]:
+    """The operation that CONTRIBUTING.md shows."""
+    [code] = read_code(PROJECT / "CONTRIBUTING.md", "python")
+    module = ModuleType("health")
+    sys.modules["health"] = module  # dataclasses look there
+    exec(compile(code, "CONTRIBUTING.md", "exec"), module.__dict__)
+    yield module
+    del sys.modules["health"]
+
+
+def test_the_operation_of_the_walk_through_works(health: ModuleType) -> None:
+    context = SimpleNamespace(airflow=FakeAirflow("unhealthy"))
+
+    assert {"json"} == health.OUTPUTS
+    assert health.run(health.Params(), context) == Result(
+        ending=Ending.FAILURE,
+        headline="The scheduler is unhealthy",
+        outputs={"json": '{"scheduler": {"status": "unhealthy"}}'},
+        annotations=(
+            Annotation(
+                level=Level.ERROR,
+                title="Scheduler not healthy",
+                message="The scheduler is unhealthy. Look at the instance in DMS's console.",
+            ),
+        ),
+    )
+    assert health.run(health.Params(), SimpleNamespace(airflow=FakeAirflow("healthy"))).ending is Ending.SUCCESS

@@ -1,0 +1,367 @@
+"""The sandbox is what it says: the SDK's real signature, DMS's login, a real Airflow, and no process left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import requests
+from alibabacloud_dms20250414.client import Client
+from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest
+from alibabacloud_tea_openapi.client import Client as OpenApiClient
+from alibabacloud_tea_openapi.utils_models import Config
+
+from sandbox import BROKEN_DAGS, Sandbox
+from sandbox.signature import Credential, GatewayError, SignedRequest, verify
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = [
+    pytest.mark.e2e,
+    # The SDK's own, on Python 3.12 and later.
+    pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
+]
+
+PREFIX = "/airflow/1234567890123456/98765432101234/af-sandbox0000000000"
+KEY = Credential(access_key_id="key", access_key_secret="secret")
+TIME_LIMIT_SECONDS = 60.0
+
+
+# --- signature: requests that the SDK signed ---------------------------------------------------------------------------
+
+
+@pytest.fixture
+def signed(monkeypatch: pytest.MonkeyPatch) -> SignedRequest:
+    """A request as the SDK sends it: signed with KEY, for an instance id that needs quoting."""
+    sent: list[Any] = []
+
+    def catch(request: Any, _runtime: Any) -> None:
+        sent.append(request)
+        raise ConnectionError
+
+    monkeypatch.setattr(f"{OpenApiClient.__module__}.DaraCore.do_action", catch)
+    config = Config(access_key_id="key", access_key_secret="secret", endpoint="dms.example", protocol="http")
+    with suppress(Exception):  # the SDK's own, about our ConnectionError
+        Client(config).create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id="af-ä b/*~"))
+    [request] = sent
+    assert request.query == {"AirflowId": "af-ä b/*~"}
+    return SignedRequest(
+        method=request.method,
+        path=request.pathname,
+        query="AirflowId=af-%C3%A4+b%2F%2A~",  # as an HTTP library may write it
+        headers={name.lower(): [value] for name, value in request.headers.items()},
+        body=b"",
+    )
+
+
+def refusal(request: SignedRequest, *, now: datetime | None = None, key: Credential = KEY) -> str:
+    """The error code with which the request is refused; empty when it is not."""
+    try:
+        verify(request, {key.access_key_id: key}, now or datetime.now(UTC), lambda nonce: nonce != "used")
+    except GatewayError as error:
+        return error.code
+    return ""
+
+
+def test_signature__of_the_sdk_is_accepted(signed: SignedRequest) -> None:
+    assert refusal(signed) == ""
+
+
+def with_header(name: str, *values: str) -> Callable[[SignedRequest], SignedRequest]:
+    return lambda request: replace(request, headers={**request.headers, name: values})
+
+
+@pytest.mark.parametrize(
+    ("change", "code"),
+    [
+        (lambda request: replace(request, method="GET"), "SignatureDoesNotMatch"),
+        (lambda request: replace(request, path="/x"), "SignatureDoesNotMatch"),
+        (lambda request: replace(request, query="AirflowId=af-other"), "SignatureDoesNotMatch"),
+        (lambda request: replace(request, body=b"x"), "SignatureDoesNotMatch"),
+        (with_header("host", "dms.elsewhere"), "SignatureDoesNotMatch"),
+        (with_header("x-acs-action", "DeleteAirflow"), "SignatureDoesNotMatch"),
+        (with_header("x-acs-added-later", "x"), "SignatureDoesNotMatch"),
+        (with_header("x-acs-signature-nonce", "other"), "SignatureDoesNotMatch"),
+        (with_header("x-acs-content-sha256", hashlib.sha256(b"x").hexdigest()), "SignatureDoesNotMatch"),
+        (with_header("x-acs-date"), "InvalidTimeStamp.Format"),
+        (with_header("x-acs-date", "2024-01-01T00:00:00Z"), "InvalidTimeStamp.Expired"),
+        (with_header("x-acs-security-token", "token"), "InvalidSecurityToken.MismatchWithAccessKey"),
+        (with_header("authorization"), "IncompleteSignature"),
+        (with_header("authorization", "Basic a2V5OnNlY3JldA=="), "IncompleteSignature"),
+    ],
+)
+def test_signature__notices_what_was_changed_on_the_way(
+    signed: SignedRequest, change: Callable[[SignedRequest], SignedRequest], code: str
+) -> None:
+    assert refusal(change(signed)) == code
+
+
+def test_signature__needs_the_secret_and_a_new_nonce(signed: SignedRequest) -> None:
+    assert refusal(signed, key=Credential(access_key_id="key", access_key_secret="other")) == "SignatureDoesNotMatch"
+    assert refusal(signed, key=Credential(access_key_id="other", access_key_secret="secret")) == ("InvalidAccessKeyId.NotFound")
+    with pytest.raises(GatewayError, match="SignatureNonceUsed"):
+        verify(signed, {"key": KEY}, datetime.now(UTC), lambda _: False)
+
+
+# --- OpenAPI and login -------------------------------------------------------------------------------------------------
+
+
+def request_token(sandbox: Sandbox, key: Credential, instance_id: str = "af-sandbox0000000000") -> Any:
+    """The body of the SDK's answer."""
+    config = Config(
+        access_key_id=key.access_key_id,
+        access_key_secret=key.access_key_secret,
+        security_token=key.security_token,
+        endpoint=sandbox.endpoint,
+        protocol="http",
+    )
+    return Client(config).create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id=instance_id)).body
+
+
+def log_in(sandbox: Sandbox, token: str) -> requests.Response:
+    return requests.get(f"http://{sandbox.endpoint}{PREFIX}/login", params={"token": token}, allow_redirects=False, timeout=10)
+
+
+@pytest.fixture
+def session(sandbox: Sandbox) -> Iterator[requests.Session]:
+    """Logged in. The cookie is a header: it is ``Secure``, and a cookie jar does not send those over http."""
+    answer = log_in(sandbox, request_token(sandbox, sandbox.access_key).data.token)
+    with requests.Session() as session:
+        session.headers["Cookie"] = answer.headers["Set-Cookie"].partition(";")[0]
+        yield session
+
+
+def test_token__for_the_right_key_names_the_host_it_was_asked_by(sandbox: Sandbox) -> None:
+    for key in (sandbox.access_key, sandbox.temporary_access_key):
+        body = request_token(sandbox, key)
+
+        assert (body.success, body.http_status_code, body.error_code) == (True, 200, "Success")
+        assert body.data.host == f"http://{sandbox.endpoint}{PREFIX}"
+        assert len(body.data.token) == 64
+
+
+@pytest.mark.parametrize(
+    ("field", "status", "code"),
+    [
+        ("access_key_id", 404, "InvalidAccessKeyId.NotFound"),
+        ("access_key_secret", 400, "SignatureDoesNotMatch"),
+        ("security_token", 400, "InvalidSecurityToken.MismatchWithAccessKey"),
+    ],
+)
+def test_token__is_refused_to_a_wrong_key(sandbox: Sandbox, field: str, status: int, code: str) -> None:
+    with pytest.raises(Exception, match=code) as caught:
+        request_token(sandbox, replace(sandbox.temporary_access_key, **{field: "wrong"}))
+
+    error: Any = caught.value
+    assert (error.status_code, error.code) == (status, code)
+    assert error.data["Recommend"] == f"https://api.aliyun.com/troubleshoot?q={code}&product=Dms"
+    assert error.request_id == error.data["RequestId"]
+
+
+def test_token__for_an_unknown_instance_is_no_success(sandbox: Sandbox) -> None:
+    body = request_token(sandbox, sandbox.access_key, "af-nosuch")
+
+    assert (body.success, body.http_status_code, body.code) == (False, 404, "AirflowNotExist")
+    assert body.message == "The Airflow instance af-nosuch does not exist."
+    assert body.data is None
+
+
+def test_login__takes_a_token_once(sandbox: Sandbox) -> None:
+    token = request_token(sandbox, sandbox.access_key).data.token
+
+    first, second, invented = log_in(sandbox, token), log_in(sandbox, token), log_in(sandbox, "invented")
+
+    assert (first.status_code, first.headers["Location"]) == (302, f"{PREFIX}/home")
+    value, *attributes = first.headers["Set-Cookie"].split("; ")
+    assert value.startswith("session=")
+    assert attributes[0].startswith("Expires=")
+    assert attributes[1:] == ["Secure", "HttpOnly", "Path=/", "SameSite=None", "Partitioned"]
+    for refused in (second, invented):
+        assert (refused.status_code, refused.headers["Location"]) == (302, f"{PREFIX}/login")
+        assert "Set-Cookie" not in refused.headers
+    assert token not in json.dumps(sandbox.journal())
+
+
+def test_without_a_session__rest_is_401_and_pages_lead_to_the_login(sandbox: Sandbox) -> None:
+    base = f"http://{sandbox.endpoint}{PREFIX}"
+    headers = {"Cookie": "session=invented", "Authorization": "Basic YWRtaW46c2FuZGJveA=="}
+
+    rest = requests.get(f"{base}/api/v1/dags", headers=headers, timeout=10)
+    command = requests.post(f"{base}/api/v1/command?command=version", headers=headers, timeout=10)
+    page = requests.get(f"{base}/home", headers=headers, timeout=10, allow_redirects=False)
+
+    for answer in (rest, command):
+        assert answer.status_code == 401
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["title"] == "Unauthorized"
+    assert (page.status_code, page.headers["Location"]) == (302, f"{PREFIX}/login")
+
+
+def test_expire_sessions__ends_them(sandbox: Sandbox, session: requests.Session) -> None:
+    url = f"{sandbox.airflow_url}/api/v1/dags?limit=1"
+    assert session.get(url, timeout=10).status_code == 200
+
+    sandbox.expire_sessions()
+
+    assert session.get(url, timeout=10).status_code == 401
+
+
+# --- Airflow -----------------------------------------------------------------------------------------------------------
+
+
+def run_command(sandbox: Sandbox, session: requests.Session, line: str) -> tuple[dict[str, str], dict[str, Any]]:
+    """What the command answered, and its line in the journal."""
+    answer = session.post(f"{sandbox.airflow_url}/api/v1/command", params={"command": line}, timeout=60)
+    assert answer.status_code == 200
+    return answer.json(), [entry for entry in sandbox.journal() if entry["kind"] == "command"][-1]
+
+
+def test_command__answers_text_and_the_journal_knows_the_exit_status(sandbox: Sandbox, session: requests.Session) -> None:
+    good, good_entry = run_command(sandbox, session, "version")
+    bad, bad_entry = run_command(sandbox, session, "dags state 'no such' 2024-01-01")
+
+    assert good == {"stdout": "2.10.4\n", "stderr": ""}
+    assert (good_entry["argv"], good_entry["exit_code"]) == (["version"], 0)
+    assert bad == {"stdout": "", "stderr": "DAG: no such does not exist in 'dag' table\n"}
+    assert (bad_entry["argv"], bad_entry["exit_code"]) == (["dags", "state", "no such", "2024-01-01"], 1)
+    assert bad_entry["wall_seconds"] > 0
+
+
+def test_command__reads_nothing_from_standard_input(sandbox: Sandbox, session: requests.Session) -> None:
+    answer, entry = run_command(sandbox, session, "dags delete monthly_report")
+
+    assert "EOFError: EOF when reading a line" in answer["stderr"]
+    assert entry["exit_code"] == 1
+
+
+def test_rest__is_airflows_own(sandbox: Sandbox, session: requests.Session) -> None:
+    base = f"{sandbox.airflow_url}/api/v1"
+    # The caller's own credentials stay outside.
+    session.headers["Authorization"] = "Basic bm9ib2R5Om5vdGhpbmc="
+
+    dags = session.get(f"{base}/dags?order_by=dag_id&fields=dag_id,is_paused", timeout=10)
+    paused = session.patch(f"{base}/dags/daily_orders", json={"is_paused": True}, timeout=10)
+    missing = session.get(f"{base}/dags/nosuch", timeout=10)
+    page = session.get(f"{sandbox.airflow_url}/home", timeout=10)
+    head = session.head(f"{base}/version", timeout=10)
+
+    assert dags.json() == {
+        "dags": [
+            {"dag_id": "daily_orders", "is_paused": True},
+            {"dag_id": "monthly_report", "is_paused": True},
+            {"dag_id": "partner_exports", "is_paused": True},
+            {"dag_id": "reconcile_payments", "is_paused": True},
+            {"dag_id": "warehouse_check", "is_paused": True},
+        ],
+        "total_entries": 5,
+    }
+    assert (paused.status_code, paused.json()["dag_id"]) == (200, "daily_orders")
+    assert (missing.status_code, missing.json()["title"]) == (404, "DAG not found")
+    assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
+    # Not compared as a whole: a failure would print it.
+    assert page.text.count(f'href="{PREFIX}/dags/daily_orders/grid') > 0
+    assert all("Set-Cookie" not in answer.headers for answer in (dags, paused, missing, page))
+    assert head.content == b""
+
+
+def test_runs__really_run(sandbox: Sandbox, session: requests.Session) -> None:
+    base = f"{sandbox.airflow_url}/api/v1/dags"
+    wanted = {"warehouse_check": {}, "reconcile_payments": {"tolerance": 10}}
+    for dag_id, conf in wanted.items():
+        assert session.patch(f"{base}/{dag_id}", json={"is_paused": False}, timeout=10).status_code == 200
+        run = session.post(f"{base}/{dag_id}/dagRuns", json={"dag_run_id": "by-test", "conf": conf}, timeout=10)
+        assert run.status_code == 200
+
+    states = {dag_id: _final_state(session, f"{base}/{dag_id}/dagRuns/by-test") for dag_id in wanted}
+
+    assert states == {"warehouse_check": "success", "reconcile_payments": "failed"}
+    for dag_id in wanted:
+        assert session.patch(f"{base}/{dag_id}", json={"is_paused": True}, timeout=10).status_code == 200
+
+
+def _final_state(session: requests.Session, url: str) -> str:
+    deadline = time.monotonic() + TIME_LIMIT_SECONDS
+    state = ""
+    while time.monotonic() < deadline:
+        state = session.get(url, timeout=10).json()["state"]
+        if state in ("success", "failed"):
+            break
+    return state
+
+
+def test_broken_dags__break_each_in_its_own_way(sandbox: Sandbox, session: requests.Session) -> None:
+    shutil.copytree(BROKEN_DAGS, sandbox.dags_folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
+    try:
+        answer, entry = run_command(sandbox, session, "dags list-import-errors -o json")
+    finally:
+        for path in BROKEN_DAGS.iterdir():
+            (sandbox.dags_folder / path.name).unlink()
+
+    assert entry["exit_code"] == 1
+    last_lines = {
+        Path(error["filepath"]).name: error["error"].strip().splitlines()[-1] for error in json.loads(answer["stdout"])
+    }
+    helper = sandbox.dags_folder / "shop" / "orders.py"
+    assert last_lines == {
+        "returns.py": "SyntaxError: '(' was never closed",
+        "ad_spend.py": "ModuleNotFoundError: No module named 'marketing_sdk'",
+        "loyalty_points.py": f"ImportError: cannot import name 'load_all_orders' from 'shop.orders' ({helper})",
+        "inventory_sync.py": "KeyError: 'Variable inventory_api_url does not exist'",
+        "price_updates.py": "AirflowDagCycleException: Cycle detected in DAG: price_updates. Faulty task: verify",
+    }
+
+
+# --- start and stop ----------------------------------------------------------------------------------------------------
+
+
+def _processes_of(run_folder: str) -> dict[int, str]:
+    """The environment of every living process that works in this folder, as far as it can still be read."""
+    found = {}
+    for path in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):  # ended while we looked
+            if (path / "cwd").readlink() == Path(run_folder):
+                found[int(path.name)] = (path / "environ").read_text(errors="replace")
+    return found
+
+
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+def test_end__leaves_no_process(sandbox: Sandbox, tmp_path: Path, ending: signal.Signals) -> None:
+    ready_file = tmp_path / "ready.json"
+    command = [sys.executable, "-m", "sandbox", "start", "--ready-file", str(ready_file)]
+    environment = {**os.environ, "INPUT_SECRET": "leaked", "GITHUB_TOKEN": "leaked", "PYTHONSTARTUP": "leaked"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline().decode()
+        deadline = time.monotonic() + TIME_LIMIT_SECONDS
+        while not ready_file.exists():
+            assert time.monotonic() < deadline
+        ready = json.loads(ready_file.read_text())
+        before = _processes_of(ready["run_folder"])
+        process.send_signal(ending)
+        process.wait(timeout=TIME_LIMIT_SECONDS)
+
+    assert f"endpoint={ready['endpoint']} instance-id=af-sandbox0000000000 " in line
+    assert ready["endpoint"] != sandbox.endpoint
+    assert len(before) >= 3  # webserver, its worker, scheduler
+    assert any("AIRFLOW_HOME=" in environment for environment in before.values())
+    assert not any("leaked" in environment for environment in before.values())
+    if ending is signal.SIGKILL:
+        while _processes_of(ready["run_folder"]):
+            assert time.monotonic() < deadline
+    else:
+        assert process.returncode == 0
+        assert not ready_file.exists()
+        assert _processes_of(ready["run_folder"]) == {}

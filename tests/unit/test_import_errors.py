@@ -1,0 +1,321 @@
+"""Import errors of real captures land on the line to fix, whatever the checkout's layout; a forged log changes nothing."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dms_airflow.checkout import Checkout
+from dms_airflow.import_errors import (
+    DagImportError,
+    locate,
+    read_dag_files,
+    read_error,
+    read_list,
+    read_reserialize,
+)
+
+CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
+INSTANCE = "/opt/airflow/dags/"
+EXPECTED = json.loads((CAPTURES / "expected_annotations.json").read_text("utf-8"))["files"]
+
+# Where the frames give no line, the DAG file itself does: written down from the sources in captures/…/dags/broken.
+# helper_raises.py has none: two frames of the json library do not tell who called it.
+LINE_BY_SOURCE = {
+    "cycle.py": 5,  # with DAG("cycle_dag", …)
+    "dup_a.py": 5,  # with DAG("dup_dag", …)
+    "bad_cron.py": 5,  # schedule="61 * * * *"
+    "null_bytes.py": 2,  # the line that holds the null byte
+    "duplicate_task.py": 7,  # the second task_id="same"
+    "bad_dag_id.py": 4,  # DAG("bad dag/id!", …)
+    "bad_param.py": 6,  # DAG("bad_param", …, params=…)
+    "missing_connection.py": 4,  # get_connection("no_such_conn")
+}
+
+
+def read_capture(name: str) -> str:
+    stdout = json.loads((CAPTURES / "cli" / "dags" / f"{name}.json").read_text("utf-8"))["stdout"]
+    assert isinstance(stdout, str)
+    return stdout
+
+
+def read_answer(stdout: str) -> list[dict[str, Any]]:
+    rows = next(line for line in stdout.split("\n") if line.startswith('[{"filepath"'))
+    answer = json.loads(rows)
+    assert isinstance(answer, list)
+    return answer
+
+
+def copy_dags(root: Path, layout: str) -> Checkout:
+    for scenario in ("broken", "serialize"):
+        shutil.copytree(CAPTURES / "dags" / scenario, root / layout, dirs_exist_ok=True)
+    return Checkout(root)
+
+
+def expected_places(layout: str, depth: str) -> dict[str, tuple[str, int | None]]:
+    """What expected_annotations.json says, and LINE_BY_SOURCE where it gives no line; a zip is annotated as a whole."""
+    places: dict[str, tuple[str, int | None]] = {}
+    for entry in EXPECTED:
+        file, line = entry[depth]["file"], entry[depth]["line"]
+        if line is None:
+            line = LINE_BY_SOURCE.get(file)
+        if file.startswith("packed.zip/"):
+            file, line = "packed.zip", None
+        places[entry["filepath"]] = (layout + file, line)
+    return places
+
+
+def find_places(errors: tuple[DagImportError, ...]) -> dict[str, tuple[str | None, int | None]]:
+    return {error.instance_path: (error.file, error.line) for error in errors}
+
+
+LAYOUTS = pytest.mark.parametrize("layout", ["dags/", "airflow/dags/", "src/pipelines/", ""])
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("capture", "depth"),
+    [
+        ("list_import_errors__broken_verbose_json", "annotate_full_traceback"),
+        ("list_import_errors__depth_1000", "annotate_full_traceback"),
+        ("list_import_errors__broken__json", "annotate_depth_2"),
+    ],
+)
+def test_locate__every_broken_file_of_a_listing(tmp_path: Path, layout: str, capture: str, depth: str) -> None:
+    stdout = read_capture(capture)
+
+    errors = locate(read_list(read_answer(stdout), stdout), copy_dags(tmp_path, layout))
+
+    assert len(errors) == 33
+    assert find_places(errors) == expected_places(layout, depth)
+
+
+@LAYOUTS
+def test_locate__every_broken_file_of_a_reserialize(tmp_path: Path, layout: str) -> None:
+    errors = locate(read_reserialize(read_capture("reserialize__broken")), copy_dags(tmp_path, layout))
+
+    assert len(errors) == 33
+    assert find_places(errors) == expected_places(layout, "annotate_full_traceback")
+
+
+def test_locate__without_tracebacks_no_line_is_wrong(tmp_path: Path) -> None:
+    stdout = read_capture("list_import_errors__no_tracebacks")
+
+    errors = locate(read_list(read_answer(stdout), stdout), copy_dags(tmp_path, "dags/"))
+
+    right = expected_places("dags/", "annotate_full_traceback")
+    right[f"{INSTANCE}helper_syntax.py"] = ("dags/helper_syntax.py", 2)  # imports the broken helper
+    found = {path: place for path, place in find_places(errors).items() if place[1] is not None}
+    assert found == {path: right[path] for path in found}
+    assert len(found) == 16
+
+
+def test_locate__a_serialization_error_is_at_its_dag(tmp_path: Path) -> None:
+    errors = locate(read_reserialize(read_capture("reserialize__serialize")), copy_dags(tmp_path, "dags/"))
+
+    assert [(error.exception, error.file, error.line) for error in errors] == [
+        ("SerializationError", "dags/bad_timetable.py", 12)
+    ]
+    assert errors[0].message.startswith("Failed to serialize DAG 'bad_timetable': Timetable class ")
+
+
+def test_read_list__has_the_whole_traceback_of_the_log() -> None:
+    stdout = read_capture("list_import_errors__broken_verbose_json")
+
+    errors = {error.instance_path: error for error in read_list(read_answer(stdout), stdout)}
+
+    trace = errors[f"{INSTANCE}helper_raises.py"].stack_trace
+    assert trace.startswith("Traceback (most recent call last):\n")
+    assert f'  File "{INSTANCE}helper_raises.py", line 9, in <module>\n' in trace
+    assert trace.endswith("(char 1)")
+    assert all("Importing" not in error.stack_trace and "filepath" not in error.stack_trace for error in errors.values())
+
+
+def test_read_list__no_errors() -> None:
+    assert read_list([], "print at import: [{}]\n[]\n") == ()
+
+
+def make_log(path: str, text: str, what: str = "Failed to import") -> str:
+    return f"[2026-11-22T09:52:24.407+0000] {{dagbag.py:387}} ERROR - {what}: {path}\n{text}\n"
+
+
+def make_trace(file: str, line: int, end: str) -> str:
+    return f'Traceback (most recent call last):\n  File "{file}", line {line}, in <module>\n    x\n{end}'
+
+
+@pytest.mark.parametrize("end", ["ValueError: 'a'", "KeyError: 'b'", "KeyError"])
+def test_read_list__a_log_that_tells_of_another_error_is_not_believed(end: str) -> None:
+    row = {"filepath": "/d/x.py", "error": make_trace("/d/x.py", 3, "KeyError: 'a'\n")}
+    forged = make_log("/d/x.py", make_trace("/d/innocent.py", 1, end)) + make_log("/d/other.py", "KeyError: 'a'")
+
+    errors = read_list([row], forged)
+
+    assert [error.stack_trace for error in errors] == [row["error"]]
+
+
+def test_read_list__a_message_may_differ_after_its_first_line() -> None:
+    row = {"filepath": "/d/x.py", "error": make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 1\n")}
+    whole = make_trace("/d/x.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 2")
+
+    assert [error.stack_trace for error in read_list([row], make_log("/d/x.py", whole))] == [whole]
+
+
+def test_read_list__of_two_logs_of_one_error_the_last_counts() -> None:
+    row = {"filepath": "/d/x.py", "error": "AirflowTimetableInvalid: no"}
+    first, last = (make_trace("/a/b.py", line, "AirflowTimetableInvalid: no") for line in (1, 2))
+
+    assert [error.stack_trace for error in read_list([row], make_log("/d/x.py", first) + make_log("/d/x.py", last))] == [last]
+
+
+def test_read_list__of_a_files_errors_the_one_in_the_answer_counts() -> None:
+    row = {"filepath": "/d/x.py", "error": "AirflowDagCycleException: Cycle detected in DAG: two. Faulty task: b"}
+    whole = make_trace("/a/b.py", 2, "airflow.exceptions.AirflowDagCycleException: Cycle detected in DAG: two. Faulty task: b")
+    other = make_trace("/a/b.py", 1, "airflow.exceptions.AirflowDagCycleException: Cycle detected in DAG: one. Faulty task: a")
+    stdout = make_log("/d/x.py", other, "Failed to bag_dag") + make_log("/d/x.py", whole, "Failed to bag_dag")
+
+    assert [error.stack_trace for error in read_list([row], stdout + json.dumps([row]) + "\n")] == [whole]
+
+
+@pytest.mark.parametrize("row", [{}, {"filepath": None, "error": None}, {"filepath": "/d/x.py"}])
+def test_read_list__rows_of_another_shape(row: dict[str, Any]) -> None:
+    assert len(read_list([row], "")) == 1
+
+
+def test_read_reserialize__several_dags_of_a_file_and_a_repeated_one() -> None:
+    what = "Failed to write serialized DAG"
+    stdout = (
+        make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'one': no"), what)
+        + make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'two': no"), what)
+        + make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'one': no"), what)
+    )
+
+    assert [error.message for error in read_reserialize(stdout)] == [
+        "Failed to serialize DAG 'one': no",
+        "Failed to serialize DAG 'two': no",
+    ]
+
+
+@pytest.mark.parametrize("capture", ["reserialize__good", "reserialize__noise", "reserialize__sysexit"])
+def test_read_reserialize__no_errors(capture: str) -> None:
+    assert read_reserialize(read_capture(capture)) == ()
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "[2026-11-22T09:52:24.407+0000] {x.py:1} WARNING - Failed to import: /d/x.py",
+        "[2026-11-22T09:52:24.407+0000] {x.py:1} ERROR - It Failed to import: /d/x.py",
+        "Failed to import: /d/x.py",
+        "ERROR - Failed to import: /d/x.py",
+    ],
+)
+def test_read_reserialize__lines_that_are_no_such_log_line(line: str) -> None:
+    assert read_reserialize(f"{line}\nKeyError: 1\n") == ()
+
+
+def test_read_dag_files__lists_sound_and_broken_ones() -> None:
+    files = read_dag_files(read_capture("list_import_errors__broken_verbose_json"))
+
+    assert len(files) == 43
+    assert {f"{INSTANCE}lab_quick.py", f"{INSTANCE}cycle.py", f"{INSTANCE}team_a/lab_sub.py"} <= set(files)
+    assert read_dag_files(read_capture("list_import_errors__broken__json")) == ()
+
+
+def make_checkout(root: Path, *names: str) -> Checkout:
+    for name in names:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_text("a\nb\nc\n", encoding="utf-8")
+    return Checkout(root)
+
+
+def test_locate__a_lone_error_of_another_repository_needs_the_sound_files(tmp_path: Path) -> None:
+    checkout = make_checkout(tmp_path, "src/etl.py", "src/ours.py")
+    error = read_error("/opt/airflow/dags/theirs/etl.py", make_trace("/opt/airflow/dags/theirs/etl.py", 2, "KeyError: 1"))
+
+    (located,) = locate([error], checkout, ["/opt/airflow/dags/etl.py", "/opt/airflow/dags/ours.py"])
+
+    assert (located.file, located.line) == (None, None)
+
+
+@pytest.mark.parametrize(("line", "expected"), [(3, 3), (4, None), (0, None)])
+def test_locate__a_line_beyond_the_checkouts_file_is_left_out(tmp_path: Path, line: int, expected: int | None) -> None:
+    error = read_error("/opt/airflow/dags/x.py", make_trace("/opt/airflow/dags/x.py", line, "KeyError: 1"))
+
+    (located,) = locate([error], make_checkout(tmp_path, "dags/x.py"))
+
+    assert (located.file, located.line) == ("dags/x.py", expected)
+
+
+def test_locate__a_file_that_is_not_in_the_checkout(tmp_path: Path) -> None:
+    error = read_error("/opt/airflow/dags/x.py", make_trace("/opt/airflow/dags/x.py", 1, "KeyError: 1"))
+
+    assert locate([error], make_checkout(tmp_path, "dags/y.py")) == (error,)
+
+
+def test_locate__a_made_up_relative_frame_is_not_a_place(tmp_path: Path) -> None:
+    trace = make_trace("/opt/airflow/dags/x.py", 2, "KeyError: 1").replace("    x\n", '    x\n  File "y.py", line 3, in f\n')
+    errors = [read_error("/opt/airflow/dags/x.py", trace), read_error("y.py", "KeyError: 1")]
+
+    located = locate(errors, make_checkout(tmp_path, "dags/x.py", "dags/y.py"))
+
+    assert find_places(located) == {"/opt/airflow/dags/x.py": ("dags/x.py", 2), "y.py": ("dags/y.py", None)}
+
+
+def test_to_json__has_the_keys_of_the_output_in_their_order() -> None:
+    error = DagImportError(instance_path="/d/x.py", exception="E", message="m", stack_trace="t", file="x.py", line=1)
+
+    assert list(error.to_json().items()) == [
+        ("file", "x.py"),
+        ("line", 1),
+        ("instance_path", "/d/x.py"),
+        ("exception", "E"),
+        ("message", "m"),
+        ("stack_trace", "t"),
+        ("new", True),
+    ]
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Checkout:
+    return make_checkout(tmp_path_factory.mktemp("checkout"), "dags/x.py", "json/decoder.py", "y.py")
+
+
+FRAMES = st.builds(
+    '  File "{}", line {}, in f\n    x\n'.format,
+    st.sampled_from(
+        [
+            "/opt/airflow/dags/x.py",
+            "/usr/lib/python3.11/json/decoder.py",
+            "/a/site-packages/dags/x.py",
+            "<frozen dags/x.py>",
+            "../x.py",
+            "/etc/../y.py",
+        ]
+    ),
+    st.integers(0, 9),
+)
+TRACES = st.builds(
+    "Traceback (most recent call last):\n{}{}".format, st.lists(FRAMES).map("".join), st.text() | st.just("KeyError: 1")
+)
+
+
+@settings(deadline=None, database=None)
+@given(rows=st.lists(st.tuples(st.sampled_from(["/opt/airflow/dags/x.py", "y.py", "../y.py"]) | st.text(), TRACES)))
+def test_locate__never_a_place_outside_the_checkout_or_of_a_library(checkout: Checkout, rows: list[tuple[str, str]]) -> None:
+    for error in locate([read_error(path, trace) for path, trace in rows], checkout):
+        assert error.file in {None, "dags/x.py", "y.py"}
+        assert error.line is None or f'"/opt/airflow/dags/x.py", line {error.line},' in error.stack_trace
+
+
+@settings(deadline=None, database=None)
+@given(stdout=st.lists(TRACES | st.just(make_log("/d/x.py", "KeyError: 1")) | st.text()).map("\n".join))
+def test_read__no_output_breaks_the_readers(stdout: str) -> None:
+    read_reserialize(stdout)
+    read_dag_files(stdout)
+    assert len(read_list([{"filepath": "/d/x.py", "error": stdout}], stdout)) == 1
