@@ -13,7 +13,9 @@ import time
 from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
+from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -21,9 +23,15 @@ import requests
 from alibabacloud_dms20250414.client import Client
 from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest
 from alibabacloud_tea_openapi.client import Client as OpenApiClient
+from alibabacloud_tea_openapi.utils import Utils
 from alibabacloud_tea_openapi.utils_models import Config
 
+import sandbox.guard
 from sandbox import BROKEN_DAGS, Sandbox
+from sandbox.front import Front, Request
+from sandbox.instance import WebResponse
+from sandbox.journal import Journal
+from sandbox.openapi import TokenService
 from sandbox.signature import Credential, GatewayError, SignedRequest, verify
 
 if TYPE_CHECKING:
@@ -38,6 +46,7 @@ pytestmark = [
 PREFIX = "/airflow/1234567890123456/98765432101234/af-sandbox0000000000"
 KEY = Credential(access_key_id="key", access_key_secret="secret")
 TIME_LIMIT_SECONDS = 60.0
+GUARD = Path(sandbox.guard.__file__)
 
 
 # --- signature: requests that the SDK signed ---------------------------------------------------------------------------
@@ -114,6 +123,16 @@ def test_signature__needs_the_secret_and_a_new_nonce(signed: SignedRequest) -> N
     assert refusal(signed, key=Credential(access_key_id="other", access_key_secret="secret")) == ("InvalidAccessKeyId.NotFound")
     with pytest.raises(GatewayError, match="SignatureNonceUsed"):
         verify(signed, {"key": KEY}, datetime.now(UTC), lambda _: False)
+
+
+def test_signature__must_cover_the_host(signed: SignedRequest) -> None:
+    headers = {name: value for name, [value] in signed.headers.items() if name not in ("host", "authorization")}
+    request = SimpleNamespace(method="POST", pathname="/", query={"AirflowId": "af-ä b/*~"}, headers=headers)
+    authorization = Utils.get_authorization(
+        request, "ACS3-HMAC-SHA256", headers["x-acs-content-sha256"], KEY.access_key_id, KEY.access_key_secret
+    )
+
+    assert refusal(with_header("authorization", authorization)(signed)) == "SignatureDoesNotMatch"
 
 
 # --- OpenAPI and login -------------------------------------------------------------------------------------------------
@@ -249,8 +268,6 @@ def test_command__reads_nothing_from_standard_input(sandbox: Sandbox, session: r
 
 def test_rest__is_airflows_own(sandbox: Sandbox, session: requests.Session) -> None:
     base = f"{sandbox.airflow_url}/api/v1"
-    # The caller's own credentials stay outside.
-    session.headers["Authorization"] = "Basic bm9ib2R5Om5vdGhpbmc="
 
     dags = session.get(f"{base}/dags?order_by=dag_id&fields=dag_id,is_paused", timeout=10)
     paused = session.patch(f"{base}/dags/daily_orders", json={"is_paused": True}, timeout=10)
@@ -275,6 +292,31 @@ def test_rest__is_airflows_own(sandbox: Sandbox, session: requests.Session) -> N
     assert page.text.count(f'href="{PREFIX}/dags/daily_orders/grid') > 0
     assert all("Set-Cookie" not in answer.headers for answer in (dags, paused, missing, page))
     assert head.content == b""
+
+
+class _RecordingAirflow:
+    """Stands in for the instance: keeps what it was sent, and tries to set a cookie."""
+
+    def __init__(self) -> None:
+        self.headers: list[tuple[str, str]] = []
+
+    def request(self, _method: str, _target: str, headers: list[tuple[str, str]], _body: bytes) -> WebResponse:
+        self.headers = headers
+        return WebResponse(status=200, headers=[("Set-Cookie", "session=airflows"), ("X-Other", "kept")], body=b"")
+
+
+def test_proxy__keeps_both_sides_credentials_apart(tmp_path: Path) -> None:
+    airflow: Any = _RecordingAirflow()
+    front = Front(TokenService([]), airflow, Journal(tmp_path / "journal.jsonl"))
+    front._sessions.add("callers")
+    headers = Message()
+    for name, value in {"Cookie": "session=callers", "Authorization": "Basic x", "Accept": "text/plain"}.items():
+        headers[name] = value
+
+    answer = front.answer(Request(method="GET", path=f"{PREFIX}/home", query="", headers=headers, body=b""))
+
+    assert airflow.headers == [("Accept", "text/plain")]
+    assert answer.headers == [("X-Other", "kept")]
 
 
 def test_runs__really_run(sandbox: Sandbox, session: requests.Session) -> None:
@@ -325,6 +367,29 @@ def test_broken_dags__break_each_in_its_own_way(sandbox: Sandbox, session: reque
 
 
 # --- start and stop ----------------------------------------------------------------------------------------------------
+
+
+def test_guard__ends_what_ignores_it_and_what_left_the_group() -> None:
+    # `set -m` gives the background job a process group of its own.
+    script = "set -m; trap '' TERM; sleep 1000 & echo $!; wait"
+    with subprocess.Popen(
+        [sys.executable, "-I", str(GUARD), "sh", "-c", script], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as guard:
+        assert guard.stdout is not None
+        job = int(guard.stdout.readline())
+        assert Path(f"/proc/{job}").exists()
+        assert guard.stdin is not None
+        guard.stdin.close()
+
+        assert guard.wait(timeout=TIME_LIMIT_SECONDS) == 128 + signal.SIGKILL
+
+    assert not Path(f"/proc/{job}").exists() or "\nState:\tZ" in Path(f"/proc/{job}/status").read_text()
+
+
+def test_guard__passes_the_exit_status_on() -> None:
+    command = [sys.executable, "-I", str(GUARD), "sh", "-c", "read -r line; exit $((7 + ${#line}))"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE) as guard:
+        assert guard.wait(timeout=TIME_LIMIT_SECONDS) == 7
 
 
 def _processes_of(run_folder: str) -> dict[int, str]:
