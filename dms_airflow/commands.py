@@ -107,7 +107,12 @@ _TASK_TEST_FAILED = Doubt(
     text="The task failed; this version of Airflow ends `tasks test` with 0 all the same.",
     sign=re.compile(r"\] Task failed with exception\b"),
 )
-_MAYBE_NOT_CLEARED = Doubt(text="Airflow does not say whether any task instance was cleared.", settled=False)
+# Airflow 2 says when it clears nothing; Airflow 3, known by its log records, never does.
+_MAYBE_NOT_CLEARED = Doubt(
+    text="Airflow does not say whether any task instance was cleared.",
+    sign=re.compile(r"^\d{4}-\d\d-\d\d[T ]\S+ \["),
+    settled=False,
+)
 _NOT_CLEARED = Doubt(text="Nothing was changed: no task instance matches.", sign=re.compile(r"^Nothing to clear\.$"))
 _MAYBE_NO_VARIABLE = Doubt(text="Airflow says the same when there was no such variable.", settled=False)
 
@@ -241,7 +246,7 @@ def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:
         for value in _read_options(arguments, (name,)):
             found += [value, *_find_uri_password(value), *_find_json_secrets(value)]
     if command.secret_position is not None:
-        found += _read_positionals(arguments)[command.secret_position :]
+        found += read_positionals(arguments)[command.secret_position :]
     return tuple(dict.fromkeys(secret for secret in found if secret))
 
 
@@ -269,13 +274,17 @@ def _read_options(arguments: Sequence[str], names: Sequence[str]) -> Iterator[st
                 yield found[1] or following
 
 
-# Options with a value among the commands that have a secret positional (`variables set`).
-_VALUED = ("--description",)
+# Options with a value, of the commands whose positional arguments matter here: dags pause, trigger, unpause; variables set.
+_VALUED = (
+    *("-S", "--subdir", "-B", "--bundle-name", "-c", "--conf", "-r", "--run-id", "-e", "--exec-date"),
+    *("-l", "--logical-date", "-o", "--output", "--description"),
+)
 # argparse takes a lone hyphen, a negative number and a word with a blank for a value.
 _NO_OPTION = re.compile(r"^-$|^-\d+$|^-\d*\.\d+$| ")
 
 
-def _read_positionals(arguments: Sequence[str]) -> list[str]:
+def read_positionals(arguments: Sequence[str]) -> list[str]:
+    """List the arguments that are neither options nor their values."""
     positionals: list[str] = []
     words = iter(arguments)
     for word in words:
@@ -283,7 +292,7 @@ def _read_positionals(arguments: Sequence[str]) -> list[str]:
             positionals += words
         elif not word.startswith("-") or _NO_OPTION.search(word):
             positionals.append(word)
-        elif len(word) > len("--") and any(option.startswith(word) for option in _VALUED):
+        elif word in _VALUED or (len(word) > len("--") and any(option.startswith(word) for option in _VALUED)):
             next(words, None)
     return positionals
 

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import shlex
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from dms_airflow.commands import COMMANDS, find_secrets
+from dms_airflow.airflow import API
+from dms_airflow.commands import COMMANDS, find_secrets, read_positionals
 from dms_airflow.config import parse_operation
+from dms_airflow.errors import ActionError
 from dms_airflow.inputs import given, parse_duration, parse_words
 from dms_airflow.outcome import Outcome, judge
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
@@ -94,7 +97,7 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
     """Run one command and tell how it went."""
-    return report(execute(line, params.timeout, context))
+    return report(_settle(execute(line, params.timeout, context), context))
 
 
 def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
@@ -109,6 +112,26 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
         context.log.fold("stdout", answer.stdout)
     context.log.fold("stderr", answer.stderr)
     return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
+
+
+def _settle(execution: Execution, context: Context) -> Execution:
+    """Look up by REST what the answer of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
+    line, outcome = execution.line, execution.outcome
+    dag_ids = read_positionals(line.arguments)
+    if outcome.settled or line.name not in ("dags pause", "dags unpause") or len(dag_ids) != 1:
+        return execution
+    try:
+        answer = context.airflow.request("GET", f"{API}/dags/{quote(dag_ids[0], safe='')}")
+        told = answer.parse()
+    except (ActionError, ValueError):
+        return execution  # the command itself did end well
+    if answer.status == 404:  # noqa: PLR2004
+        found = f"there is no DAG {dag_ids[0]}"
+    elif answer.status == 200 and isinstance(told, dict) and isinstance(told.get("is_paused"), bool):  # noqa: PLR2004
+        found = f"DAG {dag_ids[0]} is {'paused' if told['is_paused'] else 'not paused'} already"
+    else:
+        return execution
+    return replace(execution, outcome=replace(outcome, warning=f"Nothing was changed: {found}.", settled=True))
 
 
 def show(line: CommandLine) -> str:
@@ -140,12 +163,12 @@ def describe(execution: Execution) -> str:
 
 
 def annotate(execution: Execution) -> Iterator[Annotation]:
-    """Give the failure, or the warning of a success that changed nothing."""
+    """Give the failure, or the warning of a success that changed nothing. What is only possible stands in the headline."""
     name, outcome = execution.line.name, execution.outcome
     if not outcome.succeeded:
         message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))
         yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
-    elif outcome.warning:
+    elif outcome.warning and outcome.settled:
         yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
 
 

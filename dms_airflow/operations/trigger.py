@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow import API
-from dms_airflow.commands import has_option, option_value
+from dms_airflow.commands import has_option, option_value, read_positionals
 from dms_airflow.errors import ActionError, AnswerLostError, InputProblem
 from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
 from dms_airflow.operations import command
@@ -27,22 +27,6 @@ if TYPE_CHECKING:
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url"}
 
 LONGEST_RUN_ID = 250  # characters, Airflow's column
-
-# Options of `dags trigger` that take a value: https://airflow.apache.org/docs/apache-airflow/2.10.4/cli-and-env-variables-ref.html#trigger
-_VALUED = (
-    "-S",
-    "--subdir",
-    "-c",
-    "--conf",
-    "-r",
-    "--run-id",
-    "-e",
-    "--exec-date",
-    "-l",
-    "--logical-date",
-    "-o",
-    "--output",
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +53,7 @@ class Params(WaitParams, command.Params):
 
 def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
     """A DAG run needs its DAG."""
-    if not find_dag_id(arguments):
+    if not read_positionals(arguments):
         yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
 
 
@@ -80,7 +64,7 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
-    dag_id = find_dag_id(line.arguments)
+    dag_id = "".join(read_positionals(line.arguments)[:1])
     run_id = option_value(line.arguments, "-r", "--run-id")
     if not run_id:
         run_id = make_run_id(context.runner, secrets.token_hex(4))
@@ -144,17 +128,3 @@ def make_run_id(runner: Runner, token: str) -> str:
     """
     place = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{runner.job}-{runner.step}").strip("-")
     return f"gha__{runner.run_id}-{runner.run_attempt}-{place}"[: LONGEST_RUN_ID - len(token) - 2] + f"__{token}"
-
-
-def find_dag_id(arguments: tuple[str, ...]) -> str:
-    """Find the positional argument: what is no option and no option's value. Empty when there is none."""
-    words = iter(arguments)
-    for word in words:
-        if word == "--":
-            return next(words, "")
-        if not word.startswith("-"):
-            return word
-        name, equals, _ = word.partition("=")
-        if not equals and any(option == name or (len(name) > 2 and option.startswith(name)) for option in _VALUED):  # noqa: PLR2004 - argparse takes any beginning
-            next(words, None)
-    return ""

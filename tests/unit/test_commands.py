@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.commands import COMMANDS, Command, find_command, find_secrets, has_option, option_value, suggest_command
+from dms_airflow.commands import (
+    COMMANDS,
+    Command,
+    find_command,
+    find_secrets,
+    has_option,
+    option_value,
+    read_positionals,
+    suggest_command,
+)
 
 SUPPORTED = {
     "dags": (
@@ -167,3 +176,22 @@ def test_no_arguments_make_it_raise(name: str, arguments: list[str]) -> None:
 
     assert "" not in secrets
     assert isinstance(find_command(arguments), Command | None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "positionals"),
+    [
+        (["etl"], ["etl"]),
+        (["-r", "mine", "etl"], ["etl"]),
+        (["--run-id", "mine", "etl", "-o", "json"], ["etl"]),
+        (["--run-id=mine", "etl"], ["etl"]),
+        (["-rmine", "etl"], ["etl"]),
+        (["--run", "mine", "etl"], ["etl"]),
+        (["-v", "etl", "--no-replace-microseconds"], ["etl"]),
+        (["-c", "{}", "--", "-odd"], ["-odd"]),
+        (["--conf", "{}"], []),
+        ([], []),
+    ],
+)
+def test_positionals(arguments: list[str], positionals: list[str]) -> None:
+    assert read_positionals(arguments) == positionals
