@@ -19,8 +19,8 @@ help: ## List the targets
 $(SETUP): requirements-dev.txt
 	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(SUITABLE)'; then \
 		echo "Python 3.11 or 3.12 is needed: the sandbox runs Airflow 2.10.4, which no later Python can."; \
-		echo "Install one (Debian: apt-get install python3.11 python3.11-venv; macOS: brew install python@3.12;"; \
-		echo "anywhere: uv python install 3.12), then run: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
+		echo "Install one (Debian: apt-get install python3.11 python3.11-venv;"; \
+		echo "anywhere: pyenv install 3.12, or uv python install 3.12), then run: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
 		exit 1; fi
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }

@@ -108,7 +108,7 @@ class Connection:
     def inputs(self) -> dict[str, str]:
         """By the names of action.yml."""
         return {
-            "endpoint": f"http://{self.sandbox.endpoint.removeprefix('http://')}",
+            "endpoint": self.sandbox.endpoint,
             "instance-id": self.sandbox.instance_id,
             "access-key-id": self.sandbox.access_key_id,
             "access-key-secret": self.sandbox.access_key_secret,

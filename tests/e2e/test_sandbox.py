@@ -144,14 +144,14 @@ def request_token(sandbox: Sandbox, key: Credential, instance_id: str = "af-sand
         access_key_id=key.access_key_id,
         access_key_secret=key.access_key_secret,
         security_token=key.security_token,
-        endpoint=sandbox.endpoint,
+        endpoint=sandbox.address,
         protocol="http",
     )
     return Client(config).create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id=instance_id)).body
 
 
 def log_in(sandbox: Sandbox, token: str) -> requests.Response:
-    return requests.get(f"http://{sandbox.endpoint}{PREFIX}/login", params={"token": token}, allow_redirects=False, timeout=10)
+    return requests.get(f"{sandbox.endpoint}{PREFIX}/login", params={"token": token}, allow_redirects=False, timeout=10)
 
 
 @pytest.fixture
@@ -168,7 +168,7 @@ def test_token__for_the_right_key_names_the_host_it_was_asked_by(sandbox: Sandbo
         body = request_token(sandbox, key)
 
         assert (body.success, body.http_status_code, body.error_code) == (True, 200, "Success")
-        assert body.data.host == f"http://{sandbox.endpoint}{PREFIX}"
+        assert body.data.host == f"{sandbox.endpoint}{PREFIX}"
         assert len(body.data.token) == 64
 
 
@@ -215,7 +215,7 @@ def test_login__takes_a_token_once(sandbox: Sandbox) -> None:
 
 
 def test_without_a_session__rest_is_401_and_pages_lead_to_the_login(sandbox: Sandbox) -> None:
-    base = f"http://{sandbox.endpoint}{PREFIX}"
+    base = f"{sandbox.endpoint}{PREFIX}"
     headers = {"Cookie": "session=invented", "Authorization": "Basic YWRtaW46c2FuZGJveA=="}
 
     rest = requests.get(f"{base}/api/v1/dags", headers=headers, timeout=10)

@@ -1,0 +1,8 @@
+"""DMS on one machine, for the demo and for tests: OpenAPI, login and command line in front of a real Airflow 2.10.4."""
+
+from __future__ import annotations
+
+from sandbox.installation import Installation, NotInstalledError
+from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS, Sandbox
+
+__all__ = ["BROKEN_DAGS", "GOOD_DAGS", "Installation", "NotInstalledError", "Sandbox"]

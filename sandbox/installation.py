@@ -1,0 +1,193 @@
+"""A real Airflow 2.10.4 in an environment of its own, with a migrated database to copy for each sandbox."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sandbox.settings import ADMIN, base_environment
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROJECT = Path(__file__).resolve().parent.parent
+DEFAULT_HOME = PROJECT / ".sandbox"
+LOCK = Path(__file__).with_name("requirements-airflow-2.10.4.txt")
+SUPPORTED_PYTHONS = ((3, 11), (3, 12))
+_SECONDS_BETWEEN_REPORTS = 5.0
+
+
+class NotInstalledError(Exception):
+    """Airflow is not there, or not the one that the lock file names."""
+
+
+class InstallError(Exception):
+    """The installation cannot be done or did not succeed; the text says what to do."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Installation:
+    """Where things are under the sandbox's home."""
+
+    home: Path = DEFAULT_HOME
+
+    @property
+    def folder(self) -> Path:
+        """Airflow's virtual environment."""
+        return self.home / "airflow-2.10.4"
+
+    @property
+    def bin(self) -> Path:
+        """Where its programs are."""
+        return self.folder / "bin"
+
+    @property
+    def database_template(self) -> Path:
+        """A migrated SQLite database that holds the administrator and nothing else."""
+        return self.folder / "template.db"
+
+    @property
+    def runs(self) -> Path:
+        """The folder with one folder for each running sandbox."""
+        return self.home / "runs"
+
+    def require(self) -> None:
+        """Do nothing when Airflow is there.
+
+        Raises:
+            NotInstalledError: It is not; the text names the command that installs it.
+        """
+        if _read_marker(self).get("lock") != _lock_digest():
+            raise NotInstalledError(
+                f"The sandbox's Airflow is not installed in {self.folder}: run `make sandbox` (about a minute)."
+            )
+
+
+def install(installation: Installation, report: Callable[[str], None]) -> None:
+    """Install Airflow from the lock file and prepare its database; do nothing when that was done before.
+
+    Args:
+        installation: Where to.
+        report: Takes one line of progress at a time.
+
+    Raises:
+        InstallError: Python is too old or too new for Airflow 2.10.4, or pip or the migration failed.
+    """
+    wanted = {"lock": _lock_digest(), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    installation.home.mkdir(parents=True, exist_ok=True)
+    with _exclusive(installation.home / "install.lock"):
+        can_install = sys.version_info[:2] in SUPPORTED_PYTHONS
+        marker = _read_marker(installation)
+        if marker == wanted or (marker.get("lock") == wanted["lock"] and not can_install):
+            report(f"Airflow 2.10.4 is already installed in {installation.folder}.")
+            return
+        if not can_install:
+            raise InstallError(
+                f"Airflow 2.10.4 needs Python 3.11 or 3.12, this is {wanted['python']}. Install with one of these, "
+                "e.g. `make sandbox PYTHON=python3.12`; any Python can start the sandbox then."
+            )
+        started = time.monotonic()
+        report(f"Installing Airflow 2.10.4 into {installation.folder}: about a minute, more when the network is slow ...")
+        shutil.rmtree(installation.folder, ignore_errors=True)
+        _run([sys.executable, "-I", "-m", "venv", installation.folder], "creating the environment")
+        _install_packages(installation, report)
+        report("Migrating the database ...")
+        _prepare_database(installation)
+        _marker(installation).write_text(json.dumps(wanted), encoding="utf-8")
+        report(f"Installed in {time.monotonic() - started:.0f} s.")
+
+
+def _install_packages(installation: Installation, report: Callable[[str], None]) -> None:
+    total = sum(1 for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line)
+    log_path = installation.folder / "pip.log"
+    before = _count_packages(installation)
+    command: list[str | Path] = [installation.bin / "python", "-I", "-m", "pip", "install"]
+    command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
+    command += ["--no-deps", "--require-hashes", "--requirement", LOCK]
+    exit_code = None
+    with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as pip:
+        while exit_code is None:
+            try:
+                exit_code = pip.wait(timeout=_SECONDS_BETWEEN_REPORTS)
+            except subprocess.TimeoutExpired:
+                lines = log_path.read_text(encoding="utf-8", errors="replace").splitlines()
+                fetched = sum(line.startswith(("Collecting ", "Processing ")) for line in lines)
+                installed = _count_packages(installation) - before
+                report(f"  packages of {total}: {fetched} fetched, {installed} installed")
+    if exit_code != 0:
+        tail = "\n".join(log_path.read_text(encoding="utf-8", errors="replace").splitlines()[-15:])
+        raise InstallError(f"pip ended with {exit_code}; the end of {log_path}:\n{tail}")
+
+
+def _count_packages(installation: Installation) -> int:
+    return len(list(installation.folder.glob("lib/python*/site-packages/*.dist-info")))
+
+
+def _prepare_database(installation: Installation) -> None:
+    home = installation.folder / "template-home"
+    home.mkdir()
+    (home / "airflow.cfg").touch()
+    database = home / "airflow.db"
+    environment = base_environment(installation.bin, home, database)
+    airflow = installation.bin / "airflow"
+    _run([airflow, "db", "migrate"], "migrating the database", environment)
+    user = ["--username", ADMIN.name, "--password", ADMIN.password, "--role", "Admin"]
+    user += ["--firstname", "Sandbox", "--lastname", "Admin", "--email", "admin@sandbox.invalid"]
+    _run([airflow, "users", "create", *user], "creating the administrator", environment)
+    _run([airflow, "sync-perm"], "giving the roles their permissions", environment)
+    with closing(sqlite3.connect(database)) as connection:
+        # Kept in the file: readers and a writer do not block each other.
+        connection.execute("PRAGMA journal_mode=WAL")
+    database.replace(installation.database_template)
+    shutil.rmtree(home)
+
+
+def _run(command: list[str | Path], what: str, environment: dict[str, str] | None = None) -> None:
+    completed = subprocess.run(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        check=False,
+    )
+    if completed.returncode != 0:
+        raise InstallError(f"{what} ended with {completed.returncode}:\n{completed.stdout[-3000:]}")
+
+
+def _marker(installation: Installation) -> Path:
+    return installation.folder / "installed.json"
+
+
+def _read_marker(installation: Installation) -> dict[str, str]:
+    # The interpreter is a link: it dangles when the Python it was made from is gone.
+    if not (_marker(installation).exists() and (installation.bin / "python").exists()):
+        return {}
+    marker: dict[str, str] = json.loads(_marker(installation).read_text(encoding="utf-8"))
+    return marker
+
+
+def _lock_digest() -> str:
+    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+
+
+@contextmanager
+def _exclusive(path: Path) -> Iterator[None]:
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,41 @@
+"""What the sandbox was asked and what it answered: one JSON object a line, for tests and for a curious reader."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qsl, urlencode
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_SECRET_PARAMETERS = frozenset({"token"})
+
+
+class Journal:
+    """A file of JSON lines that several threads write to."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._lock = threading.Lock()
+        path.touch(mode=0o600)
+
+    def write(self, entry: dict[str, Any]) -> None:
+        """Append one entry."""
+        line = json.dumps(entry) + "\n"
+        with self._lock, self.path.open("a", encoding="utf-8") as file:
+            file.write(line)
+
+    def read(self) -> list[dict[str, Any]]:
+        """Every entry so far, oldest first."""
+        with self._lock:
+            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+
+
+def redact_query(query: str) -> str:
+    """The query with the values of login tokens replaced by ``***``."""
+    pairs = parse_qsl(query, keep_blank_values=True)
+    if not any(name in _SECRET_PARAMETERS for name, _ in pairs):
+        return query
+    return urlencode([(name, "***" if name in _SECRET_PARAMETERS else value) for name, value in pairs], safe="*")

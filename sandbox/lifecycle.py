@@ -1,0 +1,171 @@
+"""One sandbox from its start to its end."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+import threading
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from sandbox.front import Front, Server
+from sandbox.installation import Installation
+from sandbox.instance import Instance
+from sandbox.journal import Journal
+from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, TokenService, new_access_key, new_temporary_access_key
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from sandbox.signature import Credential
+
+GOOD_DAGS = Path(__file__).with_name("dags") / "good"
+BROKEN_DAGS = Path(__file__).with_name("dags") / "broken"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sandbox:
+    """A running sandbox: what a caller of the action sets, and what a test looks into."""
+
+    address: str
+    access_key: Credential
+    temporary_access_key: Credential
+    dags_folder: Path
+    run_folder: Path
+    front: Front
+    instance_id: str = INSTANCE_ID
+    region: str = REGION
+
+    @property
+    def endpoint(self) -> str:
+        """URL of the OpenAPI: what the input `endpoint` takes."""
+        return f"http://{self.address}"
+
+    @property
+    def access_key_id(self) -> str:
+        """Id of the access key that the OpenAPI accepts."""
+        return self.access_key.access_key_id
+
+    @property
+    def access_key_secret(self) -> str:
+        """Its secret."""
+        return self.access_key.access_key_secret
+
+    @property
+    def airflow_url(self) -> str:
+        """Airflow's base URL, as the token answer names it to a caller on this machine."""
+        return f"{self.endpoint}{PREFIX}"
+
+    def journal(self) -> list[dict[str, Any]]:
+        """Every request so far and what it got, oldest first."""
+        return self.front.journal.read()
+
+    def expire_sessions(self) -> None:
+        """Make every session invalid, as if its time had come."""
+        self.front.expire_sessions()
+
+    def to_json(self) -> str:
+        """What other programs need to use the sandbox."""
+        return json.dumps(
+            {
+                "endpoint": self.endpoint,
+                "region": self.region,
+                "instance_id": self.instance_id,
+                "access_key_id": self.access_key_id,
+                "access_key_secret": self.access_key_secret,
+                "temporary_access_key_id": self.temporary_access_key.access_key_id,
+                "temporary_access_key_secret": self.temporary_access_key.access_key_secret,
+                "security_token": self.temporary_access_key.security_token,
+                "airflow_url": self.airflow_url,
+                "dags_folder": str(self.dags_folder),
+                "run_folder": str(self.run_folder),
+                "process_id": os.getpid(),
+            },
+            indent=2,
+        )
+
+    @staticmethod
+    @contextmanager
+    def start(
+        *,
+        dags: Path | None = None,
+        host: str = "127.0.0.1",
+        port: int = 0,
+        installation: Installation | None = None,
+        with_scheduler: bool = True,
+    ) -> Iterator[Sandbox]:
+        """Run a sandbox as long as the ``with`` block lasts.
+
+        Args:
+            dags: The instance's DAG folder, used as it is; a fresh copy of the good sample DAGs when None.
+            host: Address to listen on.
+            port: Port to listen on; 0 picks a free one.
+            installation: Where Airflow is.
+            with_scheduler: Whether runs shall run.
+
+        Raises:
+            NotInstalledError: Airflow is not installed.
+            StartError: Airflow did not come up.
+        """
+        installation = installation or Installation()
+        installation.require()
+        with ExitStack() as stack:
+            run_folder = stack.enter_context(_run_folder(installation.runs))
+            dags_folder = Path(shutil.copytree(GOOD_DAGS, run_folder / "dags")) if dags is None else dags.resolve()
+            server = stack.enter_context(Server(host, port))
+            address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}"  # noqa: S104 - not bound
+            instance = Instance(
+                installation,
+                folder=run_folder,
+                dags_folder=dags_folder,
+                base_url=f"http://{address}{PREFIX}",
+                with_scheduler=with_scheduler,
+            )
+            stack.enter_context(instance)
+            journal = Journal(run_folder / "journal.jsonl")
+            access_key, temporary_access_key = new_access_key(), new_temporary_access_key()
+            server.front = Front(TokenService([access_key, temporary_access_key]), instance, journal)
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+            stack.callback(server.shutdown)
+            yield Sandbox(
+                address=address,
+                access_key=access_key,
+                temporary_access_key=temporary_access_key,
+                dags_folder=dags_folder,
+                run_folder=run_folder,
+                front=server.front,
+            )
+
+
+@contextmanager
+def _run_folder(runs: Path) -> Iterator[Path]:
+    """A new folder for one run. It stays when the run has ended, for a look at its logs, until the next run starts."""
+    runs.mkdir(mode=0o700, exist_ok=True)
+    with _lock(runs / "lock", fcntl.LOCK_EX):
+        for old in runs.glob("*/lock"):
+            try:
+                with _lock(old, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                    shutil.rmtree(old.parent, ignore_errors=True)  # a killed one may still be writing its logs
+            except BlockingIOError:  # its sandbox is running
+                continue
+        folder = Path(tempfile.mkdtemp(dir=runs))
+        lock = ExitStack()
+        lock.enter_context(_lock(folder / "lock", fcntl.LOCK_EX))
+    with lock:
+        yield folder
+
+
+@contextmanager
+def _lock(path: Path, operation: int) -> Iterator[None]:
+    # Freed by the operating system when the process ends, however it ends.
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(descriptor, operation)
+        yield
+    finally:
+        os.close(descriptor)
