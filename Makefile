@@ -11,7 +11,7 @@ SETUP := $(VENV)/.installed
 IMAGE ?= dms-airflow
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox demo test lint types unit contract integration e2e container image docs lock clean
+.PHONY: help setup sandbox demo test lint types unit contract integration e2e container image docs picture lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -66,6 +66,9 @@ image: ## Build the image
 
 docs: $(SETUP) ## Write the generated parts of README
 	$(BIN)/python scripts/document.py
+
+picture: sandbox ## Make the picture in README from a real run (needs Chromium)
+	$(BIN)/python scripts/picture.py
 
 lock: $(SETUP) ## Lock the requirements anew, with hashes
 	$(BIN)/python -m pip install --disable-pip-version-check -q uv

@@ -9,6 +9,7 @@ import shutil
 import sys
 import tempfile
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +18,7 @@ from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS, Sandbox
 from sandbox.runner import PROJECT, Runner, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 REPORT = PROJECT / "demo-report"
 
@@ -54,33 +55,38 @@ class Repository:
             file.write_text(text, encoding="utf-8")
 
 
-def main() -> int:
-    """Run the demo; 0 when the gate failed and passed as it should."""
-    shutil.rmtree(REPORT, ignore_errors=True)
-    REPORT.mkdir()
+@contextmanager
+def prepare() -> Iterator[tuple[Sandbox, Repository, Runner]]:
+    """Give an instance, a repository whose broken DAG files were deployed to it, and a runner in the checkout."""
     with tempfile.TemporaryDirectory(prefix="dms-airflow-demo-") as folder:
         repository = Repository(checkout=Path(folder) / "checkout", instance=Path(folder) / "instance")
         for source in (GOOD_DAGS, BROKEN_DAGS):
             shutil.copytree(source, repository.checkout / "dags", dirs_exist_ok=True)
         repository.deploy()
-        say("Starting the sandbox: a real Airflow 2.10.4 behind DMS's login (some seconds)")
+        runner = Runner(workspace=repository.checkout, temp=Path(tempfile.mkdtemp(dir=folder)))
         with Sandbox.start(dags=repository.instance, with_scheduler=False) as sandbox:
-            runner = Runner(workspace=repository.checkout, temp=Path(tempfile.mkdtemp(dir=folder)))
-            say("A team deploys five DAGs that do not import, then runs the action:")
-            failing = run_gate(sandbox, runner, "failing")
-            show_annotations(failing, repository.checkout)
-            say("The team mends them, deploys again, and runs the action again:")
-            repository.mend()
-            repository.deploy()
-            passing = run_gate(sandbox, runner, "passing")
+            yield sandbox, repository, runner
+
+
+def main() -> int:
+    """Run the demo; 0 when the gate failed and passed as it should."""
+    shutil.rmtree(REPORT, ignore_errors=True)
+    REPORT.mkdir()
+    say("Starting the sandbox: a real Airflow 2.10.4 behind DMS's login (some seconds)")
+    with prepare() as (sandbox, repository, runner):
+        say("A team deploys five DAGs that do not import, then runs the action:")
+        failing = show_gate(sandbox, runner, "failing")
+        show_annotations(failing, repository.checkout)
+        say("The team mends them, deploys again, and runs the action again:")
+        repository.mend()
+        repository.deploy()
+        passing = show_gate(sandbox, runner, "passing")
     return conclude(failing, passing)
 
 
-def run_gate(sandbox: Sandbox, runner: Runner, name: str) -> Step:
-    """Run the gate as a workflow's step; show its log and keep its summary."""
-    print("      - uses: dms-airflow/dms-airflow@…\n        with:\n          operation: dags list-import-errors\n", flush=True)
-    started = time.monotonic()
-    step = runner.run(
+def run_gate(sandbox: Sandbox, runner: Runner) -> Step:
+    """Run the gate as a workflow's step."""
+    return runner.run(
         {
             "endpoint": sandbox.endpoint,
             "region": sandbox.region,
@@ -90,6 +96,13 @@ def run_gate(sandbox: Sandbox, runner: Runner, name: str) -> Step:
             "operation": "dags list-import-errors",
         }
     )
+
+
+def show_gate(sandbox: Sandbox, runner: Runner, name: str) -> Step:
+    """Run the gate, show its log and keep its summary."""
+    print("      - uses: dms-airflow/dms-airflow@…\n        with:\n          operation: dags list-import-errors\n", flush=True)
+    started = time.monotonic()
+    step = run_gate(sandbox, runner)
     for line in fold(step.log.splitlines()):
         print(f"    │ {line}")
     (REPORT / f"{name}.md").write_text(step.summary, encoding="utf-8")

@@ -78,7 +78,7 @@ class Front:
 
     def __init__(self, tokens: TokenService, instance: Instance, journal: Journal) -> None:
         self._tokens = tokens
-        self._instance = instance
+        self.instance = instance
         self.journal = journal
         self._lock = threading.Lock()
         self._sessions: set[str] = set()
@@ -162,7 +162,7 @@ class Front:
             body = to_json({"stderr": f"{error}\n", "stdout": ""})
             return Answer(kind="command", status=200, headers=[_JSON], body=body, notes={"argv": None})
         try:
-            result = self._instance.run_command(arguments)
+            result = self.instance.run_command(arguments)
         except StartError as error:
             return _bad_gateway("command", error)
         return Answer(
@@ -176,7 +176,7 @@ class Front:
     def _pass_on(self, request: Request) -> Answer:
         headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _CALLERS_OWN]
         try:
-            response = self._instance.request(request.method, request.target, headers, request.body)
+            response = self.instance.request(request.method, request.target, headers, request.body)
         except (OSError, http.client.HTTPException) as error:
             return _bad_gateway("proxy", error)
         headers = [(name, value) for name, value in response.headers if name.lower() not in _AIRFLOWS_OWN]

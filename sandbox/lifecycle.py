@@ -22,6 +22,7 @@ from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, TokenService, new_acces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox.instance import CommandResult
     from sandbox.signature import Credential
 
 GOOD_DAGS = Path(__file__).with_name("dags") / "good"
@@ -64,6 +65,10 @@ class Sandbox:
     def journal(self) -> list[dict[str, Any]]:
         """Every request so far and what it got, oldest first."""
         return self.front.journal.read()
+
+    def run_airflow(self, *arguments: str) -> CommandResult:
+        """Run a command on the instance directly, past the front and the journal."""
+        return self.front.instance.run_command(arguments)
 
     def expire_sessions(self) -> None:
         """Make every session invalid, as if its time had come."""

@@ -7,9 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import NotInstalledError, Sandbox
+from sandbox.runner import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.runner import Step
 
 
 @pytest.fixture(scope="session")
@@ -20,3 +24,33 @@ def sandbox() -> Iterator[Sandbox]:
             yield running
     except NotInstalledError as error:
         pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def workspace(tmp_path: Path) -> Path:
+    """An empty checkout."""
+    folder = tmp_path / "workspace"
+    folder.mkdir()
+    return folder
+
+
+@pytest.fixture
+def act(sandbox: Sandbox, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
+    """Run the whole action against the sandbox: an operation, its arguments, further inputs."""
+    temp = tmp_path / "runner"
+    temp.mkdir()
+    runner = Runner(workspace=workspace, temp=temp)
+    connection = {
+        "endpoint": sandbox.endpoint,
+        "instance-id": sandbox.instance_id,
+        "access-key-id": sandbox.access_key_id,
+        "access-key-secret": sandbox.access_key_secret,
+    }
+
+    def run_step(operation: str, arguments: str = "", **inputs: str) -> Step:
+        named = {name.replace("_", "-"): value for name, value in inputs.items()}
+        step = runner.run({**connection, "operation": operation, "arguments": arguments, **named})
+        assert sandbox.access_key_secret not in step.log + step.summary + "".join(step.outputs.values())
+        return step
+
+    return run_step

@@ -1,0 +1,184 @@
+"""Every CLI command of the contract, in a success and a failure: the step ends as Airflow's own exit status says.
+
+The sandbox writes the exit status into its journal, beside an answer that does not hold it.
+"""
+
+from __future__ import annotations
+
+import shlex
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dms_airflow.commands import COMMANDS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox import Sandbox
+    from sandbox.runner import Step
+
+    Act = Callable[..., Step]
+
+pytestmark = pytest.mark.e2e
+
+RUN = "e2e_run"
+FAILING_DAG = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+with DAG("always_fails", schedule="@daily", catchup=False, start_date=datetime(2024, 1, 1)) as dag:
+    BashOperator(task_id="fail", bash_command="echo about to fail; exit 3")
+"""
+DOOMED_DAG = """
+from datetime import datetime
+from airflow import DAG
+from airflow.operators.empty import EmptyOperator
+with DAG("doomed", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
+    EmptyOperator(task_id="wait")
+"""
+
+
+@pytest.fixture(scope="module")
+def prepared(sandbox: Sandbox) -> Iterator[Sandbox]:
+    """Two more DAGs, a DAG run to ask about, a connection and variables to find."""
+    files = {name: sandbox.dags_folder / f"{name}.py" for name in ("always_fails", "doomed")}
+    for name, text in (("always_fails", FAILING_DAG), ("doomed", DOOMED_DAG)):
+        files[name].write_text(text, encoding="utf-8")
+    for line in (
+        "dags reserialize",
+        f"dags trigger warehouse_check --run-id {RUN}",
+        "connections add e2e_known --conn-type http",
+        "connections add e2e_doomed --conn-type http",
+        "variables set e2e_known known-value",
+    ):
+        assert sandbox.run_airflow(*line.split()).exit_code == 0, line
+    yield sandbox
+    for file in files.values():
+        file.unlink(missing_ok=True)
+
+
+# Command, arguments, and the exit status that Airflow gives it.
+CASES = [
+    ("version", "", 0),
+    ("version", "surplus", 2),
+    ("cheat-sheet", "", 0),
+    ("cheat-sheet", "--nosuch", 2),
+    ("dags list", "-o json", 0),
+    ("dags list", "", 0),
+    ("dags list", "-o nosuch", 2),
+    ("dags list-import-errors", "", 0),
+    ("dags list-import-errors", "-S BROKEN", 1),
+    ("dags list-jobs", "-o json", 0),
+    ("dags list-jobs", "-d nosuch", 1),
+    ("dags list-runs", "-d warehouse_check -o json", 0),
+    ("dags list-runs", "-d nosuch", 1),
+    ("dags next-execution", "daily_orders", 0),
+    ("dags next-execution", "nosuch", 1),
+    ("dags report", "-o json", 0),
+    ("dags report", "--nosuch", 2),
+    ("dags reserialize", "", 0),
+    ("dags reserialize", "--nosuch", 2),
+    ("dags show", "daily_orders", 0),
+    ("dags show", "nosuch", 1),
+    ("dags state", "daily_orders 2026-01-01", 0),
+    ("dags state", "nosuch 2026-01-01", 1),
+    ("dags test", "warehouse_check 2026-01-01", 0),
+    ("dags test", "always_fails 2026-01-01", 1),
+    ("dags trigger", "warehouse_check", 0),
+    ("dags trigger", "nosuch", 1),
+    ("dags pause", "monthly_report", 0),
+    ("dags pause", "", 2),
+    ("dags unpause", "monthly_report", 0),
+    ("dags unpause", "", 2),
+    ("dags delete", "doomed --yes", 0),
+    ("dags delete", "nosuch --yes", 1),
+    ("dags delete", "warehouse_check", 1),
+    ("dags backfill", "warehouse_check -s 2026-01-01 -e 2026-01-01", 0),
+    ("dags backfill", "always_fails -s 2026-01-02 -e 2026-01-02", 1),
+    ("dags backfill", "warehouse_check", 1),
+    ("tasks clear", "warehouse_check -t ^nosuch$ --yes", 0),
+    ("tasks clear", "warehouse_check", 1),
+    ("tasks clear", "nosuch --yes", 1),
+    ("tasks failed-deps", f"warehouse_check TASK {RUN}", 0),
+    ("tasks failed-deps", f"nosuch TASK {RUN}", 1),
+    ("tasks list", "daily_orders", 0),
+    ("tasks list", "nosuch", 1),
+    ("tasks render", "always_fails fail 2026-01-01", 0),
+    ("tasks render", f"warehouse_check nosuch {RUN}", 1),
+    ("tasks state", f"warehouse_check TASK {RUN}", 0),
+    ("tasks state", "warehouse_check TASK nosuch", 1),
+    ("tasks states-for-dag-run", f"warehouse_check {RUN} -o json", 0),
+    ("tasks states-for-dag-run", "warehouse_check nosuch", 1),
+    ("tasks test", "warehouse_check TASK 2026-01-01", 0),
+    # Not on the day of `dags test` above: Airflow ends 0 when the task failed in a run that failed before.
+    ("tasks test", "always_fails fail 2026-03-01", 1),
+    ("connections add", "e2e_new --conn-uri http://user:s3cr3t-w0rd@host", 0),
+    ("connections add", "e2e_known --conn-type http", 1),
+    ("connections add", "e2e_uri --conn-uri nonsense", 1),
+    ("connections delete", "e2e_doomed", 0),
+    ("connections delete", "nosuch", 1),
+    ("variables set", "e2e_new new-value", 0),
+    ("variables set", "e2e_new", 2),
+    ("variables get", "e2e_known", 0),
+    ("variables get", "nosuch", 1),
+    ("variables list", "-o json", 0),
+    ("variables list", "-o nosuch", 2),
+    ("variables delete", "e2e_unknown", 0),
+    ("variables delete", "", 2),
+    ("providers behaviours", "", 0),
+    ("providers behaviours", "--nosuch", 2),
+    ("providers get", "apache-airflow-providers-sqlite -o json", 0),
+    ("providers get", "nosuch", 1),
+    ("providers hooks", "-o json", 0),
+    ("providers hooks", "--nosuch", 2),
+    ("providers links", "-o json", 0),
+    ("providers links", "--nosuch", 2),
+    ("providers list", "-o json", 0),
+    ("providers list", "--nosuch", 2),
+    ("providers notifications", "-o json", 0),
+    ("providers notifications", "--nosuch", 2),
+    ("providers secrets", "-o json", 0),
+    ("providers secrets", "--nosuch", 2),
+    ("providers triggerer", "-o json", 0),
+    ("providers triggerer", "--nosuch", 2),
+    ("providers triggers", "-o json", 0),
+    ("providers triggers", "--nosuch", 2),
+    ("providers widgets", "-o json", 0),
+    ("providers widgets", "--nosuch", 2),
+    ("db clean", "--clean-before-timestamp 2020-01-01 --skip-archive --yes", 0),
+    ("db clean", "", 2),
+    ("db clean", "--clean-before-timestamp 2020-01-01", 1),
+]
+
+
+def test_every_command_succeeds_once_and_fails_once() -> None:
+    succeeding = {name for name, _, exit_code in CASES if exit_code == 0}
+    failing = {name for name, _, exit_code in CASES if exit_code != 0}
+
+    assert sorted(succeeding) == sorted(COMMANDS)
+    # `dags trigger` without its DAG and the like never leave the runner.
+    assert sorted(failing) == sorted(COMMANDS)
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case)))
+def test_the_step_ends_as_airflow_did(prepared: Sandbox, act: Act, tmp_path: Path, case: tuple[str, str, int]) -> None:
+    command, arguments, exit_code = case
+    broken = tmp_path / "broken.py"
+    broken.write_text("from airflow import DAG, nosuch\n", encoding="utf-8")
+    words = arguments.replace("TASK", "connect").replace("BROKEN", shlex.quote(str(broken)))
+    before = len(prepared.journal())
+
+    step = act(command, words)
+
+    told = next(entry for entry in prepared.journal()[before:] if entry["kind"] == "command")
+    assert told["exit_code"] == exit_code, "Airflow itself ended otherwise than this table says"
+    assert step.exit_code == (1 if exit_code else 0), step.log
+    assert step.outputs["status"] == ("failure" if exit_code else "success")
+    if "-o json" in arguments:
+        assert step.outputs["json"].startswith("[")
+    if exit_code:
+        assert [one.name for one in step.annotations] == ["error"], step.log
+    printed = [line for line in step.stdout.splitlines() if not line.startswith("::add-mask::")]
+    assert "s3cr3t-w0rd" not in "\n".join(printed)

@@ -1,0 +1,129 @@
+"""The action's own additions on a real Airflow: import errors, DAG runs, several commands, REST."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from sandbox import Sandbox
+    from sandbox.instance import CommandResult
+    from sandbox.runner import Step
+
+    Act = Callable[..., Step]
+
+pytestmark = pytest.mark.e2e
+
+# Written by hand from sandbox/dags/broken.
+PLACES = {
+    ("dags/ad_spend.py", 9, "ModuleNotFoundError"),
+    ("dags/inventory_sync.py", 11, "KeyError"),
+    ("dags/loyalty_points.py", 9, "ImportError"),
+    ("dags/price_updates.py", 10, "AirflowDagCycleException"),
+    ("dags/returns.py", 11, "SyntaxError"),
+}
+
+
+@pytest.fixture
+def broken(sandbox: Sandbox, workspace: Path) -> Iterator[None]:
+    """A deploy whose DAG files do not import, on the instance and in the checkout."""
+    for source in (GOOD_DAGS, BROKEN_DAGS):
+        shutil.copytree(source, workspace / "dags", dirs_exist_ok=True)
+    names = [file.name for file in BROKEN_DAGS.glob("*.py")]
+    for name in names:
+        shutil.copyfile(BROKEN_DAGS / name, sandbox.dags_folder / name)
+    yield
+    for name in names:
+        (sandbox.dags_folder / name).unlink()
+
+
+@pytest.mark.usefixtures("broken")
+@pytest.mark.parametrize("operation", ["dags list-import-errors", "dags reserialize"])
+def test_import_errors_are_told_on_their_lines(act: Act, operation: str) -> None:
+    step = act(operation)
+
+    assert step.exit_code == 1
+    assert {(one["file"], one["line"], one["exception"]) for one in step.read_json("import-errors")} == PLACES
+    annotated = {(one.properties["file"], int(one.properties["line"])) for one in step.annotations}
+    assert annotated == {(file, line) for file, line, _ in PLACES}
+
+
+def test_a_run_is_triggered_once_under_the_id_that_was_told(sandbox: Sandbox, act: Act) -> None:
+    step = act("dags trigger", "warehouse_check", conf='{"shelf": "a \'b\' \\"c\\""}')
+
+    assert step.exit_code == 0
+    run_id = step.outputs["run-id"]
+    assert run_id.startswith("gha__4711-1-deploy-__dms-airflow__")
+    told = act("rest", f"GET /dags/warehouse_check/dagRuns/{run_id}")
+    assert told.read_json("json")["conf"] == {"shelf": "a 'b' \"c\""}
+    assert told.read_json("json")["dag_run_id"] == run_id
+    kinds = [entry["kind"] for entry in sandbox.journal()]
+    assert kinds[-6:] == ["token", "login", "command", "token", "login", "proxy"]
+
+
+def test_several_commands_with_one_login(sandbox: Sandbox, act: Act) -> None:
+    before = len(sandbox.journal())
+
+    step = act("cli", "# a comment\nversion\n\nvariables get nosuch\nversion\n")
+
+    assert step.exit_code == 1
+    assert [(one["command"], one["status"]) for one in step.read_json("json")] == [
+        ("version", "success"),
+        ("variables get nosuch", "failure"),
+        ("version", "not run"),
+    ]
+    assert [entry["kind"] for entry in sandbox.journal()[before:]] == ["token", "login", "command", "command"]
+
+
+def test_rest_of_all_verbs(act: Act) -> None:
+    body = '{"key": "e2e_rest", "value": "rest-value"}'
+
+    assert act("rest", "POST /variables", body=body).outputs["status-code"] == "200"
+    assert act("rest", "GET /variables/e2e_rest").read_json("json")["value"] == "rest-value"
+    changed = act("rest", "PATCH /variables/e2e_rest", body='{"key": "e2e_rest", "value": "other-value"}')
+    assert changed.outputs["status-code"] == "200"
+    assert act("rest", "DELETE /variables/e2e_rest").outputs["status-code"] == "204"
+    assert act("rest", "GET /variables/e2e_rest").outputs["status-code"] == "404"
+
+
+def test_every_page_of_a_real_list(act: Act) -> None:
+    step = act("rest", "GET /dags?order_by=dag_id --paginate")
+
+    whole = step.read_json("json")
+    assert len(whole["dags"]) == whole["total_entries"] >= 5
+
+
+def test_a_session_that_ends_in_the_middle_is_renewed(sandbox: Sandbox, act: Act, monkeypatch: pytest.MonkeyPatch) -> None:
+    def run_command(arguments: Sequence[str]) -> CommandResult:
+        result = type(sandbox.front.instance).run_command(sandbox.front.instance, arguments)
+        sandbox.expire_sessions()
+        return result
+
+    monkeypatch.setattr(sandbox.front.instance, "run_command", run_command)
+    before = len(sandbox.journal())
+
+    step = act("cli", "version\nversion")
+
+    assert step.exit_code == 0
+    kinds = [entry["kind"] for entry in sandbox.journal()[before:]]
+    assert kinds == ["token", "login", "command", "command", "token", "login", "command"]
+
+
+def test_temporary_credentials(sandbox: Sandbox, act: Act) -> None:
+    key = sandbox.temporary_access_key
+
+    step = act(
+        "version",
+        access_key_id=key.access_key_id,
+        access_key_secret=key.access_key_secret,
+        security_token=key.security_token,
+    )
+
+    assert step.exit_code == 0
