@@ -25,7 +25,7 @@ $(SETUP): requirements-dev.txt
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }
 	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-dev.txt \
-		| grep --line-buffered -oE '^(Downloading|Using cached) [^ ]+|^Installing .{0,40}' || true
+		| grep --line-buffered -oE '^(Collecting [^ ;]+|Installing collected packages|ERROR.*)' || true
 	@$(BIN)/python -c 'import pytest, requests, alibabacloud_dms20250414'
 	@touch $@
 
