@@ -184,11 +184,8 @@ class AirflowClient:
         answer = self.request("POST", COMMAND_PATH, query=query, timeout=timeout, repeatable=repeatable)
         if answer.status >= 400:  # noqa: PLR2004
             raise self.refuse(answer, f"POST {COMMAND_PATH}")
-        try:
-            told = answer.parse()
-        except ValueError:
-            told = None
-        if not isinstance(told, dict) or not {"stdout", "stderr"} & told.keys():
+        told = answer.parse_object()
+        if not {"stdout", "stderr"} & told.keys():
             raise AnswerError(
                 f"{self.url} answered the command with status {answer.status}, but without stdout and stderr. "
                 f"The answer begins: {show_beginning(answer)}",
@@ -232,13 +229,8 @@ class Page:
 
 def read_page(answer: Answer) -> Page | None:
     """Read an answer as a page of a list: an object with one list in it, and `total_entries`."""
-    if answer.status != 200 or not answer.is_json:  # noqa: PLR2004
-        return None
-    try:
-        told = answer.parse()
-    except ValueError:
-        return None
-    if not isinstance(told, dict) or not isinstance(told.get("total_entries"), int):
+    told = answer.parse_object() if answer.status == 200 else {}  # noqa: PLR2004
+    if not isinstance(told.get("total_entries"), int):
         return None
     lists = [(key, value) for key, value in told.items() if isinstance(value, list)]
     if len(lists) != 1:
@@ -248,17 +240,9 @@ def read_page(answer: Answer) -> Page | None:
 
 def describe_problem(answer: Answer) -> str:
     """Say in one line what an error answer says: Airflow's `title` and `detail`, else how the answer begins."""
-    if answer.is_json:
-        try:
-            told = answer.parse()
-        except ValueError:
-            told = None
-        if isinstance(told, dict):
-            parts = [told.get(key) for key in ("title", "detail", "error", "message")]
-            words = [" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip()]
-            if words:
-                return ": ".join(dict.fromkeys(words))
-    return show_beginning(answer)
+    parts = [answer.parse_object().get(key) for key in ("title", "detail", "error", "message")]
+    words = [" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip()]
+    return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer)
 
 
 def show_beginning(answer: Answer) -> str:

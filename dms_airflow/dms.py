@@ -58,39 +58,36 @@ def fetch_login_token(instance_id: str, *, endpoint: Endpoint, credentials: Cred
         AnswerError: Its answer makes no sense.
     """
     failure: ActionError
+    client, request, runtime = _prepare_call(instance_id, endpoint, credentials, ca_bundle)
     with _tame_environment(endpoint):
         try:
-            body = _call(instance_id, endpoint=endpoint, credentials=credentials, ca_bundle=ca_bundle)
+            response = client.create_airflow_login_token_with_options(request, runtime)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
             failure = _name_failure(error, instance_id, endpoint)
         else:
-            return _read_token(body, instance_id, endpoint)
+            return _read_token(response.body.to_map() if response.body else {}, instance_id, endpoint)
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
     raise failure
 
 
-def _call(instance_id: str, *, endpoint: Endpoint, credentials: Credentials, ca_bundle: str) -> dict[str, Any]:
+def _prepare_call(instance_id: str, endpoint: Endpoint, credentials: Credentials, ca_bundle: str) -> tuple[Any, Any, Any]:
+    """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
     from alibabacloud_dms20250414.client import Client  # noqa: PLC0415 - see the module's docstring
     from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest  # noqa: PLC0415
     from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415
     from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
 
-    client = Client(
-        Config(
-            access_key_id=credentials.access_key_id,
-            access_key_secret=credentials.access_key_secret,
-            security_token=credentials.security_token or None,
-            endpoint=endpoint.authority,
-            protocol=endpoint.scheme,
-            user_agent=f"dms-airflow/{__version__}",
-            connect_timeout=CONNECT_TIMEOUT,
-            read_timeout=READ_TIMEOUT,
-        )
+    config = Config(
+        access_key_id=credentials.access_key_id,
+        access_key_secret=credentials.access_key_secret,
+        security_token=credentials.security_token or None,
+        endpoint=endpoint.authority,
+        protocol=endpoint.scheme,
+        user_agent=f"dms-airflow/{__version__}",
+        connect_timeout=CONNECT_TIMEOUT,
+        read_timeout=READ_TIMEOUT,
     )
-    request = CreateAirflowLoginTokenRequest(airflow_id=instance_id)
-    response = client.create_airflow_login_token_with_options(request, RuntimeOptions(ca=ca_bundle or None))
-    told: dict[str, Any] = response.body.to_map() if response.body else {}
-    return told
+    return Client(config), CreateAirflowLoginTokenRequest(airflow_id=instance_id), RuntimeOptions(ca=ca_bundle or None)
 
 
 @contextmanager

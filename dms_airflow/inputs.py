@@ -213,7 +213,7 @@ def parse_json_object(text: str) -> str:
     """As `parse_json`, and it must be an object."""
     text = parse_json(text)
     if not text.startswith("{"):
-        raise InputValueError(f'must be a JSON object such as {{"key": "value"}}, not {quote_value(text)}')
+        raise InputValueError('must be a JSON object such as {"key": "value"}')
     return text
 
 

@@ -19,7 +19,7 @@ What no text can tell: a DAG file that prints an answer of just the expected for
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import console
@@ -57,6 +57,8 @@ class Outcome:
     answer: Any = None
     """The records that `-o json` printed, as printed: Airflow makes each number and boolean in them a string."""
     has_answer: bool = False
+    lists_errors: bool = False
+    """It failed because it lists import errors, and for no other reason."""
 
 
 def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) -> Outcome:
@@ -84,7 +86,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
     as_text = command.json and output_format != "json"
     has_records = console.has_records(output, columns, output_format) if as_text else bool(answer)
     if has_records and command.records_fail:
-        return fail(f"import errors: {len(answer)}" if answer else "there are import errors")
+        return replace(fail(f"import errors: {len(answer)}" if answer else "there are import errors"), lists_errors=True)
 
     # Airflow 3.1.0 writes some of its log records to stderr.
     shown = [*output, *filter(console.is_log_record, errors)]

@@ -78,6 +78,14 @@ class Answer:
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
+    def parse_object(self) -> dict[str, Any]:
+        """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
+        try:
+            told = self.parse() if self.is_json else None
+        except ValueError:
+            return {}
+        return told if isinstance(told, dict) else {}
+
 
 class Transport:
     """Sends requests to Airflow's host.

@@ -122,12 +122,12 @@ def _settle(execution: Execution, context: Context) -> Execution:
         return execution
     try:
         answer = context.airflow.request("GET", f"{API}/dags/{quote(dag_ids[0], safe='')}")
-        told = answer.parse()
-    except (ActionError, ValueError):
+    except ActionError:
         return execution  # the command itself did end well
+    told = answer.parse_object()
     if answer.status == 404:  # noqa: PLR2004
         found = f"there is no DAG {dag_ids[0]}"
-    elif answer.status == 200 and isinstance(told, dict) and isinstance(told.get("is_paused"), bool):  # noqa: PLR2004
+    elif isinstance(told.get("is_paused"), bool):
         found = f"DAG {dag_ids[0]} is {'paused' if told['is_paused'] else 'not paused'} already"
     else:
         return execution

@@ -81,8 +81,8 @@ def _report(execution: Execution, errors: Sequence[DagImportError], params: Impo
     for error in errors:
         context.log.info(f"{_place(error)}  {_summarize(error)}")
     counts = params.fail_on != "none"
-    # `dags list-import-errors` fails because of them; any other failure of the command counts whatever fail-on says.
-    broken = not execution.outcome.succeeded and not execution.outcome.has_answer
+    # Any other failure of the command counts whatever fail-on says.
+    broken = not execution.outcome.succeeded and not execution.outcome.lists_errors
     level = Level.ERROR if counts else Level.WARNING
     return replace(
         result,

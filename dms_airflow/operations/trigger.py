@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow import API
 from dms_airflow.commands import has_option, option_value, read_positionals
-from dms_airflow.errors import ActionError, AnswerLostError, InputProblem
+from dms_airflow.errors import AnswerLostError, InputProblem
 from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine, Execution
@@ -65,9 +65,9 @@ def run(params: Params, context: Context) -> Result:
 def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
     dag_id = "".join(read_positionals(line.arguments)[:1])
-    run_id = option_value(line.arguments, "-r", "--run-id")
-    if not run_id:
-        run_id = make_run_id(context.runner, secrets.token_hex(4))
+    given_id = option_value(line.arguments, "-r", "--run-id")
+    run_id = given_id or make_run_id(context.runner, secrets.token_hex(4))
+    if not given_id:
         line = line.add("--run-id", run_id)
     if conf:
         line = line.add("--conf", conf)
@@ -77,7 +77,12 @@ def run_line(line: CommandLine, params: command.TimedParams, context: Context, *
         execution = command.execute(line, params.timeout, context)
     except AnswerLostError as lost:
         context.log.info(f"{lost.message} Looking for the DAG run {run_id}.")
-        execution = _look_up(line, dag_id, run_id, lost, context)
+        run = _look_up(dag_id, run_id, context)
+        if not run or given_id:
+            # A run of an id that the author gave may be older than this step.
+            raise
+        outcome = Outcome(succeeded=True, answer=[run], has_answer=True)
+        execution = Execution(line=line, stdout=json.dumps([run], ensure_ascii=False), stderr="", outcome=outcome)
     result = command.report(execution)
     if not execution.outcome.succeeded:
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
@@ -102,19 +107,11 @@ def _read_run(outcome: Outcome, dag_id: str, run_id: str) -> dict[str, Any]:
     }
 
 
-def _look_up(line: CommandLine, dag_id: str, run_id: str, lost: ActionError, context: Context) -> Execution:
-    """Find out by its id whether a DAG run was made, before anything is sent again.
-
-    Raises:
-        ActionError: The answer's loss, when there is no such run, or that cannot be known.
-    """
+def _look_up(dag_id: str, run_id: str, context: Context) -> dict[str, Any]:
+    """Find a DAG run by its id; empty when it is not there."""
     path = f"{API}/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
     answer = context.airflow.request("GET", path)
-    if answer.status != 200:  # noqa: PLR2004
-        raise lost
-    found = answer.parse()
-    outcome = Outcome(succeeded=True, answer=[found], has_answer=True)
-    return Execution(line=line, stdout=json.dumps([found], ensure_ascii=False), stderr="", outcome=outcome)
+    return answer.parse_object() if answer.status == 200 else {}  # noqa: PLR2004
 
 
 def make_run_id(runner: Runner, token: str) -> str:

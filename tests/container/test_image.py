@@ -59,13 +59,17 @@ def test_the_gate_fails_on_lines_of_the_checkout(lab: Path, image: str, workspac
     assert json.loads((workspace / "report.json").read_text())["outputs"]["import-error-count"] == 5
 
 
-def test_nothing_of_the_checkout_or_the_job_is_imported(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
+def test_nothing_of_the_checkout_or_the_job_is_imported(image: str, workspace: Path, sandbox: Sandbox) -> None:
+    # By hand: the lab's runner hands the host's own PATH to the container.
     inputs = {**Connection(sandbox=sandbox).inputs, "operation": "version"}
+    variables = {**HOSTILE_ENVIRONMENT, **{f"INPUT_{name.upper()}": value for name, value in inputs.items()}}
+    options = [f"-e{name}={value}" for name, value in variables.items()]
 
-    told = run_as_github(lab, image, workspace, inputs, HOSTILE_ENVIRONMENT)
+    ran = run("docker", "run", "--rm", "-v", f"{workspace}:/github/workspace", "-w", "/github/workspace", *options, image)
 
-    assert {name for name in HOSTILE_MODULES if (workspace / f"{name}.py").exists()} == set(HOSTILE_MODULES)
-    assert told["outcome"] == "success", told["log"]
+    assert "airflow version succeeded" in ran.stdout, ran.stdout + ran.stderr
+    assert ran.returncode == 0
+    assert ran.stderr == ""
 
 
 def test_the_hostile_modules_would_do_harm(image: str, workspace: Path) -> None:

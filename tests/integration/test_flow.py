@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sandbox.front import Request
+    from sandbox.front import Answer, Request
     from sandbox.runner import Step
     from tests.integration.fake_dms import FakeDms
 
@@ -228,14 +228,32 @@ def test_a_lost_answer_of_a_command_that_changes_something_is_not_repeated(dms: 
 
 
 def test_a_lost_answer_of_a_trigger_is_looked_up(dms: FakeDms, run: Run) -> None:
-    dms.fail("command", drop)
-    dms.airflow.route("GET", "/api/v1/dags/etl/dagRuns/mine", {"dag_id": "etl", "dag_run_id": "mine", "state": "running"})
+    def run_and_drop(request: Request) -> Answer:
+        (command,) = parse_qs(request.query)["command"]
+        run_id = command.split()[4]
+        dms.airflow.route(
+            "GET", f"/api/v1/dags/etl/dagRuns/{run_id}", {"dag_id": "etl", "dag_run_id": run_id, "state": "running"}
+        )
+        return drop(request)
 
-    step = run({"operation": "dags trigger", "arguments": "etl -r mine"})
+    dms.fail("command", run_and_drop)
+
+    step = run({"operation": "dags trigger", "arguments": "etl"})
 
     assert step.exit_code == 0
     assert dms.paths.count("POST /api/v1/command") == 1
-    assert (step.outputs["dag-id"], step.outputs["run-id"], step.outputs["run-state"]) == ("etl", "mine", "running")
+    assert (step.outputs["dag-id"], step.outputs["run-state"]) == ("etl", "running")
+    assert step.outputs["run-id"].startswith("gha__")
+
+
+def test_a_run_under_the_authors_own_id_may_be_an_older_one(dms: FakeDms, run: Run) -> None:
+    dms.fail("command", drop)
+    dms.airflow.route("GET", "/api/v1/dags/etl/dagRuns/mine", {"dag_id": "etl", "dag_run_id": "mine", "state": "success"})
+
+    step = run({"operation": "dags trigger", "arguments": "etl -r mine"})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["Answer lost"]
 
 
 def test_a_trigger_whose_run_is_not_there_fails(dms: FakeDms, run: Run) -> None:
@@ -406,3 +424,42 @@ def test_a_long_stdout_is_cut_in_the_middle(dms: FakeDms, run: Run) -> None:
     assert step.outputs["stdout"].startswith("digraph etl {")
     assert "bytes left out" in step.outputs["stdout"]
     assert step.outputs["stdout"].endswith("}\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "title", "words"),
+    [
+        (answer(502, b"<h1>Bad Gateway</h1>", HTML), "Unusable answer", "it must be Alibaba Cloud's OpenAPI"),
+        (answer(200, b"<h1>Hello</h1>", HTML), "Unusable answer", "it must be Alibaba Cloud's OpenAPI"),
+        (answer(200, b'{"Success": true, "RequestId": "R1"}', JSON), "Unusable answer", "without a host or a token"),
+        (
+            answer(200, b'{"Success": false, "ErrorCode": "NoPermission"}', JSON),
+            "No login token",
+            "dms:CreateAirflowLoginToken",
+        ),
+        (answer(403, b'{"Code": "UserNotExist", "Message": "m"}', JSON), "No login token", "must add its UID"),
+        (answer(400, b'{"Code": "Throttling.User", "Message": "m"}', JSON), "No login token", "Too many calls"),
+        (answer(500, b'{"Code": "InternalError", "Message": "m", "RequestId": "R2"}', JSON), "No login token", "request id R2"),
+        (
+            answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "ftp://x"}}', JSON),
+            "No login token",
+            "host",
+        ),
+        (
+            answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "http://a.com"}}', JSON),
+            "No login token",
+            "host",
+        ),
+        (drop, "Host not reached", "CreateAirflowLoginToken"),
+    ],
+)
+def test_a_token_call_that_fails(dms: FakeDms, run: Run, fault: object, title: str, words: str) -> None:
+    dms.fail("token", fault)  # type: ignore[arg-type]
+
+    step = run({"operation": "version"}, None, "t0k3n-t0k3n")
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == title
+    assert words in annotation.data
+    assert dms.paths == ["POST /"]
