@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -103,8 +102,6 @@ class Transport:
         self._log = log
         http.headers["User-Agent"] = f"dms-airflow/{__version__}"
         http.auth = _keep_as_is
-        # The session's proof is a header of its own; a jar would replace it by whatever cookie an answer sets.
-        http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         if ca_bundle:
             http.verify = ca_bundle
 

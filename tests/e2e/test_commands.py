@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dms_airflow.commands import COMMANDS
+from sandbox import Sandbox
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sandbox import Sandbox
     from sandbox.runner import Step
 
     Act = Callable[..., Step]
@@ -41,22 +41,20 @@ with DAG("doomed", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
 
 
 @pytest.fixture(scope="module")
-def prepared(sandbox: Sandbox) -> Iterator[Sandbox]:
-    """Two more DAGs, a DAG run to ask about, a connection and variables to find."""
-    files = {name: sandbox.dags_folder / f"{name}.py" for name in ("always_fails", "doomed")}
-    for name, text in (("always_fails", FAILING_DAG), ("doomed", DOOMED_DAG)):
-        files[name].write_text(text, encoding="utf-8")
-    for line in (
-        "dags reserialize",
-        f"dags trigger warehouse_check --run-id {RUN}",
-        "connections add e2e_known --conn-type http",
-        "connections add e2e_doomed --conn-type http",
-        "variables set e2e_known known-value",
-    ):
-        assert sandbox.run_airflow(*line.split()).exit_code == 0, line
-    yield sandbox
-    for file in files.values():
-        file.unlink(missing_ok=True)
+def sandbox() -> Iterator[Sandbox]:
+    """A sandbox of this module's own: two more DAGs, a DAG run to ask about, a connection and variables to find."""
+    with Sandbox.start(with_scheduler=False) as running:
+        for name, text in (("always_fails", FAILING_DAG), ("doomed", DOOMED_DAG)):
+            (running.dags_folder / f"{name}.py").write_text(text, encoding="utf-8")
+        for line in (
+            "dags reserialize",
+            f"dags trigger warehouse_check --run-id {RUN}",
+            "connections add e2e_known --conn-type http",
+            "connections add e2e_doomed --conn-type http",
+            "variables set e2e_known known-value",
+        ):
+            assert running.run_airflow(*line.split()).exit_code == 0, line
+        yield running
 
 
 # Command, arguments, and the exit status that Airflow gives it.
@@ -163,16 +161,16 @@ def test_every_command_succeeds_once_and_fails_once() -> None:
 
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: " ".join(map(str, case)))
-def test_the_step_ends_as_airflow_did(prepared: Sandbox, act: Act, tmp_path: Path, case: tuple[str, str, int]) -> None:
+def test_the_step_ends_as_airflow_did(sandbox: Sandbox, act: Act, tmp_path: Path, case: tuple[str, str, int]) -> None:
     command, arguments, exit_code = case
     broken = tmp_path / "broken.py"
     broken.write_text("from airflow import DAG, nosuch\n", encoding="utf-8")
     words = arguments.replace("TASK", "connect").replace("BROKEN", shlex.quote(str(broken)))
-    before = len(prepared.journal())
+    before = len(sandbox.journal())
 
     step = act(command, words)
 
-    told = next(entry for entry in prepared.journal()[before:] if entry["kind"] == "command")
+    told = next(entry for entry in sandbox.journal()[before:] if entry["kind"] == "command")
     assert told["exit_code"] == exit_code, "Airflow itself ended otherwise than this table says"
     assert step.exit_code == (1 if exit_code else 0), step.log
     assert step.outputs["status"] == ("failure" if exit_code else "success")

@@ -71,6 +71,18 @@ def test_nothing_secret_is_sent_but_where_it_belongs(dms: FakeDms, run: Run) -> 
     assert parse_qs(command.query) == {"command": ["version"]}
 
 
+def test_a_cookie_of_an_answer_does_not_replace_the_session(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["version"] = VERSION
+    dms.fail("command", answer(200, b'{"stdout": "2.10.4", "stderr": ""}', JSON, ("Set-Cookie", "session=other; Path=/")))
+
+    step = run({"operation": "cli", "arguments": "version\nversion"})
+
+    assert step.exit_code == 0
+    cookies = {request.headers["Cookie"] for request in dms.received if "Cookie" in request.headers}
+    assert len(cookies) == 1
+    assert "other" not in cookies.pop()
+
+
 def test_masks_come_before_anything_else(dms: FakeDms, run: Run) -> None:
     dms.airflow.commands["version"] = VERSION
 

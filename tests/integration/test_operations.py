@@ -101,6 +101,19 @@ def test_a_dag_file_that_ends_the_interpreter_is_no_clean_bill(dms: FakeDms, run
     assert [one.properties["title"] for one in step.annotations] == ["Airflow command failed"]
 
 
+def test_a_crash_beside_import_errors_counts_whatever_fail_on_says(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__broken__json")
+    stdout, _ = dms.airflow.commands["dags list-import-errors"]
+    dms.airflow.commands["dags list-import-errors"] = (stdout, "Traceback (most recent call last):\nOSError: disk full\n")
+
+    step = run({"operation": "dags list-import-errors", "fail-on": "none"})
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["title"] == "Airflow command failed"
+    assert "OSError: disk full" in step.annotations[0].data
+    assert step.outputs["import-error-count"] == "33"
+
+
 def test_reserialize_fails_for_import_errors_though_airflow_ends_0(dms: FakeDms, run: Run, checkout: Path) -> None:
     replay(dms, "dags reserialize", "reserialize__broken")
 

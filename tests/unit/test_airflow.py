@@ -84,16 +84,6 @@ def test_a_read(web: responses.RequestsMock) -> None:
     assert world.clock.slept == []
 
 
-def test_a_cookie_of_an_answer_does_not_replace_the_session(web: responses.RequestsMock) -> None:
-    web.get(DAGS, json={}, headers={"Set-Cookie": "session=other; Path=/"})
-    world = World()
-
-    world.get()
-    world.get()
-
-    assert [call.request.headers["Cookie"] for call in web.calls] == ["session=s0", "session=s0"]
-
-
 @pytest.mark.parametrize("fault", [BrokenError("reset"), refused(), 429, 502, 503, 504])
 def test_a_read_is_tried_again(web: responses.RequestsMock, fault: Any) -> None:
     if isinstance(fault, int):
