@@ -28,8 +28,6 @@ PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 
 # Seconds between the tries of a request that may be repeated.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
-PATIENCE = 120.0  # seconds after which no further try is begun
-LONGEST_PAUSE = 60.0  # seconds; a Retry-After beyond it is not worth waiting for
 
 _PASSING = (429, 502, 503, 504)
 
@@ -117,34 +115,34 @@ class AirflowClient:
             path: Encoded, with the API's base, e.g. ``/api/v1/dags``.
             query: Encoded, without the question mark.
             body: JSON.
-            timeout: Seconds until the whole answer must be there.
+            timeout: Seconds until the whole answer must be there, further tries included.
             repeatable: It changes nothing; by default GET, HEAD and OPTIONS.
 
         Raises:
             ActionError: No answer, or one that only says that the session is gone. An HTTP status of 400 or more is an answer.
         """
         safe = method in ("GET", "HEAD", "OPTIONS") if repeatable is None else repeatable
-        deadline = self._clock.monotonic() + max(timeout, PATIENCE)
-        for pause in PAUSES:
+        deadline = self._clock.monotonic() + timeout
+        for standard in PAUSES:
+            pause = standard
             try:
-                answer = self._request_as_user(method, path, query, body, timeout)
-            except NetworkError as error:
-                reason = error.message  # nothing was sent: any request may be tried again
-            except AnswerLostError as error:
-                if not safe or self._clock.monotonic() >= deadline:
+                answer = self._request_as_user(method, path, query, body, deadline - self._clock.monotonic())
+            except (NetworkError, AnswerLostError) as error:
+                # What never left may be sent again whatever it asks for.
+                may_repeat = safe or isinstance(error, NetworkError)
+                if not may_repeat or self._clock.monotonic() + pause >= deadline:
                     raise
                 reason = error.message
             else:
-                seconds = _find_retry_after(answer, pause)
+                pause = _find_retry_after(answer, standard)
                 # 429 proves that nothing happened; the others prove it for no request that changes something.
                 may_repeat = answer.status == 429 or (safe and answer.status in _PASSING)  # noqa: PLR2004
-                if not may_repeat or seconds > LONGEST_PAUSE:
+                if not may_repeat or self._clock.monotonic() + pause >= deadline:
                     return answer
-                pause = seconds  # noqa: PLW2901 - the server knows better
                 reason = f"{method} {path} answered {answer.status}."
             self._log.info(f"{reason} Trying again in {pause:g} s.")
             self._clock.sleep(pause)
-        return self._request_as_user(method, path, query, body, timeout)
+        return self._request_as_user(method, path, query, body, deadline - self._clock.monotonic())
 
     def _request_as_user(self, method: str, path: str, query: str, body: str | None, timeout: float) -> Answer:
         answer = self._send(method, path, query, body, timeout)

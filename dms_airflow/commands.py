@@ -51,8 +51,10 @@ class Command:
     silent_options: tuple[str, ...] = ()
     """Options with which it prints nothing when it worked."""
     doubts: tuple[Doubt, ...] = ()
-    confirmation: str = ""
-    """The option that answers its prompt in advance; empty when it never asks."""
+    asks: bool = False
+    """It asks for confirmation; `--yes` answers in advance."""
+    asks_only_with: str = ""
+    """The option without which it does not ask."""
     secret_options: tuple[str, ...] = ()
     secret_position: int | None = None
     """Index of the positional argument that is a secret."""
@@ -116,18 +118,21 @@ _MAYBE_NOT_CLEARED = Doubt(
 _NOT_CLEARED = Doubt(text="Nothing was changed: no task instance matches.", sign=re.compile(r"^Nothing to clear\.$"))
 _MAYBE_NO_VARIABLE = Doubt(text="Airflow says the same when there was no such variable.", settled=False)
 
+_ASKS_WITH_REGEX: dict[str, Any] = {"asks": True, "asks_only_with": "--treat-dag-id-as-regex"}
+
 _TABLE = (
     Command(
         name="dags backfill",
         success=re.compile(r"Backfill done for DAG |No run dates were found for the given dates|^Dry run of DAG "),
         doubts=(_NOTHING_TO_RUN,),
-        confirmation="--yes",
+        asks=True,
+        asks_only_with="--reset-dagruns",
     ),
     Command(
         name="dags delete",
         success=re.compile(r"^Removed \d+ record\(s\)|\(y/n\)Cancelled$|^Cancelled$"),
         doubts=(_CANCELLED,),
-        confirmation="--yes",
+        asks=True,
     ),
     Command(name="dags list", repeatable=True, json=True, columns=("dag_id",)),
     Command(
@@ -140,7 +145,7 @@ _TABLE = (
     Command(name="dags list-jobs", repeatable=True, json=True, columns=("job_type", "dag_id")),
     Command(name="dags list-runs", repeatable=True, json=True, columns=("run_id",)),
     Command(name="dags next-execution", repeatable=True, success=re.compile(r"^(?:None|\d{4}-\d\d-\d\dT[\d:.+-]+)$")),
-    Command(name="dags pause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), confirmation="--yes"),
+    Command(name="dags pause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), **_ASKS_WITH_REGEX),
     Command(name="dags report", repeatable=True, json=True, columns=("dag_num",)),
     Command(
         name="dags reserialize",
@@ -153,13 +158,13 @@ _TABLE = (
     Command(name="dags state", repeatable=True, success=re.compile(rf"^(?:None|{_RUN_STATES})(?:, .*)?$")),
     Command(name="dags test", success=re.compile(r"^(?>.*?\bDagRun Finished\b).* state=success\b")),
     Command(name="dags trigger", json=True, columns=("dag_run_id",)),
-    Command(name="dags unpause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), confirmation="--yes"),
+    Command(name="dags unpause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), **_ASKS_WITH_REGEX),
     Command(
         name="tasks clear",
         success=re.compile(r"^Nothing to clear\.$|nothing was cleared\.$"),
         silent=True,
         doubts=(_CANCELLED, _NOT_CLEARED, _MAYBE_NOT_CLEARED),
-        confirmation="--yes",
+        asks=True,
     ),
     Command(
         name="tasks failed-deps",
@@ -204,7 +209,7 @@ _TABLE = (
     Command(
         name="db clean",
         success=re.compile(r"^(?:Checking table |Performing dry run for )|\bTable \S+ not found\."),
-        confirmation="--yes",
+        asks=True,
     ),
     Command(name="version", repeatable=True, success=re.compile(r"^\d+\.\d+\.\d+\S*$")),
 )
@@ -234,6 +239,12 @@ def option_value(arguments: Sequence[str], *names: str) -> str | None:
     for value in _read_options(arguments, names):  # noqa: B007 - the last one is what is asked for
         pass
     return value
+
+
+def awaits_answer(command: Command, arguments: Sequence[str]) -> bool:
+    """Whether the command will ask a question that its arguments do not answer. Over HTTP nobody can."""
+    asks = command.asks and (not command.asks_only_with or has_option(arguments, command.asks_only_with))
+    return asks and not has_option(arguments, "-y", "--yes", "-h", "--help")
 
 
 def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:

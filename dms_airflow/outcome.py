@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 LONGEST_REASON = 500
 
-ADVICE_CONFIRM = "The command asks for confirmation, and nobody is there to answer. Add `{option}` to the arguments."
+ADVICE_CONFIRM = "The command asks for confirmation, and nobody is there to answer. Add `--yes` to the arguments."
 ADVICE_JSON = "Airflow cannot print this text as a table. Add `-o json` to the arguments."
 ADVICE_RENAMED = "Airflow calls this command `{name}`."
 ADVICE_ENDED_EARLY = (
@@ -222,8 +222,8 @@ def _find_doubt(command: Command, shown: Sequence[str]) -> Doubt | None:
 
 
 def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
-    if command.confirmation and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
-        return ADVICE_CONFIRM.format(option=command.confirmation)
+    if command.asks and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
+        return ADVICE_CONFIRM
     as_json = option_value(arguments, "-o", "--output") == "json"
     if command.json and not as_json and re.match(r"(?:MarkupError|UnicodeEncodeError)\b", reason):
         return ADVICE_JSON

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow import API
-from dms_airflow.commands import COMMANDS, find_secrets, read_positionals
+from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, read_positionals
 from dms_airflow.config import parse_operation
-from dms_airflow.errors import ActionError
+from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words
-from dms_airflow.outcome import Outcome, judge
+from dms_airflow.outcome import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
 
 if TYPE_CHECKING:
@@ -25,6 +25,9 @@ OUTPUTS = frozenset({"stdout", "stderr", "json", "airflow-version"})
 
 # How long a command may take when `timeout` is empty: a backfill runs until its work is done.
 LONGEST_COMMAND = 1800.0  # seconds
+
+# How long a command may take that asks a question: without a terminal Airflow ends it at once, with an open pipe never.
+LONGEST_QUESTION = 120.0  # seconds
 
 # More columns or rows are better read as JSON.
 WIDEST_TABLE = 10
@@ -104,7 +107,13 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     """Send the command, show what it said, judge it."""
     command = COMMANDS[line.name]
     context.log.info(f"$ airflow {show(line)}")
-    answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
+    will_ask = awaits_answer(command, line.arguments)
+    if will_ask:
+        timeout = min(timeout, LONGEST_QUESTION)
+    try:
+        answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
+    except AnswerTimeoutError as error:
+        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if will_ask else error from None
     outcome = judge(command, line.arguments, answer.stdout, answer.stderr)
     if command.secret_answer:
         context.log.mask_in_log(answer.stdout.strip())

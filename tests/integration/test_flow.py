@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 from io import StringIO
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -275,6 +276,26 @@ def test_a_trigger_whose_run_is_not_there_fails(dms: FakeDms, run: Run) -> None:
 
     assert step.exit_code == 1
     assert dms.paths.count("POST /api/v1/command") == 1
+
+
+@pytest.mark.parametrize(("arguments", "advised"), [("etl", True), ("etl --yes", False)])
+def test_a_command_that_waits_for_an_answer_ends_in_time(dms: FakeDms, run: Run, arguments: str, *, advised: bool) -> None:
+    ended = threading.Event()
+
+    def hang(_: Request) -> None:
+        ended.wait()
+
+    dms.fail("command", hang)
+    try:
+        step = run({"operation": "dags delete", "arguments": arguments, "timeout": "1"})
+    finally:
+        ended.set()
+
+    assert step.exit_code == 1
+    assert step.outputs["status"] == "timeout"
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Time ran out"
+    assert ("Add `--yes`" in annotation.data) is advised
 
 
 def test_a_failing_command(dms: FakeDms, run: Run) -> None:

@@ -114,6 +114,16 @@ def test_a_retry_after_that_is_too_long_is_an_answer(web: responses.RequestsMock
     assert World().get().status == 503
 
 
+def test_no_try_is_begun_when_time_is_over(web: responses.RequestsMock) -> None:
+    web.get(DAGS, body=BrokenError("reset"))
+    world = World()
+
+    with pytest.raises(AnswerLostError):
+        world.airflow.request("GET", "/api/v1/dags", timeout=5)
+
+    assert world.clock.slept == [1.0, 2.0]
+
+
 def test_a_read_is_given_up_in_the_end(web: responses.RequestsMock) -> None:
     web.get(DAGS, body=BrokenError("reset"))
     world = World()

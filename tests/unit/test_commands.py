@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from dms_airflow.commands import (
     COMMANDS,
     Command,
+    awaits_answer,
     find_command,
     find_secrets,
     has_option,
@@ -195,3 +196,23 @@ def test_no_arguments_make_it_raise(name: str, arguments: list[str]) -> None:
 )
 def test_positionals(arguments: list[str], positionals: list[str]) -> None:
     assert read_positionals(arguments) == positionals
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "waits"),
+    [
+        ("dags delete", ["etl"], True),
+        ("dags delete", ["etl", "--yes"], False),
+        ("dags delete", ["-y", "etl"], False),
+        ("dags delete", ["--help"], False),
+        ("tasks clear", ["etl"], True),
+        ("db clean", ["--clean-before-timestamp", "2020-01-01"], True),
+        ("dags pause", ["etl"], False),
+        ("dags pause", ["--treat-dag-id-as-regex", "e.*"], True),
+        ("dags backfill", ["etl", "-s", "2026-01-01"], False),
+        ("dags backfill", ["etl", "--reset-dagruns"], True),
+        ("dags list", [], False),
+    ],
+)
+def test_commands_that_will_ask(name: str, arguments: list[str], *, waits: bool) -> None:
+    assert awaits_answer(COMMANDS[name], arguments) is waits

@@ -207,9 +207,9 @@ def test_the_reason_is_the_line_that_a_person_needs(name: str, reason: str) -> N
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
-        ("dags/unpause__regex_no_yes", ADVICE_CONFIRM.format(option="--yes")),
-        ("dags/backfill__reset_no_yes", ADVICE_CONFIRM.format(option="--yes")),
-        ("tasks/clear__no_yes_devnull", ADVICE_CONFIRM.format(option="--yes")),
+        ("dags/unpause__regex_no_yes", ADVICE_CONFIRM),
+        ("dags/backfill__reset_no_yes", ADVICE_CONFIRM),
+        ("tasks/clear__no_yes_devnull", ADVICE_CONFIRM),
         ("dags/list_import_errors__markup__table", ADVICE_JSON),
         ("dags/list_import_errors__c_locale_table", ADVICE_JSON),
         ("providers/triggerer__json", ADVICE_RENAMED.format(name="providers triggers")),
@@ -228,7 +228,7 @@ def test_an_unconfirmed_db_clean() -> None:
     )
 
     assert (outcome.succeeded, outcome.reason) == (False, "User did not confirm; exiting.")
-    assert outcome.advice == ADVICE_CONFIRM.format(option="--yes")
+    assert outcome.advice == ADVICE_CONFIRM
 
 
 @pytest.mark.parametrize(
