@@ -34,10 +34,10 @@ setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once)
 sandbox: $(SETUP) ## Install the sandbox's Airflow 2.10.4 into .sandbox (one to two minutes, once)
 	@$(BIN)/python -m sandbox install
 
-demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (three minutes at first, then half a minute)
+demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (two minutes at first, then a quarter of a minute)
 	@$(BIN)/python -m sandbox.demo
 
-test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (five minutes at first)
+test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about fifteen minutes)
 
 lint: $(SETUP) ## Lint and check the format
 	$(BIN)/ruff check .

@@ -16,10 +16,15 @@ from dms_airflow.errors import Cancelled
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
-def cancel(*_: object) -> Never:
-    """Stop what is being done, once: what follows the first signal must come to its end."""
+def ignore_signals() -> None:
+    """Let nothing interrupt what follows."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
+
+
+def cancel(*_: object) -> Never:
+    """Stop what is being done, once: what follows the first signal must come to its end."""
+    ignore_signals()
     raise Cancelled
 
 
@@ -33,8 +38,10 @@ def run() -> int:
     try:
         from dms_airflow.main import main  # noqa: PLC0415 - the handlers come first: imports take a while
 
-        return main(os.environ, cast("TextIO", sys.stdout))
+        return main(os.environ, cast("TextIO", sys.stdout), before_report=ignore_signals)
     except Cancelled:
+        # Before the action had begun: nothing was sent anywhere.
+        sys.stdout.write("::warning title=Cancelled::The workflow was cancelled before anything was sent.\n")
         return 130
 
 

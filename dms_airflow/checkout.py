@@ -93,6 +93,16 @@ class Checkout:
         unique = _drop_doubles(places)
         return {path: unique[names] for path, names in wanted.items() if names in unique}
 
+    @property
+    def dags_folder(self) -> str | None:
+        """The folder that `dags_path` names, "" for the root; None when none was named, or it is no folder."""
+        return "/".join(self._dags_folder) if self._dags_path and self._dags_folder is not None else None
+
+    def list_files(self, folder: str = "") -> list[str]:
+        """List the files below a folder, sorted; a file that two links lead to stands twice."""
+        prefix = f"{folder}/" if folder else ""
+        return sorted(name for name in self._files.names if name.startswith(prefix))
+
     def read(self, file: str) -> bytes:
         """Read a file that `map_paths` found; b"" when it is too big or cannot be read."""
         path = self._root / file

@@ -172,7 +172,7 @@ _TABLE = (
         success=re.compile(r"^Task instance dependencies (?:not met:|are all met\.)$"),
     ),
     # One id a line, or with --tree (2.x) one operator a line.
-    Command(name="tasks list", repeatable=True, success=re.compile(r"^[\w.-]+$|^\s*<Task\(")),
+    Command(name="tasks list", repeatable=True, success=re.compile(r"^[\w.-]+$|^\s*<(?:Task|Mapped)\(")),
     # A task without template fields prints nothing.
     Command(name="tasks render", repeatable=True, success=re.compile(r"^# property: "), silent=True),
     Command(name="tasks state", repeatable=True, success=re.compile(rf"^(?:None|{_TASK_STATES})$")),

@@ -158,6 +158,7 @@ class Runner:
     workspace: Path
     output_file: Path | None = None
     summary_file: Path | None = None
+    event_file: Path | None = None
     server_url: str = "https://github.com"
     repository: str = ""
     sha: str = ""
@@ -181,6 +182,7 @@ class Runner:
             workspace=path("GITHUB_WORKSPACE") or Path.cwd(),
             output_file=path("GITHUB_OUTPUT"),
             summary_file=path("GITHUB_STEP_SUMMARY"),
+            event_file=path("GITHUB_EVENT_PATH"),
             server_url=environ.get("GITHUB_SERVER_URL") or "https://github.com",
             repository=environ.get("GITHUB_REPOSITORY", ""),
             sha=environ.get("GITHUB_SHA", ""),
@@ -197,14 +199,24 @@ def check_paths(runner: Runner, *, result_file: str, dags_path: str) -> Iterator
     """What the inputs name lies in the workspace, also when links are followed."""
     root = runner.workspace.resolve()
     if result_file:
-        path = (root / result_file).resolve()
-        if path == root or path.is_dir() or not path.is_relative_to(root):
+        path = _resolve(root, result_file)
+        if path is None or path == root or path.is_dir():
             message = f"must be a file inside the workspace, not {quote_value(result_file)}"
             yield InputProblem(name="result-file", message=message)
     if dags_path:
-        path = (root / dags_path).resolve()
-        if not path.is_dir() or not path.is_relative_to(root):
+        path = _resolve(root, dags_path)
+        if path is None or not path.is_dir():
             yield InputProblem(name="dags-path", message=f"must be a folder of the checkout, not {quote_value(dags_path)}")
+
+
+def _resolve(root: Path, name: str) -> Path | None:
+    """Follow a path from the workspace; None when it leads out of it, or round in a circle."""
+    try:
+        path = (root / name).resolve()
+        path.stat() if path.is_symlink() else None
+    except (OSError, RuntimeError, ValueError):
+        return None
+    return path if path.is_relative_to(root) else None
 
 
 @dataclass(frozen=True, kw_only=True)

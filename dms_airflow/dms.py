@@ -16,7 +16,7 @@ from requests.utils import get_environ_proxies
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
 from dms_airflow.errors import ActionError, AnswerError, NetworkError, TokenError
-from dms_airflow.transport import name_fault
+from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -113,7 +113,7 @@ def _read_token(body: dict[str, Any], instance_id: str, endpoint: Endpoint) -> L
         code = str(body.get("ErrorCode") or body.get("Code") or "no error code")
         raise _refuse(code, str(body.get("Message") or ""), str(body.get("RequestId") or ""), instance_id, endpoint)
     data = body.get("Data") or {}
-    if not data.get("Host") or not data.get("Token"):
+    if not all(isinstance(data.get(name), str) and data[name] for name in ("Host", "Token")):
         raise AnswerError(
             f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} succeeded without a host or a token "
             f"(request id {body.get('RequestId')}).",
@@ -143,7 +143,8 @@ def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> Act
     fault = name_fault(cause, "POST /", endpoint.url)
     if isinstance(cause, OSError):
         # Whether it left or not: asking again for a token harms nothing.
-        return NetworkError(f"CreateAirflowLoginToken for {instance_id}: {fault.message}", fault.hint)
+        hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
+        return NetworkError(f"CreateAirflowLoginToken for {instance_id}: {fault.message}", hint)
     return AnswerError(
         f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} answered what the SDK cannot read "
         f"({type(inner).__name__}).",

@@ -23,12 +23,12 @@ step. No message may hold a secret, a query string, a header or a body.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from dms_airflow.result import Annotation, Ending, Level, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 
 class ActionError(Exception):
@@ -46,11 +46,15 @@ class ActionError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.outputs: Mapping[str, Any] = {}
+        """What was known by then."""
 
     def to_result(self) -> Result:
         """Turn the error into what the step reports."""
         annotation = Annotation(level=Level.ERROR, title=self.title, message=f"{self.message}\n{self.hint}")
-        return Result(ending=self.ending, headline=f"{self.title}: {self.message}", annotations=(annotation,))
+        return Result(
+            ending=self.ending, headline=f"{self.title}: {self.message}", outputs=self.outputs, annotations=(annotation,)
+        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -150,3 +154,7 @@ class ResultFileError(ActionError):
 
 class Cancelled(BaseException):
     """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: Mapping[str, Any] = {}

@@ -27,6 +27,9 @@ _BARE_SECONDS = re.compile(r"[0-9]{1,6}")
 _QUOTED_OR_JOINED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\\n|\\.", re.DOTALL)
 
 
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+
+
 class InputValueError(ValueError):
     """A value that an input cannot have. The message says what was expected."""
 
@@ -181,9 +184,8 @@ def parse_words(text: str) -> tuple[str, ...]:
 
     def join(match: re.Match[str]) -> str:
         found = match[0]
-        if found == "\\\n":
-            return " "
-        return found.replace("\\\n", "") if found.startswith('"') else found
+        # Inside double quotes an escaped backslash may stand before a line's end, which is then the author's own.
+        return _ESCAPED.sub(lambda pair: "" if pair[0] == "\\\n" else pair[0], found) if found[0] in '"\\' else found
 
     try:
         return tuple(shlex.split(_QUOTED_OR_JOINED.sub(join, parse_lines(text))))

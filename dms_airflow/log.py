@@ -24,6 +24,10 @@ class Log(Protocol):
         """Keep a secret, just born, out of everything that is printed or written from now on."""
         ...
 
+    def mask_word(self, word: str) -> None:
+        """Keep a secret word of the author's own out of what is printed and of what Airflow said."""
+        ...
+
     def mask_in_log(self, value: str) -> None:
         """Keep a value out of what is printed, and leave the outputs as they are: the author asked for it."""
         ...

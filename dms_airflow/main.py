@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,7 @@ from dms_airflow.transport import Transport
 from dms_airflow.workflow import Workflow
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import TextIO
 
     from dms_airflow.clock import Clock
@@ -34,13 +35,19 @@ if TYPE_CHECKING:
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 
 
-def main(environ: Mapping[str, str], stdout: TextIO, clock: Clock | None = None) -> int:
+def main(
+    environ: Mapping[str, str],
+    stdout: TextIO,
+    clock: Clock | None = None,
+    before_report: Callable[[], None] = lambda: None,
+) -> int:
     """Do what the step's inputs say.
 
     Args:
         environ: The process's environment.
         stdout: The step's log.
         clock: Time.
+        before_report: Called when all is done but the report, which nothing may interrupt.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
@@ -59,20 +66,28 @@ def main(environ: Mapping[str, str], stdout: TextIO, clock: Clock | None = None)
     airflow = AirflowClient(session=session, is_bounced=is_bounced, transport=transport, clock=clock, log=workflow)
     try:
         operation, params = _read_operation(config, environ, runner, problems)
-        for secret in params.list_secrets():
-            workflow.mask(secret)
+        for word in params.list_secrets():
+            workflow.mask_word(word)
         workflow.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
         session.open()
         workflow.info(f"Logged in to {session.host} after {clock.monotonic() - started:.1f} s.")
         result = operation.run(params, Context(airflow=airflow, runner=runner, clock=clock, log=workflow))
     except ActionError as error:
         result = error.to_result()
-    except Cancelled:
-        result = _tell_cancelled()
+    except Cancelled as cancelled:
+        result = _tell_cancelled(cancelled)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         result = _tell_bug(error, workflow)
+    if any(problem.name == "result-file" for problem in problems):
+        config = replace(config, result_file="")  # it may lie anywhere
+    before_report()
     occasion = Occasion.of(config, airflow_url=session.host, duration=clock.monotonic() - started)
-    return report(result, occasion, config, runner, workflow)
+    try:
+        return report(result, occasion, config, runner, workflow)
+    except Exception as error:  # noqa: BLE001 - as above
+        for annotation in _tell_bug(error, workflow).annotations:
+            workflow.annotate(annotation)
+        return Ending.FAILURE.exit_code
 
 
 def _read_operation(
@@ -107,13 +122,16 @@ def _fetch_token(config: Config, environ: Mapping[str, str], runner: Runner, log
     return fetch_login_token(config.instance_id, endpoint=config.openapi, credentials=credentials, ca_bundle=runner.ca_bundle)
 
 
-def _tell_cancelled() -> Result:
-    annotation = Annotation(
-        level=Level.WARNING,
-        title="Cancelled",
-        message="The workflow was cancelled. What was sent to Airflow before goes on there.",
+def _tell_cancelled(cancelled: Cancelled) -> Result:
+    run_id = cancelled.outputs.get("run-id")
+    left = f"The DAG run {run_id}, if it was made, goes on." if run_id else "What was sent to Airflow before goes on there."
+    annotation = Annotation(level=Level.WARNING, title="Cancelled", message=f"The workflow was cancelled. {left}")
+    return Result(
+        ending=Ending.CANCELLED,
+        headline="Cancelled by the runner",
+        outputs=cancelled.outputs,
+        annotations=(annotation,),
     )
-    return Result(ending=Ending.CANCELLED, headline="Cancelled by the runner", annotations=(annotation,))
 
 
 def _tell_bug(error: Exception, workflow: Workflow) -> Result:

@@ -93,7 +93,8 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
     if not (has_records or _has_result(command, arguments, shown, output_format)):
         unexplained = _drop_warnings(errors)
         if unexplained:
-            return fail(unexplained[-1], _advise(command, arguments, unexplained[-1]))
+            reason = _MODULE.sub("", unexplained[-1])
+            return fail(reason, _advise(command, arguments, reason))
         if not command.silent and not has_option(arguments, *command.silent_options):
             return fail(_describe_silence(command, output), ADVICE_ENDED_EARLY)
 
@@ -131,6 +132,11 @@ def _find_usage_error(errors: Sequence[str]) -> str:
     return f"usage error: {found[1] or 'see the help'}" if found else ""
 
 
+# Whatever ends a command passes through Airflow's own command line, however that was started.
+_FRAME = re.compile(r'[ |+]*File ".*", line \d')
+_COMMAND_FRAME = re.compile(r'[ |+]*File ".*(?:/airflow/__main__\.py|/airflow/cli/[^"]*|/bin/airflow)", line ')
+
+
 def _find_exception(errors: Sequence[str]) -> str:
     """The exception that ended the interpreter: `DagNotFound: Dag id x not found`; empty when none did."""
     ended_at: int | None = None
@@ -145,7 +151,8 @@ def _find_exception(errors: Sequence[str]) -> str:
             ended_at = ended_at if harmless else index
         if line.strip():
             before = line
-    if ended_at is None:
+    if ended_at is None or (any(map(_FRAME.match, errors)) and not any(map(_COMMAND_FRAME.match, errors))):
+        # Other frames only: a DAG file caught the exception and printed it. Then the result, or its absence, tells.
         return ""
     return _read_exception(errors[ended_at + 1 :]) or "an exception whose name was cut off"
 

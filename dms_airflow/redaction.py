@@ -14,6 +14,9 @@ MASK = "***"
 # A shorter secret stands in too many innocent words: masking it would destroy the log and protect nothing.
 SHORTEST_MASKED = 4
 
+# A key file has some thirty lines.
+MOST_LINES = 100
+
 # Base64 forms of a short secret are too short to mean anything.
 SHORTEST_ENCODED = 8
 
@@ -37,7 +40,7 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Take this secret, and each of its lines, out from now on."""
-        for part in {secret, secret.strip(), *(line.strip() for line in _LINE_END.split(secret))}:
+        for part in (secret, *list_parts(secret)):
             if len(part) >= SHORTEST_MASKED:
                 self._forms |= spell_out(part)
         if self._forms:
@@ -47,6 +50,12 @@ class Redactor:
     def redact(self, text: str) -> str:
         """Replace every known secret by ``***``."""
         return self._pattern.sub(MASK, text) if self._pattern else text
+
+
+def list_parts(secret: str) -> tuple[str, ...]:
+    """List a secret and its lines, each without the blanks around it. Of a very long text the lines are no secrets each."""
+    lines = _LINE_END.split(secret)
+    return tuple(dict.fromkeys((secret.strip(), *(line.strip() for line in lines if len(lines) <= MOST_LINES))))
 
 
 def spell_out(secret: str) -> set[str]:

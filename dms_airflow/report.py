@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.errors import ResultFileError
 from dms_airflow.render import Occasion, fit_annotations, render_outputs, render_summary
-from dms_airflow.result import Ending, Result
+from dms_airflow.result import Annotation, Ending, Level, Result
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dms_airflow.config import Config, Runner
     from dms_airflow.workflow import Workflow
 
 __all__ = ["Occasion", "report"]
+
+# What Airflow said. A word of a command that is to stay secret is taken out there, and nowhere else: it may be as common as
+# "success".
+AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors"})
 
 
 def report(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> int:
@@ -33,15 +39,30 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     workflow.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
-    workflow.write_outputs(texts)
-    for annotation in fit_annotations(result.annotations):
+    written = {name: workflow.redact_words(text) if name in AIRFLOWS_OWN else text for name, text in texts.items()}
+    failures = [_try_to_write("outputs", lambda: workflow.write_outputs(written))]
+    if config.summary:
+        summary = render_summary(result, occasion, workflow.redact)
+        failures.append(_try_to_write("job summary", lambda: workflow.write_summary(summary)))
+    lost = [annotation for annotation in failures if annotation]
+    for annotation in fit_annotations((*result.annotations, *lost)):
         if config.annotations:
             workflow.annotate(annotation)
         else:
             workflow.info(f"{annotation.level.capitalize()}: {annotation.title}: {annotation.message}")
-    if config.summary:
-        workflow.write_summary(render_summary(result, occasion, workflow.redact))
-    return result.ending.exit_code
+    return Ending.FAILURE.exit_code if lost and result.ending is Ending.SUCCESS else result.ending.exit_code
+
+
+def _try_to_write(what: str, write: Callable[[], None]) -> Annotation | None:
+    """Write a file of the runner's; a step whose outputs nobody can read is no success."""
+    try:
+        write()
+    except OSError as error:
+        message = (
+            f"The {what} could not be written: {error.strerror}.\nAll else was done; look at the runner's disk and folders."
+        )
+        return Annotation(level=Level.ERROR, title="Report not written", message=message)
+    return None
 
 
 def _write_result_file(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> Result:
@@ -51,9 +72,9 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
     whole: dict[str, Any] = {
         "operation": occasion.operation,
         "instance-id": occasion.instance_id,
-        "headline": result.headline,
-        "outputs": _parse_json_output(result.outputs),
-        "annotations": [asdict(annotation) for annotation in result.annotations],
+        "headline": workflow.redact_words(result.headline),
+        "outputs": {name: _clean(name, value, workflow) for name, value in result.outputs.items()},
+        "annotations": [{**asdict(one), "message": workflow.redact_words(one.message)} for one in result.annotations],
     }
     try:
         workflow.write_result_file(runner.workspace / config.result_file, json.dumps(whole, ensure_ascii=False, indent=2))
@@ -67,6 +88,10 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
     return result
 
 
-def _parse_json_output(outputs: Any) -> dict[str, Any]:
-    """Give the outputs with `json` as the value it is, not as its text."""
-    return {**outputs, "json": json.loads(outputs["json"])} if outputs.get("json") else dict(outputs)
+def _clean(name: str, value: Any, workflow: Workflow) -> Any:
+    """Give an output as the value it is, `json` not as its text, without what is to stay secret."""
+    if name not in AIRFLOWS_OWN:
+        return value
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    clean = workflow.redact_words(text)
+    return json.loads(clean) if clean and (name == "json" or not isinstance(value, str)) else clean

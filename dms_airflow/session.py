@@ -85,14 +85,13 @@ def check_host(text: str) -> str:
         TokenError: It is no plausible place for a session.
     """
     host = text.rstrip("/")
-    parts = urlsplit(host)
     try:
+        parts = urlsplit(host)
         plausible = (
             parts.scheme in ("http", "https")
             and bool(parts.hostname)
             and "@" not in parts.netloc
-            and not parts.query
-            and not parts.fragment
+            and not re.search(r"[\s?#\\]", text)
             and (parts.scheme == "https" or allows_plain_http(parts.hostname or ""))
             and (parts.port is None or parts.port > 0)
         )

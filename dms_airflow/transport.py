@@ -7,18 +7,27 @@ hold the login token or a password.
 from __future__ import annotations
 
 import json
+import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import exceptions as http_errors
-from urllib3.exceptions import ConnectTimeoutError, NameResolutionError, NewConnectionError, ReadTimeoutError
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    HTTPError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ReadTimeoutError,
+)
 
 from dms_airflow import __version__
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from requests import PreparedRequest
     from requests.structures import CaseInsensitiveDict
@@ -73,7 +82,7 @@ class Answer:
             ValueError: It is none.
         """
         try:
-            return json.loads(self.body)
+            return json.loads(self.body, parse_constant=_refuse_constant)
         except RecursionError as error:
             raise ValueError("nested too deeply") from error
 
@@ -84,6 +93,10 @@ class Answer:
         except ValueError:
             return {}
         return told if isinstance(told, dict) else {}
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON value")
 
 
 class Transport:
@@ -148,7 +161,7 @@ class Transport:
                 stream=True,
             ) as response:
                 content = self._read(response, what, base, started + timeout)
-        except http_errors.RequestException as error:
+        except (http_errors.RequestException, HTTPError) as error:
             failure = name_fault(error, what, base)
         except (ValueError, OSError) as error:
             failure = AnswerError(f"{what} at {base} could not be sent: {type(error).__name__}.", HINT_REFUSED)
@@ -168,7 +181,8 @@ class Transport:
     def _read(self, response: requests.Response, what: str, base: str, deadline: float) -> bytes:
         chunks: list[bytes] = []
         length = 0
-        for chunk in response.iter_content(_CHUNK):
+        # read1 hands over what has come: a server that sends byte by byte cannot hold the step beyond its time.
+        while chunk := response.raw.read1(_CHUNK, decode_content=True):
             length += len(chunk)
             if length > LONGEST_ANSWER:
                 raise AnswerError(
@@ -186,12 +200,12 @@ def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
     return request
 
 
-# What an exception of requests, or the one of urllib3 inside it, means for the request. The first row that fits counts.
+# What an exception of requests, or one behind it, means for the request. The first row that fits counts. Whatever may come
+# up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
 _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
-    ((http_errors.SSLError,), NetworkError, "{base}: the TLS connection failed.", HINT_TLS),
-    ((http_errors.ProxyError,), NetworkError, "{base}: the proxy did not let {what} through.", HINT_PROXY),
     ((NameResolutionError,), NetworkError, "{base}: no such host.", HINT_DNS),
     ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
+    ((ssl.SSLCertVerificationError,), NetworkError, "{base}: its TLS certificate is not trusted.", HINT_TLS),
     (
         (http_errors.ConnectTimeout, ConnectTimeoutError),
         NetworkError,
@@ -205,20 +219,47 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, st
         HINT_LOST,
     ),
     (
-        (http_errors.ConnectionError, http_errors.ChunkedEncodingError, http_errors.ContentDecodingError),
+        (http_errors.SSLError, ssl.SSLError),
+        AnswerLostError,
+        "{what} at {base}: the TLS connection failed before the answer was whole.",
+        f"{HINT_TLS} {HINT_LOST}",
+    ),
+    (
+        (http_errors.ProxyError,),
+        AnswerLostError,
+        "{what} at {base}: the proxy broke off before the answer was whole.",
+        f"{HINT_PROXY} {HINT_LOST}",
+    ),
+    (
+        (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError),
         AnswerLostError,
         "{what} at {base} was sent, but the connection broke before its answer was whole.",
         HINT_LOST,
     ),
-    ((Exception,), NetworkError, "{base}: {what} could not be sent.", HINT_REFUSED),
+    ((http_errors.InvalidURL, http_errors.InvalidHeader), NetworkError, "{base}: {what} could not be sent.", HINT_REFUSED),
+    ((Exception,), AnswerLostError, "{what} at {base} went wrong before its answer was whole.", HINT_LOST),
 )
 
 
 def name_fault(error: BaseException, what: str, base: str) -> ActionError:
-    """Turn an exception of requests into the error that says what it means for the request."""
-    first = error.args[0] if error.args else None
-    cause = getattr(first, "reason", None) or first
+    """Turn an exception of requests or urllib3 into the error that says what it means for the request."""
+    chain = list(_unfold(error))
+    if any("Tunnel connection failed" in str(one) for one in chain):
+        return NetworkError(f"{base}: the proxy did not let {what} through.", HINT_PROXY)
     for kinds, meaning, text, hint in _FAULTS:
-        if isinstance(error, kinds) or isinstance(cause, kinds):
+        if any(isinstance(one, kinds) for one in chain):
             return meaning(text.format(base=base, what=what), hint)
     raise error
+
+
+def _unfold(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception and those that it wraps: libraries keep them as `reason`, as an argument, or as the cause."""
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        one = pending.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        pending += [getattr(one, "reason", None), *one.args, one.__cause__]

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
-from dms_airflow.redaction import SHORTEST_MASKED, Redactor, disarm, split_lines
+from dms_airflow.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
 from dms_airflow.render import cut_middle
 
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ class Workflow:
         self._runner = runner
         self._stdout = stdout
         self._secrets = Redactor()  # out of everything
+        self._words = Redactor()  # out of what is printed and of what Airflow said
         self._private = Redactor()  # out of what is printed
 
     # --- Log ---------------------------------------------------------------------------------------------------------
@@ -65,11 +66,16 @@ class Workflow:
         self._secrets.add(secret)
         self.mask_in_log(secret)
 
+    def mask_word(self, word: str) -> None:
+        """Keep a secret word of the author's own out of what is printed and of what Airflow said."""
+        self._words.add(word)
+        self.mask_in_log(word)
+
     def mask_in_log(self, value: str) -> None:
         """Keep a value out of what is printed; outputs keep it."""
         self._private.add(value)
         # The runner masks each line of a value and its usual encodings; act masks the exact value only.
-        for part in dict.fromkeys((value.strip(), *(line.strip() for line in split_lines(value)))):
+        for part in list_parts(value):
             if len(part) >= SHORTEST_MASKED:
                 self._command("add-mask", {}, part)
                 if quote(part, safe="") != part:
@@ -80,6 +86,10 @@ class Workflow:
     def redact(self, text: str) -> str:
         """Take secrets and private values out of a text to be shown."""
         return self._private.redact(self._secrets.redact(text))
+
+    def redact_words(self, text: str) -> str:
+        """Take secrets and secret words out of a text that holds what Airflow said."""
+        return self._words.redact(self._secrets.redact(text))
 
     def annotate(self, annotation: Annotation) -> None:
         """Print an annotation. Properties without a value are left out, since an empty one is not the same."""

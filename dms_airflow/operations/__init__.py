@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dms_airflow.commands import COMMANDS
 from dms_airflow.errors import InputProblem
 from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
-from dms_airflow.operations import cli, command, import_errors, pending, rest, trigger
+from dms_airflow.operations import cli, command, deploy_gate, import_errors, pending, rest, trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "dags trigger": trigger,
     "cli": cli,
     "rest": rest,
-    "deploy-gate": pending,
+    "deploy-gate": deploy_gate,
     "smoke-test": pending,
     "doctor": pending,
 }
@@ -61,6 +61,10 @@ def find_operation(name: str) -> Operation:
     raise InputValueError(f"is no operation of this action: {quote_value(name)}{suggestion}")
 
 
+# Inputs that say what shall happen: where the operation does not use one, leaving it aside in silence would be a lie.
+DEMANDING = frozenset({"body", "conf", "expect-dags", "wait-for-completion"})
+
+
 def judge_other_inputs(operation: Operation | None, environ: Mapping[str, str]) -> Iterator[InputProblem]:
     """Judge the inputs that the operation does not read: a wrong value is a mistake wherever it stands."""
     own = name_inputs(operation.Params) if operation else {}
@@ -70,6 +74,9 @@ def judge_other_inputs(operation: Operation | None, environ: Mapping[str, str]) 
         if name in own or name in ("operation", "arguments") or not text.strip():
             continue
         try:
-            source.parse(text)
+            value = source.parse(text)
         except InputValueError as error:
             yield InputProblem(name=name, message=str(error))
+            continue
+        if operation and name in DEMANDING and value:
+            yield InputProblem(name=name, message="is not used by this operation; leave it empty")

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow import API
-from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, read_positionals
+from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, has_option, read_positionals
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words
@@ -127,7 +127,8 @@ def _settle(execution: Execution, context: Context) -> Execution:
     """Look up by REST what the answer of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
     line, outcome = execution.line, execution.outcome
     dag_ids = read_positionals(line.arguments)
-    if outcome.settled or line.name not in ("dags pause", "dags unpause") or len(dag_ids) != 1:
+    is_one_dag = len(dag_ids) == 1 and not has_option(line.arguments, "--treat-dag-id-as-regex")
+    if outcome.settled or line.name not in ("dags pause", "dags unpause") or not is_one_dag:
         return execution
     try:
         answer = context.airflow.request("GET", f"{API}/dags/{quote(dag_ids[0], safe='')}")

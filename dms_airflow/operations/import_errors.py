@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
+from dms_airflow.baseline import Baseline, compare, read_baseline
+from dms_airflow.change import find_changed_files
 from dms_airflow.checkout import Checkout
 from dms_airflow.commands import has_option
 from dms_airflow.import_errors import locate, read_dag_files, read_list, read_reserialize
-from dms_airflow.inputs import given, parse_choice, parse_lines, parse_text
+from dms_airflow.inputs import given, parse_choice, parse_text
 from dms_airflow.operations import command
-from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
+from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
+    from dms_airflow.config import Runner
     from dms_airflow.import_errors import DagImportError
     from dms_airflow.operations.command import CommandLine, Execution
     from dms_airflow.operations.context import Context
@@ -27,13 +31,36 @@ class ImportErrorParams(command.TimedParams):
     """The inputs that say which import errors fail a step, and where the DAG files are."""
 
     fail_on: str = given(parse_choice("any", "new", "none"), default="any")
-    baseline: str = given(parse_lines, default="")
+    baseline: str = given(str.strip, default="")  # whatever it holds, it never stops a step
     dags_path: str = given(parse_text, default="")
+
+    def counts(self, error: DagImportError) -> bool:
+        """Tell whether an error fails the step."""
+        return self.fail_on == "any" or (self.fail_on == "new" and error.new)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(ImportErrorParams, command.Params):
     """The inputs of the commands that meet import errors."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ErrorReport:
+    """What a step says of its import errors.
+
+    Args:
+        counted: How many of them fail the step.
+        headline: One line.
+        outputs: Those of import errors.
+        annotations: Most important first; a warning when the baseline could not be read.
+        blocks: Of the summary: tables of the new, the known and the resolved ones, then the stack traces.
+    """
+
+    counted: int
+    headline: str
+    outputs: Mapping[str, Any]
+    annotations: tuple[Annotation, ...]
+    blocks: tuple[Table | Folded, ...]
 
 
 def run(params: Params, context: Context) -> Result:
@@ -63,41 +90,90 @@ def _read(execution: Execution) -> tuple[DagImportError, ...]:
 
 def _report(execution: Execution, errors: Sequence[DagImportError], params: ImportErrorParams, context: Context) -> Result:
     result = command.report(execution)
-    outputs = {
-        **result.outputs,
-        "import-errors": [error.to_json() for error in errors],
-        "import-error-count": len(errors),
-        "new-import-error-count": sum(error.new for error in errors),
-    }
-    if not errors:
-        # Either there are none, or the command failed before it could tell: then nothing is known of import errors.
-        known = execution.outcome.succeeded
-        return replace(
-            result,
-            outputs=outputs if known else result.outputs,
-            headline="No import errors" if known else result.headline,
-        )
-    headline = "1 import error" if len(errors) == 1 else f"{len(errors)} import errors"
-    for error in errors:
-        context.log.info(f"{_place(error)}  {_summarize(error)}")
-    counts = params.fail_on != "none"
+    if not errors and not execution.outcome.succeeded:
+        # Either the command failed before it could tell, or the author's own output format hides which they are.
+        only_reported = execution.outcome.lists_errors and params.fail_on == "none"
+        return replace(result, ending=Ending.SUCCESS) if only_reported else result
     # Any other failure of the command counts whatever fail-on says.
     broken = not execution.outcome.succeeded and not execution.outcome.lists_errors
-    level = Level.ERROR if counts else Level.WARNING
+    partial = has_option(execution.line.arguments, "-S", "--subdir")
+    told = report_errors(errors, params, context, complete=not broken and not partial)
     return replace(
         result,
-        ending=Ending.FAILURE if counts or broken else Ending.SUCCESS,
-        headline=f"{result.headline}; {headline}" if broken else headline,
-        outputs=outputs,
-        annotations=(*(result.annotations if broken else ()), *(_annotate(error, level) for error in errors)),
-        blocks=(_tabulate(errors), *(_fold(error) for error in errors)),
+        ending=Ending.FAILURE if told.counted or broken else Ending.SUCCESS,
+        headline=f"{result.headline}; {told.headline}" if broken else told.headline,
+        outputs={**result.outputs, **told.outputs},
+        annotations=(*(result.annotations if broken or not errors else ()), *told.annotations),
+        blocks=(*(() if errors else result.blocks), *told.blocks),
     )
 
 
-def _annotate(error: DagImportError, level: Level) -> Annotation:
+def report_errors(
+    errors: Sequence[DagImportError], params: ImportErrorParams, context: Context, *, complete: bool = True
+) -> ErrorReport:
+    """Judge import errors by `fail-on` and `baseline`, print them to the log, and say what the step reports of them.
+
+    Args:
+        errors: All of the step, located.
+        params: The policy.
+        context: Where the checkout is, which change this is, and the log.
+        complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
+    """
+    baseline = _read_known(params, context.runner)
+    compared = compare(errors, baseline.errors)
+    changed = find_changed_files(context.runner) if errors else frozenset()
+    ordered = sorted(compared.errors, key=lambda error: _rank(error, params, changed))
+    resolved = compared.resolved if complete else ()
+    for error in ordered:
+        context.log.info(f"{_place(error)}  {_summarize(error)}{'' if error.new else '  (known)'}")
+    for error in resolved:
+        context.log.info(f"Resolved since the baseline: {_place(error)}  {_summarize(error)}")
+    return ErrorReport(
+        counted=sum(map(params.counts, ordered)),
+        headline=_sum_up(ordered, len(resolved)),
+        outputs={
+            "import-errors": [error.to_json() for error in ordered],
+            "import-error-count": len(ordered),
+            "new-import-error-count": sum(error.new for error in ordered),
+        },
+        annotations=(*_warn(baseline), *(_annotate(error, params) for error in ordered)),
+        blocks=(*_tabulate(ordered, resolved, context.runner), *(_fold(error) for error in ordered)),
+    )
+
+
+def _read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
+    if params.baseline:
+        return read_baseline(params.baseline, runner.workspace)
+    # An earlier step's output is empty when that step could not tell, or when the list was too long for an output.
+    return Baseline(problem="fail-on is new, but baseline is empty" if params.fail_on == "new" else "")
+
+
+def _rank(error: DagImportError, params: ImportErrorParams, changed: frozenset[str]) -> tuple[Any, ...]:
+    place = error.file or error.instance_path
+    return (not params.counts(error), not error.new, error.file not in changed, place, error.line or 0)
+
+
+def _sum_up(errors: Sequence[DagImportError], resolved: int) -> str:
+    count = {0: "No import errors", 1: "1 import error"}.get(len(errors), f"{len(errors)} import errors")
+    known = sum(not error.new for error in errors)
+    parts = (count, f"{known} known from the baseline" if known else "", f"{resolved} resolved" if resolved else "")
+    return ", ".join(filter(None, parts))
+
+
+def _warn(baseline: Baseline) -> Iterator[Annotation]:
+    if baseline.problem:
+        yield Annotation(
+            level=Level.WARNING,
+            title="Baseline not readable",
+            message=f"Every import error counts as new, since the baseline cannot be read: {baseline.problem}.\n"
+            "Give the output import-errors of an earlier step, or the path of a file in the workspace that holds it.",
+        )
+
+
+def _annotate(error: DagImportError, params: ImportErrorParams) -> Annotation:
     where = "" if error.file else f"\nOn the instance, in {error.instance_path}; no file of the checkout is this one."
     return Annotation(
-        level=level,
+        level=Level.ERROR if params.counts(error) else Level.WARNING,
         title=f"DAG import error: {error.exception or 'unknown'}",
         message=f"{_describe(error)}{where}\n{error.stack_trace}".rstrip(),
         file=error.file,
@@ -119,9 +195,36 @@ def _place(error: DagImportError) -> str:
     return f"{error.file}:{error.line}" if error.line else error.file
 
 
-def _tabulate(errors: Sequence[DagImportError]) -> Table:
-    rows = tuple((_place(error), _summarize(error), error.instance_path) for error in errors)
-    return Table(heading="Import errors", columns=("where to fix it", "what is wrong", "file on the instance"), rows=rows)
+def _tabulate(errors: Sequence[DagImportError], resolved: Sequence[DagImportError], runner: Runner) -> Iterator[Table]:
+    new = [error for error in errors if error.new]
+    known = [error for error in errors if not error.new]
+    tables = (
+        ("New import errors" if known else "Import errors", "where to fix it", new, _link),
+        ("Known import errors", "where to fix it", known, _link),
+        ("Resolved since the baseline", "where it was", resolved, _link_resolved),
+    )
+    for heading, where, told, link in tables:
+        if told:
+            rows = tuple((link(error, runner), _summarize(error), error.instance_path) for error in told)
+            yield Table(heading=heading, columns=(where, "what is wrong", "file on the instance"), rows=rows)
+
+
+def _link(error: DagImportError, runner: Runner) -> str | Link:
+    """Lead to the file and line at this commit on GitHub, or name the place where there is no such page."""
+    if not (error.file and runner.repository and runner.sha):
+        return _place(error)
+    path = quote(error.file, errors="replace")
+    page = f"{runner.server_url}/{runner.repository}/blob/{runner.sha}/{path}"
+    return Link(text=_place(error), url=f"{page}#L{error.line}" if error.line else page)
+
+
+def _link_resolved(error: DagImportError, runner: Runner) -> str | Link:
+    """Lead to the file where it is still there, and to no line: the baseline's is of an older commit."""
+    try:
+        exists = bool(error.file) and (runner.workspace / str(error.file)).is_file()
+    except (OSError, ValueError):  # a baseline may hold any text
+        exists = False
+    return _link(replace(error, line=None), runner) if exists else _place(error)
 
 
 def _fold(error: DagImportError) -> Folded:

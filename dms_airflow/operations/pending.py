@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Never
 
 from dms_airflow.errors import NotAvailableError
-from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.operations import command, import_errors, trigger
 
 if TYPE_CHECKING:
@@ -17,16 +16,10 @@ if TYPE_CHECKING:
 
 OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS | {"runs"}
 
-GATE_TIMEOUT = 600.0  # seconds
-
 
 @dataclass(frozen=True, kw_only=True)
 class Params(import_errors.ImportErrorParams, trigger.WaitParams, command.Params):
-    """The inputs of deploy-gate, smoke-test and doctor."""
-
-    timeout: float = given(parse_duration, default=GATE_TIMEOUT)
-    verify_source: bool = given(parse_boolean, default=True)
-    expect_dags: tuple[str, ...] = given(parse_names, default=())
+    """The inputs of smoke-test and doctor."""
 
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked: nothing."""
@@ -44,7 +37,6 @@ def refuse_pending(config: Config, params: Any) -> None:
         "role-to-assume": bool(config.role_to_assume),
         "reuse-session: true": config.reuse_session,
         "wait-for-completion: true": getattr(params, "wait_for_completion", False),
-        "fail-on: new with a baseline": getattr(params, "fail_on", "") == "new" or bool(getattr(params, "baseline", "")),
     }
     for what, is_asked in asked.items():
         if is_asked:

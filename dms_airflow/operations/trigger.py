@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow import API
 from dms_airflow.commands import has_option, option_value, read_positionals
-from dms_airflow.errors import AnswerLostError, InputProblem
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, Cancelled, InputProblem
 from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine, Execution
@@ -73,20 +73,38 @@ def run_line(line: CommandLine, params: command.TimedParams, context: Context, *
         line = line.add("--conf", conf)
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
+    known = {"dag-id": dag_id, "run-id": run_id}
     try:
-        execution = command.execute(line, params.timeout, context)
-    except AnswerLostError as lost:
-        context.log.info(f"{lost.message} Looking for the DAG run {run_id}.")
-        run = _look_up(dag_id, run_id, context)
-        if not run or given_id:
-            # A run of an id that the author gave may be older than this step.
-            raise
-        outcome = Outcome(succeeded=True, answer=[run], has_answer=True)
-        execution = Execution(line=line, stdout=json.dumps([run], ensure_ascii=False), stderr="", outcome=outcome)
+        execution = _execute(line, known, params, context, is_ours=not given_id)
+    except (ActionError, Cancelled) as error:
+        error.outputs = known
+        raise
     result = command.report(execution)
     if not execution.outcome.succeeded:
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
     return _tell(result, _read_run(execution.outcome, dag_id, run_id), context)
+
+
+def _execute(
+    line: CommandLine, known: dict[str, str], params: command.TimedParams, context: Context, *, is_ours: bool
+) -> Execution:
+    """Run the command; where its answer says nothing, find out by the run id whether the DAG run was made."""
+    try:
+        return command.execute(line, params.timeout, context)
+    except (AnswerLostError, AnswerError) as lost:
+        # A run of an id that the author gave may be older than this step.
+        if not is_ours:
+            raise
+        context.log.info(f"{lost.message} Looking for the DAG run {known['run-id']}.")
+        try:
+            run = _look_up(known["dag-id"], known["run-id"], context)
+        except ActionError as error:
+            context.log.info(error.message)
+            run = {}
+        if not run:
+            raise
+    outcome = Outcome(succeeded=True, answer=[run], has_answer=True)
+    return Execution(line=line, stdout=json.dumps([run], ensure_ascii=False), stderr="", outcome=outcome)
 
 
 def _tell(result: Result, run: dict[str, Any], context: Context) -> Result:
@@ -100,11 +118,8 @@ def _tell(result: Result, run: dict[str, Any], context: Context) -> Result:
 
 def _read_run(outcome: Outcome, dag_id: str, run_id: str) -> dict[str, Any]:
     told = outcome.answer[0] if outcome.has_answer and outcome.answer else {}
-    return {
-        "dag_id": told.get("dag_id", dag_id),
-        "dag_run_id": told.get("dag_run_id", run_id),
-        "state": told.get("state", "queued"),
-    }
+    expected = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued"}
+    return {name: told[name] if isinstance(told.get(name), str) else value for name, value in expected.items()}
 
 
 def _look_up(dag_id: str, run_id: str, context: Context) -> dict[str, Any]:

@@ -260,7 +260,7 @@ FILLED_IN = {
 
 def test_examples_are_found() -> None:
     assert len(list_steps()) >= 12
-    assert [file.name for file in EXAMPLES] == ["check-import-errors.yml", "rest-check.yml", "trigger-a-dag.yml"]
+    assert {"check-import-errors.yml", "rest-check.yml", "trigger-a-dag.yml"} <= {file.name for file in EXAMPLES}
 
 
 @pytest.mark.parametrize("step", list_steps())

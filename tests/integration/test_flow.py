@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import json
 import signal
+import socket
 import threading
 from io import StringIO
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
 import pytest
+import requests
 
+from dms_airflow.clock import SystemClock
+from dms_airflow.errors import AnswerTimeoutError
 from dms_airflow.main import main
 from dms_airflow.operations import command
+from dms_airflow.transport import Transport
 from sandbox.openapi import PREFIX
 from sandbox.runner import Runner, read_outputs
 from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KEY, answer, drop
+from tests.unit.fakes import FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -34,6 +40,7 @@ Traceback (most recent call last):
     sys.exit(main())
 airflow.exceptions.DagNotFound: Dag id etl not found in DagModel
 """
+TOKEN_FOR_ELSEWHERE = b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "http://10.255.255.1/airflow"}}'
 ONE_DAG = '[{"dag_id": "etl", "fileloc": "/opt/airflow/dags/etl.py", "owners": ["data"], "is_paused": "False"}]\n'
 
 
@@ -343,7 +350,7 @@ def test_wrong_inputs_are_told_all_at_once_before_any_request(dms: FakeDms, run:
     assert dms.received == []
 
 
-@pytest.mark.parametrize("operation", ["deploy-gate", "smoke-test", "doctor"])
+@pytest.mark.parametrize("operation", ["smoke-test", "doctor"])
 def test_what_is_not_built_yet_says_so(dms: FakeDms, run: Run, operation: str) -> None:
     step = run({"operation": operation})
 
@@ -496,3 +503,116 @@ def test_a_token_call_that_fails(dms: FakeDms, run: Run, fault: object, title: s
     assert annotation.properties["title"] == title
     assert words in annotation.data
     assert dms.paths == ["POST /"]
+
+
+def test_a_refused_result_file_is_not_written(run: Run, workspace: Path, tmp_path: Path) -> None:
+    (workspace / "link").symlink_to(tmp_path)
+
+    for name in ("../outside.json", f"{tmp_path}/outside.json", "link/outside.json"):
+        step = run({"operation": "version", "result-file": name})
+
+        assert step.exit_code == 2
+        assert [one.properties["title"] for one in step.annotations] == ["Wrong input: result-file"]
+    assert not (tmp_path / "outside.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("inputs", "name"),
+    [
+        ({"operation": "cli", "arguments": "dags trigger etl", "conf": '{"a": 1}'}, "conf"),
+        ({"operation": "cli", "arguments": "dags trigger etl", "wait-for-completion": "true"}, "wait-for-completion"),
+        ({"operation": "version", "body": "{}"}, "body"),
+        ({"operation": "version", "expect-dags": "etl"}, "expect-dags"),
+    ],
+)
+def test_a_demand_that_the_operation_cannot_meet_is_refused(dms: FakeDms, run: Run, inputs: dict[str, str], name: str) -> None:
+    step = run(inputs)
+
+    assert step.exit_code == 2
+    assert [one.properties["title"] for one in step.annotations] == [f"Wrong input: {name}"]
+    assert dms.received == []
+
+
+@pytest.mark.parametrize("variable", ["GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY"])
+def test_a_report_that_cannot_be_written_is_no_success(dms: FakeDms, workspace: Path, tmp_path: Path, variable: str) -> None:
+    dms.airflow.commands["version"] = VERSION
+    inputs = {f"INPUT_{name.upper()}": value for name, value in {**dms.inputs, "operation": "version"}.items()}
+    log = StringIO()
+
+    code = main({**inputs, "GITHUB_WORKSPACE": str(workspace), variable: str(tmp_path)}, log)
+
+    assert code == 1
+    assert "::error title=Report not written::The " in log.getvalue()
+
+
+def test_an_everyday_word_set_as_a_variable_spares_the_outputs(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["variables set"] = ("a print about success\nVariable k created\n", "")
+
+    step = run({"operation": "variables set", "arguments": "k success"})
+
+    assert step.outputs["status"] == "success"
+    assert step.outputs["stdout"] == "a print about ***\nVariable k created\n"
+
+
+@pytest.mark.parametrize("status", [500, 502, 503, 504])
+def test_a_trigger_that_a_gateway_gave_up_is_looked_up(dms: FakeDms, run: Run, status: int) -> None:
+    dms.fail("command", answer(status, b"<h1>Gateway</h1>", HTML))
+
+    step = run({"operation": "dags trigger", "arguments": "etl"})
+
+    assert step.exit_code == 1
+    assert dms.paths.count("POST /api/v1/command") == 1
+    assert dms.paths[-1].startswith("GET /api/v1/dags/etl/dagRuns/gha__")
+    assert step.outputs["dag-id"] == "etl"
+    assert step.outputs["run-id"] == dms.paths[-1].rpartition("/")[2]
+
+
+def test_an_answer_byte_by_byte_cannot_outlast_the_time_limit() -> None:
+    """A server that speaks before it is asked for more, and never comes to an end."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        ended = threading.Event()
+
+        def drip() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(65536)
+                connection.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 100000\r\n\r\n")
+                while not ended.wait(0.05):
+                    connection.sendall(b" ")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        transport = Transport(http=requests.Session(), clock=SystemClock(), log=FakeLog())
+        try:
+            with pytest.raises(AnswerTimeoutError):
+                transport.exchange("GET", f"http://127.0.0.1:{listener.getsockname()[1]}", "/", timeout=0.3)
+        finally:
+            ended.set()
+            thread.join()
+
+
+def test_a_proxy_that_hangs_up_after_the_request_has_it_sent_once(dms: FakeDms, run: Run) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        received: list[bytes] = []
+
+        def relay() -> None:
+            for _ in range(2):  # the login passes; the command gets lost
+                connection, _ = listener.accept()
+                with connection:
+                    request = connection.recv(65536)
+                    received.append(request.split(b" ")[1])
+                    if b"/login" not in request:
+                        return
+                    head = f"HTTP/1.1 302 Found\r\nLocation: {PREFIX}/home\r\nSet-Cookie: session=s3ss10n\r\n"
+                    connection.sendall(f"{head}Content-Length: 0\r\nConnection: close\r\n\r\n".encode())
+
+        thread = threading.Thread(target=relay)
+        thread.start()
+        dms.fail("token", answer(200, TOKEN_FOR_ELSEWHERE, JSON))
+        proxy = f"http://127.0.0.1:{listener.getsockname()[1]}"
+        step = run({"operation": "variables set", "arguments": "k v"}, {"HTTP_PROXY": proxy, "NO_PROXY": "127.0.0.1"})
+        thread.join()
+
+    assert step.exit_code == 1
+    assert len(received) == 2
+    assert [one.properties["title"] for one in step.annotations] == ["Answer lost"]

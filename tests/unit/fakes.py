@@ -48,6 +48,10 @@ class FakeLog:
         """Remember a secret."""
         self.secrets.append(secret)
 
+    def mask_word(self, word: str) -> None:
+        """Remember a secret word."""
+        self.secrets.append(word)
+
     def mask_in_log(self, value: str) -> None:
         """Remember a private value."""
         self.private.append(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -274,8 +275,11 @@ def test_a_list_that_shrinks_ends(web: responses.RequestsMock) -> None:
     [
         (ReadTimeout("https://h/login?token=t0ken"), AnswerTimeoutError),
         (BrokenError("https://h/login?token=t0ken"), AnswerLostError),
-        (requests.exceptions.SSLError("https://h/login?token=t0ken"), NetworkError),
-        (requests.exceptions.ProxyError("https://h/login?token=t0ken"), NetworkError),
+        (requests.exceptions.SSLError("https://h/login?token=t0ken"), AnswerLostError),
+        (requests.exceptions.SSLError(ssl.SSLCertVerificationError("x")), NetworkError),
+        (requests.exceptions.ProxyError("https://h/login?token=t0ken"), AnswerLostError),
+        (requests.exceptions.ProxyError(OSError("Tunnel connection failed: 407 x")), NetworkError),
+        (requests.exceptions.ProxyError(refused()), NetworkError),
         (requests.exceptions.ConnectTimeout("https://h/login?token=t0ken"), NetworkError),
         (requests.exceptions.ChunkedEncodingError("https://h/login?token=t0ken"), AnswerLostError),
         (refused(), NetworkError),

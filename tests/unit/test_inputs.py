@@ -35,6 +35,8 @@ if TYPE_CHECKING:
         (inputs.parse_words, 'etl \\\n  --note "it\'s"', ("etl", "--note", "it's")),
         (inputs.parse_words, "a 'b \\\nc' \"d \\\ne\"", ("a", "b \\\nc", "d e")),
         (inputs.parse_words, "a\nb", ("a", "b")),
+        (inputs.parse_words, "x\\\ny", ("xy",)),
+        (inputs.parse_words, '"a\\\\\nb"', ("a\\\nb",)),
         (inputs.parse_words, "x 'two\nlines'", ("x", "two\nlines")),
         (inputs.parse_words, "a#b # c", ("a#b", "#", "c")),
         (inputs.parse_names, "a, b\nc  d", ("a", "b", "c", "d")),

@@ -269,10 +269,10 @@ def test_tasks_clear_without_a_match() -> None:
 
 
 TRIGGERED = '[{"dag_id": "etl", "dag_run_id": "r1", "state": "queued"}]\n'
-TRACEBACK = 'Traceback (most recent call last):\n  File "/x.py", line 1, in <module>\n    f()\n'
+TRACEBACK = 'Traceback (most recent call last):\n  File "/usr/local/bin/airflow", line 8, in <module>\n    f()\n'
 GROUP = (
     "  + Exception Group Traceback (most recent call last):\n"
-    '  |   File "/x.py", line 1, in <module>\n'
+    '  |   File "/home/u/.local/bin/airflow", line 8, in <module>\n'
     "  |     f()\n"
     "  | ExceptionGroup: two problems (2 sub-exceptions)\n"
     "  +-+---------------- 1 ----------------\n"
@@ -464,3 +464,25 @@ def test_no_text_on_stderr_makes_a_failing_answer_a_success(capture: Capture, te
         nasty = ""
 
     assert not judge(capture.command, capture.arguments, capture.stdout, f"{text}\n{capture.stderr}{nasty}").succeeded
+
+
+OWN_TRACEBACK = (
+    'Traceback (most recent call last):\n  File "/opt/airflow/dags/etl.py", line 3, in load\n    f()\nOSError: gone\n'
+)
+
+
+def test_a_traceback_that_a_dag_file_printed_itself_means_nothing_beside_a_result() -> None:
+    assert judge(COMMANDS["dags trigger"], ["etl", "-o", "json"], TRIGGERED, OWN_TRACEBACK).succeeded
+    assert judge(COMMANDS["dags list-import-errors"], ["-o", "json"], "[]\n", OWN_TRACEBACK).succeeded
+
+
+def test_without_a_result_it_is_the_reason() -> None:
+    outcome = judge(COMMANDS["dags trigger"], ["etl", "-o", "json"], "", OWN_TRACEBACK)
+
+    assert (outcome.succeeded, outcome.reason) == (False, "OSError: gone")
+
+
+def test_a_traceback_without_frames_decides() -> None:
+    stderr = "Traceback (most recent call last):\n  ...\nairflow.exceptions.DagNotFound: Dag id x not found\n"
+
+    assert judge(COMMANDS["dags trigger"], ["x", "-o", "json"], TRIGGERED, stderr).reason == "DagNotFound: Dag id x not found"

@@ -1,0 +1,410 @@
+"""`deploy-gate`: after a deploy, the instance runs this commit, and every DAG file of it imports and serializes.
+
+Five steps, each a function that returns what it found; docs/deploy-gate.md tells what each costs and cannot see. The gate
+never makes a bad deploy worse: `dags reserialize` runs only when no view of Airflow knows of anything broken.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dms_airflow import tracebacks
+from dms_airflow.baseline import compare, read_baseline
+from dms_airflow.checkout import Checkout
+from dms_airflow.deployment import (
+    Standing,
+    contradicts,
+    is_same_source,
+    judge_file,
+    might_define_dag,
+    strip_member,
+)
+from dms_airflow.import_errors import locate, read_dag_files, read_error, read_list, read_reserialize
+from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
+from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt
+from dms_airflow.operations.import_errors import ImportErrorParams, report_errors
+from dms_airflow.operations.instance import SHORTEST_LIMIT, Instance, join
+from dms_airflow.result import Annotation, Ending, Level, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dms_airflow.deployment import ParsedFile
+    from dms_airflow.import_errors import DagImportError
+    from dms_airflow.operations.command import Execution
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-count"})
+
+GATE_TIMEOUT = 600.0  # seconds
+CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
+SLOWEST = 5  # files to name
+
+QUESTIONS = (
+    "Are the files there?",
+    "Does every DAG file import?",
+    "Does the scheduler know of errors?",
+    "Does every DAG serialize?",
+    "Does the scheduler agree?",
+    "Are the expected DAGs there?",
+)
+HINT_ARRIVAL = (
+    "Check that the deploy ended well and reaches this instance, and that its scheduler runs. Airflow's stored source stays "
+    "behind when a deploy keeps old modification times (rsync -t, cp -p): let it set new ones, or set verify-source: false. "
+    "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
+)
+HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
+HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that is deployed as dags-path."
+HINT_CULPRIT = (
+    "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported. The last good "
+    "versions of all DAGs are untouched."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(ImportErrorParams):
+    """The inputs of the gate."""
+
+    timeout: float = given(parse_duration, default=GATE_TIMEOUT)
+    poll_interval: float | None = given(parse_duration)
+    verify_source: bool = given(parse_boolean, default=True)
+    expect_dags: tuple[str, ...] = given(parse_names, default=())
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked: nothing."""
+        return ()
+
+
+NOTHING_YET = Arrival(report=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What fails the gate besides import errors."""
+
+    message: str
+    ending: Ending = Ending.FAILURE
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the gate knows when it ends. `complete`: every import error is among `errors`."""
+
+    arrival: Arrival = NOTHING_YET
+    errors: tuple[DagImportError, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    complete: bool = False
+    steps: tuple[tuple[str, ...], ...] = ()
+
+
+def run(params: Params, context: Context) -> Result:
+    """Hold the instance against the checkout."""
+    with Instance(context, timeout=params.timeout, poll_interval=params.poll_interval) as instance:
+        findings = _Gate(params, context, instance).pass_through()
+    return _tell(findings, params, context)
+
+
+class _Gate:
+    """One passage: what every step needs, and what the steps cost."""
+
+    def __init__(self, params: Params, context: Context, instance: Instance) -> None:
+        self._params = params
+        self._context = context
+        self._instance = instance
+        self._checkout = Checkout(context.runner.workspace, params.dags_path or None)
+        self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source)
+        self._steps: list[tuple[str, ...]] = []
+        self._cost = (0, 0, context.clock.monotonic())
+
+    def pass_through(self) -> Findings:
+        """Take the steps in their order, up to the first that fails the gate."""
+        findings = Findings()
+        steps = (
+            self.see_files,
+            self.see_imports,
+            self.see_stored_errors,
+            self.see_serialization,
+            self.see_scheduler,
+            self.see_expected,
+        )
+        for number, step in enumerate(steps):
+            self._context.log.info(f"{number + 1}. {QUESTIONS[number]}")
+            findings = step(findings)
+            if findings.problems or self._counts(findings.errors):
+                break
+        return replace(findings, steps=tuple(self._steps))
+
+    def _close(self, result: str) -> None:
+        """Note what a step found and cost."""
+        commands, requests, since = self._cost
+        self._cost = (self._instance.commands, self._instance.requests, self._context.clock.monotonic())
+        costs = (self._cost[0] - commands, self._cost[1] - requests, f"{self._cost[2] - since:.1f} s")
+        self._steps.append((QUESTIONS[len(self._steps)], result, *map(str, costs)))
+        self._context.log.info(f"   {result} ({costs[0]} CLI starts, {costs[1]} requests, {costs[2]})")
+
+    def _counts(self, errors: Iterable[DagImportError]) -> bool:
+        """Tell whether any of the errors fails the gate."""
+        known = read_baseline(self._params.baseline, self._context.runner.workspace).errors if self._params.baseline else ()
+        return any(map(self._params.counts, compare(tuple(errors), known).errors))
+
+    def see_files(self, findings: Findings) -> Findings:
+        """Step 1: the instance parses the files of the checkout."""
+        folder = self._checkout.dags_folder or ""
+        names = [file for file in self._checkout.list_files(folder) if file.endswith(".py")]
+        if self._params.verify_source and not any(might_define_dag(self._checkout.read(file)) for file in names):
+            return replace(findings, problems=(Problem(message=f"The checkout holds no DAG file.\n{HINT_CHECKOUT}"),))
+        arrival, awaited = self._arrivals.await_files()
+        self._close(join(awaited) or ("all there" if arrival.report is not None else "Airflow gave no report"))
+        return self._add_arrival(findings, arrival, awaited)
+
+    def _add_arrival(self, findings: Findings, arrival: Arrival, awaited: Sequence[str]) -> Findings:
+        problems = (_run_out(awaited, HINT_ARRIVAL),) if awaited else ()
+        return replace(findings, arrival=arrival, doubts=tuple(self._arrivals.list_doubts(arrival)), problems=problems)
+
+    def see_imports(self, findings: Findings) -> Findings:
+        """Step 2: nothing is broken for whoever reads the files now."""
+        before = self._instance.commands
+        errors, problem = self.find_import_errors(findings.arrival)
+        findings = replace(findings, errors=errors, complete=problem is None, problems=(problem,) if problem else ())
+        if self._instance.commands > before + 1 and not problem:
+            # A broken version was waited out: only now does Airflow keep a source of the file.
+            findings = self._add_arrival(findings, *self._arrivals.await_files())
+        self._close(_first_line(problem.message) if problem else _count(errors))
+        return findings
+
+    def see_stored_errors(self, findings: Findings) -> Findings:
+        """Before step 3: what only the scheduler knows to be broken would lose its last good version there."""
+        return self._settle_into(findings, changed=frozenset())
+
+    def see_serialization(self, findings: Findings) -> Findings:
+        """Step 3: every DAG serializes, and new DAGs are in the database."""
+        if findings.errors:
+            self._close("left out: dags reserialize would drop the last good versions of what is broken")
+            return findings
+        before = findings.arrival
+        errors, problem = self.reserialize(before)
+        findings = replace(findings, errors=errors, problems=(problem,) if problem else ())
+        if before.unread and not problem and not errors:
+            arrival, awaited = self._arrivals.await_files()
+            unread = {f"{arrival.folder}{path}" for path in before.unread}
+            arrival = replace(arrival, changed=arrival.changed | before.changed | unread)
+            findings = self._add_arrival(findings, arrival, awaited)
+        self._close(_first_line(findings.problems[0].message) if findings.problems else _count(errors))
+        return findings
+
+    def see_scheduler(self, findings: Findings) -> Findings:
+        """Step 4: the scheduler agrees."""
+        return self._settle_into(findings, changed=findings.arrival.changed)
+
+    def _settle_into(self, findings: Findings, changed: frozenset[str]) -> Findings:
+        known = {error.instance_path for error in findings.errors}
+        stored = self._find_stored(findings.arrival, known)
+        errors, awaited = self.settle(stored, changed - known, findings.arrival) if stored or changed - known else ((), ())
+        self._close(join(awaited) or (_count(errors) if stored or changed - known else "nothing to follow"))
+        problems = (_run_out(awaited, HINT_SCHEDULER),) if awaited else ()
+        return replace(findings, errors=(*findings.errors, *errors), problems=problems)
+
+    def see_expected(self, findings: Findings) -> Findings:
+        """Step 5: what must be there is there."""
+        problems = self.check_expected(findings.arrival) if self._params.expect_dags else ()
+        self._close(f"{len(self._params.expect_dags) - len(problems)} of {len(self._params.expect_dags)}")
+        return replace(findings, problems=problems)
+
+    # --- 2 ---------------------------------------------------------------------------------------------------------------
+
+    def find_import_errors(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
+        """Let Airflow import every file now; wait while an error is that of an older version of its file."""
+        executions: list[Execution | None] = []
+
+        def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
+            # Where the report hung, this would hang as long.
+            execution = None if arrival.hangs else self._instance.run("dags list-import-errors", "-o", "json", "-v")
+            executions.append(execution)
+            if execution is None:
+                return (), ()
+            errors = read_list(execution.outcome.answer or [], execution.stdout)
+            located = locate(errors, self._checkout, read_dag_files(execution.stdout))
+            stale = [error for error in located if self._params.verify_source and self._is_stale(error, arrival)]
+            return located, tuple(f"{error.file} (an error of another version)" for error in stale)
+
+        errors, awaited = self._instance.poll(look)
+        execution = executions[-1]
+        if awaited:
+            return errors, _run_out(awaited, HINT_ARRIVAL)
+        if execution is None or not (execution.outcome.succeeded or execution.outcome.lists_errors):
+            return errors, self._find_culprit(execution, arrival)
+        return errors, None
+
+    def _is_stale(self, error: DagImportError, arrival: Arrival) -> bool:
+        """Tell whether the traceback shows lines that the checkout's file has not."""
+        file = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}.get(error.instance_path)
+        frames = [frame for frame in tracebacks.parse(error.stack_trace).frames if frame.file == error.instance_path]
+        shown = [(frame.line, frame.source) for frame in frames if frame.source]
+        return file is not None and contradicts(shown, self._checkout.read(file))
+
+    def _find_culprit(self, execution: Execution | None, arrival: Arrival) -> Problem:
+        """Say which DAG file kept Airflow from answering, or that it is not known."""
+        if execution is not None:
+            imports = read_dag_files(execution.stdout)
+            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
+            if imports:  # the last one ended the interpreter
+                return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
+            return Problem(message=f"{reason}\n{HINT_CULPRIT}")
+        reason = "airflow dags list-import-errors gave no answer in time"
+        for path in self._list_suspects(arrival):
+            if self._instance.remaining < 0:
+                break
+            limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
+            alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
+            if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
+                said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
+                return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
+        return Problem(message=f"{reason}, and no single file was found that is the cause.\n{HINT_CULPRIT}")
+
+    def _list_suspects(self, arrival: Arrival) -> list[str]:
+        """List the absolute paths of DAG files, those that may be new or changed first."""
+        # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
+        folder = arrival.folder or ("" if arrival.report is None and arrival.dags else "DAGS_FOLDER")
+        files = {f"{folder}{path}": file for path, file in arrival.expected.awaited.items()}
+        tokens = arrival.list_tokens(files)
+        sources = self._instance.fetch_sources(tokens)
+        same = {path for path, source in sources.items() if is_same_source(source, self._checkout.read(files[path]))}
+        return sorted(files, key=lambda path: (path in same, path))
+
+    def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
+        # The other files show where the DAG folder is.
+        files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
+        return Problem(message=f"{message}\n{HINT_CULPRIT}", file=files.get(path))
+
+    # --- 3 ---------------------------------------------------------------------------------------------------------------
+
+    def reserialize(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
+        """Write every DAG to the database anew. Never with options: each of them drops DAGs that are sound."""
+        if not any(file.dag_ids for file in arrival.report or ()):
+            return (), None  # it would write nothing, and delete all
+        execution = self._instance.run("dags reserialize")
+        if execution is None:
+            return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
+        errors = locate(read_reserialize(execution.stdout), self._checkout, arrival.list_files())
+        if errors or execution.outcome.succeeded:
+            return errors, None
+        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{HINT_CULPRIT}")
+
+    # --- 4 ---------------------------------------------------------------------------------------------------------------
+
+    def _find_stored(self, arrival: Arrival, known: set[str]) -> frozenset[str]:
+        """List files that the scheduler has an error of and step 2 has not. Of deleted files the rows linger: left out."""
+        paths = {strip_member(error.path) for error in self._instance.list_stored_errors()}
+        there = arrival.list_files()
+        return frozenset(path for path in paths if path not in known and (path in there or arrival.folder is None))
+
+    def settle(
+        self, stored: frozenset[str], changed: frozenset[str], arrival: Arrival
+    ) -> tuple[tuple[DagImportError, ...], Sequence[str]]:
+        """Ask the scheduler to parse files, and follow them until it has stored what became of each.
+
+        An answer counts when two looks in a row give it: a zip's errors come and go.
+        """
+        paths = sorted(stored | changed)
+        before = self._instance.view()
+        tokens = replace(arrival, dags=tuple(before.dags)).list_tokens(paths)
+        self._instance.ask_to_parse(tokens.values())
+        must_be_parsed = {path for path in changed if path in tokens}
+        last: dict[str, Standing] = {}
+
+        def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
+            now = self._instance.view()
+            standing = {path: judge_file(path, before, now, must_be_parsed=path in must_be_parsed) for path in paths}
+            awaited = [path for path in paths if standing[path] is Standing.AWAITED or standing[path] is not last.get(path)]
+            last.update(standing)
+            broken = [path for path in paths if standing[path] is Standing.BROKEN]
+            rows = [row for path in broken for row in now.list_errors(path)]
+            errors = tuple(read_error(row.path, row.stack_trace) for row in rows)
+            return locate(errors, self._checkout, arrival.list_files()), tuple(
+                f"the scheduler's word on {path}" for path in awaited
+            )
+
+        return self._instance.poll(look)
+
+    # --- 5 ---------------------------------------------------------------------------------------------------------------
+
+    def check_expected(self, arrival: Arrival) -> tuple[Problem, ...]:
+        """Say which expected DAGs are not there, are not active, or have import errors."""
+        defined = {dag_id for file in arrival.report or () for dag_id in file.dag_ids}
+
+        def look() -> tuple[dict[str, str], Sequence[str]]:
+            dags = {dag.dag_id: dag for dag in self._instance.list_dags()}
+            wrong: dict[str, str] = {}
+            for dag_id in self._params.expect_dags:
+                if dag_id not in defined:
+                    wrong[dag_id] = "no DAG file of the instance defines it"
+                elif dag_id not in dags or not dags[dag_id].is_active:
+                    wrong[dag_id] = "the scheduler has not taken it up yet"
+                elif dags[dag_id].has_import_errors:
+                    wrong[dag_id] = "its file has import errors"
+            return wrong, tuple(f"DAG {dag_id}" for dag_id in wrong if dag_id in defined)
+
+        wrong, awaited = self._instance.poll(look)
+        ending = Ending.TIMEOUT if awaited else Ending.FAILURE
+        return tuple(Problem(message=f"Expected DAG {dag_id}: {why}.", ending=ending) for dag_id, why in wrong.items())
+
+
+def _count(errors: Sequence[DagImportError]) -> str:
+    return "1 error" if len(errors) == 1 else f"{len(errors)} errors"
+
+
+def _first_line(text: str) -> str:
+    return text.partition("\n")[0]
+
+
+def _run_out(awaited: Sequence[str], hint: str) -> Problem:
+    return Problem(message=f"Still waiting for {join(awaited, 20)} when time ran out.\n{hint}", ending=Ending.TIMEOUT)
+
+
+# --- the report -------------------------------------------------------------------------------------------------------------
+
+
+def _tell(findings: Findings, params: Params, context: Context) -> Result:
+    told = report_errors(findings.errors, params, context, complete=findings.complete)
+    for problem in findings.problems:
+        context.log.info(problem.message)
+    report = findings.arrival.report or ()
+    ending = Ending.FAILURE if told.counted else Ending.SUCCESS
+    headline = told.headline
+    if findings.problems:
+        ending = findings.problems[0].ending
+        headline = _first_line(findings.problems[0].message)
+    elif ending is Ending.SUCCESS:
+        headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
+    located = findings.arrival.expected.awaited
+    broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
+    findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.file not in broken))
+    if findings.doubts:
+        context.log.info(f"Could not be verified: {join([doubt.file for doubt in findings.doubts], 20)}")
+        headline += f"; could not be verified: {len(findings.doubts)}"
+    return Result(
+        ending=ending,
+        headline=headline,
+        outputs=told.outputs if findings.errors or findings.complete else {},
+        annotations=(*map(_annotate, findings.problems), *told.annotations),
+        blocks=(*told.blocks, *_tabulate(findings, report)),
+    )
+
+
+def _annotate(problem: Problem) -> Annotation:
+    if problem.ending is Ending.TIMEOUT:
+        return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
+    return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
+
+
+def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
+    if findings.doubts:
+        yield Table(heading="Could not be verified", columns=("file", "why"), rows=findings.doubts)
+    yield Table(heading="Steps", columns=("question", "found", "CLI starts", "requests", "time"), rows=findings.steps)
+    slowest = sorted(report, key=lambda file: -file.seconds)[:SLOWEST]
+    if slowest:
+        rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)
+        yield Table(heading="Slowest DAG files to parse", columns=("file on the instance", "time"), rows=rows)

@@ -1,0 +1,249 @@
+"""The deploy gate on a real Airflow: each way in which a deploy can be broken is caught, and nothing is made worse."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import threading
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.lifecycle import GOOD_DAGS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox import Sandbox
+    from sandbox.runner import Step
+
+    Act = Callable[..., Step]
+
+pytestmark = pytest.mark.e2e
+
+STOCK = """from datetime import datetime
+
+from airflow import DAG
+from airflow.operators.bash import BashOperator
+
+with DAG("stock", schedule=None, start_date=datetime(2024, 1, 1)):
+    BashOperator(task_id="count", bash_command="true")
+"""
+NAME_ERROR = STOCK.replace('task_id="count"', "task_id=COUNT")
+SYS_EXIT = f"import sys\n\n{STOCK}\nsys.exit('configuration is missing')\n"
+# The class of the timetable is not registered: it imports, and cannot be serialized.
+TIMETABLE = """from airflow.timetables.base import Timetable
+
+
+class Never(Timetable):
+    pass
+
+
+"""
+NOT_SERIALIZABLE = STOCK.replace('with DAG("stock", schedule=None', f'{TIMETABLE}with DAG("stock", schedule=Never()')
+# Swallows the time limit of the import; ends by itself, so that nothing of it is left behind.
+HANGING = f"""import time
+{STOCK}
+end = time.monotonic() + 75
+while time.monotonic() < end:
+    try:
+        time.sleep(1)
+    except BaseException:
+        pass
+"""
+
+
+class Deploy:
+    """Puts files onto the instance and into the checkout, and takes them away again."""
+
+    def __init__(self, sandbox: Sandbox, workspace: Path) -> None:
+        self.instance = sandbox.dags_folder
+        self.checkout = workspace / "dags"
+        self._sandbox = sandbox
+        self._names: set[str] = set()
+
+    def write(self, text: str, name: str = "stock.py", *, instance: bool = True, checkout: bool = True) -> None:
+        """Write a DAG file here, there, or at both places."""
+        self._names.add(name)
+        for wanted, folder in ((checkout, self.checkout), (instance, self.instance)):
+            if wanted:
+                (folder / name).write_text(text, encoding="utf-8")
+
+    def clean(self) -> None:
+        """Put the instance back: the added files and their DAGs."""
+        for name in self._names:
+            (self.instance / name).unlink(missing_ok=True)
+        for dag_id in ("stock", "ledger"):
+            self._sandbox.run_airflow("dags", "delete", "-y", dag_id)
+        self._sandbox.run_airflow("dags", "reserialize")
+
+
+@pytest.fixture
+def deploy(sandbox: Sandbox, workspace: Path) -> Iterator[Deploy]:
+    """A checkout equal to the instance."""
+    shutil.copytree(GOOD_DAGS, workspace / "dags")
+    deploy = Deploy(sandbox, workspace)
+    yield deploy
+    deploy.clean()
+
+
+def gate(act: Act, **inputs: str) -> Step:
+    """Run the gate for a minute and a half at most."""
+    return act("deploy-gate", **{"timeout": "90s", "dags_path": "dags", **inputs})
+
+
+def commands(sandbox: Sandbox, since: int) -> list[str]:
+    """Name the CLI commands since an entry of the journal."""
+    return [" ".join(entry["argv"][:2]) for entry in sandbox.journal()[since:] if entry["kind"] == "command"]
+
+
+def test_a_good_deploy_passes(sandbox: Sandbox, deploy: Deploy, act: Act) -> None:
+    since = len(sandbox.journal())
+
+    step = act("deploy-gate", expect_dags="daily_orders, monthly_report")
+
+    assert step.exit_code == 0, step.log
+    assert deploy.checkout.is_dir()
+    assert step.outputs["import-error-count"] == "0"
+    assert commands(sandbox, since) == ["dags report", "dags list-import-errors", "dags reserialize"]
+    assert "Slowest DAG files to parse" in step.summary
+
+
+def test_a_new_dag_is_there_when_the_gate_passes(sandbox: Sandbox, deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK)
+
+    step = gate(act, expect_dags="stock")
+
+    assert step.exit_code == 0, step.log
+    assert sandbox.run_airflow("dags", "trigger", "stock").exit_code == 0
+
+
+def test_a_broken_deploy_leaves_the_last_good_version_runnable_and_the_mended_one_passes(
+    sandbox: Sandbox, deploy: Deploy, act: Act
+) -> None:
+    deploy.write(STOCK)
+    assert gate(act).exit_code == 0
+    deploy.write(NAME_ERROR)
+    since = len(sandbox.journal())
+
+    broken = gate(act)
+
+    assert broken.exit_code == 1
+    assert broken.outputs["status"] == "failure"
+    (error,) = broken.read_json("import-errors")
+    assert (error["file"], error["line"], error["exception"]) == ("dags/stock.py", 7, "NameError")
+    assert "dags reserialize" not in commands(sandbox, since)
+    assert sandbox.run_airflow("dags", "trigger", "stock").exit_code == 0
+
+    deploy.write(STOCK.replace("true", "echo mended"))
+    mended = gate(act)
+    assert mended.exit_code == 0, mended.log
+    assert mended.outputs["import-error-count"] == "0"
+
+
+def test_a_new_broken_file_that_rest_does_not_know(deploy: Deploy, act: Act) -> None:
+    deploy.write(NAME_ERROR)
+
+    step = gate(act)
+
+    assert step.exit_code == 1
+    assert [error["file"] for error in step.read_json("import-errors")] == ["dags/stock.py"]
+
+
+def test_a_file_that_is_not_there_yet_is_waited_for(deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK, instance=False)
+    later = threading.Timer(8, deploy.write, (STOCK,))
+    later.start()
+
+    step = gate(act)
+    later.join()
+
+    assert step.exit_code == 0, step.log
+    assert "Waiting for dags/stock.py (not on the instance)" in step.log
+
+
+def test_a_file_that_never_comes_ends_in_a_timeout_that_names_it(deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK, instance=False)
+
+    step = gate(act, timeout="5s")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "dags/stock.py (not on the instance)" in step.annotations[0].data
+
+
+def test_an_older_version_is_waited_for(deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK)
+    assert gate(act).exit_code == 0
+    deploy.write(STOCK.replace("true", "echo new"), instance=False)
+
+    step = gate(act, timeout="5s")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "dags/stock.py (another version)" in step.annotations[0].data
+
+
+def test_an_old_modification_time_does_not_hide_a_new_version(deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK)
+    assert gate(act).exit_code == 0
+    deploy.write(STOCK.replace('task_id="count"', 'task_id="count_again"'))
+    os.utime(deploy.instance / "stock.py", (1_700_000_000, 1_700_000_000))
+
+    step = gate(act)
+
+    assert step.exit_code == 0, step.log
+    assert "Could not be verified: dags/stock.py" in step.log
+    assert "older" in step.summary
+
+
+def test_sys_exit_is_caught_and_its_file_named(deploy: Deploy, act: Act) -> None:
+    deploy.write(SYS_EXIT)
+
+    step = gate(act)
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["file"] == "dags/stock.py"
+    assert "configuration is missing" in step.annotations[0].data
+
+
+def test_a_hanging_file_is_caught_and_named(deploy: Deploy, act: Act) -> None:
+    deploy.write(HANGING)
+
+    step = gate(act, timeout="60s")
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["file"] == "dags/stock.py", step.log
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_serialization_error_is_caught(deploy: Deploy, act: Act, *, new: bool) -> None:
+    if not new:
+        deploy.write(STOCK)
+        assert gate(act).exit_code == 0
+    deploy.write(NOT_SERIALIZABLE)
+
+    step = gate(act)
+
+    assert step.exit_code == 1
+    assert [(error["file"], error["exception"]) for error in step.read_json("import-errors")] == [
+        ("dags/stock.py", "SerializationError")
+    ]
+
+
+def test_a_duplicate_id_is_caught(deploy: Deploy, act: Act) -> None:
+    deploy.write(STOCK)
+    deploy.write(STOCK, "stock_copy.py")
+
+    step = gate(act)
+
+    assert step.exit_code == 1
+    assert [error["exception"] for error in step.read_json("import-errors")] == ["AirflowDagDuplicatedIdException"]
+
+
+def test_an_expected_dag_that_nobody_defines(deploy: Deploy, act: Act) -> None:
+    assert deploy.checkout.is_dir()
+
+    step = gate(act, expect_dags="daily_orders nosuch")
+
+    assert step.exit_code == 1
+    assert "Expected DAG nosuch: no DAG file of the instance defines it." in step.annotations[0].data

@@ -1,0 +1,292 @@
+"""What counts as deployed: which files are awaited, when two sources are the same, what the scheduler's rows mean."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from dms_airflow.checkout import Checkout
+from dms_airflow.deployment import (
+    DagRow,
+    ErrorRow,
+    Root,
+    Standing,
+    View,
+    choose_files,
+    contradicts,
+    find_dags_folder,
+    find_new_words,
+    find_root,
+    is_same_source,
+    judge_file,
+    list_shown_words,
+    might_define_dag,
+    read_dag,
+    read_report,
+    read_stored_error,
+    strip_member,
+)
+
+CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
+DAG = "from airflow import DAG\n"
+
+
+def write(root: Path, **files: str) -> Path:
+    """Write files, their names with `__` for a slash and without `.py`."""
+    for name, text in files.items():
+        file = root / f"{name.replace('__', '/')}.py"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text, encoding="utf-8")
+    return root
+
+
+# --- what the instance tells ----------------------------------------------------------------------------------------------
+
+
+def test_a_real_report() -> None:
+    told = json.loads((CAPTURES / "cli/dags/report__json.json").read_text(encoding="utf-8"))
+
+    report = read_report(json.loads(told["stdout"]))
+
+    assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
+    assert report[0].seconds == pytest.approx(0.013618)
+    assert report[4].dag_ids == ("team_a.lab_sub",)
+    assert len(report) == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("0:00:05.000874", 5.000874), ("1 day, 1:02:03", 90123.0), ("0:01:00", 60.0), ("soon", 0.0), ("", 0.0)],
+)
+def test_durations(text: str, seconds: float) -> None:
+    assert read_report([{"file": "/a.py", "duration": text}])[0].seconds == pytest.approx(seconds)
+
+
+def test_rows_that_lack_everything() -> None:
+    assert read_dag({}).is_active
+    assert not read_dag({"is_active": False}).is_active
+    assert read_stored_error({}) == ErrorRow(path="", stack_trace="", timestamp="")
+    assert read_report([{"dags": "etl"}])[0].dag_ids == ()
+
+
+def row(dag_id: str, path: str, parsed: str = "t1") -> DagRow:
+    """A DAG that is well."""
+    return DagRow(
+        dag_id=dag_id, path=path, file_token="token", last_parsed_time=parsed, is_active=True, has_import_errors=False
+    )
+
+
+def test_the_dag_folder_of_the_instance() -> None:
+    report = read_report([{"file": "/team/a.py", "dags": ["a"]}, {"file": "/b.py", "dags": ["b"]}])
+
+    assert find_dags_folder([row("a", "/opt/dags/team/a.py"), row("b", "/opt/dags/b.py")], report) == "/opt/dags"
+    assert find_dags_folder([row("old", "/opt/dags/old.py")], report) is None
+    assert find_dags_folder([row("a", "/elsewhere/other.py")], report) is None
+
+
+# --- which files ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("paths", "dags_path", "root"),
+    [
+        (["/etl.py", "/team/daily.py"], None, Root(instance="", checkout="src/dags", sure=False)),
+        (["/etl.py", "/team/daily.py"], "src/dags", Root(instance="", checkout="src/dags", sure=True)),
+        (
+            ["/us/etl.py", "/us/team/daily.py", "/them/x.py"],
+            None,
+            Root(instance="/us", checkout="src/dags", sure=False),
+        ),
+        (["/opt/airflow/dags/etl.py"], "src/dags", Root(instance="/opt/airflow/dags", checkout="src/dags", sure=True)),
+        (["/foreign.py"], "src/dags", Root(instance="", checkout="src/dags", sure=True)),
+        (["/foreign.py"], None, None),
+        ([], None, None),
+    ],
+)
+def test_the_deployed_folder(tmp_path: Path, paths: list[str], dags_path: str | None, root: Root | None) -> None:
+    write(tmp_path, src__dags__etl=DAG, src__dags__team__daily=DAG, tests__test_etl=DAG)
+
+    assert find_root(paths, Checkout(tmp_path, dags_path)) == root
+
+
+def test_the_customary_folder_where_nothing_is_deployed_yet(tmp_path: Path) -> None:
+    write(tmp_path, dags__etl=DAG)
+
+    assert find_root([], Checkout(tmp_path)) == Root(instance="", checkout="dags", sure=False)
+
+
+def test_the_root_of_the_checkout(tmp_path: Path) -> None:
+    write(tmp_path, etl=DAG, team__daily=DAG)
+
+    assert find_root(["/etl.py", "/team/daily.py"], Checkout(tmp_path)) == Root(instance="", checkout="", sure=False)
+    assert find_root(["/etl.py"], Checkout(tmp_path, ".")) == Root(instance="", checkout="", sure=True)
+
+
+def test_helpers_and_other_files_are_not_awaited(tmp_path: Path) -> None:
+    write(tmp_path, dags__etl="import AIRFLOW, Dag", dags__helpers="def load(): ...", elsewhere__x=DAG)
+    (tmp_path / "dags" / "query.sql").write_text("-- the airflow dag's query")
+    (tmp_path / "dags" / "packed.zip").write_bytes(b"PK")
+    root = Root(instance="", checkout="dags", sure=True)
+
+    expected = choose_files(root, Checkout(tmp_path, "dags"), [])
+
+    assert expected.awaited == {"/etl.py": "dags/etl.py"}
+    assert expected.doubtful == ("dags/packed.zip",)
+
+
+def test_a_folder_that_the_instance_has_not_is_in_doubt_only_where_the_root_was_guessed(tmp_path: Path) -> None:
+    write(tmp_path, etl=DAG, team__daily=DAG, team__new=DAG, tests__test_etl=DAG)
+    parsed = ["/etl.py", "/team/daily.py"]
+
+    guessed = choose_files(Root(instance="", checkout="", sure=False), Checkout(tmp_path), parsed)
+    named = choose_files(Root(instance="", checkout="", sure=True), Checkout(tmp_path, "."), parsed)
+
+    assert set(guessed.awaited) == {"/etl.py", "/team/daily.py", "/team/new.py"}
+    assert guessed.doubtful == ("tests/test_etl.py",)
+    assert set(named.awaited) == {"/etl.py", "/team/daily.py", "/team/new.py", "/tests/test_etl.py"}
+
+
+@pytest.mark.parametrize(
+    ("pattern", "awaited", "doubtful"),
+    [
+        ("", {"/old/a.py", "/old/deep/b.py", "/c_test.py"}, ()),
+        ("# old/", {"/old/a.py", "/old/deep/b.py", "/c_test.py"}, ()),
+        ("old/", {"/c_test.py"}, ()),
+        ("old  # not used", {"/c_test.py"}, ()),
+        ("/old/", {"/c_test.py"}, ("dags/old/a.py", "dags/old/deep/b.py")),
+        ("^old$", {"/c_test.py"}, ("dags/old/a.py", "dags/old/deep/b.py")),
+        (r".*_test\.py", {"/old/a.py", "/old/deep/b.py"}, ("dags/c_test.py",)),
+        ("*_test.py", {"/old/a.py", "/old/deep/b.py"}, ("dags/c_test.py",)),
+        ("old/**/b.py", {"/old/a.py", "/c_test.py"}, ("dags/old/deep/b.py",)),
+        ("old/?.py", {"/old/deep/b.py", "/c_test.py"}, ("dags/old/a.py",)),
+    ],
+)
+def test_ignored_files_are_not_awaited_and_named_where_the_two_readings_differ(
+    tmp_path: Path, pattern: str, awaited: set[str], doubtful: tuple[str, ...]
+) -> None:
+    write(tmp_path, dags__old__a=DAG, dags__old__deep__b=DAG, dags__c_test=DAG)
+    (tmp_path / "dags" / ".airflowignore").write_text(f"{pattern}\n")
+
+    expected = choose_files(Root(instance="", checkout="dags", sure=True), Checkout(tmp_path, "dags"), [])
+
+    assert set(expected.awaited) == awaited
+    assert expected.doubtful == doubtful
+
+
+def test_an_ignore_file_counts_below_its_folder_only(tmp_path: Path) -> None:
+    write(tmp_path, dags__a__x=DAG, dags__b__x=DAG)
+    (tmp_path / "dags" / "a" / ".airflowignore").write_text("x\\.py\nx.py\n")
+
+    expected = choose_files(Root(instance="", checkout="dags", sure=True), Checkout(tmp_path, "dags"), [])
+
+    assert expected.awaited == {"/b/x.py": "dags/b/x.py"}
+
+
+def test_an_ignored_file_that_the_instance_parses_is_compared(tmp_path: Path) -> None:
+    write(tmp_path, dags__x=DAG)
+    (tmp_path / "dags" / ".airflowignore").write_text("x\n")
+
+    expected = choose_files(Root(instance="", checkout="dags", sure=True), Checkout(tmp_path, "dags"), ["/x.py"])
+
+    assert expected.awaited == {"/x.py": "dags/x.py"}
+
+
+@pytest.mark.parametrize(
+    ("content", "might"),
+    [(b"Airflow DAG", True), (b"airflow", False), (b"dag", False), (b"", False), (b"\xffdagairflow", True)],
+)
+def test_safe_mode(content: bytes, *, might: bool) -> None:
+    assert might_define_dag(content) is might
+
+
+# --- sources --------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("stored", "content", "same"),
+    [
+        ("a\nb\n", b"a\nb\n", True),
+        ("a\nb\n", b"a\r\nb\r\n", True),
+        ("a\nb\n", b"a\rb\r", True),
+        ("a\n", b"\xef\xbb\xbfa\n", True),
+        ("\ufeffa\n", b"a\n", True),
+        ("a\n", b"a", True),
+        ("\u00fc\n", "ü\n".encode(), True),
+        ("a\nb\n", b"a\nc\n", False),
+        ("a\n", b"a \n", False),
+        ("", b"a", False),
+    ],
+)
+def test_same_source(stored: str, content: bytes, *, same: bool) -> None:
+    assert is_same_source(stored, content) is same
+
+
+@pytest.mark.parametrize(
+    ("shown", "other"),
+    [
+        ([(2, "b = 1")], False),
+        ([(2, "    b = 1  ")], False),
+        ([(2, "b = 2")], True),
+        ([(9, "b = 1")], True),
+        ([], False),
+    ],
+)
+def test_an_error_of_another_version(shown: list[tuple[int, str]], *, other: bool) -> None:
+    assert contradicts(shown, b"a = 1\r\n    b = 1\r\n") is other
+
+
+def test_words_that_only_the_new_version_has() -> None:
+    old = 'DAG("etl", tags=["a"])\ndef load(): ...\n'
+    new = b'DAG("etl", tags=["b"])\ndef load(): ...\ndef store(): ...\n'
+
+    assert find_new_words(old, new) == {"b", "store"}
+    assert find_new_words(old, b"not python (") == set()
+
+
+def test_words_that_airflow_shows() -> None:
+    details = {"dag_id": "etl", "description": None, "tags": [{"name": "b"}], "owners": ["airflow"], "doc_md": "loads"}
+    tasks = {"tasks": [{"task_id": "load", "trigger_rule": "all_success", "pool": "default_pool"}]}
+
+    assert list_shown_words(details, tasks) == {"etl", "b", "loads", "load"}
+    assert list_shown_words({"tags": "b"}, {"tasks": [None]}) == set()
+
+
+# --- the scheduler --------------------------------------------------------------------------------------------------------
+
+PATH = "/opt/dags/etl.py"
+
+
+def view(parsed: str = "", *errors: str, path: str = PATH) -> View:
+    """A view with one DAG of the file, and errors by their times."""
+    rows = [ErrorRow(path=path, stack_trace="", timestamp=time) for time in errors]
+    return View(dags=[row("etl", PATH, parsed)] if parsed else [], errors=rows)
+
+
+@pytest.mark.parametrize(
+    ("before", "now", "must_be_parsed", "standing"),
+    [
+        (view("t1"), view("t1"), True, Standing.AWAITED),
+        (view("t1"), view("t2"), True, Standing.SOUND),
+        (view(), view("t2"), True, Standing.SOUND),
+        (view("t1"), view("t1"), False, Standing.SOUND),
+        (view("t1"), view("t1", "e1"), True, Standing.BROKEN),
+        (view("t1", "e1"), view("t1", "e1"), False, Standing.AWAITED),
+        (view("t1", "e1"), view("t2", "e1"), True, Standing.AWAITED),
+        (view("t1", "e1"), view("t1", "e2"), True, Standing.BROKEN),
+        (view("t1", "e1"), view("t2"), True, Standing.SOUND),
+        (view("t1", "e1"), view("t1"), False, Standing.SOUND),
+        (view("t1"), view("t2", "e1", path="/opt/dags/other.py"), True, Standing.SOUND),
+    ],
+)
+def test_what_the_scheduler_made_of_a_file(before: View, now: View, *, must_be_parsed: bool, standing: Standing) -> None:
+    assert judge_file(PATH, before, now, must_be_parsed=must_be_parsed) is standing
+
+
+def test_an_error_of_a_zip_member_is_the_zips() -> None:
+    now = View(dags=[], errors=[ErrorRow(path="/d/x.zip/a.py", stack_trace="", timestamp="e")])
+
+    assert strip_member("/d/x.ZIP/a.py") == "/d/x.ZIP"
+    assert strip_member("/d/zip/a.py") == "/d/zip/a.py"
+    assert judge_file("/d/x.zip", View(dags=[], errors=[]), now, must_be_parsed=False) is Standing.BROKEN
