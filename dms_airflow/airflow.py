@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
@@ -92,6 +93,7 @@ class AirflowClient:
         self._transport = transport
         self._clock = clock
         self._log = log
+        self._renewal = threading.Lock()
 
     @property
     def url(self) -> str:
@@ -145,12 +147,15 @@ class AirflowClient:
         return self._request_as_user(method, path, query, body, deadline - self._clock.monotonic())
 
     def _request_as_user(self, method: str, path: str, query: str, body: str | None, timeout: float) -> Answer:
+        used = self._session.headers
         answer = self._send(method, path, query, body, timeout)
         if not self._is_bounced(answer):
             return answer
         # A bounced request did not reach Airflow, so it may be sent again whatever it asks for.
-        self._log.info("The session was not accepted; logging in again.")
-        self._session.open()
+        with self._renewal:
+            if self._session.headers == used:  # else another thread has renewed it already
+                self._log.info("The session was not accepted; logging in again.")
+                self._session.open()
         answer = self._send(method, path, query, body, timeout)
         if answer.status != 403 and self._is_bounced(answer):  # noqa: PLR2004 - a second 403 is Airflow's own word
             raise LoginError(

@@ -6,6 +6,7 @@ import html
 import json
 import re
 from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, Self
 
 from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
@@ -84,17 +85,29 @@ def render_outputs(outputs: Mapping[str, Any]) -> tuple[dict[str, str], tuple[An
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if len(text.encode("utf-8", "replace")) > JSON_OUTPUT_LIMIT:
+            text, what = _shorten_list(value) if isinstance(value, list) else ("", "was left empty")
             warnings.append(
                 Annotation(
                     level=Level.WARNING,
                     title=f"Output {name} is too long",
-                    message=f"The output {name} would have {len(text)} characters and was left empty. "
+                    message=f"The output {name} is too long for one and {what}. "
                     "Set result-file to have the whole answer in a file.",
                 )
             )
-            text = ""
         written[name] = text
     return written, tuple(warnings)
+
+
+def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:
+    """Write a list of objects without their stack traces and, if that is not enough, without its last entries."""
+    texts = [
+        json.dumps({**entry, "stack_trace": ""} if "stack_trace" in entry else entry, ensure_ascii=False) for entry in entries
+    ]
+    room = JSON_OUTPUT_LIMIT - len("[]")
+    kept = list(takewhile(lambda end: end <= room, accumulate(len(text.encode("utf-8", "replace")) + 2 for text in texts)))
+    left = len(texts) - len(kept)
+    what = "has no stack traces" + (f", and lacks its last {left} entries" if left else "")
+    return f"[{', '.join(texts[: len(kept)])}]", what
 
 
 # --- annotations ----------------------------------------------------------------------------------------------------------
@@ -111,7 +124,7 @@ def fit_annotations(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]
             more = Annotation(
                 level=level,
                 title=f"{left} more",
-                message=f"{left} more of this kind stand in the step's job summary, its outputs and the log.",
+                message=f"{left} more of this kind stand in the step's job summary and the log.",
             )
             same = [*same[: ANNOTATIONS_OF_A_KIND - 1], more]
         kept.extend(same)

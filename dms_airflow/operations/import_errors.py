@@ -144,7 +144,7 @@ def report_errors(
 def _read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
     if params.baseline:
         return read_baseline(params.baseline, runner.workspace)
-    # An earlier step's output is empty when that step could not tell, or when the list was too long for an output.
+    # An earlier step's output is empty when that step could not tell.
     return Baseline(problem="fail-on is new, but baseline is empty" if params.fail_on == "new" else "")
 
 

@@ -201,6 +201,11 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
             whole = answer.parse()
         else:
             whole[page.key].extend(page.entries)
+        if not page.entries and len(whole[page.key]) < page.total:
+            raise AnswerError(
+                f"GET {request.path} has {page.total} entries, but its pages ended after {len(whole[page.key])}.",
+                "The list changed while it was read; run the step again.",
+            )
     return answer, whole
 
 

@@ -55,6 +55,22 @@ def test_import_errors_are_told_on_their_lines(act: Act, operation: str) -> None
     assert annotated == {(file, line) for file, line, _ in PLACES}
 
 
+def test_a_folder_is_checked_before_it_is_deployed(sandbox: Sandbox, workspace: Path, tmp_path: Path, act: Act) -> None:
+    preview = tmp_path / "preview"
+    for folder in (preview, workspace / "dags"):
+        for source in (GOOD_DAGS, BROKEN_DAGS):
+            shutil.copytree(source, folder, dirs_exist_ok=True)
+    (preview / "loyalty_points.py").unlink()  # its helper is imported from the DAG folder, not from here
+
+    step = act("dags list-import-errors", f"--subdir {preview}")
+
+    assert step.exit_code == 1
+    found = {(one["file"], one["line"], one["exception"]) for one in step.read_json("import-errors")}
+    assert found == {place for place in PLACES if place[0] != "dags/loyalty_points.py"}
+    # What runs on the instance is untouched.
+    assert not (sandbox.dags_folder / "returns.py").exists()
+
+
 def test_a_run_is_triggered_once_under_the_id_that_was_told(sandbox: Sandbox, act: Act) -> None:
     step = act("dags trigger", "warehouse_check", conf='{"shelf": "a \'b\' \\"c\\""}')
 

@@ -302,6 +302,17 @@ def test_every_page_of_a_list(dms: FakeDms, run: Run) -> None:
     assert len(dms.received) == 4
 
 
+def test_pages_that_end_early_are_no_whole_list(dms: FakeDms, run: Run) -> None:
+    dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=0", {"dags": [{"dag_id": "etl"}], "total_entries": 3})
+    dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=1", {"dags": [], "total_entries": 3})
+
+    step = run({"operation": "rest", "arguments": "GET /dags --paginate"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert "has 3 entries, but its pages ended after 1" in annotation.data
+
+
 def test_a_page_that_fails_fails_the_step(dms: FakeDms, run: Run) -> None:
     entries = [{"dag_id": f"dag_{number}"} for number in range(100)]
     dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=0", {"dags": entries, "total_entries": 150})

@@ -184,6 +184,20 @@ def test_a_lost_session_is_renewed_once_whatever_the_request(
     assert [call.request.headers["Cookie"] for call in web.calls] == ["session=s0", "session=s1"]
 
 
+def test_a_session_that_another_thread_renewed_is_not_renewed_again(web: responses.RequestsMock) -> None:
+    world = World()
+
+    def bounce(_: Any) -> tuple[int, dict[str, str], str]:
+        world.session.open()  # meanwhile
+        return 401, {}, ""
+
+    web.add_callback("GET", DAGS, bounce)
+    web.get(DAGS, json={})
+
+    assert world.get().status == 200
+    assert world.session.logins == 1
+
+
 def test_a_session_that_never_holds_is_an_error(web: responses.RequestsMock) -> None:
     web.get(DAGS, status=401)
     world = World()

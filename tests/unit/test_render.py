@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import json
 import re
 
 import pytest
@@ -115,6 +116,19 @@ def test_long_outputs_are_cut_or_left_out_and_told() -> None:
     assert [(one.level, "result-file" in one.message) for one in warnings] == [(Level.WARNING, True)]
 
 
+@pytest.mark.parametrize(("count", "what"), [(50, "has no stack traces."), (5000, "and lacks its last ")])
+def test_a_list_that_is_too_long_stays_a_list(count: int, what: str) -> None:
+    errors = [{"file": f"dags/{number}.py", "message": "é" * 100, "stack_trace": "x" * 10_000} for number in range(count)]
+
+    written, (warning,) = render_outputs({"import-errors": errors})
+
+    kept = json.loads(written["import-errors"])
+    assert len(written["import-errors"].encode()) <= 400_000
+    assert kept[0] == {"file": "dags/0.py", "message": "é" * 100, "stack_trace": ""}
+    assert len(kept) == 50 or 1000 < len(kept) < 5000
+    assert what in warning.message
+
+
 @given(st.text(), st.integers(min_value=60, max_value=200))
 def test_a_cut_text_fits(text: str, limit: int) -> None:
     cut = cut_middle(text, limit)
@@ -130,7 +144,7 @@ def test_ten_annotations_of_a_kind_the_tenth_counts_the_rest() -> None:
     fitted = fit_annotations([warning, *errors])
 
     assert [one.title for one in fitted] == [*(f"e{number}" for number in range(9)), "16 more", "w"]
-    assert fitted[9].message == "16 more of this kind stand in the step's job summary, its outputs and the log."
+    assert fitted[9].message == "16 more of this kind stand in the step's job summary and the log."
 
 
 def test_exactly_ten_annotations_stay() -> None:
