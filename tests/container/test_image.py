@@ -132,7 +132,7 @@ def test_a_job_of_its_users_under_act(lab: Path, image: str, workspace: Path, sa
     log = ran.stdout + ran.stderr
     told = sorted(set(re.findall(r"\| told: (.*)$", log, re.MULTILINE)))
     assert told == [
-        "file dags/inventory_sync.py",
+        "file dags/ad_spend.py",
         "gate failure success failure 5",
         "refused failure failure",
         "report written",
