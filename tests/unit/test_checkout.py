@@ -186,7 +186,7 @@ def test_map_paths__a_name_in_angle_brackets_is_no_file(tmp_path: Path) -> None:
         "/usr/local/lib/python3.11/json/decoder.py",
         "/usr/local/lib/python3.11/site-packages/airflow/models/dag.py",
         "/home/airflow/.local/lib/python3.12/site-packages/airflow/models/dag.py",
-        "/root/.pyenv/versions/3.8.18/lib/python3.8/json/decoder.py",
+        "/opt/pyenv/versions/3.8.18/lib/python3.8/json/decoder.py",
         "/usr/lib/python3/dist-packages/json/decoder.py",
         "/usr/lib/python311.zip/json/decoder.py",
         "/opt/airflow/dist-packages/json/decoder.py",
