@@ -47,6 +47,11 @@ class Redactor:
             ordered = sorted(self._forms, key=len, reverse=True)
             self._pattern = re.compile("|".join(map(re.escape, ordered)))
 
+    @property
+    def is_needed(self) -> bool:
+        """Whether it knows any secret."""
+        return self._pattern is not None
+
     def redact(self, text: str) -> str:
         """Replace every known secret by ``***``."""
         return self._pattern.sub(MASK, text) if self._pattern else text

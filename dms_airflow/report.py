@@ -30,7 +30,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
         The exit code.
     """
     outputs = {
-        **result.outputs,
+        **{name: _clean(name, value, workflow) for name, value in result.outputs.items()},
         "status": result.ending.status,
         "duration": round(occasion.duration, 1),
         "airflow-url": occasion.airflow_url,
@@ -39,8 +39,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     workflow.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
-    written = {name: workflow.redact_words(text) if name in AIRFLOWS_OWN else text for name, text in texts.items()}
-    failures = [_try_to_write("outputs", lambda: workflow.write_outputs(written))]
+    failures = [_try_to_write("outputs", lambda: workflow.write_outputs(texts))]
     if config.summary:
         summary = render_summary(result, occasion, workflow.redact)
         failures.append(_try_to_write("job summary", lambda: workflow.write_summary(summary)))
@@ -69,11 +68,12 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
     """Write the whole result, whatever its size; a success that cannot be written is none."""
     if not config.result_file:
         return result
+    answer = result.outputs.get("json")
     whole: dict[str, Any] = {
         "operation": occasion.operation,
         "instance-id": occasion.instance_id,
         "headline": workflow.redact_words(result.headline),
-        "outputs": {name: _clean(name, value, workflow) for name, value in result.outputs.items()},
+        "outputs": {**result.outputs, "json": json.loads(answer)} if answer else dict(result.outputs),
         "annotations": [{**asdict(one), "message": workflow.redact_words(one.message)} for one in result.annotations],
     }
     try:
@@ -89,9 +89,20 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
 
 
 def _clean(name: str, value: Any, workflow: Workflow) -> Any:
-    """Give an output as the value it is, `json` not as its text, without what is to stay secret."""
-    if name not in AIRFLOWS_OWN:
+    """Take the author's secret words out of an output that holds what Airflow said."""
+    if name not in AIRFLOWS_OWN or not workflow.has_words:
         return value
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    clean = workflow.redact_words(text)
-    return json.loads(clean) if clean and (name == "json" or not isinstance(value, str)) else clean
+    if name == "json" and value:
+        return json.dumps(_redact_texts(json.loads(value), workflow), ensure_ascii=False)
+    return _redact_texts(value, workflow)
+
+
+def _redact_texts(value: Any, workflow: Workflow) -> Any:
+    """Redact the texts inside of a JSON value. Its numbers and keys stay, so that it stays what it is."""
+    if isinstance(value, str):
+        return workflow.redact_words(value)
+    if isinstance(value, list):
+        return [_redact_texts(inner, workflow) for inner in value]
+    if isinstance(value, dict):
+        return {key: _redact_texts(inner, workflow) for key, inner in value.items()}
+    return value

@@ -25,11 +25,10 @@ class Ending(Enum):
 
 
 class Level(StrEnum):
-    """The kinds of annotation that GitHub knows."""
+    """The kinds of annotation that the action makes."""
 
     ERROR = "error"
     WARNING = "warning"
-    NOTICE = "notice"
 
 
 @dataclass(frozen=True, kw_only=True)

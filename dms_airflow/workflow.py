@@ -87,6 +87,11 @@ class Workflow:
         """Take secrets and private values out of a text to be shown."""
         return self._private.redact(self._secrets.redact(text))
 
+    @property
+    def has_words(self) -> bool:
+        """Whether the author's command or body holds a word that is to stay secret."""
+        return self._words.is_needed
+
     def redact_words(self, text: str) -> str:
         """Take secrets and secret words out of a text that holds what Airflow said."""
         return self._words.redact(self._secrets.redact(text))
