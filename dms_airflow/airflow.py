@@ -68,6 +68,22 @@ class CommandAnswer:
     stderr: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Request:
+    """One request as it is sent, once or again."""
+
+    method: str
+    path: str
+    query: str
+    body: str | None
+    accept: str
+
+    @property
+    def name(self) -> str:
+        """What may be printed of it."""
+        return f"{self.method} {self.path}"
+
+
 class AirflowClient:
     """Talks to one instance.
 
@@ -109,6 +125,8 @@ class AirflowClient:
         body: str | None = None,
         timeout: float = READ_TIMEOUT,
         repeatable: bool | None = None,
+        tries: int = len(PAUSES) + 1,
+        accept: str = "application/json",
     ) -> Answer:
         """Send one REST request, renewing the session once, and again after a pause where that can do no harm.
 
@@ -119,16 +137,19 @@ class AirflowClient:
             body: JSON.
             timeout: Seconds until the whole answer must be there, further tries included.
             repeatable: It changes nothing; by default GET, HEAD and OPTIONS.
+            tries: How often it may be sent; 1 for who looks again anyway.
+            accept: The media type to ask for.
 
         Raises:
             ActionError: No answer, or one that only says that the session is gone. An HTTP status of 400 or more is an answer.
         """
         safe = method in ("GET", "HEAD", "OPTIONS") if repeatable is None else repeatable
+        request = _Request(method=method, path=path, query=query, body=body, accept=accept)
         deadline = self._clock.monotonic() + timeout
-        for standard in PAUSES:
+        for standard in PAUSES[: tries - 1]:
             pause = standard
             try:
-                answer = self._request_as_user(method, path, query, body, deadline - self._clock.monotonic())
+                answer = self._request_as_user(request, deadline - self._clock.monotonic())
             except (NetworkError, AnswerLostError) as error:
                 # What never left may be sent again whatever it asks for.
                 may_repeat = safe or isinstance(error, NetworkError)
@@ -141,14 +162,14 @@ class AirflowClient:
                 may_repeat = answer.status == 429 or (safe and answer.status in _PASSING)  # noqa: PLR2004
                 if not may_repeat or self._clock.monotonic() + pause >= deadline:
                     return answer
-                reason = f"{method} {path} answered {answer.status}."
+                reason = f"{request.name} answered {answer.status}."
             self._log.info(f"{reason} Trying again in {pause:g} s.")
             self._clock.sleep(pause)
-        return self._request_as_user(method, path, query, body, deadline - self._clock.monotonic())
+        return self._request_as_user(request, deadline - self._clock.monotonic())
 
-    def _request_as_user(self, method: str, path: str, query: str, body: str | None, timeout: float) -> Answer:
+    def _request_as_user(self, request: _Request, timeout: float) -> Answer:
         used = self._session.headers
-        answer = self._send(method, path, query, body, timeout)
+        answer = self._send(request, timeout)
         if not self._is_bounced(answer):
             return answer
         # A bounced request did not reach Airflow, so it may be sent again whatever it asks for.
@@ -156,20 +177,22 @@ class AirflowClient:
             if self._session.headers == used:  # else another thread has renewed it already
                 self._log.info("The session was not accepted; logging in again.")
                 self._session.open()
-        answer = self._send(method, path, query, body, timeout)
+        answer = self._send(request, timeout)
         if answer.status != 403 and self._is_bounced(answer):  # noqa: PLR2004 - a second 403 is Airflow's own word
             raise LoginError(
-                f"{method} {path} at {self.url} was sent to the login page twice, the second time with a new session.",
+                f"{request.name} at {self.url} was sent to the login page twice, the second time with a new session.",
                 "The instance takes the login but not its session. Run the step again; if it stays so, restart the instance.",
             )
         return answer
 
-    def _send(self, method: str, path: str, query: str, body: str | None, timeout: float) -> Answer:
-        headers = {"Accept": "application/json", **self._session.headers}
-        if body is not None:
+    def _send(self, request: _Request, timeout: float) -> Answer:
+        headers = {"Accept": request.accept, **self._session.headers}
+        if request.body is not None:
             headers["Content-Type"] = "application/json"
-        content = None if body is None else body.encode()
-        return self._transport.exchange(method, self.url, path, query=query, headers=headers, body=content, timeout=timeout)
+        content = None if request.body is None else request.body.encode()
+        return self._transport.exchange(
+            request.method, self.url, request.path, query=request.query, headers=headers, body=content, timeout=timeout
+        )
 
     def run_command(self, words: Sequence[str], *, repeatable: bool, timeout: float) -> CommandAnswer:
         """Run a CLI command on the instance.
@@ -203,8 +226,8 @@ class AirflowClient:
         """Make the error for an answer whose status says that the request failed."""
         message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer)}"
         if answer.status == 403:  # noqa: PLR2004
-            return AnswerError(message, HINT_FORBIDDEN)
-        return AnswerError(message, HINT_GATEWAY if answer.status in _PASSING else HINT_COMMAND)
+            return AnswerError(message, HINT_FORBIDDEN, answer.status)
+        return AnswerError(message, HINT_GATEWAY if answer.status in _PASSING else HINT_COMMAND, answer.status)
 
     def iterate_pages(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Answer]:
         """Give the answer to each page of a list, until all entries were seen or an answer is not such a page.

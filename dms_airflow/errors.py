@@ -128,9 +128,19 @@ class NetworkError(ActionError):
 
 
 class AnswerError(ActionError):
-    """An answer came that cannot be used."""
+    """An answer came that cannot be used.
+
+    Args:
+        message: As in ActionError.
+        hint: As in ActionError.
+        status: The answer's HTTP status, where that is what is wrong with it.
+    """
 
     title = "Unusable answer"
+
+    def __init__(self, message: str, hint: str, status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
 
 
 class AnswerLostError(ActionError):
