@@ -46,4 +46,7 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(run())
+    exit_code = run()
+    sys.stdout.flush()
+    # Not sys.exit: it would wait for threads whose requests nobody waits for any more, and a cancelled step has no time.
+    os._exit(exit_code)

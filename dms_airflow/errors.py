@@ -12,6 +12,11 @@
     ├── AnswerError           an answer came, but not a usable one
     ├── AnswerLostError       the request left, the answer never came
     ├── AnswerTimeoutError    the same, because time ran out              status timeout
+    ├── DagNotFoundError      the DAG to be triggered does not exist
+    ├── DagNotReadyError      it does, but its run would not begin
+    ├── RunGoneError          the DAG run that was waited for was deleted
+    ├── TriggerRefusedError   Airflow understood, and made no DAG run
+    ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
     └── ResultFileError       the result file could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
@@ -156,6 +161,36 @@ class AnswerTimeoutError(AnswerLostError):
     ending = Ending.TIMEOUT
 
 
+class DagNotFoundError(ActionError):
+    """The DAG to be triggered does not exist."""
+
+    title = "DAG not found"
+
+
+class DagNotReadyError(ActionError):
+    """A run of the DAG would not be made, or never begin."""
+
+    title = "DAG not ready"
+
+
+class RunGoneError(ActionError):
+    """The DAG run that was waited for does not exist any more."""
+
+    title = "DAG run gone"
+
+
+class TriggerRefusedError(ActionError):
+    """Airflow understood what was asked for, and made no DAG run."""
+
+    title = "Trigger refused"
+
+
+class UnhealthyError(ActionError):
+    """The instance's metadatabase or scheduler is not healthy."""
+
+    title = "Instance not healthy"
+
+
 class ResultFileError(ActionError):
     """`result-file` could not be written."""
 
@@ -168,3 +203,5 @@ class Cancelled(BaseException):
     def __init__(self) -> None:
         super().__init__()
         self.outputs: Mapping[str, Any] = {}
+        self.fate = ""
+        """What became of the DAG run."""

@@ -125,6 +125,7 @@ def _fetch_token(config: Config, environ: Mapping[str, str], runner: Runner, log
 def _tell_cancelled(cancelled: Cancelled) -> Result:
     run_id = cancelled.outputs.get("run-id")
     left = f"The DAG run {run_id}, if it was made, goes on." if run_id else "What was sent to Airflow before goes on there."
+    left = cancelled.fate or left
     annotation = Annotation(level=Level.WARNING, title="Cancelled", message=f"The workflow was cancelled. {left}")
     return Result(
         ending=Ending.CANCELLED,

@@ -77,6 +77,7 @@ class Instance:
         self._environment = instance_environment(installation.bin, folder, database, dags_folder, base_url)
         self._lock = threading.Lock()
         self._processes: list[GuardedProcess] = []
+        self._webserver: GuardedProcess | None = None
         self._is_stopping = False
         self._port = 0
         self._cookie = ""
@@ -107,6 +108,16 @@ class Instance:
     def __exit__(self, *_: object) -> None:
         """End every process."""
         self.stop()
+
+    def restart_webserver(self) -> None:
+        """End the webserver, and start another one. Until that serves, requests meet a bad gateway.
+
+        Raises:
+            StartError: It was not ready in time.
+        """
+        if self._webserver:
+            self._forget(self._webserver)
+        self._await("webserver", self._start_webserver(), self._log_in, time.monotonic() + _START_SECONDS)
 
     def stop(self) -> None:
         """End every process of the instance, running commands included."""
@@ -179,7 +190,8 @@ class Instance:
             command: list[str | Path] = [self._bin / "python", "-m", "gunicorn", "airflow.www.app:cached_app()"]
             command += ["--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"]
             command += ["--config", "python:airflow.www.gunicorn_config", "--bind", f"fd://{listener.fileno()}"]
-            return self._start("webserver", command, (listener.fileno(),))
+            self._webserver = self._start("webserver", command, (listener.fileno(),))
+            return self._webserver
 
     def _log_in(self) -> bool:
         """Fill in Airflow's own login form; False while the webserver does not answer yet."""

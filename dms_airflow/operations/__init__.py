@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from dms_airflow.commands import COMMANDS
 from dms_airflow.errors import InputProblem
 from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
-from dms_airflow.operations import cli, command, deploy_gate, import_errors, pending, rest, trigger
+from dms_airflow.operations import cli, command, deploy_gate, import_errors, pending, rest, smoke_test, trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -40,7 +40,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "cli": cli,
     "rest": rest,
     "deploy-gate": deploy_gate,
-    "smoke-test": pending,
+    "smoke-test": smoke_test,
     "doctor": pending,
 }
 

@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from dms_airflow.config import Config
     from dms_airflow.operations.context import Context
 
-OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS | {"runs"}
+OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS
 
 
 @dataclass(frozen=True, kw_only=True)
 class Params(import_errors.ImportErrorParams, trigger.WaitParams, command.Params):
-    """The inputs of smoke-test and doctor."""
+    """The inputs of doctor."""
 
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked: nothing."""
@@ -36,7 +36,6 @@ def refuse_pending(config: Config, params: Any) -> None:
         f"operation: {config.operation}": isinstance(params, Params),
         "role-to-assume": bool(config.role_to_assume),
         "reuse-session: true": config.reuse_session,
-        "wait-for-completion: true": getattr(params, "wait_for_completion", False),
     }
     for what, is_asked in asked.items():
         if is_asked:

@@ -1,32 +1,40 @@
-"""`dags trigger`: one DAG run, with a run id that is known before the request leaves."""
+"""`dags trigger`: one DAG run, with a run id that is known before the request leaves, and waited for on request."""
 
 from __future__ import annotations
 
 import json
-import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from dms_airflow.airflow import API
 from dms_airflow.commands import has_option, option_value, read_positionals
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, Cancelled, InputProblem
-from dms_airflow.inputs import given, parse_boolean, parse_choice, parse_duration, parse_json_object
+from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal, write_run_url
+from dms_airflow.errors import ActionError, Cancelled, InputProblem
+from dms_airflow.inputs import (
+    InputValueError,
+    given,
+    parse_boolean,
+    parse_choice,
+    parse_duration,
+    parse_json_object,
+    parse_text,
+)
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine, Execution
+from dms_airflow.operations.completion import Terms, abandon, complete
+from dms_airflow.operations.dag_run_client import DagRunClient
+from dms_airflow.operations.readiness import check_readiness, suggest_dag
+from dms_airflow.operations.run_report import report_run, tabulate_runs
+from dms_airflow.operations.triggering import Order, Trigger, make_run_id
 from dms_airflow.outcome import Outcome
 from dms_airflow.result import Link, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dms_airflow.config import Runner
     from dms_airflow.operations.context import Context
 
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url"}
-
-LONGEST_RUN_ID = 250  # characters, Airflow's column
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,6 +46,7 @@ class WaitParams:
     poll_interval: float | None = given(parse_duration)
     on_paused: str = given(parse_choice("fail", "unpause", "ignore"), default="fail")
     on_cancel: str = given(parse_choice("leave", "fail-run"), default="leave")
+    dags_path: str = given(parse_text, default="")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,10 +54,21 @@ class Params(WaitParams, command.Params):
     """The inputs of `dags trigger`."""
 
     def check(self) -> Iterator[InputProblem]:
-        """A DAG to trigger, and one configuration."""
+        """A DAG to trigger, and one configuration, which is an object."""
         yield from check_arguments(self.arguments)
+        own = option_value(self.arguments, "-c", "--conf")
         if self.conf and has_option(self.arguments, "-c", "--conf"):
             yield InputProblem(name="conf", message="is given twice, here and as --conf in arguments")
+        elif own:
+            try:
+                parse_json_object(own)
+            except InputValueError as error:
+                yield InputProblem(name="arguments", message=f"--conf {error}")
+
+
+def make_terms(params: WaitParams, deadline: float) -> Terms:
+    """Take the terms of a wait from the inputs."""
+    return Terms(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
 
 
 def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
@@ -57,86 +77,158 @@ def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
         yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Triggered:
+    """A command that triggers, and the DAG run that it made; None when it made none."""
+
+    execution: Execution
+    run: DagRun | None
+
+
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG."""
-    return run_line(params.line, params, context, conf=params.conf)
+    if not params.wait_for_completion:
+        return run_line(params.line, params, context, conf=params.conf)
+    client = DagRunClient(context.airflow)
+    deadline = context.clock.monotonic() + params.timeout
+    (dag_id,) = read_positionals(params.arguments)[:1]
+    try:
+        dag = check_readiness(dag_id, params.on_paused, client, context)
+    except ActionError as error:
+        error.outputs = {"dag-id": dag_id}
+        raise
+    try:
+        triggered = _trigger(params.line, params.conf, deadline, client, context)
+    except Cancelled as cancelled:
+        made = DagRun(dag_id=dag_id, run_id=cancelled.outputs.get("run-id", ""), state="queued")
+        (cancelled.fate,) = abandon([made], params.on_cancel, client).values()
+        raise
+    result = _report(triggered, client, context)
+    if not triggered.run:
+        return result
+    wait = _Wait(run=triggered.run, dag_file=dag.file, dags_path=params.dags_path, terms=make_terms(params, deadline))
+    return _finish(wait, result, client, context)
 
 
 def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
-    dag_id = "".join(read_positionals(line.arguments)[:1])
+    client = DagRunClient(context.airflow)
+    deadline = context.clock.monotonic() + params.timeout
+    return _report(_trigger(line, conf, deadline, client, context), client, context)
+
+
+def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient, context: Context) -> _Triggered:
+    """Run the command until it is known whether it made its DAG run."""
     given_id = option_value(line.arguments, "-r", "--run-id")
-    run_id = given_id or make_run_id(context.runner, secrets.token_hex(4))
+    order = Order(
+        dag_id="".join(read_positionals(line.arguments)[:1]),
+        run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
+        conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
+        is_own=not given_id,
+        is_dated=has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date"),
+    )
     if not given_id:
-        line = line.add("--run-id", run_id)
+        line = line.add("--run-id", order.run_id)
     if conf:
         line = line.add("--conf", conf)
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
-    known = {"dag-id": dag_id, "run-id": run_id}
     try:
-        execution = _execute(line, known, params, context, is_ours=not given_id)
+        told = Trigger(order, client, context, deadline).ask(
+            lambda timeout: command.execute(line, timeout, context), _is_unclear
+        )
     except (ActionError, Cancelled) as error:
-        error.outputs = known
+        error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
         raise
-    result = command.report(execution)
-    if not execution.outcome.succeeded:
-        return replace(result, outputs={**result.outputs, "dag-id": dag_id})
-    return _tell(result, _read_run(execution.outcome, dag_id, run_id), context)
+    if isinstance(told, Execution):
+        return _Triggered(execution=_explain(told, order, client), run=_read_run(told.outcome, order))
+    answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
+    outcome = Outcome(succeeded=True, answer=answer, has_answer=True)
+    execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
+    return _Triggered(execution=execution, run=told)
 
 
-def _execute(
-    line: CommandLine, known: dict[str, str], params: command.TimedParams, context: Context, *, is_ours: bool
-) -> Execution:
-    """Run the command; where its answer says nothing, find out by the run id whether the DAG run was made."""
+def _is_unclear(execution: Execution) -> bool:
+    """Tell an answer that leaves open whether there is a DAG run of this id: it exists already, or nothing was said."""
+    outcome = execution.outcome
+    return not outcome.succeeded and ("DagRunAlreadyExists" in outcome.reason or not execution.stderr.strip())
+
+
+def _read_conf(text: str) -> dict[str, Any] | None:
     try:
-        return command.execute(line, params.timeout, context)
-    except (AnswerLostError, AnswerError) as lost:
-        # A run of an id that the author gave may be older than this step.
-        if not is_ours:
-            raise
-        context.log.info(f"{lost.message} Looking for the DAG run {known['run-id']}.")
-        try:
-            run = _look_up(known["dag-id"], known["run-id"], context)
-        except ActionError as error:
-            context.log.info(error.message)
-            run = {}
-        if not run:
-            raise
-    outcome = Outcome(succeeded=True, answer=[run], has_answer=True)
-    return Execution(line=line, stdout=json.dumps([run], ensure_ascii=False), stderr="", outcome=outcome)
+        conf = json.loads(text)
+    except ValueError:
+        return None
+    return conf if isinstance(conf, dict) else None
 
 
-def _tell(result: Result, run: dict[str, Any], context: Context) -> Result:
-    dag_id, run_id, state = run["dag_id"], run["dag_run_id"], run["state"]
-    url = f"{context.airflow.url}/dags/{quote(dag_id, safe='')}/grid?dag_run_id={quote(run_id, safe='')}"
-    context.log.info(f"Its page: {url}")
-    outputs = {**result.outputs, "dag-id": dag_id, "run-id": run_id, "run-state": state, "run-url": url}
-    table = Table(heading="DAG run", columns=("DAG", "run", "state"), rows=((dag_id, Link(text=run_id, url=url), state),))
-    return replace(result, headline=f"DAG run {run_id} of {dag_id} is {state}", outputs=outputs, blocks=(table, *result.blocks))
+def _read_run(outcome: Outcome, order: Order) -> DagRun | None:
+    if not outcome.succeeded:
+        return None
+    told = read_dag_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
+    return told or DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
 
 
-def _read_run(outcome: Outcome, dag_id: str, run_id: str) -> dict[str, Any]:
-    told = outcome.answer[0] if outcome.has_answer and outcome.answer else {}
-    expected = {"dag_id": dag_id, "dag_run_id": run_id, "state": "queued"}
-    return {name: told[name] if isinstance(told.get(name), str) else value for name, value in expected.items()}
+def _explain(execution: Execution, order: Order, client: DagRunClient) -> Execution:
+    """Say more of a failure than Airflow does: the nearest DAGs, or which field of the configuration broke which rule."""
+    outcome = execution.outcome
+    if outcome.succeeded:
+        return execution
+    if "DagNotFound" in outcome.reason:
+        outcome = replace(outcome, advice=suggest_dag(order.dag_id, client))
+    elif refusal := read_refusal(execution.stderr):
+        outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
+    return replace(execution, outcome=outcome)
 
 
-def _look_up(dag_id: str, run_id: str, context: Context) -> dict[str, Any]:
-    """Find a DAG run by its id; empty when it is not there."""
-    path = f"{API}/dags/{quote(dag_id, safe='')}/dagRuns/{quote(run_id, safe='')}"
-    answer = context.airflow.request("GET", path)
-    return answer.parse_object() if answer.status == 200 else {}  # noqa: PLR2004
+def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Result:
+    """Tell the command, and the run that it made."""
+    result = command.report(triggered.execution)
+    run = triggered.run
+    if not run:
+        dag_id = "".join(read_positionals(triggered.execution.line.arguments)[:1])
+        return replace(result, outputs={**result.outputs, "dag-id": dag_id})
+    url = write_run_url(client.url, run.dag_id, run.run_id)
+    context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {url}")
+    table = Table(
+        heading="DAG run", columns=("DAG", "run", "state"), rows=((run.dag_id, Link(text=run.run_id, url=url), run.state),)
+    )
+    return replace(
+        result,
+        headline=f"DAG run {run.run_id} of {run.dag_id} is {run.state}",
+        outputs={**result.outputs, **write_outputs(run, url)},
+        blocks=(table, *result.blocks),
+    )
 
 
-def make_run_id(runner: Runner, token: str) -> str:
-    """Make a run id that says which step made it, in the characters that Airflow allows.
+def write_outputs(run: DagRun, url: str) -> dict[str, str]:
+    """Give the outputs of a DAG run."""
+    return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
 
-    ``allowed_run_id_pattern`` is ``^[A-Za-z0-9_.~:+-]+$``; REST answers 500 to any other id.
 
-    Args:
-        runner: Names the workflow run, the attempt, the job and the step.
-        token: Random, so that two steps never meet.
-    """
-    place = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{runner.job}-{runner.step}").strip("-")
-    return f"gha__{runner.run_id}-{runner.run_attempt}-{place}"[: LONGEST_RUN_ID - len(token) - 2] + f"__{token}"
+@dataclass(frozen=True, kw_only=True)
+class _Wait:
+    """A DAG run to wait for."""
+
+    run: DagRun
+    dag_file: str
+    dags_path: str
+    terms: Terms
+
+
+def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) -> Result:
+    """Wait for the run, and tell how it ended in the place of how it began."""
+    try:
+        (completion,) = complete([wait.run], wait.terms, client, context)
+        report = report_run(completion, wait.dag_file, wait.dags_path, client, context)
+    except (ActionError, Cancelled) as error:
+        error.outputs = begun.outputs
+        raise
+    url = write_run_url(client.url, wait.run.dag_id, wait.run.run_id)
+    return Result(
+        ending=completion.ending,
+        headline=report.headline,
+        outputs={**begun.outputs, **write_outputs(completion.run, url)},
+        annotations=report.annotations,
+        blocks=(tabulate_runs([completion], client.url), *report.blocks),
+    )

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from dms_airflow.config import Runner
+from dms_airflow.operations.context import Context
 
 
 @dataclass
@@ -55,3 +60,9 @@ class FakeLog:
     def mask_in_log(self, value: str) -> None:
         """Remember a private value."""
         self.private.append(value)
+
+
+def make_context(clock: FakeClock, log: FakeLog, **runner: Any) -> Context:
+    """Make an operation's world without an instance."""
+    around = Runner(workspace=Path(), **{"run_id": "4711", "run_attempt": "2", "job": "deploy", "step": "__run", **runner})
+    return Context(airflow=cast("Any", None), runner=around, clock=clock, log=log)

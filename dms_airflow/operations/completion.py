@@ -1,0 +1,151 @@
+"""Waiting for DAG runs to their end, to the end of the time, or until the workflow is cancelled; and what becomes of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from threading import Thread
+from typing import TYPE_CHECKING
+
+from dms_airflow.dag_runs import SUCCESS
+from dms_airflow.errors import ActionError, AnswerError, Cancelled
+from dms_airflow.operations.waiting import Watch, wait_for_runs
+from dms_airflow.result import Ending
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dms_airflow.dag_runs import DagRun
+    from dms_airflow.operations.context import Context
+    from dms_airflow.operations.dag_run_client import DagRunClient
+    from dms_airflow.task_instances import TaskInstance
+
+# GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/how-it-works.md): all must be written by then.
+CANCEL_SECONDS = 3.0
+TIMEOUT_SECONDS = 15.0  # for the same, when nobody hurries us
+
+
+@dataclass(frozen=True, kw_only=True)
+class Completion:
+    """What became of one DAG run.
+
+    Args:
+        run: The run as it was seen last.
+        instances: Its task instances.
+        ending: How it counts.
+        fate: What became of a run that was not waited for to its end; empty for one that ended.
+        stall: Why it did nothing, where that was found out.
+    """
+
+    run: DagRun
+    instances: tuple[TaskInstance, ...]
+    ending: Ending
+    fate: str = ""
+    stall: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Terms:
+    """How DAG runs are waited for.
+
+    Args:
+        deadline: On the clock.
+        poll_interval: Seconds between two looks; None: soon at first, then rarer.
+        on_cancel: ``leave`` or ``fail-run``: what becomes of runs that are not waited for to their end.
+    """
+
+    deadline: float
+    poll_interval: float | None
+    on_cancel: str
+
+
+def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context: Context) -> tuple[Completion, ...]:
+    """Wait for DAG runs.
+
+    Args:
+        runs: As they were triggered.
+        terms: For how long, how often, and what then.
+        client: Asks.
+        context: The clock and the log.
+
+    Raises:
+        ActionError: A run is not known any more.
+    """
+    watches = [Watch(run=run) for run in runs]
+    ending, seconds = Ending.TIMEOUT, TIMEOUT_SECONDS
+    try:
+        wait_for_runs(watches, client, context, deadline=terms.deadline, poll_interval=terms.poll_interval)
+    except Cancelled:
+        ending, seconds = Ending.CANCELLED, CANCEL_SECONDS
+    left = [watch.run for watch in watches if not watch.run.is_finished]
+    fates = abandon(left, terms.on_cancel, client, seconds)
+    return tuple(
+        Completion(
+            run=replace(watch.run, state="failed") if fate == ENDED else watch.run,
+            instances=watch.instances,
+            ending=_judge(watch) or ending,
+            fate=fate,
+            stall=watch.stall,
+        )
+        for watch in watches
+        for fate in [fates.get((watch.run.dag_id, watch.run.run_id), "")]
+    )
+
+
+def _judge(watch: Watch) -> Ending | None:
+    """Judge a run that has ended. One without a task instance did nothing, whatever its state says."""
+    if not watch.run.is_finished:
+        return None
+    return Ending.SUCCESS if watch.run.state == SUCCESS and watch.instances else Ending.FAILURE
+
+
+ENDED = "It was set to failed (on-cancel: fail-run), its running tasks with it."
+LEFT = "It goes on (on-cancel: leave)."
+MISSING = "It was not there to be ended (on-cancel: fail-run): it was not made, or is only being made now."
+
+
+def abandon(
+    runs: Sequence[DagRun], on_cancel: str, client: DagRunClient, seconds: float = CANCEL_SECONDS
+) -> dict[tuple[str, str], str]:
+    """Do with unfinished DAG runs what the author wants, and say of each what became of it.
+
+    Args:
+        runs: The runs.
+        on_cancel: ``leave`` or ``fail-run``.
+        client: Asks.
+        seconds: How long that may take; what is not done by then is said not to be known.
+    """
+    if on_cancel == "leave":
+        return {(run.dag_id, run.run_id): LEFT for run in runs}
+    fates = {
+        (run.dag_id, run.run_id): "It was asked to end (on-cancel: fail-run), but Airflow did not answer in time: look there."
+        for run in runs
+    }
+
+    def end(run: DagRun) -> None:
+        key = run.dag_id, run.run_id
+        try:
+            client.fail_run(*key, timeout=seconds)
+        except ActionError as error:
+            is_missing = isinstance(error, AnswerError) and error.status == 404  # noqa: PLR2004
+            fates[key] = (
+                MISSING if is_missing else f"It could not be ended (on-cancel: fail-run), and may go on: {error.message}"
+            )
+        else:
+            fates[key] = ENDED
+
+    _do_all([lambda run=run: end(run) for run in runs], seconds)  # type: ignore[misc]
+    return dict(fates)
+
+
+def _do_all(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
+    """Do things side by side for so long at most; a login in the middle of a request knows no time limit."""
+    threads = [Thread(target=job, daemon=True) for job in jobs]
+
+    def wait() -> None:
+        for thread in threads:
+            thread.join()
+
+    waiter = Thread(target=wait, daemon=True)
+    for thread in (*threads, waiter):
+        thread.start()
+    waiter.join(seconds)

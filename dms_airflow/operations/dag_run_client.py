@@ -1,0 +1,244 @@
+"""DAGs, their runs and task instances by REST: each question once, for whoever triggers and waits."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlencode
+
+from dms_airflow.airflow import API, PAGE, PAUSES, READ_TIMEOUT, read_page
+from dms_airflow.dag_runs import read_dag, read_dag_run, read_date
+from dms_airflow.errors import AnswerError
+from dms_airflow.task_instances import ACTIVE, read_task_instance, read_upstream
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+    from typing import TypeVar
+
+    from dms_airflow.airflow import AirflowClient
+    from dms_airflow.dag_runs import Dag, DagRun
+    from dms_airflow.task_instances import TaskInstance
+    from dms_airflow.transport import Answer
+
+    T = TypeVar("T")
+    R = TypeVar("R")
+
+CONCURRENCY = 8  # requests at once
+
+OFTEN = len(PAUSES) + 1  # tries of a request that nothing repeats but the client
+
+# A look at a DAG run is followed by another one anyway.
+LOOK_TIMEOUT = 30.0  # seconds
+
+_OK = 200
+_NOT_FOUND = 404
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """What the instance says of itself. A component that runs nowhere by itself has no status; that is no fault."""
+
+    ills: tuple[str, ...]
+    told: str
+
+
+class DagRunClient:
+    """Asks one instance about DAGs and their runs.
+
+    Args:
+        airflow: The instance.
+    """
+
+    def __init__(self, airflow: AirflowClient) -> None:
+        self._airflow = airflow
+        self._pool = ThreadPoolExecutor(CONCURRENCY)
+        self._turns = BoundedSemaphore(CONCURRENCY)
+        self.url = airflow.url
+        self.server_time: datetime | None = None
+        """The server's clock at its last answer."""
+
+    def map(self, do: Callable[[T], R], things: Iterable[T]) -> list[R]:
+        """Do the same for several things at once, CONCURRENCY at most, and give what came out in their order."""
+        return list(self._pool.map(do, things))
+
+    def close(self) -> None:
+        """Drop what has not begun."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+    # --- DAGs ------------------------------------------------------------------------------------------------------------
+
+    def get_dag(self, dag_id: str) -> Dag | None:
+        """Read a DAG; None when there is none."""
+        told = self._get(_name_dag(dag_id))
+        return None if told is None else self._require(read_dag(told), _name_dag(dag_id))
+
+    def list_dag_ids(self) -> list[str]:
+        """List the ids of all active DAGs."""
+        query = (("only_active", "true"), ("fields", "dag_id"))
+        pages = [read_page(answer) for answer in self._airflow.iterate_pages(f"{API}/dags", query)]
+        return [str(entry.get("dag_id")) for page in pages if page for entry in page.entries if isinstance(entry, dict)]
+
+    def unpause(self, dag_id: str) -> None:
+        """Unpause a DAG. Asking twice is asking once."""
+        path = _name_dag(dag_id)
+        body = json.dumps({"is_paused": False})
+        answer = self._airflow.request("PATCH", path, query="update_mask=is_paused", body=body, repeatable=True)
+        if answer.parse_object().get("is_paused") is not False:
+            raise self._airflow.refuse(answer, f"PATCH {path}")
+
+    def read_upstream(self, dag_id: str) -> dict[str, frozenset[str]]:
+        """Read which tasks each task of a DAG waits for; empty when Airflow does not tell."""
+        return read_upstream(self._get(f"{_name_dag(dag_id)}/tasks") or {})
+
+    # --- DAG runs --------------------------------------------------------------------------------------------------------
+
+    def create_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], timeout: float) -> Answer:
+        """Ask for a DAG run. Airflow makes one of an id at most."""
+        body = json.dumps({"dag_run_id": run_id, "conf": conf})
+        return self._airflow.request("POST", f"{_name_dag(dag_id)}/dagRuns", body=body, timeout=timeout)
+
+    def get_run(self, dag_id: str, run_id: str, tries: int = OFTEN) -> DagRun | None:
+        """Read a DAG run; None when there is none."""
+        path = _name_run(dag_id, run_id)
+        told = self._get(path, tries=tries)
+        return None if told is None else self._require(read_dag_run(told), path)
+
+    def fail_run(self, dag_id: str, run_id: str, timeout: float) -> None:
+        """End a DAG run as failed; its running tasks are ended, too."""
+        path = _name_run(dag_id, run_id)
+        body = json.dumps({"state": "failed"})
+        answer = self._airflow.request("PATCH", path, body=body, timeout=timeout, repeatable=True)
+        if answer.status != _OK:
+            raise self._airflow.refuse(answer, f"PATCH {path}")
+
+    def count_running(self, dag_id: str) -> int:
+        """Count a DAG's runs that are running."""
+        return self._get_page(f"{_name_dag(dag_id)}/dagRuns", (("state", "running"),), 1, 0, OFTEN)[1]
+
+    # --- task instances --------------------------------------------------------------------------------------------------
+
+    def list_active(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
+        """Read the first hundred of a DAG run's task instances that are at work: one request, however many there are."""
+        query = [("state", state) for state in sorted(ACTIVE)]
+        entries, _ = self._get_page(f"{_name_run(dag_id, run_id)}/taskInstances", query, PAGE, 0, 1)
+        return tuple(map(read_task_instance, entries))
+
+    def list_task_instances(self, dag_id: str, run_id: str, tries: int = OFTEN) -> tuple[TaskInstance, ...]:
+        """Read all task instances of a DAG run, the pages behind the first one side by side."""
+        path = f"{_name_run(dag_id, run_id)}/taskInstances"
+        first, total = self._get_page(path, (), PAGE, 0, tries)
+        # Airflow may cut `limit`: what it really gave is the size of a page.
+        size = len(first)
+        rest = self._read_side_by_side(path, range(size, total, size) if size else range(0), size, tries)
+        found = tuple(map(read_task_instance, [*first, *rest]))
+        if len(found) < total:
+            raise AnswerError(
+                f"{path} at {self.url} gave {len(found)} of its {total} task instances.",
+                "The run is changing while it is read, or the instance cut its answer. Look at the run's page.",
+            )
+        return found
+
+    def _read_side_by_side(self, path: str, offsets: Sequence[int], size: int, tries: int) -> list[dict[str, Any]]:
+        if not offsets:
+            return []
+        # A pool of its own: this may itself be running in the other one, which must not wait for itself. Turns are shared.
+        with ThreadPoolExecutor(CONCURRENCY) as pool:
+            pages = pool.map(lambda offset: self._get_page(path, (), size, offset, tries)[0], offsets)
+            return [entry for page in pages for entry in page]
+
+    def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:
+        """Read the log of a task instance's last try as text."""
+        path = f"{_name_run(dag_id, run_id)}/taskInstances/{quote(instance.task_id, safe='')}/logs/{instance.try_number}"
+        query = urlencode({"map_index": instance.map_index}) if instance.map_index >= 0 else ""
+        # As JSON it would be the repr of a Python list.
+        answer = self._airflow.request("GET", path, query=query, accept="text/plain")
+        if answer.status != _OK:
+            raise self._airflow.refuse(answer, f"GET {path}")
+        return answer.text
+
+    def list_unmet(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[str, ...]:
+        """List why a task instance is not scheduled, in Airflow's words."""
+        told = self._get(f"{_name_run(dag_id, run_id)}/taskInstances/{quote(instance.task_id, safe='')}/dependencies") or {}
+        found = told.get("dependencies")
+        return tuple(str(one.get("reason")) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+
+    # --- the instance ----------------------------------------------------------------------------------------------------
+
+    def has_free_slot(self, pool: str) -> bool:
+        """Tell whether a pool has a free slot."""
+        slots = (self._get(f"{API}/pools/{quote(pool, safe='')}") or {}).get("open_slots")
+        return not isinstance(slots, int) or slots > 0
+
+    def check_health(self) -> Health:
+        """Ask the instance how its metadatabase and its scheduler are."""
+        path = f"{API}/health"
+        told = self._get(path)
+        if told is None or not isinstance(told.get("metadatabase"), dict) or not isinstance(told.get("scheduler"), dict):
+            raise AnswerError(
+                f"GET {path} at {self.url} says nothing of metadatabase and scheduler.",
+                "Look at the instance in DMS's console, and run the step again when it is running.",
+            )
+        ills, words = [], []
+        for name in ("metadatabase", "scheduler"):
+            status = told[name].get("status")
+            heartbeat = read_date(told[name].get(f"latest_{name}_heartbeat"))
+            age = f", heartbeat {self._tell_age(heartbeat)}" if heartbeat else ""
+            words.append(f"{name} {status or 'without a status'}{age}")
+            if status not in (None, "healthy"):
+                ills.append(words[-1])
+        return Health(ills=tuple(ills), told="; ".join(words))
+
+    def _tell_age(self, moment: datetime) -> str:
+        if not self.server_time:
+            return f"of {moment.isoformat(timespec='seconds')}"
+        return f"{max(0.0, (self.server_time - moment).total_seconds()):.0f} s ago"
+
+    # --- how -------------------------------------------------------------------------------------------------------------
+
+    def _get(self, path: str, tries: int = OFTEN) -> dict[str, Any] | None:
+        """Read an object; None when Airflow says that it is not there."""
+        answer = self._read(path, "", tries)
+        # A gateway's 404 says nothing of the thing.
+        if answer.status == _NOT_FOUND and answer.parse_object():
+            return None
+        told = answer.parse_object() if answer.status == _OK else {}
+        if not told:
+            raise self._airflow.refuse(answer, f"GET {path}")
+        return told
+
+    def _get_page(
+        self, path: str, query: Sequence[tuple[str, str]], limit: int, offset: int, tries: int
+    ) -> tuple[list[dict[str, Any]], int]:
+        words = urlencode([*query, ("limit", limit), ("offset", offset)], quote_via=quote)
+        answer = self._read(path, words, tries)
+        page = read_page(answer)
+        if page is None:
+            raise self._airflow.refuse(answer, f"GET {path}")
+        return [entry for entry in page.entries if isinstance(entry, dict)], page.total
+
+    def _read(self, path: str, query: str, tries: int) -> Answer:
+        with self._turns:
+            timeout = LOOK_TIMEOUT if tries == 1 else READ_TIMEOUT
+            answer = self._airflow.request("GET", path, query=query, tries=tries, timeout=timeout)
+        with suppress(ValueError):  # a server without a clock leaves us with the time before
+            self.server_time = parsedate_to_datetime(answer.headers.get("Date", ""))
+        return answer
+
+    def _require(self, thing: T | None, path: str) -> T:
+        if thing is None:
+            raise AnswerError(f"GET {path} at {self.url} answered without what was asked for.", "Run the step again.")
+        return thing
+
+
+def _name_dag(dag_id: str) -> str:
+    return f"{API}/dags/{quote(dag_id, safe='')}"
+
+
+def _name_run(dag_id: str, run_id: str) -> str:
+    return f"{_name_dag(dag_id)}/dagRuns/{quote(run_id, safe='')}"

@@ -1,0 +1,229 @@
+"""DAG runs that were waited for, told: annotations for failed tasks, their logs, tables, and a Gantt chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from dms_airflow.checkout import Checkout
+from dms_airflow.dag_runs import SUCCESS, write_run_url
+from dms_airflow.errors import ActionError
+from dms_airflow.gantt import render_gantt
+from dms_airflow.operations.waiting import tell_elapsed
+from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
+from dms_airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
+from dms_airflow.task_log import TaskLog, cut_tail, read_task_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.operations.completion import Completion
+    from dms_airflow.operations.context import Context
+    from dms_airflow.operations.dag_run_client import DagRunClient
+    from dms_airflow.task_instances import TaskInstance
+
+# Logs are fetched of so many failed tasks of a step: GitHub shows ten errors of it.
+LOGS = 10
+
+LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
+
+TITLE_TASK = "Task failed"
+TITLE_RUN = "DAG run failed"
+TITLE_EMPTY = "DAG run without tasks"
+TITLE_TIMEOUT = "Time ran out"
+TITLE_CANCELLED = "Cancelled"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """One DAG run as the step tells it."""
+
+    headline: str
+    annotations: tuple[Annotation, ...]
+    blocks: tuple[Table | Folded | Diagram, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """A failed task instance and what its log says; None where the log could not be read."""
+
+    instance: TaskInstance
+    log: TaskLog | None
+    fault: str = ""
+
+
+def describe_completion(completion: Completion) -> str:
+    """Say in one line how a DAG run ended."""
+    run, instances = completion.run, completion.instances
+    name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.ending is Ending.SUCCESS:
+        failed = sum(one.state == FAILED for one in instances)
+        beside = f", {failed} of them failed" if failed else ""
+        return f"{name} succeeded{_tell_duration(completion)}: {len(instances)} task instances{beside}"
+    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+        return f"{name} ended without a single task instance"
+    if completion.ending is Ending.FAILURE:
+        return f"{name} failed{_tell_duration(completion)}: {name_some(instances, {FAILED}) or 'no task of it did'}"
+    what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
+    return f"Waiting for {name} {what}: {describe_progress(run.state, instances)}"
+
+
+def tabulate_runs(completions: Sequence[Completion], url: str) -> Table:
+    """Give one line for each DAG run."""
+    rows = tuple(
+        (
+            one.run.dag_id,
+            Link(text=one.run.run_id, url=write_run_url(url, one.run.dag_id, one.run.run_id)),
+            one.run.state,
+            "" if one.run.seconds is None else _write_seconds(one.run.seconds),
+            describe_progress(one.run.state, one.instances).partition(", ")[2],
+        )
+        for one in completions
+    )
+    return Table(heading="DAG runs", columns=("DAG", "run", "state", "duration", "tasks"), rows=rows)
+
+
+def report_run(completion: Completion, dag_file: str, dags_path: str, client: DagRunClient, context: Context) -> RunReport:
+    """Tell one DAG run.
+
+    Args:
+        completion: What became of it.
+        dag_file: The instance's path of its DAG file; empty when unknown.
+        dags_path: The checkout's DAG folder; empty: found by itself.
+        client: Fetches logs, and which task waits for which. Nothing is fetched once the workflow is cancelled.
+        context: The checkout and the log.
+    """
+    is_cancelled = completion.ending is Ending.CANCELLED
+    failed = [] if is_cancelled else _find_failures(completion, client)
+    checkout = Checkout(context.runner.workspace, dags_path or None)
+    annotations = [_annotate(failure, completion, dag_file, checkout, client.url) for failure in failed]
+    for failure in failed:
+        if failure.log:
+            tail = cut_tail(failure.log.text, LOG_TAIL)
+            context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", tail)
+    if further := _annotate_run(completion, client.url):
+        annotations.insert(0, further)
+    upstream = {} if is_cancelled else _read_upstream(completion, client)
+    return RunReport(
+        headline=describe_completion(completion),
+        annotations=tuple(annotations),
+        blocks=tuple(_illustrate(completion, failed, upstream, client)),
+    )
+
+
+def _find_failures(completion: Completion, client: DagRunClient) -> list[_Failure]:
+    failed = [one for one in completion.instances if one.state == FAILED]
+
+    def read(instance: TaskInstance) -> _Failure:
+        try:
+            text = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
+        except ActionError as error:
+            return _Failure(instance=instance, log=None, fault=error.message)
+        return _Failure(instance=instance, log=read_task_log(text))
+
+    rest = [_Failure(instance=one, log=None, fault="Its log was not fetched.") for one in failed[LOGS:]]
+    return [*client.map(read, failed[:LOGS]), *rest]
+
+
+def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout: Checkout, url: str) -> Annotation:
+    """Name the task, the try, the exception, and the deepest line of the checkout that it came through."""
+    run, instance, log = completion.run, failure.instance, failure.log
+    tries = f"try {instance.try_number} of {instance.max_tries + 1}"
+    said = f"{log.exception}: {log.message}".strip(": ") if log else failure.fault
+    place = checkout.place_traceback(log.stack_trace, dag_file) if log else None
+    page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
+    lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {said or 'its log names no exception'}"]
+    if log and log.stack_trace:
+        lines.append(log.stack_trace)
+    lines.append(f"Its log: {page}")
+    # A DAG run that succeeds although a task failed is what its author wants: told, but not as an error.
+    level = Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR
+    return Annotation(
+        level=level,
+        title=f"{TITLE_TASK}: {instance.name}",
+        message="\n".join(lines),
+        file=place[0] if place else None,
+        line=place[1] if place else None,
+    )
+
+
+def _annotate_run(completion: Completion, url: str) -> Annotation | None:
+    """Give what no failed task tells of a run that did not succeed."""
+    run, instances = completion.run, completion.instances
+    page = f"Its page: {write_run_url(url, run.dag_id, run.run_id)}"
+    name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+        message = (
+            f"{name} ended as success, but without a single task instance: nothing ran.\n"
+            f"Is its logical date before the DAG's start_date, or is the DAG without tasks? {page}"
+        )
+        return Annotation(level=Level.ERROR, title=TITLE_EMPTY, message=message)
+    if completion.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
+        message = (
+            f"{name} failed, but no task of it did: {describe_progress(run.state, instances)}.\n"
+            f"It was ended by hand, ran longer than its dagrun_timeout, or no task of it could run. {page}"
+        )
+        return Annotation(level=Level.ERROR, title=TITLE_RUN, message=message)
+    if completion.ending is Ending.TIMEOUT:
+        waiting = name_some(instances, {one.state for one in instances} - FINISHED)
+        why = f"Why: {completion.stall}.\n" if completion.stall else ""
+        message = (
+            f"{name} did not end in time: {describe_progress(run.state, instances)}.\n"
+            f"{f'Still to end: {waiting}.' if waiting else 'No task of it has begun.'} {completion.fate}\n"
+            f"{why}Look at it, or allow more with timeout. {page}"
+        )
+        return Annotation(level=Level.ERROR, title=TITLE_TIMEOUT, message=message)
+    if completion.ending is Ending.CANCELLED:
+        message = (
+            f"The workflow was cancelled while {name} was waited for: {describe_progress(run.state, instances)}.\n"
+            f"{completion.fate} {page}"
+        )
+        return Annotation(level=Level.WARNING, title=TITLE_CANCELLED, message=message)
+    return None
+
+
+def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, frozenset[str]]:
+    try:
+        return client.read_upstream(completion.run.dag_id)
+    except ActionError:
+        return {}  # the chart is then without its critical path
+
+
+def _illustrate(
+    completion: Completion, failed: list[_Failure], upstream: dict[str, frozenset[str]], client: DagRunClient
+) -> Iterator[Table | Folded | Diagram]:
+    run = completion.run
+    chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
+    if chart:
+        yield Diagram(heading=f"{run.dag_id}: what ran when", source=chart)
+    rows = tuple(_write_row(one, completion, client.url) for one in completion.instances)
+    if rows:
+        yield Table(heading=f"{run.dag_id}: task instances", columns=("task", "state", "tries", "duration", "log"), rows=rows)
+    for failure in failed:
+        if failure.log:
+            yield Folded(
+                heading=f"Log of {run.dag_id}.{failure.instance.name}, try {failure.instance.try_number}",
+                text=cut_tail(failure.log.text, LOG_TAIL),
+            )
+
+
+def _write_row(instance: TaskInstance, completion: Completion, url: str) -> tuple[str | Link, ...]:
+    run = completion.run
+    page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
+    return (
+        instance.name,
+        instance.state or "none",
+        f"{instance.try_number} of {instance.max_tries + 1}" if instance.try_number else "",
+        "" if instance.duration is None else _write_seconds(instance.duration),
+        Link(text="log", url=page) if instance.try_number else "",
+    )
+
+
+def _tell_duration(completion: Completion) -> str:
+    seconds = completion.run.seconds
+    return "" if seconds is None else f" after {_write_seconds(seconds)}"
+
+
+def _write_seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else tell_elapsed(seconds)  # noqa: PLR2004

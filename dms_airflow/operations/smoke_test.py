@@ -1,0 +1,230 @@
+"""`smoke-test`: the instance is healthy, and the DAGs named run through."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.airflow import describe_problem
+from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal, write_run_url
+from dms_airflow.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
+from dms_airflow.inputs import given, parse_names
+from dms_airflow.operations import command, trigger
+from dms_airflow.operations.completion import abandon, complete
+from dms_airflow.operations.dag_run_client import DagRunClient
+from dms_airflow.operations.readiness import check_readiness, suggest_dag
+from dms_airflow.operations.run_report import describe_completion, report_run, tabulate_runs
+from dms_airflow.operations.triggering import Order, Trigger, make_run_id
+from dms_airflow.result import Annotation, Ending, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.operations.completion import Completion, Terms
+    from dms_airflow.operations.context import Context
+    from dms_airflow.transport import Answer
+
+OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs"})
+
+# A scheduler that is just being restarted is given a moment.
+HEALTH_LOOKS = 4
+HEALTH_PAUSE = 5.0  # seconds
+
+NOT_TRIGGERED = "not triggered"
+
+_OK = 200
+_CONFLICT = 409
+_SERVER_ERROR = 500
+_REQUEST_TIMEOUT = 408
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(trigger.WaitParams, command.TimedParams):
+    """The inputs of `smoke-test`."""
+
+    arguments: tuple[str, ...] = given(parse_names, default=())
+
+    def check(self) -> Iterator[InputProblem]:
+        """DAG ids and nothing else."""
+        for word in self.arguments:
+            if word.startswith("-"):
+                yield InputProblem(name="arguments", message=f"holds DAG ids only, and {word} looks like an option")
+        doubles = sorted({word for word in self.arguments if self.arguments.count(word) > 1})
+        if doubles:
+            yield InputProblem(name="arguments", message=f"names a DAG twice: {', '.join(doubles)}")
+        if self.conf and not self.arguments:
+            yield InputProblem(name="conf", message="is given, but arguments names no DAG to give it to")
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked: nothing."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Attempt:
+    """A DAG of the test: its run, or why there is none."""
+
+    dag_id: str
+    dag_file: str = ""
+    run: DagRun | None = None
+    error: ActionError | None = None
+
+
+def run(params: Params, context: Context) -> Result:
+    """Look at the instance's health, then run the DAGs side by side."""
+    client = DagRunClient(context.airflow)
+    deadline = context.clock.monotonic() + params.timeout
+    health = _await_health(client, context)
+    context.log.info(f"The instance is healthy: {health}.")
+    if not params.arguments:
+        return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
+    conf = json.loads(params.conf or "{}")
+    orders = [
+        Order(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4)), conf=conf) for dag_id in params.arguments
+    ]
+
+    def attempt(order: Order) -> _Attempt:
+        try:
+            dag = check_readiness(order.dag_id, params.on_paused, client, context)
+            made = _trigger(order, deadline, client, context)
+        except ActionError as error:
+            return _Attempt(dag_id=order.dag_id, error=error)
+        return _Attempt(dag_id=order.dag_id, dag_file=dag.file, run=made)
+
+    try:
+        attempts = client.map(attempt, orders)
+        for one in attempts:
+            if one.run:
+                context.log.info(f"{one.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
+            elif one.error:
+                context.log.info(f"{one.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
+    except Cancelled as cancelled:
+        asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
+        fates = abandon(asked, params.on_cancel, client)
+        cancelled.fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
+        cancelled.outputs = {"runs": [_describe(run, client) for run in asked]}
+        raise
+    return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, client, context)
+
+
+def _await_health(client: DagRunClient, context: Context) -> str:
+    """Give what the instance says of its health.
+
+    Raises:
+        UnhealthyError: Its metadatabase or its scheduler is not healthy, and does not become so.
+    """
+    health = client.check_health()
+    for _ in range(HEALTH_LOOKS - 1):
+        if not health.ills:
+            break
+        context.log.info(f"The instance is not healthy: {health.told}. Looking again in {HEALTH_PAUSE:g} s.")
+        context.clock.sleep(HEALTH_PAUSE)
+        health = client.check_health()
+    if health.ills:
+        raise UnhealthyError(
+            f"{client.url} is not healthy: {'; '.join(health.ills)}.",
+            "No DAG was triggered. Look at the instance in DMS's console; a scheduler that has stopped is started again there.",
+        )
+    return health.told
+
+
+def _trigger(order: Order, deadline: float, client: DagRunClient, context: Context) -> DagRun:
+    """Make one DAG run by REST, which tells more of a refusal than the command line, and does not start a process."""
+    dag_id, run_id = order.dag_id, order.run_id
+
+    def send(timeout: float) -> Answer:
+        answer = client.create_run(dag_id, run_id, order.conf or {}, timeout)
+        is_ours = answer.parse_object().get("dag_run_id") == run_id
+        if answer.status >= _SERVER_ERROR or answer.status == _REQUEST_TIMEOUT or (answer.status == _OK and not is_ours):
+            raise context.airflow.refuse(answer, f"POST of a DAG run of {dag_id}")
+        return answer
+
+    told = Trigger(order, client, context, deadline).ask(send, lambda answer: answer.status == _CONFLICT)
+    if isinstance(told, DagRun):
+        return told
+    made = read_dag_run(told.parse_object()) if told.status == _OK else None
+    if made:
+        return made
+    problem = describe_problem(told)
+    refusal = read_refusal(str(told.parse_object().get("detail")))
+    raise TriggerRefusedError(
+        f"Airflow refused a run of {dag_id} with status {told.status}: {refusal or problem}",
+        "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, client),
+    )
+
+
+def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: DagRunClient, context: Context) -> Result:
+    """Wait for the runs that were made, and tell all."""
+    files = {one.dag_id: one.dag_file for one in attempts}
+    try:
+        completions = complete([one.run for one in attempts if one.run], terms, client, context)
+        reports = [report_run(one, files[one.run.dag_id], dags_path, client, context) for one in completions]
+    except (ActionError, Cancelled) as error:
+        runs = [one.run for one in attempts if one.run]
+        error.outputs = {"runs": [_describe(run, client) for run in runs]}
+        raise
+    by_dag = {one.run.dag_id: one for one in completions}
+    refused = [annotation for one in attempts if one.error for annotation in _annotate(one.dag_id, one.error)]
+    ending = _sum_up(attempts, completions)
+    wrong = [one for one in attempts if one.error or by_dag[one.dag_id].ending is not Ending.SUCCESS]
+    shown = wrong[0] if wrong else attempts[-1]
+    count = len(attempts)
+    for completion in completions:
+        context.log.info(describe_completion(completion))
+    return Result(
+        ending=ending,
+        headline=f"{count - len(wrong)} of {count} DAGs ran through"
+        + (f"; not so: {', '.join(one.dag_id for one in wrong)}" if wrong else ""),
+        outputs={
+            "runs": [_tell(one, by_dag, client) for one in attempts],
+            **_name_outputs(shown, by_dag, client),
+        },
+        annotations=(*refused, *(annotation for report in reports for annotation in report.annotations)),
+        blocks=(
+            *([tabulate_runs(completions, client.url)] if completions else []),
+            *([_tabulate_refused(attempts)] if refused else []),
+            *(block for report in reports for block in report.blocks),
+        ),
+    )
+
+
+def _sum_up(attempts: Sequence[_Attempt], completions: Sequence[Completion]) -> Ending:
+    endings = {one.ending for one in completions}
+    if Ending.CANCELLED in endings:
+        return Ending.CANCELLED
+    if Ending.FAILURE in endings or any(one.error for one in attempts):
+        return Ending.FAILURE
+    return Ending.TIMEOUT if Ending.TIMEOUT in endings else Ending.SUCCESS
+
+
+def _annotate(dag_id: str, error: ActionError) -> tuple[Annotation, ...]:
+    context = f"{dag_id} was not triggered. "
+    return tuple(
+        Annotation(level=one.level, title=f"{one.title}: {dag_id}", message=context + one.message)
+        for one in error.to_result().annotations
+    )
+
+
+def _tabulate_refused(attempts: Sequence[_Attempt]) -> Table:
+    rows = tuple((one.dag_id, one.error.message) for one in attempts if one.error)
+    return Table(heading="DAGs that were not triggered", columns=("DAG", "why"), rows=rows)
+
+
+def _name_outputs(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient) -> dict[str, str]:
+    if attempt.dag_id not in by_dag:
+        return {"dag-id": attempt.dag_id, "run-state": NOT_TRIGGERED}
+    run = by_dag[attempt.dag_id].run
+    return trigger.write_outputs(run, write_run_url(client.url, run.dag_id, run.run_id))
+
+
+def _tell(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient) -> dict[str, Any]:
+    if attempt.dag_id in by_dag:
+        return _describe(by_dag[attempt.dag_id].run, client)
+    return {"dag_id": attempt.dag_id, "run_id": "", "state": NOT_TRIGGERED, "duration": None, "url": ""}
+
+
+def _describe(run: DagRun, client: DagRunClient) -> dict[str, Any]:
+    url = write_run_url(client.url, run.dag_id, run.run_id)
+    return {"dag_id": run.dag_id, "run_id": run.run_id, "state": run.state, "duration": run.seconds, "url": url}

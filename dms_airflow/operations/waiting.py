@@ -1,0 +1,198 @@
+"""Waiting for DAG runs: soon at first, then rarer, one request a look while nothing changes, through minutes of silence.
+
+While a task instance is at work its DAG run cannot have ended, and while none is, nothing but the run's own state is news. So
+a look asks for the one or for the other, by turns where both may change.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dms_airflow.dag_runs import QUEUED, DagRun
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, NetworkError, RunGoneError
+from dms_airflow.operations.stalls import explain_stall
+from dms_airflow.task_instances import ACTIVE, RUNNING, describe_progress
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dms_airflow.operations.context import Context
+    from dms_airflow.operations.dag_run_client import DagRunClient
+    from dms_airflow.task_instances import TaskInstance
+
+# Seconds between two looks, by the share of the time that has passed: the end of a short run is noticed soon, a long one is
+# not asked for more often than needed.
+SHORTEST_PAUSE = 0.5
+PAUSE_SHARE = 0.1
+# After so many seconds a pause may be so long.
+LONGEST_PAUSES = ((600.0, 5.0), (1800.0, 10.0), (float("inf"), 15.0))
+
+# A run of this many task instances or fewer is read whole with one request.
+SMALL_RUN = 100
+
+# How long faults may last that do not pass by themselves: no right, no login.
+FAULT_PATIENCE = 120.0  # seconds
+GONE_AFTER = 3  # looks in a row that say that there is no such run
+
+_BUSY = frozenset({408, 429})
+_SERVER_ERROR = 500
+
+# A run that does nothing is explained after so many seconds, and again when the reason may have changed.
+STALL_SECONDS = (10.0, 60.0, 300.0)
+
+
+@dataclass
+class Watch:
+    """One DAG run as it was seen last.
+
+    Args:
+        run: Its state.
+        instances: Its task instances.
+        stall: Why it does nothing, where that was found out.
+    """
+
+    run: DagRun
+    instances: tuple[TaskInstance, ...] = ()
+    stall: str = ""
+    news: list[str] = field(default_factory=list)
+    _asks_tasks: bool = False
+    _missing: int = 0
+    _explained: int = 0
+    _moved: float | None = None
+    _silent: float | None = None
+    _told: str = ""
+
+    def look(self, client: DagRunClient, now: float) -> None:
+        """Look once, and keep what is new as lines to tell.
+
+        Raises:
+            ActionError: It was silent for too long, in a way that does not pass by itself.
+        """
+        before = (self.run.state, self.instances)
+        try:
+            self._ask(client)
+        except RunGoneError:
+            raise
+        except ActionError as error:
+            self._bear(error, now)
+            return
+        if self._silent is not None:
+            self.news.append(f"Airflow answers again after {now - self._silent:.0f} s.")
+            self._silent = None
+        if (self.run.state, self.instances) != before or self._moved is None:
+            self._moved, self._explained, self.stall = now, 0, ""
+        progress = describe_progress(self.run.state, self.instances)
+        if progress != self._told:
+            self._told = progress
+            self.news.append(progress)
+        self._explain(client, now)
+
+    def _ask(self, client: DagRunClient) -> None:
+        ids = self.run.dag_id, self.run.run_id
+        if self._asks_tasks:
+            if len(self.instances) <= SMALL_RUN or _list_active(self.instances) != client.list_active(*ids):
+                self.instances = client.list_task_instances(*ids, tries=1)
+            if self._are_finished:
+                self.run = client.get_run(*ids, tries=1) or self.run
+        else:
+            run = client.get_run(*ids, tries=1)
+            self._missing = 0 if run else self._missing + 1
+            if self._missing == GONE_AFTER:
+                raise RunGoneError(
+                    f"The DAG run {self.run.run_id} of {self.run.dag_id} does not exist any more.",
+                    "Somebody deleted it, or its DAG, while it was waited for.",
+                )
+            if run and run.state != self.run.state:
+                self.instances = client.list_task_instances(*ids, tries=1)
+            self.run = run or self.run
+        # While it is queued, and when all tasks are done, only the run's own state is news.
+        self._asks_tasks = not (self._asks_tasks or self.run.state == QUEUED or self._are_finished)
+
+    @property
+    def _are_finished(self) -> bool:
+        return bool(self.instances) and all(one.is_finished for one in self.instances)
+
+    def _bear(self, error: ActionError, now: float) -> None:
+        """Take a look that failed for one more silence, unless it has lasted too long."""
+        passes = isinstance(error, (NetworkError, AnswerLostError)) or (
+            isinstance(error, AnswerError) and (error.status is None or error.status in _BUSY or error.status >= _SERVER_ERROR)
+        )
+        if self._silent is None:
+            self._silent = now
+            self.news.append(f"{error.message} Still waiting.")
+        elif not passes and now - self._silent >= FAULT_PATIENCE:
+            raise error
+
+    def _explain(self, client: DagRunClient, now: float) -> None:
+        """Find out why nothing happens."""
+        moves = any(one.state == RUNNING for one in self.instances)
+        if self.run.is_finished or moves or self._moved is None or self._explained == len(STALL_SECONDS):
+            return
+        if now - self._moved < STALL_SECONDS[self._explained]:
+            return
+        self._explained += 1
+        try:
+            reason = explain_stall(self.run, self.instances, client)
+        except ActionError:
+            return
+        if reason != self.stall:
+            self.stall = reason
+            self.news.append(f"{self.run.state}, nothing new for {now - self._moved:.0f} s: {reason}")
+
+
+def _list_active(instances: Sequence[TaskInstance]) -> tuple[TaskInstance, ...]:
+    return tuple(one for one in instances if one.state in ACTIVE)[:SMALL_RUN]
+
+
+def wait_for_runs(
+    watches: Sequence[Watch], client: DagRunClient, context: Context, *, deadline: float, poll_interval: float | None
+) -> None:
+    """Look at DAG runs until all have ended or time is up. The runs and their task instances stand in the watches then.
+
+    Args:
+        watches: The runs.
+        client: Asks.
+        context: The clock and the log.
+        deadline: On the clock.
+        poll_interval: Seconds between two looks; None: soon at first, then rarer.
+
+    Raises:
+        ActionError: A run is not known any more.
+    """
+    clock = context.clock
+    began = clock.monotonic()
+    while unfinished := [watch for watch in watches if not watch.run.is_finished]:
+        elapsed = clock.monotonic() - began
+        left = deadline - clock.monotonic()
+        if left <= 0:
+            return
+        clock.sleep(min(left, poll_interval or choose_pause(elapsed)))
+        now = clock.monotonic()
+        client.map(partial(Watch.look, client=client, now=now), unfinished)
+        for watch in unfinished:
+            whose = f"{watch.run.dag_id}: " if len(watches) > 1 else ""
+            for line in watch.news:
+                context.log.info(f"{tell_elapsed(now - began):>8}  {whose}{line}")
+            watch.news.clear()
+
+
+def choose_pause(elapsed: float) -> float:
+    """Choose how long to wait before the next look.
+
+    Args:
+        elapsed: Seconds since the waiting began.
+    """
+    longest = next(pause for until, pause in LONGEST_PAUSES if elapsed < until)
+    return min(longest, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))
+
+
+def tell_elapsed(seconds: float) -> str:
+    """Write a time span as people read it: 12s, 3m05s, 1h02m."""
+    whole = int(seconds)
+    if whole < 60:  # noqa: PLR2004
+        return f"{whole}s"
+    if whole < 3600:  # noqa: PLR2004
+        return f"{whole // 60}m{whole % 60:02}s"
+    return f"{whole // 3600}h{whole % 3600 // 60:02}m"

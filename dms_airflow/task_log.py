@@ -1,0 +1,130 @@
+"""A task's log, as Airflow's REST API gives it as text: plain, and why the task failed. Pure.
+
+Records begin like `[2026-11-22T09:44:17.719+0000] {taskinstance.py:3311} ERROR - Task failed with exception`; a traceback
+follows its record. What the task itself prints comes as records of `logging_mixin.py`
+(tests/captures/airflow-2.10.4/task-logs).
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from dms_airflow import tracebacks
+
+# ECMA-48: control sequences, and operating system commands such as links and window titles.
+_ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
+_RECORD = re.compile(r"\[\d{4}-\d\d-\d\dT[^\]\n]{1,40}\] \{(?P<source>[^}\n]{1,200}):\d+\} (?P<level>[A-Z]+) - (?P<message>.*)")
+# Marks for the web page to fold lines by. GitHub would take them for its own.
+_GROUP = re.compile(r"::(?:group::|endgroup::)")
+
+# The record of the exception that ended the try, the most telling first: the second one shows Airflow's own frames too.
+_ENDINGS = (("taskinstance.py", "Task failed with exception"), ("standard_task_runner.py", "Failed to execute job"))
+# By these a try says why it ended without an exception of its own.
+_SAYS_WHY = re.compile(
+    r"Task exited with return code (?!0\b|100\b)-?\w+|.*has been externally set to|Detected zombie job|"
+    r"Executor .* reported that the task instance|Recorded pid .* does not match|Received SIGTERM|Process timed out"
+)
+
+_HEADER = "Traceback (most recent call last):"
+_FRAME = re.compile(r"[ |]*File ")
+_HANDLING = "During handling of the above exception, another exception occurred:"
+_CAUSED = "The above exception was the direct cause of the following exception:"
+_CHAIN = re.compile(rf"\n+({re.escape(_HANDLING)}|{re.escape(_CAUSED)})\n+(?={re.escape(_HEADER)}$)", re.MULTILINE)
+# What Airflow makes of sys.exit() in a task.
+_EXIT = "AirflowException: Task failed due to SystemExit("
+_OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskLog:
+    """What a task's log says.
+
+    Args:
+        text: The log without colours and fold marks.
+        exception: Class of the exception that ended the try; empty where none did.
+        message: What it says; without one, the record that says why the try ended; empty when none does.
+        stack_trace: Its traceback, less Airflow's own frames before the author's.
+    """
+
+    text: str
+    exception: str
+    message: str
+    stack_trace: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Record:
+    source: str
+    level: str
+    message: str
+    lines: tuple[str, ...]
+
+
+def read_task_log(text: str) -> TaskLog:
+    """Read the log of one try, as `Accept: text/plain` gives it."""
+    plain = "\n".join(
+        _GROUP.sub("", line) for line in _ESCAPE.sub("", text).split("\n") if not line.rstrip().endswith("::endgroup::")
+    )
+    records = _split_records(plain)
+    for source, beginning in _ENDINGS:
+        for record in reversed(records):
+            if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
+                return _read_failure(plain, "\n".join(record.lines).rstrip("\n"))
+    said = [record.message for record in records if record.source != "logging_mixin.py" and _SAYS_WHY.match(record.message)]
+    return TaskLog(text=plain, exception="", message=said[-1] if said else "", stack_trace="")
+
+
+def _split_records(text: str) -> list[_Record]:
+    """Split a log into its records, each with the lines behind it."""
+    records: list[tuple[re.Match[str], list[str]]] = []
+    for line in text.split("\n"):
+        if match := _RECORD.match(line):
+            records.append((match, []))
+        elif records:
+            records[-1][1].append(line)
+    return [
+        _Record(source=match["source"], level=match["level"], message=match["message"], lines=tuple(lines))
+        for match, lines in records
+    ]
+
+
+def _read_failure(text: str, stack_trace: str) -> TaskLog:
+    # Airflow leaves out the blank lines of a log; without them a chain's sentence is one more line of a message.
+    spaced = _CHAIN.sub(r"\n\n\1\n\n", stack_trace)
+    blocks = spaced.rpartition(f"\n\n{_HANDLING}\n\n")
+    if _EXIT in blocks[2]:
+        spaced = blocks[0]  # the exception before it says where the author's code left
+    parsed = tracebacks.parse(spaced) if spaced else tracebacks.Traceback(exception="", message="")
+    return TaskLog(text=text, exception=parsed.exception, message=parsed.message, stack_trace=_drop_own_frames(spaced))
+
+
+def _drop_own_frames(stack_trace: str) -> str:
+    """Leave out the frames of Airflow's by which each traceback of a chain begins. Nothing is left where all are Airflow's."""
+    kept: list[str] = []
+    is_own = False
+    for line in stack_trace.split("\n"):
+        if line == _HEADER:
+            is_own = True
+            kept.append(line)
+            continue
+        is_own = is_own and line.startswith(" ") and (not line.startswith("  File ") or _OWN_FRAME.match(line) is not None)
+        if not is_own:
+            kept.append(line)
+    return "\n".join(kept) if any(_FRAME.match(line) for line in kept) else ""
+
+
+def cut_tail(text: str, limit: int) -> str:
+    """Keep the last whole lines of a text.
+
+    Args:
+        text: The text.
+        limit: How many bytes of it may stay.
+    """
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
+        return text
+    tail = raw[len(raw) - limit :]
+    kept = tail[tail.find(b"\n") + 1 :] if b"\n" in tail else tail
+    left = raw[: len(raw) - len(kept)].count(b"\n")
+    return f"[… {left} lines before these left out …]\n{kept.decode('utf-8', 'ignore')}"

@@ -1,0 +1,247 @@
+"""One DAG run for one trigger: what is asked again, what is looked for, and which run of an author's id is ours."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dms_airflow.dag_runs import DagRun
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, NetworkError
+from dms_airflow.operations.triggering import Order, Trigger, make_run_id
+from tests.unit.fakes import FakeClock, FakeLog, make_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
+LOST = AnswerLostError("POST was sent, but the connection broke.", "Look.")
+UNREACHED = NetworkError("no such host", "Check.")
+
+
+def refused(status: int) -> AnswerError:
+    return AnswerError(f"answered {status}", "Hint.", status)
+
+
+class FakeClient:
+    """An Airflow that makes a run of an id once, and whose requests and answers meet what a test writes."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self.clock = clock
+        self.runs: dict[str, DagRun] = {}
+        self.made = 0
+        self.looks: list[ActionError | None] = []
+        self.server_time: datetime | None = NOON
+
+    def make(self, order: Order) -> str:
+        """Make the run, or say that it is there."""
+        if order.run_id in self.runs:
+            return "conflict"
+        self.made += 1
+        date = (self.server_time or NOON) + timedelta(seconds=0)
+        self.runs[order.run_id] = DagRun(
+            dag_id=order.dag_id, run_id=order.run_id, state="queued", logical_date=date, conf=order.conf
+        )
+        return "made"
+
+    def get_run(self, dag_id: str, run_id: str) -> DagRun | None:
+        """Look for a run."""
+        del dag_id
+        error = self.looks.pop(0) if self.looks else None
+        if error:
+            raise error
+        return self.runs.get(run_id)
+
+
+class World:
+    """A trigger, and the faults that its requests meet in turn."""
+
+    def __init__(self, order: Order, *, deadline: float = 600.0) -> None:
+        self.clock, self.log = FakeClock(), FakeLog()
+        self.client = FakeClient(self.clock)
+        self.order = order
+        self.sent = 0
+        context = make_context(self.clock, self.log)
+        self.trigger = Trigger(order, self.client, context, self.clock.now + deadline)  # type: ignore[arg-type]
+
+    def ask(self, *steps: Callable[[World], str] | Exception | None) -> Any:
+        """Ask; each step is what one request meets: None arrives and is answered."""
+        pending = list(steps)
+
+        def send(timeout: float) -> str:
+            assert timeout > 0
+            self.sent += 1
+            step = pending.pop(0) if pending else None
+            if isinstance(step, Exception):
+                raise step
+            return step(self) if step else self.client.make(self.order)
+
+        return self.trigger.ask(send, lambda answer: answer == "conflict")
+
+
+def make_and_lose(world: World) -> str:
+    world.client.make(world.order)
+    raise LOST
+
+
+OURS = Order(dag_id="etl", run_id="gha__1__ab")
+THEIRS = Order(dag_id="etl", run_id="nightly", conf={"day": 1}, is_own=False)
+
+
+def test_an_answer_is_the_end() -> None:
+    world = World(OURS)
+
+    assert world.ask() == "made"
+    assert (world.sent, world.client.made) == (1, 1)
+
+
+def test_a_lost_answer_is_made_good_by_a_look() -> None:
+    world = World(OURS)
+
+    run = world.ask(make_and_lose)
+
+    assert run.run_id == "gha__1__ab"
+    assert (world.sent, world.client.made) == (1, 1)
+
+
+def test_a_lost_request_is_sent_again_under_the_same_id() -> None:
+    world = World(OURS)
+
+    assert world.ask(LOST, LOST) == "made"
+    assert (world.sent, world.client.made) == (3, 1)
+    assert world.clock.slept == [1.0, 2.0]
+
+
+def test_a_run_that_appears_between_look_and_second_request_is_found_by_its_conflict() -> None:
+    world = World(OURS)
+
+    def appear_then_ask(world: World) -> str:
+        world.client.make(world.order)
+        return world.client.make(world.order)
+
+    run = world.ask(LOST, appear_then_ask)
+
+    assert run.run_id == "gha__1__ab"
+    assert world.client.made == 1
+
+
+def test_a_request_that_a_gateway_repeats_is_one_run() -> None:
+    world = World(OURS)
+
+    def twice(world: World) -> str:
+        world.client.make(world.order)
+        return world.client.make(world.order)
+
+    assert world.ask(twice).run_id == "gha__1__ab"
+    assert (world.sent, world.client.made) == (1, 1)
+
+
+def test_looks_go_on_while_airflow_is_silent() -> None:
+    world = World(OURS)
+    world.client.looks = [UNREACHED] * 5
+
+    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert world.clock.slept == [1.0, 2.0, 4.0, 8.0, 8.0]
+
+
+def test_what_cannot_be_found_out_is_an_error_that_names_the_first_fault() -> None:
+    world = World(OURS, deadline=20.0)
+    world.client.looks = [UNREACHED] * 50
+
+    with pytest.raises(AnswerLostError, match="the connection broke"):
+        world.ask(make_and_lose)
+
+    assert world.sent == 1
+
+
+def test_a_fault_before_the_second_request_does_not_hide_the_first() -> None:
+    world = World(OURS)
+
+    with pytest.raises(AnswerLostError):
+        world.ask(LOST, UNREACHED)
+
+
+def test_what_never_left_is_told_as_such() -> None:
+    world = World(OURS)
+
+    with pytest.raises(NetworkError):
+        world.ask(UNREACHED)
+
+
+@pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (500, 5), (502, 5), (408, 5)])
+def test_only_what_may_have_gone_wrong_in_between_is_asked_again(status: int, sent: int) -> None:
+    world = World(OURS)
+
+    with pytest.raises(AnswerError):
+        world.ask(*[refused(status)] * 10)
+
+    assert world.sent == sent
+
+
+def test_nothing_is_sent_after_the_deadline() -> None:
+    world = World(OURS, deadline=2.5)
+
+    with pytest.raises(AnswerLostError):
+        world.ask(LOST, LOST, LOST)
+
+    assert world.sent == 2
+
+
+def test_an_older_run_of_the_authors_id_is_not_ours() -> None:
+    world = World(THEIRS)
+    world.client.runs["nightly"] = DagRun(
+        dag_id="etl", run_id="nightly", state="success", logical_date=NOON - timedelta(minutes=5), conf={"day": 1}
+    )
+
+    assert world.ask() == "conflict"
+
+
+def test_a_run_of_the_authors_id_made_since_we_asked_is_ours() -> None:
+    world = World(THEIRS)
+
+    assert world.ask(make_and_lose).run_id == "nightly"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda world: setattr(world.client, "server_time", None),
+        lambda world: world.client.runs.update(
+            nightly=DagRun(dag_id="etl", run_id="nightly", state="queued", logical_date=NOON, conf={"day": 2})
+        ),
+        lambda world: world.client.runs.update(nightly=DagRun(dag_id="etl", run_id="nightly", state="queued", conf={"day": 1})),
+    ],
+)
+def test_without_proof_a_run_of_the_authors_id_is_not_ours(change: Callable[[World], None]) -> None:
+    world = World(THEIRS)
+
+    def make_otherwise(world: World) -> str:
+        world.client.make(world.order)
+        change(world)
+        raise LOST
+
+    assert world.ask(make_otherwise) == "conflict"
+
+
+def test_a_run_with_the_authors_own_date_cannot_be_told_apart() -> None:
+    world = World(Order(dag_id="etl", run_id="nightly", is_own=False, is_dated=True))
+
+    assert world.ask(make_and_lose) == "conflict"
+
+
+def test_a_run_id_says_where_it_comes_from_in_allowed_characters() -> None:
+    context = make_context(FakeClock(), FakeLog(), job="depløy now/x", step="__run")
+
+    run_id = make_run_id(context.runner, "0badcafe")
+
+    assert run_id == "gha__4711-2-depl-y-now-x-__run__0badcafe"
+
+
+def test_a_long_run_id_keeps_its_random_end() -> None:
+    context = make_context(FakeClock(), FakeLog(), job="j" * 300)
+
+    run_id = make_run_id(context.runner, "0badcafe")
+
+    assert len(run_id) == 250
+    assert run_id.endswith("jjj__0badcafe")

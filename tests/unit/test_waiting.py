@@ -1,0 +1,355 @@
+"""Waiting for DAG runs: how often is asked, how soon an end is noticed, what is told, and what is survived."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dms_airflow.dag_runs import Dag, DagRun
+from dms_airflow.errors import AnswerError, AnswerLostError, LoginError, NetworkError, RunGoneError
+from dms_airflow.operations.dag_run_client import Health
+from dms_airflow.operations.waiting import Watch, choose_pause, tell_elapsed, wait_for_runs
+from dms_airflow.task_instances import TaskInstance
+from tests.unit.fakes import FakeClock, FakeLog, make_context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from dms_airflow.errors import ActionError
+
+HEALTHY = Health(ills=(), told="metadatabase healthy; scheduler healthy")
+DAG = Dag(dag_id="etl", file="/d/etl.py", is_active=True, is_paused=False, has_import_errors=False, max_active_runs=2)
+
+
+@dataclass
+class FakeClient:
+    """An Airflow whose run changes with the clock, and which counts what it is asked."""
+
+    clock: FakeClock
+    timeline: list[tuple[float, str, dict[str, str | None]]]
+    faults: list[tuple[float, float, ActionError]] = field(default_factory=list)
+    dag: Dag = DAG
+    health: Health = HEALTHY
+    running: int = 1
+    free: bool = True
+    unmet: tuple[str, ...] = ()
+    gone_from: float = float("inf")
+    asked: list[tuple[float, str]] = field(default_factory=list)
+    server_time: datetime | None = datetime(2026, 11, 22, 12, tzinfo=UTC)
+    start: float = 1000.0
+
+    def map(self, do: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
+        """Do one thing after the other."""
+        return [do(thing) for thing in things]
+
+    def _now(self, what: str) -> tuple[str, dict[str, str | None]]:
+        now = self.clock.now - self.start
+        self.asked.append((now, what))
+        for begin, end, error in self.faults:
+            if begin <= now < end:
+                raise error
+        _, state, tasks = max((one for one in self.timeline if one[0] <= now), key=lambda one: one[0])
+        return state, tasks
+
+    def get_run(self, dag_id: str, run_id: str, tries: int = 5) -> DagRun | None:
+        """Read the run."""
+        state, _ = self._now("run")
+        assert tries == 1
+        gone = self.clock.now - self.start >= self.gone_from
+        return None if gone else DagRun(dag_id=dag_id, run_id=run_id, state=state)
+
+    def list_task_instances(self, dag_id: str, run_id: str, tries: int = 5) -> tuple[TaskInstance, ...]:
+        """Read its task instances."""
+        del dag_id, run_id
+        assert tries == 1
+        _, tasks = self._now("tasks")
+        return tuple(TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in tasks.items())
+
+    def list_active(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
+        """Read those at work."""
+        del dag_id, run_id
+        _, tasks = self._now("active")
+        active = [(name, state) for name, state in tasks.items() if state in ("running", "queued", "scheduled")]
+        return tuple(TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in active[:100])
+
+    def get_dag(self, dag_id: str) -> Dag:
+        """Read the DAG."""
+        del dag_id
+        self._now("dag")
+        return self.dag
+
+    def check_health(self) -> Health:
+        """Ask for the health."""
+        self._now("health")
+        return self.health
+
+    def count_running(self, dag_id: str) -> int:
+        """Count runs."""
+        del dag_id
+        return self.running
+
+    def has_free_slot(self, pool: str) -> bool:
+        """Look at a pool."""
+        assert pool == "default_pool"
+        return self.free
+
+    def list_unmet(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[str, ...]:
+        """List why a task instance does not begin."""
+        del dag_id, run_id, instance
+        return self.unmet
+
+
+class World:
+    """A run to wait for."""
+
+    def __init__(self, *timeline: tuple[float, str, dict[str, str | None]], **client: Any) -> None:
+        self.clock, self.log = FakeClock(), FakeLog()
+        self.client = FakeClient(self.clock, list(timeline), **client)
+        self.watch = Watch(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
+
+    def wait(self, timeout: float = 1800.0, poll_interval: float | None = None) -> float:
+        """Wait, and give the seconds that it took."""
+        began = self.clock.now
+        wait_for_runs(
+            [self.watch],
+            self.client,  # type: ignore[arg-type]
+            make_context(self.clock, self.log),
+            deadline=began + timeout,
+            poll_interval=poll_interval,
+        )
+        return self.clock.now - began
+
+    def count(self, begin: float, end: float) -> int:
+        """Count the requests of a time."""
+        return sum(begin < moment <= end for moment, _ in self.client.asked)
+
+
+QUICK: tuple[tuple[float, str, dict[str, str | None]], ...] = (
+    (0.0, "queued", {"a": None, "b": None}),
+    (1.2, "running", {"a": "running", "b": None}),
+    (3.1, "running", {"a": "success", "b": "running"}),
+    (5.6, "running", {"a": "success", "b": "success"}),
+    (5.9, "success", {"a": "success", "b": "success"}),
+)
+
+
+def test_a_quick_run_is_told_as_it_goes() -> None:
+    world = World(*QUICK)
+
+    took = world.wait()
+
+    assert world.watch.run.state == "success"
+    assert 5.9 <= took <= 6.6
+    assert [line.split("  ")[-1] for line in world.log.lines] == [
+        "queued",
+        "running, 0 of 2 tasks done, 1 running: a",
+        "running, 1 of 2 tasks done, 1 running: b",
+        "success, 2 of 2 tasks done",
+    ]
+    assert world.log.lines[0] == "      0s  queued"
+
+
+def test_the_first_look_comes_within_a_second() -> None:
+    world = World((0.0, "success", {"a": "success"}))
+
+    assert world.wait() == 0.5
+
+
+def test_one_request_a_look_while_nothing_changes() -> None:
+    world = World((0.0, "running", {"a": "running", "b": None}), (300.0, "success", {"a": "success", "b": "success"}))
+
+    world.wait(poll_interval=10.0)
+
+    # Looks at 10, 20 … 300; the first one reads the tasks as well, and so does the last.
+    assert world.count(20.0, 290.0) == 27
+
+
+@pytest.mark.parametrize("end", [61.0, 66.0, 179.0, 595.0])
+def test_the_end_is_noticed_within_one_interval(end: float) -> None:
+    done: dict[str, str | None] = {"a": "success"}
+    world = World((0.0, "running", {"a": "running"}), (end, "success", done))
+
+    took = world.wait()
+
+    assert end <= took <= end + 5.0
+
+
+def test_an_end_behind_tasks_that_never_ran_is_noticed_at_the_next_look_but_one() -> None:
+    world = World((0.0, "running", {"a": "running", "b": None}), (100.0, "failed", {"a": "running", "b": None}))
+
+    assert 100.0 <= world.wait(poll_interval=5.0) <= 110.0
+
+
+def test_a_long_run_costs_few_requests() -> None:
+    world = World((0.0, "running", {"a": "running"}), (7200.0, "success", {"a": "success"}))
+
+    world.wait(timeout=9000.0)
+
+    assert len(world.client.asked) < 700
+
+
+def test_a_run_of_many_tasks_is_read_whole_only_when_something_changed() -> None:
+    many: dict[str, str | None] = {f"t{number}": "success" for number in range(500)}
+    world = World(
+        (0.0, "running", {**many, "last": "running"}),
+        (100.0, "running", {**many, "last": "success"}),
+        (101.0, "success", {**many, "last": "success"}),
+    )
+
+    world.wait(poll_interval=5.0)
+
+    whole = [moment for moment, what in world.client.asked if what == "tasks"]
+    assert whole == [5.0, 100.0, 105.0]
+    assert world.watch.run.state == "success"
+
+
+def test_time_runs_out() -> None:
+    world = World((0.0, "running", {"a": "running"}))
+
+    assert world.wait(timeout=60.0) == 60.0
+    assert world.watch.run.state == "running"
+
+
+def bad_gateway() -> AnswerError:
+    return AnswerError("GET answered 502", "Wait.", 502)
+
+
+@pytest.mark.parametrize(
+    "fault",
+    [
+        bad_gateway(),
+        AnswerError("GET answered 429", "Wait.", 429),
+        NetworkError("refused", "Check."),
+        AnswerLostError("broke", "Look."),
+        AnswerError("no JSON", "Look."),
+    ],
+)
+def test_minutes_of_silence_are_survived_and_told_once(fault: ActionError) -> None:
+    world = World((0.0, "running", {"a": "running"}), (900.0, "success", {"a": "success"}), faults=[(60.0, 660.0, fault)])
+
+    took = world.wait()
+
+    assert world.watch.run.state == "success"
+    assert 900.0 <= took <= 911.0
+    told = [line for line in world.log.lines if "Still waiting" in line or "answers again" in line]
+    assert len(told) == 2
+    assert told[0].endswith(f"{fault.message} Still waiting.")
+
+
+@pytest.mark.parametrize("fault", [AnswerError("GET answered 403", "Ask.", 403), LoginError("twice", "Restart.")])
+def test_what_does_not_pass_ends_the_wait_after_two_minutes(fault: ActionError) -> None:
+    world = World((0.0, "running", {"a": "running"}), faults=[(60.0, 9999.0, fault)])
+
+    with pytest.raises(type(fault)):
+        world.wait()
+
+    assert 180.0 <= world.clock.now - 1000.0 <= 192.0
+
+
+def test_a_short_trouble_with_the_login_is_survived() -> None:
+    world = World(
+        (0.0, "running", {"a": "running"}), (200.0, "success", {"a": "success"}), faults=[(60.0, 120.0, LoginError("x", "y"))]
+    )
+
+    world.wait()
+
+    assert world.watch.run.state == "success"
+
+
+def test_a_run_that_was_deleted_ends_the_wait() -> None:
+    world = World((0.0, "queued", {}), gone_from=30.0)
+
+    with pytest.raises(RunGoneError, match="r1 of etl"):
+        world.wait(poll_interval=5.0)
+
+    assert world.clock.now - 1000.0 == 40.0
+
+
+@pytest.mark.parametrize(
+    ("client", "reason"),
+    [
+        ({"dag": Dag(**{**DAG.__dict__, "is_paused": True})}, "DAG etl is paused; unpause it, or set on-paused: unpause"),
+        (
+            {"health": Health(ills=("scheduler unhealthy, heartbeat 300 s ago",), told="")},
+            "the instance is not healthy: scheduler unhealthy, heartbeat 300 s ago",
+        ),
+        ({"running": 2}, "2 runs of etl are running, and its max_active_runs is 2"),
+        ({}, "Airflow names no reason; the scheduler may be busy"),
+    ],
+)
+def test_a_run_that_stays_queued_is_explained(client: dict[str, Any], reason: str) -> None:
+    world = World((0.0, "queued", {"a": None}), **client)
+
+    world.wait(timeout=120.0)
+
+    told = [line for line in world.log.lines if "nothing new" in line]
+    assert len(told) == 1  # asked again after a minute, and told only once
+    assert told[0].endswith(f"s: {reason}")
+    assert world.watch.stall == reason
+
+
+@pytest.mark.parametrize(
+    ("tasks", "client", "reason"),
+    [
+        ({"a": "scheduled"}, {"free": False}, "the pool default_pool has no free slot for a"),
+        ({"a": "queued"}, {}, "a queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"),
+        ({"a": "deferred"}, {}, "a deferred: the triggerer waits for them"),
+        ({"a": "up_for_retry"}, {}, "a up for retry: they failed and are tried again after their retry_delay"),
+        (
+            {"a": None},
+            {"unmet": ("Task is in the 'None' state.", "Task's DAG 'etl' is at its max_active_tasks.")},
+            "a: Task's DAG 'etl' is at its max_active_tasks.",
+        ),
+    ],
+)
+def test_tasks_that_do_not_begin_are_explained(tasks: dict[str, str | None], client: dict[str, Any], reason: str) -> None:
+    world = World((0.0, "running", tasks), **client)
+
+    world.wait(timeout=30.0)
+
+    assert world.watch.stall == reason
+
+
+def test_a_running_task_needs_no_explanation() -> None:
+    world = World((0.0, "running", {"a": "running"}))
+
+    world.wait(timeout=120.0)
+
+    assert world.watch.stall == ""
+    assert not [what for _, what in world.client.asked if what == "dag"]
+
+
+def test_an_explanation_that_cannot_be_had_is_done_without() -> None:
+    world = World((0.0, "queued", {}), faults=[(10.0, 10.6, bad_gateway())])
+
+    world.wait(timeout=40.0)
+
+    assert world.watch.run.state == "queued"
+
+
+def test_lines_of_several_runs_name_their_dag() -> None:
+    world = World((0.0, "success", {"a": "success"}))
+    other = Watch(run=DagRun(dag_id="elt", run_id="r2", state="queued"))
+
+    wait_for_runs(
+        [world.watch, other],
+        world.client,  # type: ignore[arg-type]
+        make_context(world.clock, world.log),
+        deadline=2000.0,
+        poll_interval=None,
+    )
+
+    assert world.log.lines == ["      0s  etl: success, 1 of 1 tasks done", "      0s  elt: success, 1 of 1 tasks done"]
+
+
+@pytest.mark.parametrize(("elapsed", "pause"), [(0.0, 0.5), (5.0, 0.5), (20.0, 2.0), (300.0, 5.0), (700.0, 10.0), (1e5, 15.0)])
+def test_pauses_grow_with_the_time(elapsed: float, pause: float) -> None:
+    assert choose_pause(elapsed) == pause
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.9, "59s"), (61, "1m01s"), (3599, "59m59s"), (3725, "1h02m")])
+def test_elapsed_time_in_words(seconds: float, text: str) -> None:
+    assert tell_elapsed(seconds) == text
