@@ -46,6 +46,7 @@ HOMES = {
     "alibabacloud_dms20250414": {"dms"},
     "alibabacloud_tea_openapi": {"dms"},
     "darabonba": {"dms"},
+    "dulwich": {"change"},
     "actions_toolkit": {"workflow"},
     "requests": {"transport", "dms", "main"},
 }

@@ -3,31 +3,19 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import subprocess
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.change import find_changed_files, run_git
+from dms_airflow.change import find_changed_files
 from dms_airflow.config import Runner
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
-
-BEFORE = "a" * 40
-
-
-class FakeGit:
-    """Answers what the test wrote, and remembers what it was asked."""
-
-    def __init__(self, answer: bytes | None) -> None:
-        self.answer = answer
-        self.asked: list[list[str]] = []
-
-    def __call__(self, _: Path, arguments: Sequence[str]) -> bytes | None:
-        self.asked.append(list(arguments))
-        return self.answer
 
 
 def make_runner(workspace: Path, event: Any) -> Runner:
@@ -44,50 +32,10 @@ def test_files_that_the_event_names(tmp_path: Path) -> None:
         "no commit",
         {"added": "no list", "modified": [1, None]},
     ]
-    git = FakeGit(b"")
 
-    found = find_changed_files(make_runner(tmp_path, {"before": BEFORE, "commits": commits}), git)
+    found = find_changed_files(make_runner(tmp_path, {"before": "a" * 40, "commits": commits}))
 
     assert found == {"dags/new.py", "dags/etl.py", "dags/old.py"}
-    assert git.asked == []
-
-
-@pytest.mark.parametrize(
-    ("event", "base"),
-    [
-        ({"before": BEFORE, "after": "b" * 40, "commits": [{"id": "b" * 40}]}, BEFORE),
-        ({"before": "c" * 64}, "c" * 64),
-        ({"pull_request": {"base": {"sha": BEFORE}, "head": {"sha": "b" * 40}}, "before": "d" * 40}, BEFORE),
-    ],
-)
-def test_git_compares_what_the_event_names_no_files_of(tmp_path: Path, event: Any, base: str) -> None:
-    git = FakeGit("dags/etl.py\0dags/täglich.py\0".encode())
-
-    assert find_changed_files(make_runner(tmp_path, event), git) == {"dags/etl.py", "dags/täglich.py"}
-    assert git.asked == [["diff-tree", "-r", "-z", "--name-only", "--no-renames", base, "HEAD"]]
-
-
-@pytest.mark.parametrize(
-    "event",
-    [
-        {"before": "0" * 40},  # a new branch
-        {"before": "--output=x"},
-        {"before": f"{BEFORE}\n"},
-        {"before": None},
-        {"pull_request": None},
-        {"pull_request": {"base": None}, "before": 3},
-        {"inputs": {}},
-        [],
-        "",
-        "[" * 100_000,
-    ],
-    ids=lambda value: str(value)[:40],
-)
-def test_git_is_not_asked_without_a_commit_before(tmp_path: Path, event: Any) -> None:
-    git = FakeGit(b"dags/etl.py\0")
-
-    assert find_changed_files(make_runner(tmp_path, event), git) == frozenset()
-    assert git.asked == []
 
 
 def test_no_event_file(tmp_path: Path) -> None:
@@ -95,11 +43,7 @@ def test_no_event_file(tmp_path: Path) -> None:
     assert find_changed_files(Runner(workspace=tmp_path, event_file=tmp_path / "missing.json")) == frozenset()
 
 
-def test_git_without_an_answer(tmp_path: Path) -> None:
-    assert find_changed_files(make_runner(tmp_path, {"before": BEFORE}), FakeGit(None)) == frozenset()
-
-
-# --- git itself -----------------------------------------------------------------------------------------------------------
+# --- what git's own repositories tell --------------------------------------------------------------------------------------
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -108,48 +52,195 @@ def git(folder: Path, *arguments: str) -> str:
     return done.stdout.strip()
 
 
+def commit(folder: Path, **files: str) -> str:
+    """Write files below dags/ and commit them."""
+    (folder / "dags").mkdir(exist_ok=True)
+    for name, text in files.items():
+        (folder / "dags" / f"{name}.py").write_text(text, encoding="utf-8")
+    git(folder, "add", ".")
+    git(folder, "commit", "-qm", "commit")
+    return git(folder, "rev-parse", "HEAD")
+
+
 @pytest.fixture
 def repository(tmp_path: Path) -> Path:
-    """Two commits; the second changes one file, moves one and adds one."""
+    """Two commits; the second changes one file, moves one, adds one and removes one."""
     folder = tmp_path / "origin"
-    (folder / "dags").mkdir(parents=True)
-    for name in ("same", "changed", "moved"):
-        (folder / "dags" / f"{name}.py").write_text(f"{name}\n", encoding="utf-8")
-    git(folder, "init", "-q")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "first")
-    (folder / "dags" / "changed.py").write_text("now\n", encoding="utf-8")
+    folder.mkdir()
+    git(folder, "init", "-q", "-b", "main")
+    commit(folder, same="same", changed="before", moved="moved", removed="removed")
     (folder / "dags" / "moved.py").rename(folder / "dags" / "elsewhere.py")
-    (folder / "dags" / "tägliche exporte.py").write_text("new\n", encoding="utf-8")
-    git(folder, "add", ".")
-    git(folder, "commit", "-qm", "second")
+    (folder / "dags" / "removed.py").unlink()
+    commit(folder, changed="now", **{"tägliche exporte": "new"})
     return folder
 
 
-def test_git_tells_the_files_between_two_commits(repository: Path) -> None:
-    runner = make_runner(repository, {"before": git(repository, "rev-parse", "HEAD~1")})
-
-    assert find_changed_files(runner) == {
-        "dags/changed.py",
-        "dags/moved.py",
-        "dags/elsewhere.py",
-        "dags/tägliche exporte.py",
-    }
+SECOND = {
+    "dags/changed.py",
+    "dags/moved.py",
+    "dags/elsewhere.py",
+    "dags/removed.py",
+    "dags/tägliche exporte.py",
+}
 
 
-def test_a_checkout_of_depth_1_knows_nothing(repository: Path, tmp_path: Path) -> None:
-    git(tmp_path, "clone", "-q", "--depth=1", f"file://{repository}", "shallow")
-    runner = make_runner(tmp_path / "shallow", {"before": git(repository, "rev-parse", "HEAD~1")})
-
-    assert find_changed_files(runner) == frozenset()
+def before(repository: Path) -> dict[str, str]:
+    return {"before": git(repository, "rev-parse", "main~1"), "after": git(repository, "rev-parse", "main")}
 
 
-def test_git_looks_for_no_repository_further_up(repository: Path) -> None:
-    base = git(repository, "rev-parse", "HEAD~1")
-
-    assert run_git(repository / "dags", ["diff-tree", "-r", base, "HEAD"]) is None
+def test_loose_objects(repository: Path) -> None:
+    assert find_changed_files(make_runner(repository, before(repository))) == SECOND
 
 
-def test_no_git_as_in_the_image(repository: Path, tmp_path: Path) -> None:
-    assert run_git(repository, ["rev-parse", "HEAD"]) is not None
-    assert run_git(repository, ["rev-parse", "HEAD"], path=str(tmp_path / "empty")) is None
+def test_packed_objects_and_refs(repository: Path) -> None:
+    git(repository, "gc", "-q")
+    assert not (repository / ".git" / "refs" / "heads" / "main").exists()
+
+    assert find_changed_files(make_runner(repository, before(repository))) == SECOND
+
+
+@pytest.mark.parametrize(("depth", "known"), [(1, False), (2, True)])
+def test_a_shallow_checkout(repository: Path, tmp_path: Path, depth: int, known: bool) -> None:
+    git(tmp_path, "clone", "-q", f"--depth={depth}", f"file://{repository}", "shallow")
+
+    found = find_changed_files(make_runner(tmp_path / "shallow", before(repository)))
+
+    assert found == (SECOND if known else frozenset())
+
+
+def test_a_worktree_of_another_repository(repository: Path, tmp_path: Path) -> None:
+    git(repository, "worktree", "add", "-q", "--detach", str(tmp_path / "further"), "main")
+    git(repository, "checkout", "-q", "main~1")
+
+    assert find_changed_files(make_runner(tmp_path / "further", before(repository))) == SECOND
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+def test_a_checkout_of_another_user(repository: Path) -> None:
+    base = before(repository)
+    for path in (repository, *repository.rglob("*")):
+        os.chown(path, 12345, 12345)
+
+    assert find_changed_files(make_runner(repository, base)) == SECOND
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_pull_request_is_compared_with_what_its_trial_merge_is_merged_into(
+    repository: Path, tmp_path: Path, depth: int
+) -> None:
+    base = git(repository, "rev-parse", "HEAD")
+    git(repository, "checkout", "-qb", "topic")
+    head = commit(repository, topic="new")
+    git(repository, "checkout", "-q", "main")
+    commit(repository, meanwhile="of another pull request")
+    git(repository, "checkout", "-q", "--detach")
+    git(repository, "merge", "-q", "--no-ff", "-m", "trial", "topic")
+    git(repository, "update-ref", "refs/pull/1/merge", "HEAD")
+    workspace = tmp_path / "workspace"
+    git(tmp_path, "init", "-q", "workspace")
+    git(workspace, "fetch", "-q", f"--depth={depth}", f"file://{repository}", "refs/pull/1/merge")
+    git(workspace, "checkout", "-q", "FETCH_HEAD")
+    event = {"pull_request": {"base": {"sha": base}, "head": {"sha": head}}, "before": "d" * 40}
+
+    assert find_changed_files(make_runner(workspace, event)) == ({"dags/topic.py"} if depth == 2 else frozenset())
+
+
+def test_the_last_commit_of_a_pull_request_is_compared_with_its_base(repository: Path) -> None:
+    base, head = git(repository, "rev-parse", "main~1"), git(repository, "rev-parse", "main")
+    event = {"pull_request": {"base": {"sha": base}, "head": {"sha": head}}}
+
+    assert find_changed_files(make_runner(repository, event)) == SECOND
+
+
+def test_nothing_is_fetched_and_no_program_runs(repository: Path, tmp_path: Path) -> None:
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=tree:0", "--no-checkout", f"file://{repository}", "partial")
+    partial = tmp_path / "partial"
+    trap = tmp_path / "trap"
+    trap.write_text(f"#!/bin/sh\ntouch {tmp_path}/sprung\n", encoding="utf-8")
+    trap.chmod(0o755)
+    for name in ("core.fsmonitor", "core.sshCommand", "core.pager", "diff.external", "remote.origin.uploadpack"):
+        git(partial, "config", name, str(trap))
+    there = sorted((partial / ".git").rglob("*"))
+
+    assert find_changed_files(make_runner(partial, before(repository))) == frozenset()
+    assert sorted((partial / ".git").rglob("*")) == there
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_blobs_that_a_partial_checkout_has_not_are_not_needed(repository: Path, tmp_path: Path) -> None:
+    git(repository, "config", "uploadpack.allowFilter", "true")
+    git(tmp_path, "clone", "-q", "--filter=blob:none", "--no-checkout", f"file://{repository}", "partial")
+
+    assert find_changed_files(make_runner(tmp_path / "partial", before(repository))) == SECOND
+
+
+@pytest.mark.parametrize("what", ["nothing", "a folder", "a file", "no objects", "damaged objects", "HEAD of no branch"])
+def test_a_repository_that_cannot_be_read(repository: Path, what: str) -> None:
+    base = before(repository)
+    folder = repository / ".git"
+    if what == "damaged objects":
+        for path in (folder / "objects").glob("??/*"):
+            path.chmod(0o644)
+            path.write_bytes(b"no object")
+    elif what == "no objects":
+        shutil.rmtree(folder / "objects")
+    elif what == "HEAD of no branch":
+        (folder / "HEAD").write_text("ref: refs/heads/nosuch\n", encoding="utf-8")
+    else:
+        shutil.rmtree(folder)
+        if what == "a folder":
+            folder.mkdir()
+        elif what == "a file":
+            folder.write_bytes(b"gitdir: \xff\0")
+
+    assert find_changed_files(make_runner(repository, base)) == frozenset()
+
+
+def test_no_repository_is_looked_for_further_up(repository: Path) -> None:
+    assert find_changed_files(make_runner(repository / "dags", before(repository))) == frozenset()
+
+
+@pytest.mark.parametrize("kind", ["tree", "blob", "tag"])
+def test_what_is_no_commit_is_no_end_of_a_change(repository: Path, kind: str) -> None:
+    git(repository, "tag", "-am", "tag", "v1", "main~1")
+    names = {"tree": "main~1^{tree}", "blob": "main:dags/same.py", "tag": "v1"}
+
+    event = {"before": git(repository, "rev-parse", names[kind])}
+
+    assert find_changed_files(make_runner(repository, event)) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        {"before": "0" * 40},  # a new branch
+        {"before": "HEAD~1"},
+        {"before": "SHA\n"},
+        {"before": None},
+        {"pull_request": None},
+        {"pull_request": {"base": None}, "before": "SHA"},
+        {"pull_request": {"base": {"sha": 3}}},
+        {"inputs": {}},
+        [],
+        "",
+        "[" * 100_000,
+    ],
+    ids=lambda value: str(value)[:40],
+)
+def test_an_event_that_names_no_commit_before(repository: Path, event: Any) -> None:
+    text = event if isinstance(event, str) else json.dumps(event)
+    text = text.replace("SHA", git(repository, "rev-parse", "main~1"))
+
+    assert find_changed_files(make_runner(repository, text)) == frozenset()
+
+
+def test_dulwich_is_imported_only_when_there_is_something_to_compare(tmp_path: Path) -> None:
+    program = (
+        "import sys; from pathlib import Path; from dms_airflow.main import main; "
+        "from dms_airflow.change import find_changed_files; from dms_airflow.config import Runner; "
+        f"find_changed_files(Runner(workspace=Path({str(tmp_path)!r}))); "
+        "sys.exit(any(name.split('.')[0] == 'dulwich' for name in sys.modules))"
+    )
+
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
