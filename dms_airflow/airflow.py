@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from urllib3.util import Retry
 
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError
+from dms_airflow.errors import AnswerError, AnswerLostError, LoginError, NetworkError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -222,12 +222,12 @@ class AirflowClient:
             )
         return CommandAnswer(stdout=_as_text(told.get("stdout")), stderr=_as_text(told.get("stderr")))
 
-    def refuse(self, answer: Answer, what: str) -> ActionError:
+    def refuse(self, answer: Answer, what: str) -> AnswerError:
         """Make the error for an answer whose status says that the request failed."""
         message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer)}"
         if answer.status == 403:  # noqa: PLR2004
-            return AnswerError(message, HINT_FORBIDDEN, answer.status)
-        return AnswerError(message, HINT_GATEWAY if answer.status in _PASSING else HINT_COMMAND, answer.status)
+            return AnswerError(message, HINT_FORBIDDEN, status=answer.status)
+        return AnswerError(message, HINT_GATEWAY if answer.status in _PASSING else HINT_COMMAND, status=answer.status)
 
     def iterate_pages(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Answer]:
         """Give the answer to each page of a list, until all entries were seen or an answer is not such a page.

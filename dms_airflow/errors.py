@@ -133,17 +133,11 @@ class NetworkError(ActionError):
 
 
 class AnswerError(ActionError):
-    """An answer came that cannot be used.
-
-    Args:
-        message: As in ActionError.
-        hint: As in ActionError.
-        status: The answer's HTTP status, where that is what is wrong with it.
-    """
+    """An answer came that cannot be used; `status` is the HTTP status that says so, None where something else does."""
 
     title = "Unusable answer"
 
-    def __init__(self, message: str, hint: str, status: int | None = None) -> None:
+    def __init__(self, message: str, hint: str, *, status: int | None = None) -> None:
         super().__init__(message, hint)
         self.status = status
 

@@ -35,8 +35,7 @@ FIRST_TRIES = 3  # a fault that was there from the beginning is told soon
 COMMAND_SHARE = 1 / 3
 SHORTEST_LIMIT = 30.0  # seconds: Airflow needs up to ten of them to start on a busy machine
 
-# What the client says of an answer with this status: the gateway gave up before we did.
-GATEWAY_TIMED_OUT = " answered 504:"
+GATEWAY_TIMED_OUT = 504  # it gave up before we did
 
 _DAG_FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active"
 _OK = 200
@@ -91,7 +90,7 @@ class Instance:
         try:
             answer = self._context.airflow.run_command(line.words, repeatable=False, timeout=limit or self._limit)
         except (AnswerTimeoutError, AnswerError) as error:
-            if isinstance(error, AnswerError) and GATEWAY_TIMED_OUT not in error.message:
+            if isinstance(error, AnswerError) and error.status != GATEWAY_TIMED_OUT:
                 raise
             self._context.log.info(error.message)
             return None

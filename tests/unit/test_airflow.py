@@ -244,6 +244,7 @@ def test_an_answer_without_streams_is_no_answer(web: responses.RequestsMock, bod
         World().airflow.run_command(["version"], repeatable=False, timeout=5)
 
     assert "without stdout and stderr" in error.value.message
+    assert error.value.status is None
 
 
 @pytest.mark.parametrize(
@@ -262,6 +263,7 @@ def test_a_refused_command_says_why(web: responses.RequestsMock, status: int, bo
         World().airflow.run_command(["version"], repeatable=False, timeout=5)
 
     assert words in error.value.message
+    assert error.value.status == status
 
 
 def test_pages_are_followed_by_what_was_given(web: responses.RequestsMock) -> None:

@@ -21,7 +21,7 @@ UNREACHED = NetworkError("no such host", "Check.")
 
 
 def refused(status: int) -> AnswerError:
-    return AnswerError(f"answered {status}", "Hint.", status)
+    return AnswerError(f"answered {status}", "Hint.", status=status)
 
 
 class FakeClient:

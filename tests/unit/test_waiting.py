@@ -214,14 +214,14 @@ def test_time_runs_out() -> None:
 
 
 def bad_gateway() -> AnswerError:
-    return AnswerError("GET answered 502", "Wait.", 502)
+    return AnswerError("GET answered 502", "Wait.", status=502)
 
 
 @pytest.mark.parametrize(
     "fault",
     [
         bad_gateway(),
-        AnswerError("GET answered 429", "Wait.", 429),
+        AnswerError("GET answered 429", "Wait.", status=429),
         NetworkError("refused", "Check."),
         AnswerLostError("broke", "Look."),
         AnswerError("no JSON", "Look."),
@@ -239,7 +239,7 @@ def test_minutes_of_silence_are_survived_and_told_once(fault: ActionError) -> No
     assert told[0].endswith(f"{fault.message} Still waiting.")
 
 
-@pytest.mark.parametrize("fault", [AnswerError("GET answered 403", "Ask.", 403), LoginError("twice", "Restart.")])
+@pytest.mark.parametrize("fault", [AnswerError("GET answered 403", "Ask.", status=403), LoginError("twice", "Restart.")])
 def test_what_does_not_pass_ends_the_wait_after_two_minutes(fault: ActionError) -> None:
     world = World((0.0, "running", {"a": "running"}), faults=[(60.0, 9999.0, fault)])
 
