@@ -33,9 +33,9 @@ MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the i
 
 
 class Doubt(NamedTuple):
-    """A file that could not be verified, and why."""
+    """What could not be verified, mostly a file of the checkout, and why."""
 
-    file: str
+    what: str
     reason: str
 
 

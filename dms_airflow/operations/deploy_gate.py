@@ -78,6 +78,11 @@ class Params(ImportErrorParams):
 
 NOTHING_YET = Arrival(report=None)
 
+NOT_SERIALIZED = Doubt(
+    "whether every DAG serializes",
+    "dags reserialize was left out, since it would drop the last good versions of what is broken",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Problem:
@@ -182,8 +187,8 @@ class _Gate:
     def see_serialization(self, findings: Findings) -> Findings:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
         if findings.errors:
-            self._close("left out: dags reserialize would drop the last good versions of what is broken")
-            return findings
+            self._close(f"not checked: {NOT_SERIALIZED.reason}")
+            return replace(findings, doubts=(NOT_SERIALIZED, *findings.doubts))
         before = findings.arrival
         errors, problem = self.reserialize(before)
         findings = replace(findings, errors=errors, problems=(problem,) if problem else ())
@@ -381,9 +386,9 @@ def _tell(findings: Findings, params: Params, context: Context) -> Result:
         headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
     located = findings.arrival.expected.awaited
     broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
-    findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.file not in broken))
+    findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))
     if findings.doubts:
-        context.log.info(f"Could not be verified: {join([doubt.file for doubt in findings.doubts], 20)}")
+        context.log.info(f"Could not be verified: {join([doubt.what for doubt in findings.doubts], 20)}")
         headline += f"; could not be verified: {len(findings.doubts)}"
     return Result(
         ending=ending,
@@ -402,7 +407,7 @@ def _annotate(problem: Problem) -> Annotation:
 
 def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
     if findings.doubts:
-        yield Table(heading="Could not be verified", columns=("file", "why"), rows=findings.doubts)
+        yield Table(heading="Could not be verified", columns=("what", "why"), rows=findings.doubts)
     yield Table(heading="Steps", columns=("question", "found", "CLI starts", "requests", "time"), rows=findings.steps)
     slowest = sorted(report, key=lambda file: -file.seconds)[:SLOWEST]
     if slowest:
