@@ -1,0 +1,100 @@
+"""The deploy gate's eyes: lists and sources come side by side, eight at once and never more."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import TYPE_CHECKING, Any, cast
+from urllib.parse import parse_qs
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from dms_airflow.config import Runner
+from dms_airflow.operations.context import Context
+from dms_airflow.operations.instance import Instance
+from dms_airflow.transport import Answer
+from tests.unit.fakes import FakeClock, FakeLog
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from dms_airflow.airflow import AirflowClient
+
+EIGHT = 8
+ROUNDS = 3
+
+
+class FakeAirflow:
+    """Answers nobody before eight requests wait for an answer; the first pages of lists excepted, which come alone.
+
+    With fewer at once nobody would ever be answered: the barrier breaks, and the test with it.
+    """
+
+    def __init__(self) -> None:
+        self.threads: set[int] = set()
+        self.most = 0
+        self._waiting = 0
+        self._lock = threading.Lock()
+        self._barrier = threading.Barrier(EIGHT, timeout=30)
+
+    def request(self, method: str, path: str, *, query: str = "", repeatable: bool | None = None) -> Answer:
+        """Answer with one entry a page."""
+        del repeatable
+        offset = int(parse_qs(query).get("offset", ["-1"])[0])
+        if offset != 0:
+            with self._lock:
+                self._waiting += 1
+                self.most = max(self.most, self._waiting)
+                self.threads.add(threading.get_ident())
+            self._barrier.wait()
+            with self._lock:
+                self._waiting -= 1
+        if method == "PUT":
+            return make_answer(201, {})
+        if path.endswith(("/dags", "/importErrors")):
+            key, name = ("dags", "dag_id") if path.endswith("/dags") else ("import_errors", "filename")
+            return make_answer(200, {key: [{name: f"{name}{offset}"}], "total_entries": 1 + ROUNDS * EIGHT})
+        name = path.rpartition("/")[2]
+        return make_answer(200, {"content": f"source of {name}", "doc_md": path, "tasks": []})
+
+
+def make_answer(status: int, body: Any) -> Answer:
+    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
+    return Answer(status=status, headers=headers, body=json.dumps(body).encode(), cookies={})
+
+
+TOKENS = {f"/dags/{number}.py": f"token{number}" for number in range(ROUNDS * EIGHT)}
+
+
+def list_dags(instance: Instance) -> None:
+    assert [dag.dag_id for dag in instance.list_dags()] == [f"dag_id{number}" for number in range(25)]
+
+
+def list_stored_errors(instance: Instance) -> None:
+    assert [error.path for error in instance.list_stored_errors()] == [f"filename{number}" for number in range(25)]
+
+
+def fetch_sources(instance: Instance) -> None:
+    sources = instance.fetch_sources(TOKENS)
+    assert (len(sources), sources["/dags/17.py"]) == (24, "source of token17")
+
+
+def list_words(instance: Instance) -> None:
+    dag_ids = [f"dag{number}" for number in range(12)]
+    assert "/api/v1/dags/dag11/details" in instance.list_words(dag_ids)
+
+
+@pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources, list_words])
+def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[Instance], None]) -> None:
+    airflow = FakeAirflow()
+    context = Context(
+        airflow=cast("AirflowClient", airflow), runner=Runner(workspace=tmp_path), clock=FakeClock(), log=FakeLog()
+    )
+
+    with Instance(context, timeout=60.0, poll_interval=None) as instance:
+        look(instance)
+
+    assert airflow.most == EIGHT
+    assert len(airflow.threads) == EIGHT
