@@ -259,15 +259,19 @@ class _Gate:
                 return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
             return Problem(message=f"{reason}\n{HINT_CULPRIT}")
         reason = "airflow dags list-import-errors gave no answer in time"
-        for path in self._list_suspects(arrival):
+        suspects = self._list_suspects(arrival)
+        for number, path in enumerate(suspects):
             if self._instance.remaining < 0:
-                break
+                left = join(suspects[number:])
+                return Problem(
+                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{HINT_CULPRIT}"
+                )
             limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
             alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
             if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
                 return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
-        return Problem(message=f"{reason}, and no single file was found that is the cause.\n{HINT_CULPRIT}")
+        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{HINT_CULPRIT}")
 
     def _list_suspects(self, arrival: Arrival) -> list[str]:
         """List the absolute paths of DAG files, those that may be new or changed first."""

@@ -92,6 +92,8 @@ class Model:
         scripted = self.answers.get(name)
         if isinstance(scripted, CommandResult):
             return scripted
+        if scripted:
+            scripted()
         stdout = ""
         if name == "dags report":
             files = self.files.items()
@@ -178,10 +180,17 @@ def write(workspace: Path, name: str, text: str) -> None:
 
 
 @pytest.fixture
-def gate(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
+def clock() -> Scene:
+    """The gate's clock."""
+    return Scene()
+
+
+@pytest.fixture
+def gate(dms: FakeDms, workspace: Path, tmp_path: Path, clock: Scene) -> Callable[..., Step]:
     """Run the gate, with things that happen while it waits."""
 
     def run(*events: Callable[[], None], **inputs: str) -> Step:
+        clock.events = iter(events)
         files = {name: tmp_path / name for name in ("GITHUB_OUTPUT", "GITHUB_STEP_SUMMARY")}
         for file in files.values():
             file.write_text("")
@@ -194,7 +203,7 @@ def gate(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
             "GITHUB_WORKSPACE": str(workspace),
         }
         stdout = io.StringIO()
-        exit_code = main(environ, stdout, Scene(events=iter(events)))
+        exit_code = main(environ, stdout, clock)
         step = Step(
             exit_code=exit_code,
             stdout=stdout.getvalue(),
@@ -444,6 +453,69 @@ def test_a_command_that_hangs_is_sent_once_and_the_files_are_tried_alone(
     assert step.annotations[0].properties["file"] == "dags/etl.py"
     assert dms.paths.count("POST /api/v1/command") == 2
     assert "dags reserialize" not in model.calls
+
+
+def write_many(model: Model, workspace: Path, count: int) -> None:
+    """Put further DAG files onto the instance and into the checkout."""
+    for number in range(count):
+        source = DAG.replace("etl", f"dag{number:02}")
+        model.files[f"/dag{number:02}.py"] = File(source, (f"dag{number:02}",))
+        write(workspace, f"dag{number:02}.py", source)
+        model.parse(f"/dag{number:02}.py")
+
+
+def test_of_many_files_a_changed_one_is_tried_first(
+    dms: FakeDms, model: Model, gate: Callable[..., Step], workspace: Path
+) -> None:
+    write_many(model, workspace, 50)
+    write(workspace, "dag30.py", DAG.replace("etl", "another"))
+    dms.fail("command", make_answer(504), times=2)
+
+    step = gate()
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["file"] == "dags/dag30.py"
+    assert dms.paths.count("POST /api/v1/command") == 2
+
+
+def test_no_file_hangs_alone(dms: FakeDms, model: Model, gate: Callable[..., Step], workspace: Path) -> None:
+    write_many(model, workspace, 50)
+    dms.fail("command", make_answer(504))
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert "gave no answer in time, but each of 51 DAG files answered alone." in step.annotations[0].data
+    assert "file" not in step.annotations[0].properties
+    assert dms.paths.count("POST /api/v1/command") == 52
+    assert "dags reserialize" not in model.calls
+
+
+def test_the_search_for_a_file_that_hangs_ends_with_the_time_allowed(
+    dms: FakeDms, model: Model, clock: Scene, gate: Callable[..., Step], workspace: Path
+) -> None:
+    write_many(model, workspace, 50)
+    dms.fail("command", make_answer(504))
+    model.answers["dags list-import-errors"] = lambda: clock.sleep(7)
+
+    step = gate(timeout="60s")
+
+    assert step.exit_code == 1
+    assert "9 DAG files answered alone; no time was left for" in step.annotations[0].data
+    assert "/opt/airflow/dags/dag09.py" in step.annotations[0].data
+    assert "and 37 more." in step.annotations[0].data
+    assert dms.paths.count("POST /api/v1/command") == 10
+
+
+def test_reserialize_that_hangs_fails_the_gate_and_is_sent_once(dms: FakeDms, model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags list-import-errors"] = lambda: dms.fail("command", make_answer(504))
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert "airflow dags reserialize gave no answer in time." in step.annotations[0].data
+    assert step.outputs["import-error-count"] == "0"
+    assert dms.paths.count("POST /api/v1/command") == 3
 
 
 def test_a_gateway_that_fails_at_first_is_tried_again(dms: FakeDms, model: Model, gate: Callable[..., Step]) -> None:
