@@ -175,12 +175,17 @@ def render_summary(result: Result, occasion: Occasion, redact: Callable[[str], s
         if remaining < FOLDED_LIMIT:
             break
     parts.append("\n")
+    left = 0
     for block in result.blocks:
+        # At most half of the room: thousands of import errors shall not crowd out the tables behind them.
         rendered = (
-            _render_table(block, cell, remaining) if isinstance(block, Table) else _render_folded(block, redact, remaining)
+            _render_table(block, cell, remaining // 2) if isinstance(block, Table) else _render_folded(block, redact, remaining)
         )
+        left += not rendered
         remaining -= len(rendered.encode())
         parts.append(rendered)
+    if left:
+        parts.append(f"Folded texts that did not fit here: {left}; the file that result-file names holds them all.\n")
     return "".join(parts)
 
 
@@ -199,6 +204,7 @@ def _render_table(table: Table, cell: Callable[[str | Link], str], room: int) ->
 
 
 def _render_folded(folded: Folded, redact: Callable[[str], str], room: int) -> str:
+    """Write a folded text, shortened where it must be; "" when there is no room for any of it."""
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", redact(folded.text).replace("\r\n", "\n").replace("\r", "\n"))
     frame = 200 + len(folded.heading)
     if room < 2 * frame:

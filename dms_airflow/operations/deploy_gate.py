@@ -399,7 +399,7 @@ def _tell(findings: Findings, params: Params, context: Context) -> Result:
         headline=headline,
         outputs=told.outputs if findings.errors or findings.complete else {},
         annotations=(*map(_annotate, findings.problems), *told.annotations),
-        blocks=(*told.blocks, *_tabulate(findings, report)),
+        blocks=(*told.tables, *_tabulate(findings, report), *told.stack_traces),
     )
 
 

@@ -53,14 +53,16 @@ class ErrorReport:
         headline: One line.
         outputs: Those of import errors.
         annotations: Most important first; a warning when the baseline could not be read.
-        blocks: Of the summary: tables of the new, the known and the resolved ones, then the stack traces.
+        tables: Of the summary: the new, the known and the resolved ones.
+        stack_traces: Of the summary, behind everything that is short.
     """
 
     counted: int
     headline: str
     outputs: Mapping[str, Any]
     annotations: tuple[Annotation, ...]
-    blocks: tuple[Table | Folded, ...]
+    tables: tuple[Table, ...]
+    stack_traces: tuple[Folded, ...]
 
 
 def run(params: Params, context: Context) -> Result:
@@ -104,7 +106,7 @@ def _report(execution: Execution, errors: Sequence[DagImportError], params: Impo
         headline=f"{result.headline}; {told.headline}" if broken else told.headline,
         outputs={**result.outputs, **told.outputs},
         annotations=(*(result.annotations if broken or not errors else ()), *told.annotations),
-        blocks=(*(() if errors else result.blocks), *told.blocks),
+        blocks=(*(() if errors else result.blocks), *told.tables, *told.stack_traces),
     )
 
 
@@ -137,7 +139,8 @@ def report_errors(
             "new-import-error-count": sum(error.new for error in ordered),
         },
         annotations=(*_warn(baseline), *(_annotate(error, params) for error in ordered)),
-        blocks=(*_tabulate(ordered, resolved, context.runner), *(_fold(error) for error in ordered)),
+        tables=tuple(_tabulate(ordered, resolved, context.runner)),
+        stack_traces=tuple(map(_fold, ordered)),
     )
 
 

@@ -98,6 +98,21 @@ def test_five_thousand_rows_stay_under_a_mebibyte_and_are_counted() -> None:
     shown = summary.count("| <code>dags&#47;file")
     assert f"{5000 - shown} more did not fit here" in summary
     assert 1000 < shown < 5000
+    assert "Folded texts that did not fit here: " in summary
+
+
+def test_a_long_table_leaves_room_for_those_behind_it_and_what_does_not_fit_is_counted_once() -> None:
+    long = Table(heading="Import errors", columns=("file",), rows=tuple((f"{number} {'x' * 300}",) for number in range(5000)))
+    short = Table(heading="Steps", columns=("question",), rows=tuple((f"step {number}",) for number in range(6)))
+    stack_traces = tuple(Folded(heading=f"error {number}", text="y" * 30_000) for number in range(100))
+
+    summary = summarize(blocks=(long, short, *stack_traces))
+
+    assert len(summary.encode()) < 1024 * 1024
+    assert all(f"| step {number} |" in summary for number in range(6))
+    left = 100 - summary.count("<details>")
+    assert 50 < left < 100
+    assert summary.endswith(f"Folded texts that did not fit here: {left}; the file that result-file names holds them all.\n")
 
 
 def test_outputs_are_text_or_json() -> None:
