@@ -282,17 +282,6 @@ def _unify(text: str) -> str:
     return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
 
 
-def contradicts(shown: Iterable[tuple[int, str]], content: bytes) -> bool:
-    """Tell that an error comes from another version of a file: a line that its traceback shows is not the file's.
-
-    Args:
-        shown: Line numbers from 1, and what the traceback shows of them.
-        content: The checkout's file.
-    """
-    lines = _unify(content.decode("utf-8", "replace")).split("\n")
-    return any(number > len(lines) or lines[number - 1].strip() != text.strip() for number, text in shown)
-
-
 def find_new_words(stored: str, content: bytes) -> set[str]:
     """List the names and texts that only the checkout's version has: DAG ids, task ids, descriptions, tags."""
     return _read_words(content.decode("utf-8", "replace")) - _read_words(stored)

@@ -7,7 +7,8 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import tracebacks
-from dms_airflow.source import find_line, has_line
+from dms_airflow.lines import find_shown_line, split_lines
+from dms_airflow.source import find_line
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -119,21 +120,19 @@ def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iter
 def _locate(
     error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
 ) -> DagImportError:
-    for frame in reversed(frames):
-        if frame.file.startswith("/") and frame.file in files:  # a relative name is a made-up one, such as compile()'s
-            return _put(error, files[frame.file], frame.line, checkout)
-    file = files.get(error.instance_path)
-    if file is None:
-        return error
-    name = file.rpartition("/")[2]
-    line = find_line(checkout.read(file), name=name, exception=error.exception, message=error.message)
-    return _put(error, file, line, checkout)
-
-
-def _put(error: DagImportError, file: str, line: int | None, checkout: Checkout) -> DagImportError:
-    """A line that the checkout's file has not, or that is a zip member's, is left out."""
-    known = line is not None and not file.lower().endswith(".zip") and has_line(checkout.read(file), line)
-    return replace(error, file=file, line=line if known else None)
+    own = files.get(error.instance_path)
+    # A relative name is a made-up one, such as compile()'s.
+    frame = next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)
+    file = files[frame.file] if frame else own
+    if file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members
+        return replace(error, file=file)
+    source = checkout.read(file)
+    lines = split_lines(source)
+    line = find_shown_line(lines, frame.line, frame.source) if frame else None
+    if line is None and file == own:
+        told = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
+        line = told if told is not None and 0 < told <= len(lines) else None
+    return replace(error, file=file, line=line)
 
 
 def _tell_the_same(row: DagImportError, logged: DagImportError) -> bool:

@@ -16,11 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-def has_line(source: bytes, line: int) -> bool:
-    """Tell whether a file has such a line; the checkout may be another version than the instance runs."""
-    return 0 < line <= len(source.splitlines())
-
-
 def find_line(source: bytes, *, name: str, exception: str, message: str) -> int | None:
     """Find the line to fix by reading a DAG file, for errors whose traceback shows no line of the checkout.
 

@@ -24,6 +24,7 @@ _CHAIN_SENTENCES = frozenset(
 # At most nine digits: int() refuses very long numbers, and no file has a thousand million lines.
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
 _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
+_SYNTAX_ERROR = re.compile(r"(?:SyntaxError|IndentationError|TabError)(?::|$)")
 _CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
 
 
@@ -103,10 +104,14 @@ def _parse_block(lines: list[str]) -> Traceback:
                 )
             )
         elif line and not line[0].isspace():
-            exception, message = _split_class(line)
+            start = index
+            if frames and frames[-1].function is None:
+                # Python 3.8 shows all of an open triple-quoted text, at the margin from its second line on.
+                start = next((number for number in range(index, len(lines)) if _SYNTAX_ERROR.match(lines[number])), index)
+            exception, message = _split_class(lines[start])
             return Traceback(
                 exception=exception,
-                message="\n".join([message, *lines[index + 1 :]]).strip("\n"),
+                message="\n".join([message, *lines[start + 1 :]]).strip("\n"),
                 frames=tuple(frames),
             )
     return Traceback(exception="", message="", frames=tuple(frames))

@@ -14,7 +14,6 @@ from dms_airflow.baseline import compare, read_baseline
 from dms_airflow.checkout import Checkout
 from dms_airflow.deployment import (
     Standing,
-    contradicts,
     is_same_source,
     judge_file,
     might_define_dag,
@@ -22,6 +21,7 @@ from dms_airflow.deployment import (
 )
 from dms_airflow.import_errors import locate, read_dag_files, read_error, read_list, read_reserialize
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
+from dms_airflow.lines import contradicts, split_lines
 from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt
 from dms_airflow.operations.import_errors import ImportErrorParams, report_errors
 from dms_airflow.operations.instance import SHORTEST_LIMIT, Instance, join
@@ -248,7 +248,8 @@ class _Gate:
         file = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}.get(error.instance_path)
         frames = [frame for frame in tracebacks.parse(error.stack_trace).frames if frame.file == error.instance_path]
         shown = [(frame.line, frame.source) for frame in frames if frame.source]
-        return file is not None and contradicts(shown, self._checkout.read(file))
+        lines = split_lines(self._checkout.read(file)) if file is not None else []
+        return file is not None and any(contradicts(lines, number, text) for number, text in shown)
 
     def _find_culprit(self, execution: Execution | None, arrival: Arrival) -> Problem:
         """Say which DAG file kept Airflow from answering, or that it is not known."""

@@ -24,6 +24,7 @@ LAYERS = {
     "deployment": 1,
     "import_errors": 1,
     "inputs": 1,
+    "lines": 1,
     "outcome": 1,
     "redaction": 1,
     "render": 1,

@@ -25,11 +25,11 @@ SUMMARY_LIMIT = 1024 * 1024  # bytes
 
 
 def write_row(name: str, module: str, line: int, home: str = "/opt/airflow") -> dict[str, str]:
-    """Give the row of a DAG file that imports a module which is not there."""
+    """Give the row of a DAG file whose line "import this" imports a module which is not there."""
     path = f"{home}/dags/{name}.py"
     return {
         "filepath": path,
-        "error": f'Traceback (most recent call last):\n  File "{path}", line {line}, in <module>\n    import {module}\n'
+        "error": f'Traceback (most recent call last):\n  File "{path}", line {line}, in <module>\n    import this\n'
         f"ModuleNotFoundError: No module named '{module}'\n",
     }
 

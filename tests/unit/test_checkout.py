@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.checkout import Checkout
-from dms_airflow.source import find_line, has_line
+from dms_airflow.source import find_line
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -284,11 +284,6 @@ def test_map_paths__never_raises_and_never_leaves_the_checkout(
 
 def test_read__a_file_that_went_away(tmp_path: Path) -> None:
     assert Checkout(tmp_path).read("dags/x.py") == b""
-
-
-@pytest.mark.parametrize(("line", "there"), [(0, False), (1, True), (3, True), (4, False)])
-def test_has_line(line: int, there: bool) -> None:
-    assert has_line(b"a\nb\r\nc", line) is there
 
 
 def find(source: str, message: str, exception: str = "") -> int | None:

@@ -15,7 +15,6 @@ from dms_airflow.deployment import (
     Standing,
     View,
     choose_files,
-    contradicts,
     find_dags_folder,
     find_new_words,
     find_root,
@@ -221,20 +220,6 @@ def test_safe_mode(content: bytes, *, might: bool) -> None:
 )
 def test_same_source(stored: str, content: bytes, *, same: bool) -> None:
     assert is_same_source(stored, content) is same
-
-
-@pytest.mark.parametrize(
-    ("shown", "other"),
-    [
-        ([(2, "b = 1")], False),
-        ([(2, "    b = 1  ")], False),
-        ([(2, "b = 2")], True),
-        ([(9, "b = 1")], True),
-        ([], False),
-    ],
-)
-def test_an_error_of_another_version(shown: list[tuple[int, str]], *, other: bool) -> None:
-    assert contradicts(shown, b"a = 1\r\n    b = 1\r\n") is other
 
 
 def test_words_that_only_the_new_version_has() -> None:

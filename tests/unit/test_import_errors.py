@@ -104,6 +104,50 @@ def test_locate__every_broken_file_of_a_reserialize(tmp_path: Path, layout: str)
     assert find_places(errors) == expected_places(layout, "annotate_full_traceback")
 
 
+@pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
+def test_locate__compares_the_lines_that_each_python_shows(tmp_path: Path, version: str) -> None:
+    rows = json.loads((CAPTURES / "tracebacks" / f"python-{version}.json").read_text("utf-8"))["import_errors"]
+    before = copy_dags(tmp_path / "same", "dags/")
+    later = copy_dags(tmp_path / "later", "dags/")
+    for file in (tmp_path / "later").rglob("*.py"):
+        file.write_bytes(b"# one\n# two\n# three\n" + file.read_bytes())
+    errors = [read_error(row["filepath"], row["full"]) for row in rows]
+
+    places = find_places(locate(errors, before))
+    moved = find_places(locate(errors, later))
+
+    assert len(places) == 23
+    assert {path for path, place in places.items() if place[1] is None} == {
+        f"{INSTANCE}packed.zip/zipped_dag.py",
+        f"{INSTANCE}packed.zip/zipped_syntax.py",
+    }
+    if version == "3.8":  # its decoding error shows no text, so that its number is all there is
+        assert moved.pop(f"{INSTANCE}bad_encoding.py") == places.pop(f"{INSTANCE}bad_encoding.py")
+    assert moved == {path: (file, None if line is None else line + 3) for path, (file, line) in places.items()}
+
+
+def test_locate__a_line_that_is_another_one_here_is_none(tmp_path: Path) -> None:
+    checkout = copy_dags(tmp_path, "dags/")
+    (tmp_path / "dags" / "missing_variable.py").write_text("from airflow import DAG\n\n\nDAG('other')\n")
+    (tmp_path / "dags" / "long_traceback.py").write_text("from airflow import DAG\n" * 9)
+    stdout = read_capture("list_import_errors__broken_verbose_json")
+
+    places = find_places(locate(read_list(read_answer(stdout), stdout), checkout))
+
+    assert places[f"{INSTANCE}missing_variable.py"] == ("dags/missing_variable.py", None)
+    assert places[f"{INSTANCE}long_traceback.py"] == ("dags/long_traceback.py", None)
+
+
+def test_locate__a_line_that_moved_is_found_by_its_message_when_its_text_changed(tmp_path: Path) -> None:
+    checkout = copy_dags(tmp_path, "dags/")
+    (tmp_path / "dags" / "missing_module.py").write_text("\n" * 9 + "import airflow.providers.alibaba_nonexistent as module\n")
+    stdout = read_capture("list_import_errors__broken_verbose_json")
+
+    places = find_places(locate(read_list(read_answer(stdout), stdout), checkout))
+
+    assert places[f"{INSTANCE}missing_module.py"] == ("dags/missing_module.py", 10)
+
+
 def test_locate__without_tracebacks_no_line_is_wrong(tmp_path: Path) -> None:
     stdout = read_capture("list_import_errors__no_tracebacks")
 
@@ -230,7 +274,7 @@ def test_read_dag_files__lists_sound_and_broken_ones() -> None:
 def make_checkout(root: Path, *names: str) -> Checkout:
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_text("a\nb\nc\n", encoding="utf-8")
+        (root / name).write_text("x\nx\nx\n", encoding="utf-8")
     return Checkout(root)
 
 

@@ -296,3 +296,16 @@ PIECES = st.sampled_from(
 def test_parse__never_raises(text: str) -> None:
     for frame in parse(text).frames:
         assert f'File "{frame.file}", line ' in text
+
+
+def test_parse__an_open_triple_quoted_text_that_python_3_8_shows_whole() -> None:
+    text = (
+        HEADER + '  File "/opt/airflow/dags/x.py", line 5\n    x = """abc\ndef\n\nghi\n              \n   \n\n  ^\n'
+        "SyntaxError: EOF while scanning triple-quoted string literal\n"
+    )
+
+    assert parse(text) == Traceback(
+        exception="SyntaxError",
+        message="EOF while scanning triple-quoted string literal",
+        frames=(Frame(file="/opt/airflow/dags/x.py", line=5, source='x = """abc'),),
+    )
