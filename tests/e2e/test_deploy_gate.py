@@ -142,13 +142,17 @@ def test_a_broken_deploy_leaves_the_last_good_version_runnable_and_the_mended_on
     assert mended.outputs["import-error-count"] == "0"
 
 
-def test_a_new_broken_file_that_rest_does_not_know(deploy: Deploy, act: Act) -> None:
+def test_a_new_broken_file_that_rest_does_not_know(sandbox: Sandbox, deploy: Deploy, act: Act) -> None:
     deploy.write(NAME_ERROR)
+    since = len(sandbox.journal())
 
     step = gate(act)
 
     assert step.exit_code == 1
     assert [error["file"] for error in step.read_json("import-errors")] == ["dags/stock.py"]
+    assert "dags reserialize" not in commands(sandbox, since)
+    known = act("rest", "GET /importErrors --paginate").read_json("json")
+    assert not [error for error in known["import_errors"] if error["filename"].endswith("/stock.py")]
 
 
 def test_a_file_that_is_not_there_yet_is_waited_for(deploy: Deploy, act: Act) -> None:
@@ -230,13 +234,15 @@ def test_a_serialization_error_is_caught(deploy: Deploy, act: Act, *, new: bool)
     ]
 
 
-def test_a_duplicate_id_is_caught(deploy: Deploy, act: Act) -> None:
+def test_a_duplicate_id_is_caught(sandbox: Sandbox, deploy: Deploy, act: Act) -> None:
     deploy.write(STOCK)
     deploy.write(STOCK, "stock_copy.py")
+    since = len(sandbox.journal())
 
     step = gate(act)
 
     assert step.exit_code == 1
+    assert "dags reserialize" not in commands(sandbox, since)
     assert [error["exception"] for error in step.read_json("import-errors")] == ["AirflowDagDuplicatedIdException"]
 
 
