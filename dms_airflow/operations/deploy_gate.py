@@ -174,10 +174,14 @@ class _Gate:
         before = self._instance.commands
         errors, problem = self.find_import_errors(findings.arrival)
         findings = replace(findings, errors=errors, complete=problem is None, problems=(problem,) if problem else ())
-        if self._instance.commands > before + 1 and not problem:
-            # A broken version was waited out: only now does Airflow keep a source of the file.
+        if not problem and (self._instance.commands > before + 1 or findings.arrival.report is None):
+            # A broken version was waited out: only now does Airflow keep a source of the file, or give a report.
             findings = self._add_arrival(findings, *self._arrivals.await_files())
-        self._close(_first_line(problem.message) if problem else _count(errors))
+            if findings.arrival.report is None:
+                findings = replace(
+                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{HINT_CULPRIT}"),)
+                )
+        self._close(_first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
 
     def see_stored_errors(self, findings: Findings) -> Findings:

@@ -551,6 +551,29 @@ def test_a_file_that_ends_the_interpreter_is_named(model: Model, gate: Callable[
     assert "dags reserialize" not in model.calls
 
 
+def test_without_a_report_nothing_is_verified(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags report"] = CommandResult(stdout="", stderr="giving up\n", exit_code=-1, seconds=0.0)
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert "airflow dags report gave no usable answer." in step.annotations[0].data
+    assert "dags reserialize" not in model.calls
+
+
+def test_a_report_that_comes_late_is_asked_for_again(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
+    write(workspace, "other.py", OTHER)
+    model.files["/other.py"] = File(OTHER, ("other",))
+    model.answers["dags report"] = CommandResult(stdout="", stderr="giving up\n", exit_code=-1, seconds=0.0)
+    model.answers["dags list-import-errors"] = lambda: model.answers.update({"dags report": lambda: None})
+
+    step = gate(expect_dags="other")
+
+    assert step.exit_code == 0, step.log
+    assert model.calls.count("dags report") >= 2
+    assert "dags reserialize" in model.calls
+
+
 def test_a_helper_with_the_two_words_is_named_as_not_verified(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
     write(workspace, "helper.py", HELPER)
     model.files["/helper.py"] = File(HELPER)
