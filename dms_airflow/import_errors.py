@@ -136,7 +136,12 @@ def _locate(
 
 
 def _tell_the_same(row: DagImportError, logged: DagImportError) -> bool:
-    """Compare the messages' first lines: a time limit's last line holds a process id. A row may lack the class."""
+    """Compare the messages' first lines: a time limit's last line holds a process id. A row may lack the class.
+
+    A row whose message quotes a chain of tracebacks was read to its last one; it still ends with the logged message.
+    """
+    if logged.exception in row.stack_trace and "\n" in logged.message and row.stack_trace.rstrip().endswith(logged.message):
+        return True
     return row.exception in {logged.exception, ""} and _first_line(row) == _first_line(logged)
 
 

@@ -44,15 +44,18 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
 
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
 
+_CRON_COLUMNS = range(5, 8)
+
 _NULL_BYTES = re.compile(r"source code (?:string )?cannot contain null bytes")
 _SYNTAX = re.compile(r" \((?P<name>[^()/]+\.py), line (?P<line>\d{1,9})\)$")
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Dag:
-    """A DAG's definition: a call of DAG, or a function under @dag."""
+    """A DAG's definition: a call of DAG, or a function under @dag. `pattern` matches the ids that an f-string can give."""
 
     dag_id: str | None
+    pattern: str | None = None
     line: int
     arguments: dict[str, ast.expr]
 
@@ -134,13 +137,23 @@ def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> 
         arguments["dag_id"] = definition.args[0]
     if "dag_id" in arguments:
         dag_id = _text_of(arguments["dag_id"], module.constants)
-    else:
-        dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
+        pattern = _pattern_of(arguments["dag_id"])
+        return _Dag(dag_id=dag_id, pattern=pattern, line=definition.lineno, arguments=arguments)
+    dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
     return _Dag(dag_id=dag_id, line=definition.lineno, arguments=arguments)
 
 
+def _pattern_of(node: ast.expr) -> str | None:
+    """Give what an f-string can become, if at least a part of it is fixed."""
+    if not isinstance(node, ast.JoinedStr) or not any(isinstance(part, ast.Constant) for part in node.values):
+        return None
+    return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values)
+
+
 def _find_dag(module: _Module, match: re.Match[str]) -> set[int]:
-    return {dag.line for dag in _list_dags(module) if dag.dag_id == match["id"]}
+    dags = _list_dags(module)
+    exact = {dag.line for dag in dags if dag.dag_id == match["id"]}
+    return exact or {dag.line for dag in dags if dag.pattern and re.fullmatch(dag.pattern, match["id"])}
 
 
 def _find_dag_with_params(module: _Module, _match: re.Match[str]) -> set[int]:
@@ -148,7 +161,7 @@ def _find_dag_with_params(module: _Module, _match: re.Match[str]) -> set[int]:
 
 
 def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
-    """The line of the schedule that Airflow refuses: the text it quotes, else the schedule of the file's only DAG."""
+    """The line of the schedule that Airflow refuses: the text it quotes, else that of the only DAG that may be meant."""
     quoted = re.search(r"\[(?P<text>.+)\] is not acceptable", match.string)
     if quoted:
         lines = {
@@ -160,6 +173,13 @@ def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
             return lines
     dags = _list_dags(module)
     schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
+    if len(dags) > 1 and "columns" in match.string:  # one of them has another number of fields than a cron expression
+        texts = {schedule: _text_of(schedule, module.constants) for schedule in schedules if schedule}
+        return {
+            schedule.lineno
+            for schedule, text in texts.items()
+            if text and text[0] != "@" and len(text.split()) not in _CRON_COLUMNS
+        }
     return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
 
 
@@ -206,15 +226,18 @@ def _find_import(module: _Module, match: re.Match[str]) -> set[int]:
         node.lineno
         for node in module.nodes
         if node not in module.optional
-        and isinstance(node, ast.Import | ast.ImportFrom)
+        and isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
         and any(f"{name}.".startswith(f"{missing}.") for name in _imported_modules(node))
     }
 
 
-def _imported_modules(node: ast.Import | ast.ImportFrom) -> list[str]:
+def _imported_modules(node: ast.Import | ast.ImportFrom | ast.Call) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
-    return [node.module] if node.module and not node.level else []
+    if isinstance(node, ast.ImportFrom):
+        return [node.module] if node.module and not node.level else []
+    module = _text_of(node.args[0], {}) if node.args and _name_of(node.func) in {"import_module", "__import__"} else None
+    return [module] if module else []
 
 
 def _find_imported_name(module: _Module, match: re.Match[str]) -> set[int]:
@@ -226,6 +249,13 @@ def _find_imported_name(module: _Module, match: re.Match[str]) -> set[int]:
         and node.module == match["module"]
         and any(alias.name == match["name"] for alias in node.names)
     }
+
+
+def _find_keyword(module: _Module, match: re.Match[str]) -> set[int]:
+    """The call with a keyword that the class, or the method, does not take."""
+    called = match["owner"] if match["method"] == "__init__" else match["method"]
+    calls = [node for node in module.nodes if isinstance(node, ast.Call) and _name_of(node.func) == called]
+    return {call.lineno for call in calls if any(keyword.arg == match["id"] for keyword in call.keywords)}
 
 
 def _find_import_of_helper(module: _Module, match: re.Match[str]) -> set[int]:
@@ -256,6 +286,10 @@ _FINDERS: tuple[tuple[re.Pattern[str], Callable[[_Module, re.Match[str]], set[in
         (r"^\w*: (?:DAG|Dag) '(?P<id>[^']+)' is not allowed to define a Schedule, ", _find_dag),  # Airflow 3
         (r"^AirflowTimetableInvalid: ", _find_schedule),
         (r"^\w*: The key '(?P<id>.+)' has to be made of ", _find_key),
+        (
+            r"^TypeError: (?:.+\.)?(?P<owner>\w+)\.(?P<method>\w+)\(\) got an unexpected keyword argument '(?P<id>\w+)'",
+            _find_keyword,
+        ),
         (r"^\w*: Task id '(?P<id>.+)' has already been added to the (?:DAG|Dag)", _find_second_task),
         (r"^\w*: The conn_id `(?P<id>.+)` isn't defined", _find_getter),
         (r"^\w*: '?Variable (?P<id>.+?) does not exist\.?'?$", _find_getter),

@@ -21,6 +21,9 @@ _CHAIN_SENTENCES = frozenset(
     }
 )
 
+# Whose frame is outermost in a whole traceback of an import: that of Airflow's module that caught the exception.
+_CATCHER = re.compile(r'(?:  \|)? {2,3}File ".*/airflow/\w+/dagbag\.py", line \d+, in .*')
+
 # At most nine digits: int() refuses very long numbers, and no file has a thousand million lines.
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
 _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
@@ -66,18 +69,19 @@ def _last_of_chain(lines: list[str]) -> list[str]:
     """Cut the last exception out of a chain.
 
     A header alone does not start an exception, since messages quote tracebacks too: it counts at the text's start and
-    behind a chain's sentence.
+    behind a chain's sentence. A message may quote a whole chain: in a whole traceback Airflow's own frame tells where the
+    last exception starts.
     """
-    start = 0
-    for index in range(3, len(lines)):
-        if (
-            lines[index] in (_HEADER, _GROUP_HEADER)
-            and lines[index - 2] in _CHAIN_SENTENCES
-            and not lines[index - 1]
-            and not lines[index - 3]
-        ):
-            start = index
-    return lines[start:]
+    starts = [0] + [
+        index
+        for index in range(3, len(lines))
+        if lines[index] in (_HEADER, _GROUP_HEADER)
+        and lines[index - 2] in _CHAIN_SENTENCES
+        and not lines[index - 1]
+        and not lines[index - 3]
+    ]
+    caught = [start for start in starts if start + 1 < len(lines) and _CATCHER.fullmatch(lines[start + 1])]
+    return lines[(caught or starts)[-1] :]
 
 
 def _unboxed(lines: list[str]) -> list[str]:

@@ -193,6 +193,19 @@ def make_trace(file: str, line: int, end: str) -> str:
     return f'Traceback (most recent call last):\n  File "{file}", line {line}, in <module>\n    x\n{end}'
 
 
+def test_read_list__a_message_that_quotes_a_chain_of_tracebacks() -> None:
+    message = "child failed\n\nThe above exception was the direct cause of the following exception:\n\n" + make_trace(
+        "/d/child.py", 1, "KeyError: 'a'"
+    )
+    own = make_trace("/d/x.py", 3, f"m.ChildError: {message}")
+    catcher = '  File "/lib/airflow/models/dagbag.py", line 383, in parse\n    loader.exec_module(new_module)\n'
+    whole = own.replace("(most recent call last):\n", f"(most recent call last):\n{catcher}", 1)
+
+    (error,) = read_list([{"filepath": "/d/x.py", "error": own}], make_log("/d/x.py", whole))
+
+    assert (error.exception, error.message) == ("ChildError", message)
+
+
 @pytest.mark.parametrize("end", ["ValueError: 'a'", "KeyError: 'b'", "KeyError"])
 def test_read_list__a_log_that_tells_of_another_error_is_not_believed(end: str) -> None:
     row = {"filepath": "/d/x.py", "error": make_trace("/d/x.py", 3, "KeyError: 'a'\n")}

@@ -309,3 +309,27 @@ def test_parse__an_open_triple_quoted_text_that_python_3_8_shows_whole() -> None
         message="EOF while scanning triple-quoted string literal",
         frames=(Frame(file="/opt/airflow/dags/x.py", line=5, source='x = """abc'),),
     )
+
+
+QUOTED = (
+    "x\n\nThe above exception was the direct cause of the following exception:\n\n"
+    'Traceback (most recent call last):\n  File "/opt/airflow/dags/innocent.py", line 2, in <module>\n    a\nKeyError: 1'
+)
+CATCHER = '  File "/usr/lib/python3.11/site-packages/airflow/models/dagbag.py", line 383, in parse\n    loader.exec_module(m)\n'
+OWN = '  File "/opt/airflow/dags/x.py", line 4, in <module>\n    raise ValueError(child.stderr)\n'
+
+
+def test_parse__a_chain_that_the_message_quotes_is_no_chain_of_a_whole_traceback() -> None:
+    trace = parse(f"{HEADER}{CATCHER}{OWN}ValueError: {QUOTED}\n")
+
+    assert (trace.exception, trace.message) == ("ValueError", QUOTED)
+    assert trace.frames[-1].file == "/opt/airflow/dags/x.py"
+
+
+def test_parse__the_last_exception_of_a_whole_chain_starts_at_airflow() -> None:
+    cause = '  File "/opt/airflow/dags/x.py", line 2, in <module>\n    load()\nKeyError: 1\n\n'
+    sentence = "During handling of the above exception, another exception occurred:\n\n"
+
+    trace = parse(f"{HEADER}{cause}{sentence}{HEADER}{CATCHER}{OWN}ValueError: x\n")
+
+    assert (trace.exception, trace.message) == ("ValueError", "x")
