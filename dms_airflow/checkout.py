@@ -93,9 +93,6 @@ class Checkout:
         unique = _drop_doubles(places)
         return {path: unique[names] for path, names in wanted.items() if names in unique}
 
-    def place_traceback(self, stack_trace: str, dag_file: str) -> tuple[str, int] | None:
-        return None
-
     @property
     def dags_folder(self) -> str | None:
         """The folder that `dags_path` names, "" for the root; None when none was named, or it is no folder."""

@@ -10,6 +10,7 @@ from dms_airflow.checkout import Checkout
 from dms_airflow.dag_runs import SUCCESS, write_run_url
 from dms_airflow.errors import ActionError
 from dms_airflow.gantt import render_gantt
+from dms_airflow.import_errors import place_failure
 from dms_airflow.operations.waiting import tell_elapsed
 from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
 from dms_airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
@@ -131,7 +132,7 @@ def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout
     run, instance, log = completion.run, failure.instance, failure.log
     tries = f"try {instance.try_number} of {instance.max_tries + 1}"
     said = f"{log.exception}: {log.message}".strip(": ") if log else failure.fault
-    place = checkout.place_traceback(log.stack_trace, dag_file) if log else None
+    file, line = place_failure(log.stack_trace, dag_file, checkout) if log else (None, None)
     page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
     lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {said or 'its log names no exception'}"]
     if log and log.stack_trace:
@@ -143,8 +144,8 @@ def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout
         level=level,
         title=f"{TITLE_TASK}: {instance.name}",
         message="\n".join(lines),
-        file=place[0] if place else None,
-        line=place[1] if place else None,
+        file=file,
+        line=line,
     )
 
 
