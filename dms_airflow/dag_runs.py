@@ -19,7 +19,10 @@ QUEUED = "queued"
 FINISHED = frozenset({SUCCESS, "failed"})
 
 # "Invalid input for param seconds: 'abc' is not of type 'integer'", a blank line, "Failed validating 'type' in schema: …"
-_REFUSED_PARAM = re.compile(r"Invalid input for param (?P<field>[^\n:]+): (?P<problem>[^\n]+)")
+# A traceback shows the line of Airflow's own source, too, which is no answer: it does not begin with these words.
+_REFUSED_PARAM = re.compile(
+    r"^(?:[\w.]*ParamValidationError: )?Invalid input for param (?P<field>[^\n:]+): (?P<problem>[^\n]+)", re.MULTILINE
+)
 _RULE = re.compile(r"Failed validating '(?P<rule>[^'\n]+)' in schema")
 
 

@@ -93,11 +93,3 @@ class Result:
     outputs: Mapping[str, Any] = field(default_factory=dict)
     annotations: tuple[Annotation, ...] = ()
     blocks: tuple[Table | Folded, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class Diagram:
-    """A Mermaid diagram."""
-
-    heading: str
-    source: str

@@ -117,6 +117,7 @@ class Instance:
         """
         if self._webserver:
             self._forget(self._webserver)
+        self._cookie = ""
         self._await("webserver", self._start_webserver(), self._log_in, time.monotonic() + _START_SECONDS)
 
     def stop(self) -> None:

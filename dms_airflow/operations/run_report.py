@@ -29,11 +29,6 @@ LOGS = 10
 
 LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
 
-TITLE_TASK = "Task failed"
-TITLE_RUN = "DAG run failed"
-TITLE_EMPTY = "DAG run without tasks"
-TITLE_TIMEOUT = "Time ran out"
-TITLE_CANCELLED = "Cancelled"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,7 +137,7 @@ def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout
     level = Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR
     return Annotation(
         level=level,
-        title=f"{TITLE_TASK}: {instance.name}",
+        title=f"Task failed: {instance.name}",
         message="\n".join(lines),
         file=file,
         line=line,
@@ -159,13 +154,13 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
             f"{name} ended as success, but without a single task instance: nothing ran.\n"
             f"Is its logical date before the DAG's start_date, or is the DAG without tasks? {page}"
         )
-        return Annotation(level=Level.ERROR, title=TITLE_EMPTY, message=message)
+        return Annotation(level=Level.ERROR, title="DAG run without tasks", message=message)
     if completion.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
         message = (
             f"{name} failed, but no task of it did: {describe_progress(run.state, instances)}.\n"
             f"It was ended by hand, ran longer than its dagrun_timeout, or no task of it could run. {page}"
         )
-        return Annotation(level=Level.ERROR, title=TITLE_RUN, message=message)
+        return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
     if completion.ending is Ending.TIMEOUT:
         waiting = name_some(instances, {one.state for one in instances} - FINISHED)
         why = f"Why: {completion.stall}.\n" if completion.stall else ""
@@ -174,13 +169,13 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
             f"{f'Still to end: {waiting}.' if waiting else 'No task of it has begun.'} {completion.fate}\n"
             f"{why}Look at it, or allow more with timeout. {page}"
         )
-        return Annotation(level=Level.ERROR, title=TITLE_TIMEOUT, message=message)
+        return Annotation(level=Level.ERROR, title="Time ran out", message=message)
     if completion.ending is Ending.CANCELLED:
         message = (
             f"The workflow was cancelled while {name} was waited for: {describe_progress(run.state, instances)}.\n"
             f"{completion.fate} {page}"
         )
-        return Annotation(level=Level.WARNING, title=TITLE_CANCELLED, message=message)
+        return Annotation(level=Level.WARNING, title="Cancelled", message=message)
     return None
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from airflow import DAG
 from airflow.decorators import task
@@ -44,6 +45,17 @@ with DAG("slow", **COMMON):
         time.sleep(300)
 
     crawl()
+
+with DAG("halting", **COMMON):
+
+    @task
+    def halt():
+        # A sign that the test gives, beside this file.
+        sign = Path(__file__).with_name("go-on")
+        while not sign.exists():
+            time.sleep(0.2)
+
+    halt()
 
 with DAG("mapped", **COMMON):
 
