@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, Self
 
-from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -177,10 +177,13 @@ def render_summary(result: Result, occasion: Occasion, redact: Callable[[str], s
     parts.append("\n")
     left = 0
     for block in result.blocks:
-        # At most half of the room: thousands of import errors shall not crowd out the tables behind them.
-        rendered = (
-            _render_table(block, cell, remaining // 2) if isinstance(block, Table) else _render_folded(block, redact, remaining)
-        )
+        if isinstance(block, Table):
+            # At most half of the room: thousands of import errors shall not crowd out the tables behind them.
+            rendered = _render_table(block, cell, remaining // 2)
+        elif isinstance(block, Diagram):
+            rendered = _render_diagram(block, cell, redact, remaining)
+        else:
+            rendered = _render_folded(block, redact, remaining)
         left += not rendered
         remaining -= len(rendered.encode())
         parts.append(rendered)
@@ -203,6 +206,18 @@ def _render_table(table: Table, cell: Callable[[str | Link], str], room: int) ->
     return f"{head}{''.join(lines)}\n"
 
 
+def _render_diagram(diagram: Diagram, cell: Callable[[str], str], redact: Callable[[str], str], room: int) -> str:
+    # Redacting a whole line could take out a date or a keyword that happens to be a secret, and leave no diagram.
+    named = (line.partition(" :") for line in diagram.source.splitlines())
+    source = "\n".join((redact(text) if colon else text) + colon + data for text, colon, data in named)
+    head = f"#### {cell(diagram.heading)}\n\n"
+    legend = f"{cell(diagram.legend)}\n\n" if diagram.legend else ""
+    if len((head + source + legend).encode()) + 100 > room:
+        return f"{head}The diagram did not fit here.\n\n" if room > 2 * len(head.encode()) + 100 else ""
+    fence = _choose_fence(source)
+    return f"{head}{fence}mermaid\n{source}\n{fence}\n\n{legend}"
+
+
 def _render_folded(folded: Folded, redact: Callable[[str], str], room: int) -> str:
     """Write a folded text, shortened where it must be; "" when there is no room for any of it."""
     text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", redact(folded.text).replace("\r\n", "\n").replace("\r", "\n"))
@@ -210,10 +225,14 @@ def _render_folded(folded: Folded, redact: Callable[[str], str], room: int) -> s
     if room < 2 * frame:
         return ""
     text = cut_middle(text, min(FOLDED_LIMIT, room - frame)).rstrip("\n")
-    # A fence one longer than the longest row of backticks inside cannot be closed by the text.
-    fence = "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
+    fence = _choose_fence(text)
     heading = _escape_inline(redact(folded.heading))
     return f"<details><summary>{heading}</summary>\n\n{fence}{folded.language}\n{text}\n{fence}\n\n</details>\n\n"
+
+
+def _choose_fence(text: str) -> str:
+    # One longer than the longest row of backticks inside, it cannot be closed by the text.
+    return "`" * max(3, 1 + max((len(ticks) for ticks in re.findall("`+", text)), default=0))
 
 
 def _escape_inline(text: str) -> str:

@@ -77,6 +77,21 @@ class Folded:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Diagram:
+    """A Mermaid diagram of the job summary.
+
+    Args:
+        heading: Plain text.
+        source: Without a fence. What others chose stands in lines of the form ``text :data``, before the first `` :``.
+        legend: Plain text for below.
+    """
+
+    heading: str
+    source: str
+    legend: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class Result:
     """How an operation went.
 
@@ -85,11 +100,11 @@ class Result:
         headline: One line for the log and the top of the summary.
         outputs: By the names in action.yml. Text is written as it is, anything else as JSON.
         annotations: Most important first.
-        blocks: Tables and folded texts of the summary, in order.
+        blocks: Tables, diagrams and folded texts of the summary, in order.
     """
 
     ending: Ending
     headline: str
     outputs: Mapping[str, Any] = field(default_factory=dict)
     annotations: tuple[Annotation, ...] = ()
-    blocks: tuple[Table | Folded, ...] = ()
+    blocks: tuple[Table | Folded | Diagram, ...] = ()

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms_airflow.render import Occasion, cut_middle, fit_annotations, render_outputs, render_summary
-from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 
 OCCASION = Occasion(
     operation="dags list", instance_id="af-1", region="cn-hangzhou", airflow_url="https://h/airflow/1", duration=1.26
@@ -113,6 +113,28 @@ def test_a_long_table_leaves_room_for_those_behind_it_and_what_does_not_fit_is_c
     left = 100 - summary.count("<details>")
     assert 50 < left < 100
     assert summary.endswith(f"Folded texts that did not fit here: {left}; the file that result-file names holds them all.\n")
+
+
+def test_a_diagram_is_fenced_and_loses_secrets_in_its_texts_only() -> None:
+    source = "gantt\ntitle hunter2\n✓ hunter2 :done, hunter2\n"
+
+    summary = summarize(blocks=(Diagram(heading="hunter2", source=source, legend="✓ is done"),))
+
+    assert summary.endswith(
+        "#### <code>&#42;&#42;&#42;</code>\n\n```mermaid\ngantt\ntitle hunter2\n✓ *** :done, hunter2\n```\n\n✓ is done\n\n"
+    )
+
+
+def test_a_diagrams_fence_cannot_be_closed_from_inside() -> None:
+    assert "\n````mermaid\na\n```\n````\n" in summarize(blocks=(Diagram(heading="", source="a\n```"),))
+
+
+def test_a_diagram_that_is_too_long_is_left_out_and_told() -> None:
+    summary = summarize(blocks=(Diagram(heading="big", source="gantt\n" * 200_000), Folded(heading="small", text="stays")))
+
+    assert "#### big\n\nThe diagram did not fit here.\n\n" in summary
+    assert "mermaid" not in summary
+    assert "stays" in summary
 
 
 def test_outputs_are_text_or_json() -> None:

@@ -1,0 +1,239 @@
+"""The Gantt diagram: which bars it has, what is critical, and that no name means anything to Mermaid."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dms_airflow.gantt import render_gantt
+from dms_airflow.task_instances import TaskInstance
+
+START = datetime(2026, 11, 22, 17, 3, 2, tzinfo=UTC)
+NOW = START + timedelta(seconds=60)
+
+
+def ran(name: str, start: float, end: float | None, state: str = "success", map_index: int = -1) -> TaskInstance:
+    return TaskInstance(
+        task_id=name,
+        map_index=map_index,
+        state=state,
+        start_date=START + timedelta(seconds=start),
+        end_date=None if end is None else START + timedelta(seconds=end),
+    )
+
+
+def draw(*instances: TaskInstance, **upstream: str) -> list[str]:
+    """Give the lines of the bars; upstream as ``task="first second"``."""
+    above = {task: frozenset(names.split()) for task, names in upstream.items()}
+    return render_gantt(instances, above, NOW).splitlines()[6:]
+
+
+def test_a_whole_diagram() -> None:
+    source = render_gantt(
+        [
+            ran("transform", 3.5, 20, "failed"),
+            ran("extract", 0, 3.25),
+            ran("audit", 3.5, None, "running"),
+            ran("defer", 4, 5.75, "deferred"),
+        ],
+        {"extract": frozenset(), "transform": frozenset({"extract"}), "audit": frozenset({"extract"})},
+        NOW,
+    )
+
+    assert source == (
+        "%%{init: {'themeVariables': {'taskBkgColor': '#6e7681', 'taskBorderColor': '#6e7681', 'doneTaskBkgColor': '#238636', "
+        "'doneTaskBorderColor': '#238636', 'activeTaskBkgColor': '#1f6feb', 'activeTaskBorderColor': '#1f6feb', "
+        "'critBkgColor': '#da3633', 'critBorderColor': '#9a6700'}, 'gantt': {'leftPadding': 16}}}%%\n"
+        "gantt\n"
+        "title Time since 2026-11-22 17:03:02 UTC\n"
+        "dateFormat YYYY-MM-DDTHH:mm:ss.SSS\n"
+        "axisFormat %-M:%S min\n"
+        "todayMarker off\n"
+        "✓ extract 3.2s ◆ :done, crit, 2000-01-01T00:00:00.000, 2000-01-01T00:00:03.250\n"
+        "✗ transform 16s :crit, 2000-01-01T00:00:03.500, 2000-01-01T00:00:20.000\n"
+        "▶ audit 56s ◆ :active, crit, 2000-01-01T00:00:03.500, 2000-01-01T00:01:00.000\n"
+        "○ defer 1.8s :2000-01-01T00:00:04.000, 2000-01-01T00:00:05.750\n"
+    )
+
+
+def test_what_never_ran_is_not_drawn() -> None:
+    never = (
+        TaskInstance(task_id="scheduled", state="scheduled"),
+        TaskInstance(task_id="none"),
+        ran("after", 9, 9, "upstream_failed"),
+        ran("branch", 9, 9, "skipped"),
+    )
+
+    assert render_gantt(never, {}, NOW) == ""
+    assert render_gantt((), {}, NOW) == ""
+    assert draw(*never, ran("skips_itself", 0, 2, "skipped")) == [
+        "○ skips_itself 2.0s :2000-01-01T00:00:00.000, 2000-01-01T00:00:02.000"
+    ]
+
+
+def test_a_bar_without_an_end_lasts_until_now_and_one_without_a_length_can_be_seen() -> None:
+    bars = draw(
+        ran("a", 0, None, "running"),
+        ran("b", 30, 30),
+        ran("c", 40, None, "deferred"),
+        ran("d", 50, None),
+        ran("e", 70, None, "running"),
+    )
+
+    assert bars == [
+        "▶ a 1m00s :active, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000",
+        "✓ b 0.0s :done, 2000-01-01T00:00:30.000, 2000-01-01T00:00:30.233",
+        "○ c 20s :2000-01-01T00:00:40.000, 2000-01-01T00:01:00.000",
+        "✓ d 0.0s :done, 2000-01-01T00:00:50.000, 2000-01-01T00:00:50.233",
+        # Airflow's clock may be ahead.
+        "▶ e 0.0s :active, 2000-01-01T00:01:10.000, 2000-01-01T00:01:10.233",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("seconds", "length", "axis"),
+    [
+        (3, "3.0s", "%-S.%L s"),
+        (9.99, "10.0s", "%-S.%L s"),
+        (10, "10s", "%-M:%S min"),
+        (600, "10m00s", "%-M:%S min"),
+        (3600, "1h00m", "%-H:%M h"),
+        (9 * 3600 + 125, "9h02m", "%-H:%M h"),
+        (30 * 3600, "30h00m", "day %-j, %-H:%M h"),
+    ],
+)
+def test_the_axis_fits_the_length(seconds: float, length: str, axis: str) -> None:
+    source = render_gantt([ran("a", 0, seconds)], {}, NOW)
+
+    assert f"\naxisFormat {axis}\n" in source
+    assert f"✓ a {length} :done" in source
+
+
+def list_critical(bars: list[str]) -> list[str]:
+    return [bar.split()[1] for bar in bars if " ◆ :" in bar]
+
+
+def test_the_critical_path_goes_over_what_each_task_waited_for_last() -> None:
+    bars = draw(ran("a", 0, 5), ran("b", 0, 9), ran("c", 10, 12), ran("d", 12, 30), ran("e", 10, 29), c="a b", d="c", e="a")
+
+    assert list_critical(bars) == ["b", "c", "d"]
+
+
+def test_the_critical_path_goes_through_what_never_ran() -> None:
+    bars = draw(ran("a", 0, 5), ran("branch", 6, 6, "skipped"), ran("join", 7, 9), branch="a", join="branch")
+
+    assert list_critical(bars) == ["a", "join"]
+
+
+def test_a_task_that_began_early_did_not_wait_for_the_one_upstream_that_still_ran() -> None:
+    bars = draw(ran("fast", 0, 5), ran("slow", 0, 20), ran("any", 6, 30), any="fast slow")
+
+    assert list_critical(bars) == ["fast", "any"]
+
+
+def test_of_a_mapped_task_the_last_instance_is_critical() -> None:
+    bars = draw(ran("m", 0, 5, map_index=0), ran("m", 0, 9, map_index=1), ran("z", 9, 10), z="m")
+
+    assert list_critical(bars) == ["m[1]", "z"]
+
+
+def test_no_critical_path_is_claimed_without_knowledge_and_a_circle_ends() -> None:
+    assert list_critical(draw(ran("a", 0, 5), ran("b", 5, 9))) == []
+    assert list_critical(draw(ran("a", 0, 5), ran("b", 0, 5), a="b", b="a")) == ["a", "b"]
+
+
+def test_many_instances_of_a_mapped_task_share_a_bar() -> None:
+    eight = [ran("few", 0, number + 1, map_index=number) for number in range(8)]
+    many = [ran("load", 1, number + 2, "failed" if number in (7, 9) else "success", number) for number in range(480)]
+
+    bars = draw(*eight, *many)
+
+    assert len(bars) == 9
+    assert bars[8] == "✗ load (478 success, 2 failed) 8m00s :crit, 2000-01-01T00:00:01.000, 2000-01-01T00:08:01.000"
+
+
+def test_many_tasks_share_the_bars_of_their_task_groups() -> None:
+    instances = [ran(f"{group}.inner.t{number}", number, number + 1) for group in ("x", "y") for number in range(40)]
+
+    assert draw(*instances, ran("alone", 50, 60)) == [
+        "✓ x.* (40 success) 40s :done, 2000-01-01T00:00:00.000, 2000-01-01T00:00:40.000",
+        "✓ y.* (40 success) 40s :done, 2000-01-01T00:00:00.000, 2000-01-01T00:00:40.000",
+        "✓ alone 10s :done, 2000-01-01T00:00:50.000, 2000-01-01T00:01:00.000",
+    ]
+
+
+def test_of_500_tasks_those_that_matter_keep_their_bars() -> None:
+    instances = [ran(f"t{number}", number, number + 1) for number in range(498)]
+
+    bars = draw(*instances, ran("broken", 3, 3, "failed"), ran("last", 499, 499), last="t17")
+
+    assert len(bars) == 60
+    assert {"broken", "last", "t17"} < {bar.split()[1] for bar in bars}
+    assert sum("others (441 success)" in bar for bar in bars) == 1
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "a: crit, 2020-01-01, 1d",
+        "a; click x href javascript:alert(1)",
+        "%%{init: {'securityLevel': 'loose'}}%%",
+        "section x",
+        "<img src=x onerror=alert(1)>",
+        "a\nclick a call b()",
+        "a\u2028b\rc",
+        '"#quot;`$$x$$',
+        "done",
+    ],
+)
+def test_a_name_is_a_name_only(name: str) -> None:
+    (bar,) = draw(ran(name, 0, 2))
+
+    assert re.fullmatch(r"✓ [\w.\-·…]+ 2\.0s :done, 2000-01-01T00:00:00\.000, 2000-01-01T00:00:02\.000", bar)
+
+
+def test_a_long_name_is_cut_in_its_middle() -> None:
+    (bar,) = draw(ran("first" + "x" * 200 + "last", 0, 2))
+
+    assert bar.startswith("✓ firstxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxlast 2.0s :done")
+
+
+MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
+INSTANCES = st.builds(
+    TaskInstance,
+    task_id=st.text(min_size=1) | st.sampled_from(["a", "b", "g.a", "g.b", "section", "x" * 250]),
+    map_index=st.integers(-1, 500),
+    state=st.none() | st.sampled_from(["success", "failed", "running", "deferred", "skipped", "upstream_failed"]) | st.text(),
+    start_date=st.none() | MOMENTS,
+    end_date=st.none() | MOMENTS,
+)
+MOMENT = r"2\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}"
+NAME = r"[\w.\-\[\]·…*]{1,48}( \([\w.\-\[\]·, ]+\))?"
+TAGS = "(done|active|crit|done, crit|active, crit), "
+BAR = re.compile(rf"[✓✗▶○] {NAME} [\d.hms]+( ◆)? :({TAGS})?{MOMENT}, {MOMENT}")
+
+
+@given(st.lists(INSTANCES, max_size=80), st.dictionaries(st.sampled_from("ab"), st.frozensets(st.sampled_from("ab"))), MOMENTS)
+def test_whatever_airflow_says_each_line_is_a_bar(
+    instances: list[TaskInstance], upstream: dict[str, frozenset[str]], now: datetime
+) -> None:
+    source = render_gantt(instances, upstream, now)
+
+    bars = source.split("\n")[6:-1]
+    assert [bar for bar in bars if not BAR.fullmatch(bar)] == []
+    assert len(bars) <= 60
+    assert len(source) < 10_000
+
+
+def test_500_of_the_longest_names_stay_within_mermaids_limit() -> None:
+    instances = [ran(f"{number}{'语' * 250}", number, 900, "failed") for number in range(500)]
+
+    source = render_gantt(instances, {}, NOW)
+
+    assert Counter(source)["\n"] == 66
+    assert len(source) < 10_000
