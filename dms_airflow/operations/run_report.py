@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.checkout import Checkout
 from dms_airflow.dag_runs import SUCCESS, write_run_url
 from dms_airflow.errors import ActionError
-from dms_airflow.gantt import render_gantt
+from dms_airflow.gantt import LEGEND, render_gantt
 from dms_airflow.import_errors import place_failure
 from dms_airflow.operations.waiting import tell_elapsed
 from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 LOGS = 10
 
 LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
-
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,7 +191,7 @@ def _illustrate(
     run = completion.run
     chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
     if chart:
-        yield Diagram(heading=f"{run.dag_id}: what ran when", source=chart)
+        yield Diagram(heading=f"{run.dag_id}: what ran when", source=chart, legend=LEGEND)
     rows = tuple(_write_row(one, completion, client.url) for one in completion.instances)
     if rows:
         yield Table(heading=f"{run.dag_id}: task instances", columns=("task", "state", "tries", "duration", "log"), rows=rows)

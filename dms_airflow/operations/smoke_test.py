@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow import describe_problem
@@ -17,13 +17,14 @@ from dms_airflow.operations.dag_run_client import DagRunClient
 from dms_airflow.operations.readiness import check_readiness, suggest_dag
 from dms_airflow.operations.run_report import describe_completion, report_run, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
-from dms_airflow.result import Annotation, Ending, Result, Table
+from dms_airflow.result import Ending, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.operations.completion import Completion, Terms
     from dms_airflow.operations.context import Context
+    from dms_airflow.result import Annotation
     from dms_airflow.transport import Answer
 
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs"})
@@ -200,11 +201,7 @@ def _sum_up(attempts: Sequence[_Attempt], completions: Sequence[Completion]) -> 
 
 
 def _annotate(dag_id: str, error: ActionError) -> tuple[Annotation, ...]:
-    context = f"{dag_id} was not triggered. "
-    return tuple(
-        Annotation(level=one.level, title=f"{one.title}: {dag_id}", message=context + one.message)
-        for one in error.to_result().annotations
-    )
+    return tuple(replace(one, message=f"{dag_id}: {one.message}") for one in error.to_result().annotations)
 
 
 def _tabulate_refused(attempts: Sequence[_Attempt]) -> Table:

@@ -23,17 +23,17 @@ HEALTHY = {
     "triggerer": {"latest_triggerer_heartbeat": None, "status": None},
 }
 
-Step = tuple[str, dict[str, str | None]]  # the run's state, and its tasks' states
+ScriptedStep = tuple[str, dict[str, str | None]]  # the run's state, and its tasks' states
 
-DONE: Step = ("success", {"extract": "success", "load": "success"})
-GOOD: tuple[Step, ...] = (("queued", {}), ("running", {"extract": "running", "load": None}), DONE)
+DONE: ScriptedStep = ("success", {"extract": "success", "load": "success"})
+GOOD: tuple[ScriptedStep, ...] = (("queued", {}), ("running", {"extract": "running", "load": None}), DONE)
 
 
 @dataclass
 class ScriptedDag:
     """A DAG: what its runs go through, and what else Airflow says of it."""
 
-    steps: Sequence[Step] = GOOD
+    steps: Sequence[ScriptedStep] = GOOD
     fields: dict[str, Any] = field(default_factory=dict)
     refusal: tuple[int, dict[str, Any]] | None = None
     logs: dict[str, str] = field(default_factory=dict)
