@@ -176,6 +176,7 @@ class Checkout:
             for pair, length in self._candidates(names):
                 votes[pair] += 1
                 depth[pair] = max(depth[pair], length)
+        votes = self._leave_out_doubtful(votes, dags)
         by_instance: dict[_Names, list[_Pair]] = {}
         for pair in votes:
             by_instance.setdefault(pair.instance, []).append(pair)
@@ -199,6 +200,16 @@ class Checkout:
             roots = {folder: root for folder, root in roots.items() if root.rank == highest}
         return roots
 
+    def _leave_out_doubtful(self, votes: Counter[_Pair], dags: set[_Names]) -> Counter[_Pair]:
+        """Leave out the folder pairs that go against custom, unless nothing else is there and most files speak for one."""
+        if self._dags_path:
+            return votes
+        usual = Counter({pair: count for pair, count in votes.items() if not _contradicts(pair)})
+        below = Counter(folder for names in dags for folder in _folders(names))
+        return usual or Counter(
+            {pair: count for pair, count in votes.items() if count > 1 and 2 * count > below[pair.instance]}
+        )
+
     def _candidates(self, names: _Names) -> list[tuple[_Pair, int]]:
         """List the folder pairs that a DAG file's longest suffix in the checkout speaks for, and its length."""
         if self._dags_path:
@@ -211,8 +222,7 @@ class Checkout:
         length = _common_length(names, files[0]) if files else 0
         if length == 1 and names[-1] == "__init__.py":  # every package has one
             return []
-        pairs = [_Pair(names[:-length], file[:-length]) for file in files]
-        return [(pair, length) for pair in pairs if not _contradicts(pair)]
+        return [(_Pair(names[:-length], file[:-length]), length) for file in files]
 
     def _find_namesakes(self, names: _Names) -> list[_Names]:
         """List the files that share the longest suffix with a path; none when they are too many to tell anything."""

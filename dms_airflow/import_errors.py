@@ -163,7 +163,16 @@ def _tell_the_same(row: DagImportError, logged: DagImportError) -> bool:
     """
     if logged.exception in row.stack_trace and "\n" in logged.message and row.stack_trace.rstrip().endswith(logged.message):
         return True
-    return row.exception in {logged.exception, ""} and _first_line(row) == _first_line(logged)
+    shown, whole = _list_frames(row), _list_frames(logged)
+    return (
+        row.exception in {logged.exception, ""}
+        and _first_line(row) == _first_line(logged)
+        and whole[max(0, len(whole) - len(shown)) :] == shown
+    )
+
+
+def _list_frames(error: DagImportError) -> list[tuple[str, int]]:
+    return [(frame.file, frame.line) for frame in tracebacks.parse(error.stack_trace).frames]
 
 
 def _first_line(error: DagImportError) -> str:

@@ -93,6 +93,21 @@ def test_map_paths__another_repositorys_file_of_a_name(tmp_path: Path) -> None:
     assert checkout.map_paths([f"{INSTANCE}/other_team/etl.py"]) == {}
 
 
+def test_map_paths__a_folder_below_the_dag_folder_when_most_of_its_files_are_there(tmp_path: Path) -> None:
+    checkout = Checkout(make_files(tmp_path, "dags/etl.py", "dags/sub/load.py"))
+    team = f"{INSTANCE}/team"
+
+    assert checkout.map_paths([f"{team}/etl.py", f"{team}/sub/load.py", f"{team}/new.py"]) == {
+        f"{team}/etl.py": "dags/etl.py",
+        f"{team}/sub/load.py": "dags/sub/load.py",
+    }
+    assert checkout.map_paths([f"{team}/etl.py", f"{team}/new.py"]) == {}
+    assert checkout.map_paths([f"{team}/{name}.py" for name in ("etl", "a", "b", "c")] + [f"{team}/sub/load.py"]) == {}
+    assert checkout.map_paths([f"{team}/etl.py", f"{team}/sub/load.py", f"{INSTANCE}/etl.py"]) == {
+        f"{INSTANCE}/etl.py": "dags/etl.py"
+    }
+
+
 def test_map_paths__one_checkout_file_is_one_instance_file(tmp_path: Path) -> None:
     checkout = Checkout(make_files(tmp_path, "src/etl.py", "src/main.py"))
 

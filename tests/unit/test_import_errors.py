@@ -193,6 +193,15 @@ def make_trace(file: str, line: int, end: str) -> str:
     return f'Traceback (most recent call last):\n  File "{file}", line {line}, in <module>\n    x\n{end}'
 
 
+def test_read_list__a_forged_log_of_the_same_error_at_another_place_is_not_believed() -> None:
+    row = make_trace("/d/x.py", 3, "KeyError: 'a'\n")
+    forged = make_log("/d/x.py", make_trace("/d/innocent.py", 1, "KeyError: 'a'\n"))
+
+    (error,) = read_list([{"filepath": "/d/x.py", "error": row}], forged)
+
+    assert error.stack_trace == row
+
+
 def test_read_list__a_message_that_quotes_a_chain_of_tracebacks() -> None:
     message = "child failed\n\nThe above exception was the direct cause of the following exception:\n\n" + make_trace(
         "/d/child.py", 1, "KeyError: 'a'"
@@ -218,7 +227,7 @@ def test_read_list__a_log_that_tells_of_another_error_is_not_believed(end: str) 
 
 def test_read_list__a_message_may_differ_after_its_first_line() -> None:
     row = {"filepath": "/d/x.py", "error": make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 1\n")}
-    whole = make_trace("/d/x.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 2")
+    whole = make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 2")
 
     assert [error.stack_trace for error in read_list([row], make_log("/d/x.py", whole))] == [whole]
 
