@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
+from dms_airflow.dag_files import Expected, choose_files, find_root
 from dms_airflow.deployment import (
-    Expected,
-    choose_files,
     find_dags_folder,
     find_new_words,
-    find_root,
     is_same_source,
     read_report,
 )

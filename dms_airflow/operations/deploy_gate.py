@@ -12,25 +12,25 @@ from typing import TYPE_CHECKING
 from dms_airflow import tracebacks
 from dms_airflow.baseline import compare, read_baseline
 from dms_airflow.checkout import Checkout
+from dms_airflow.dag_files import might_define_dag
 from dms_airflow.deployment import (
     Standing,
     is_same_source,
     judge_file,
-    might_define_dag,
     strip_member,
 )
 from dms_airflow.import_errors import locate, read_dag_files, read_error, read_list, read_reserialize
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.lines import contradicts, split_lines
 from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt
-from dms_airflow.operations.import_errors import ImportErrorParams, report_errors
+from dms_airflow.operations.findings import Findings, Problem, first_line, tell
+from dms_airflow.operations.import_errors import ImportErrorParams
 from dms_airflow.operations.instance import SHORTEST_LIMIT, Instance, join
-from dms_airflow.result import Annotation, Ending, Level, Result, Table
+from dms_airflow.result import Ending, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from dms_airflow.deployment import ParsedFile
     from dms_airflow.import_errors import DagImportError
     from dms_airflow.operations.command import Execution
     from dms_airflow.operations.context import Context
@@ -39,7 +39,6 @@ OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-co
 
 GATE_TIMEOUT = 600.0  # seconds
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
-SLOWEST = 5  # files to name
 
 QUESTIONS = (
     "Are the files there?",
@@ -61,6 +60,11 @@ HINT_CULPRIT = (
     "versions of all DAGs are untouched."
 )
 
+NOT_SERIALIZED = Doubt(
+    "whether every DAG serializes",
+    "dags reserialize was left out, since it would drop the last good versions of what is broken",
+)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params(ImportErrorParams):
@@ -76,40 +80,11 @@ class Params(ImportErrorParams):
         return ()
 
 
-NOTHING_YET = Arrival(report=None)
-
-NOT_SERIALIZED = Doubt(
-    "whether every DAG serializes",
-    "dags reserialize was left out, since it would drop the last good versions of what is broken",
-)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Problem:
-    """What fails the gate besides import errors."""
-
-    message: str
-    ending: Ending = Ending.FAILURE
-    file: str | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Findings:
-    """What the gate knows when it ends. `complete`: every import error is among `errors`."""
-
-    arrival: Arrival = NOTHING_YET
-    errors: tuple[DagImportError, ...] = ()
-    problems: tuple[Problem, ...] = ()
-    doubts: tuple[Doubt, ...] = ()
-    complete: bool = False
-    steps: tuple[tuple[str, ...], ...] = ()
-
-
 def run(params: Params, context: Context) -> Result:
     """Hold the instance against the checkout."""
     with Instance(context, timeout=params.timeout, poll_interval=params.poll_interval) as instance:
         findings = _Gate(params, context, instance).pass_through()
-    return _tell(findings, params, context)
+    return tell(findings, params, context)
 
 
 class _Gate:
@@ -181,7 +156,7 @@ class _Gate:
                 findings = replace(
                     findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{HINT_CULPRIT}"),)
                 )
-        self._close(_first_line(findings.problems[0].message) if findings.problems else _count(errors))
+        self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
 
     def see_stored_errors(self, findings: Findings) -> Findings:
@@ -201,7 +176,7 @@ class _Gate:
             unread = {f"{arrival.folder}{path}" for path in before.unread}
             arrival = replace(arrival, changed=arrival.changed | before.changed | unread)
             findings = self._add_arrival(findings, arrival, awaited)
-        self._close(_first_line(findings.problems[0].message) if findings.problems else _count(errors))
+        self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
 
     def see_scheduler(self, findings: Findings) -> Findings:
@@ -370,55 +345,5 @@ def _count(errors: Sequence[DagImportError]) -> str:
     return "1 error" if len(errors) == 1 else f"{len(errors)} errors"
 
 
-def _first_line(text: str) -> str:
-    return text.partition("\n")[0]
-
-
 def _run_out(awaited: Sequence[str], hint: str) -> Problem:
     return Problem(message=f"Still waiting for {join(awaited, 20)} when time ran out.\n{hint}", ending=Ending.TIMEOUT)
-
-
-# --- the report -------------------------------------------------------------------------------------------------------------
-
-
-def _tell(findings: Findings, params: Params, context: Context) -> Result:
-    told = report_errors(findings.errors, params, context, complete=findings.complete)
-    for problem in findings.problems:
-        context.log.info(problem.message)
-    report = findings.arrival.report or ()
-    ending = Ending.FAILURE if told.counted else Ending.SUCCESS
-    headline = told.headline
-    if findings.problems:
-        ending = findings.problems[0].ending
-        headline = _first_line(findings.problems[0].message)
-    elif ending is Ending.SUCCESS:
-        headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
-    located = findings.arrival.expected.awaited
-    broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
-    findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))
-    if findings.doubts:
-        context.log.info(f"Could not be verified: {join([doubt.what for doubt in findings.doubts], 20)}")
-        headline += f"; could not be verified: {len(findings.doubts)}"
-    return Result(
-        ending=ending,
-        headline=headline,
-        outputs=told.outputs if findings.errors or findings.complete else {},
-        annotations=(*map(_annotate, findings.problems), *told.annotations),
-        blocks=(*told.tables, *_tabulate(findings, report), *told.stack_traces),
-    )
-
-
-def _annotate(problem: Problem) -> Annotation:
-    if problem.ending is Ending.TIMEOUT:
-        return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
-    return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
-
-
-def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
-    if findings.doubts:
-        yield Table(heading="Could not be verified", columns=("what", "why"), rows=findings.doubts)
-    yield Table(heading="Steps", columns=("question", "found", "CLI starts", "requests", "time"), rows=findings.steps)
-    slowest = sorted(report, key=lambda file: -file.seconds)[:SLOWEST]
-    if slowest:
-        rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)
-        yield Table(heading="Slowest DAG files to parse", columns=("file on the instance", "time"), rows=rows)

@@ -21,6 +21,7 @@ LAYERS = {
     "commands": 1,
     "config": 1,
     "console": 1,
+    "dag_files": 1,
     "dag_runs": 1,
     "deployment": 1,
     "gantt": 1,

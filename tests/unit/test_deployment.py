@@ -8,20 +8,17 @@ from pathlib import Path
 import pytest
 
 from dms_airflow.checkout import Checkout
+from dms_airflow.dag_files import Root, choose_files, find_root, might_define_dag
 from dms_airflow.deployment import (
     DagRow,
     ErrorRow,
-    Root,
     Standing,
     View,
-    choose_files,
     find_dags_folder,
     find_new_words,
-    find_root,
     is_same_source,
     judge_file,
     list_shown_words,
-    might_define_dag,
     read_dag,
     read_report,
     read_stored_error,
