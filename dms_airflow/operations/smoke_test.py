@@ -77,7 +77,7 @@ def run(params: Params, context: Context) -> Result:
     """Look at the instance's health, then run the DAGs side by side."""
     client = DagRunClient(context.airflow)
     deadline = context.clock.monotonic() + params.timeout
-    health = _await_health(client, context)
+    health = _await_health(params.poll_interval or HEALTH_PAUSE, client, context)
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
@@ -110,7 +110,7 @@ def run(params: Params, context: Context) -> Result:
     return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, client, context)
 
 
-def _await_health(client: DagRunClient, context: Context) -> str:
+def _await_health(pause: float, client: DagRunClient, context: Context) -> str:
     """Give what the instance says of its health.
 
     Raises:
@@ -120,8 +120,8 @@ def _await_health(client: DagRunClient, context: Context) -> str:
     for _ in range(HEALTH_LOOKS - 1):
         if not health.ills:
             break
-        context.log.info(f"The instance is not healthy: {health.told}. Looking again in {HEALTH_PAUSE:g} s.")
-        context.clock.sleep(HEALTH_PAUSE)
+        context.log.info(f"The instance is not healthy: {health.told}. Looking again in {pause:g} s.")
+        context.clock.sleep(pause)
         health = client.check_health()
     if health.ills:
         raise UnhealthyError(

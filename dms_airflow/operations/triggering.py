@@ -113,16 +113,19 @@ class Trigger:
                 raise first or error from None
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
-                if run := self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first):
+                run = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
+                if run and self._is_asked_for(run):
                     return run
                 is_refused = isinstance(error, AnswerError) and error.status in _REFUSALS
-                if is_refused or pause is None or self._remaining <= pause:
+                # A run that is there and is not ours would be met by each further request, too.
+                if run or is_refused or pause is None or self._remaining <= pause:
                     break
                 self._log.info(f"It is not there. Asking again in {pause:g} s, for the same run.")
                 self._clock.sleep(pause)
             else:
                 why = f"That leaves open whether the DAG run was made. Looking for {self._order.run_id}."
-                return (self._look_up(why, first) if is_unclear(answer) else None) or answer
+                run = self._look_up(why, first) if is_unclear(answer) else None
+                return run if run and self._is_asked_for(run) else answer
         assert first  # noqa: S101 - the loop returns, raises, or met an error
         raise first
 
@@ -131,7 +134,7 @@ class Trigger:
         return self._deadline - self._clock.monotonic()
 
     def _look_up(self, why: str, unknown: ActionError | None) -> DagRun | None:
-        """Find the run that was asked for; None when it is not there, or is another one.
+        """Find the run of the id that was asked for; None when there is none.
 
         Raises:
             ActionError: It cannot be found out. What made it necessary to look counts for more than what kept us from it.
@@ -148,7 +151,7 @@ class Trigger:
                     raise unknown or error from None
                 self._clock.sleep(pause)
             else:
-                return run if run and self._is_asked_for(run) else None
+                return run
         raise AssertionError  # pragma: no cover - the loop has no end
 
     def _is_asked_for(self, run: DagRun) -> bool:

@@ -403,7 +403,7 @@ def test_a_smoke_test_of_several_dags_tells_each(airflow: ScriptedRuns, run: Run
 def test_an_instance_that_is_not_healthy_is_not_tested(airflow: ScriptedRuns, run: Run) -> None:
     airflow.health["metadatabase"]["status"] = "unhealthy"
 
-    step = run(SMOKE)
+    step = run({**SMOKE, "poll-interval": "1s"})
 
     assert step.exit_code == 1
     assert titles(step) == [("error", "Instance not healthy")]

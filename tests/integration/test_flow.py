@@ -276,13 +276,21 @@ def test_a_run_under_the_authors_own_id_may_be_an_older_one(dms: FakeDms, run: R
     assert [one.properties["title"] for one in step.annotations] == ["Answer lost"]
 
 
-def test_a_trigger_whose_run_is_not_there_fails(dms: FakeDms, run: Run) -> None:
+def test_a_trigger_whose_run_is_not_there_is_sent_again_for_the_same_run(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags trigger"] = ('[{"dag_id": "etl", "dag_run_id": "r1", "state": "queued"}]\n', "")
     dms.fail("command", drop)
 
     step = run({"operation": "dags trigger", "arguments": "etl"})
 
-    assert step.exit_code == 1
-    assert dms.paths.count("POST /api/v1/command") == 1
+    assert step.exit_code == 0
+    sent = [parse_qs(request.query)["command"] for request in dms.received if request.path.endswith("/command")]
+    assert len(sent) == 2
+    assert sent[0] == sent[1]
+    assert [path.partition("gha__")[0] for path in dms.paths[2:]] == [
+        "POST /api/v1/command",
+        "GET /api/v1/dags/etl/dagRuns/",
+        "POST /api/v1/command",
+    ]
 
 
 @pytest.mark.parametrize(("arguments", "advised"), [("etl", True), ("etl --yes", False)])
@@ -350,7 +358,7 @@ def test_wrong_inputs_are_told_all_at_once_before_any_request(dms: FakeDms, run:
     assert dms.received == []
 
 
-@pytest.mark.parametrize("operation", ["smoke-test", "doctor"])
+@pytest.mark.parametrize("operation", ["doctor"])
 def test_what_is_not_built_yet_says_so(dms: FakeDms, run: Run, operation: str) -> None:
     step = run({"operation": operation})
 
@@ -568,7 +576,24 @@ def test_a_number_that_is_a_secret_word_too_keeps_json_whole(dms: FakeDms, run: 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 def test_a_trigger_that_a_gateway_gave_up_is_looked_up(dms: FakeDms, run: Run, status: int) -> None:
-    dms.fail("command", answer(status, b"<h1>Gateway</h1>", HTML))
+    def run_and_give_up(request: Request) -> Answer:
+        (command,) = parse_qs(request.query)["command"]
+        run_id = command.split()[4]
+        found = {"dag_id": "etl", "dag_run_id": run_id, "state": "running"}
+        dms.airflow.route("GET", f"/api/v1/dags/etl/dagRuns/{run_id}", found)
+        return answer(status, b"<h1>Gateway</h1>", HTML)
+
+    dms.fail("command", run_and_give_up)
+
+    step = run({"operation": "dags trigger", "arguments": "etl"})
+
+    assert step.exit_code == 0
+    assert dms.paths.count("POST /api/v1/command") == 1
+    assert step.outputs["run-id"] == dms.paths[-1].rpartition("/")[2]
+
+
+def test_a_trigger_that_is_refused_is_not_sent_again(dms: FakeDms, run: Run) -> None:
+    dms.fail("command", answer(404, b"<h1>Gateway</h1>", HTML))
 
     step = run({"operation": "dags trigger", "arguments": "etl"})
 
