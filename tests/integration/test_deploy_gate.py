@@ -346,6 +346,35 @@ def test_the_error_of_a_version_that_is_being_replaced_is_waited_out(
     assert "Could not be verified" not in step.log
 
 
+def test_the_error_of_another_version_that_never_goes_ends_in_a_timeout(model: Model, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"] = File("...", ("etl",), error=TRACEBACK.format(path=f"{FOLDER}/etl.py", line="DAG(x)"))
+
+    step = gate(timeout="1m")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "dags/etl.py (an error of another version)" in step.annotations[0].data
+    assert step.outputs["import-error-count"] == "1"
+    assert "dags reserialize" not in model.calls
+
+
+# Python up to 3.11 shows of an f-string's syntax error only the expression, and the line is the checkout's all the same.
+def test_the_syntax_error_of_an_f_string_is_one_of_this_version(
+    model: Model, gate: Callable[..., Step], workspace: Path
+) -> None:
+    source = "from airflow import DAG\n\nDAG(f'etl_{a b}')\n"
+    write(workspace, "etl.py", source)
+    error = (
+        f'Traceback (most recent call last):\n  File "{FOLDER}/etl.py", line 3\n    (a b)\n     ^^^\n'
+        "SyntaxError: f-string: invalid syntax. Perhaps you forgot a comma?\n"
+    )
+    model.files["/etl.py"] = File(source, ("etl",), error=error)
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert [(one["file"], one["line"]) for one in step.read_json("import-errors")] == [("dags/etl.py", 3)]
+
+
 def test_known_errors_pass_but_nothing_is_reserialized(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
     write(workspace, "other.py", "from airflow import DAG\n\nDAG(x)\n")
     path = f"{FOLDER}/other.py"
@@ -549,6 +578,36 @@ def test_a_file_that_ends_the_interpreter_is_named(model: Model, gate: Callable[
     assert step.annotations[0].properties["file"] == "dags/etl.py"
     assert "import-error-count" not in step.outputs
     assert "dags reserialize" not in model.calls
+
+
+def test_no_usable_answer_and_no_word_of_a_file(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags list-import-errors"] = CommandResult(stdout="", stderr="giving up\n", exit_code=-1, seconds=0.0)
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert "gave no usable answer: giving up" in step.annotations[0].data
+    assert "file" not in step.annotations[0].properties
+    assert "dags reserialize" not in model.calls
+
+
+def test_reserialize_that_fails_fails_the_gate(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags reserialize"] = CommandResult(stdout="", stderr="giving up\n", exit_code=-1, seconds=0.0)
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert "airflow dags reserialize failed: giving up" in step.annotations[0].data
+
+
+def test_where_no_file_defines_a_dag_nothing_is_reserialized(model: Model, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"] = File(DAG)
+
+    step = gate()
+
+    assert step.exit_code == 0, step.log
+    assert "dags reserialize" not in model.calls
+    assert "Could not be verified: dags/etl.py" in step.log
 
 
 def test_without_a_report_nothing_is_verified(model: Model, gate: Callable[..., Step]) -> None:
