@@ -60,6 +60,10 @@ HINT_CULPRIT = (
     "versions of all DAGs are untouched."
 )
 
+# What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
+# as if reserialize had not run, and every DAG of it is logged as not written.
+CLASHES = frozenset({"PendingRollbackError", "IntegrityError", "OperationalError", "StaleDataError"})
+
 NOT_SERIALIZED = Doubt(
     "whether every DAG serializes",
     "dags reserialize was left out, since it would drop the last good versions of what is broken",
@@ -274,10 +278,18 @@ class _Gate:
         """Write every DAG to the database anew. Never with options: each of them drops DAGs that are sound."""
         if not any(file.dag_ids for file in arrival.report or ()):
             return (), None  # it would write nothing, and delete all
-        execution = self._instance.run("dags reserialize")
+
+        def look() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
+            execution = self._instance.run("dags reserialize")
+            errors = locate(read_reserialize(execution.stdout), self._checkout, arrival.list_files()) if execution else ()
+            clash = any(error.exception in CLASHES for error in errors)
+            return (execution, errors), ("dags reserialize, which met another writer of the database",) if clash else ()
+
+        (execution, errors), awaited = self._instance.poll(look)
+        if awaited:
+            return errors, _run_out(awaited, HINT_SCHEDULER)
         if execution is None:
             return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
-        errors = locate(read_reserialize(execution.stdout), self._checkout, arrival.list_files())
         if errors or execution.outcome.succeeded:
             return errors, None
         return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{HINT_CULPRIT}")

@@ -591,6 +591,37 @@ def test_no_usable_answer_and_no_word_of_a_file(model: Model, gate: Callable[...
     assert "dags reserialize" not in model.calls
 
 
+CLASH = f"""{LOGGED} ERROR - Failed to write serialized DAG: {FOLDER}/etl.py
+Traceback (most recent call last):
+  File "/usr/lib/python3.11/site-packages/sqlalchemy/orm/session.py", line 601, in _take_snapshot
+    self.session.flush()
+sqlalchemy.exc.PendingRollbackError: This Session's transaction has been rolled back due to a previous exception during flush.
+"""
+
+
+def test_a_reserialize_that_meets_the_scheduler_storing_the_same_dag_runs_again(
+    model: Model, gate: Callable[..., Step]
+) -> None:
+    model.answers["dags reserialize"] = CommandResult(stdout=CLASH, stderr="", exit_code=-1, seconds=0.0)
+
+    step = gate(model.answers.clear)
+
+    assert step.exit_code == 0, step.log
+    assert step.outputs["import-errors"] == "[]"
+    assert "Waiting for dags reserialize, which met another writer of the database" in step.log
+    assert model.calls.count("dags reserialize") == 2
+
+
+def test_a_reserialize_that_always_meets_another_writer_ends_in_a_timeout(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags reserialize"] = CommandResult(stdout=CLASH, stderr="", exit_code=-1, seconds=0.0)
+
+    step = gate(timeout="1m")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "which met another writer of the database" in step.annotations[0].data
+    assert [error["exception"] for error in step.read_json("import-errors")] == ["PendingRollbackError"]
+
+
 def test_reserialize_that_fails_fails_the_gate(model: Model, gate: Callable[..., Step]) -> None:
     model.answers["dags reserialize"] = CommandResult(stdout="", stderr="giving up\n", exit_code=-1, seconds=0.0)
 
