@@ -62,7 +62,7 @@ HINT_CULPRIT = (
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.
-CLASHES = frozenset({"PendingRollbackError", "IntegrityError", "OperationalError", "StaleDataError"})
+CLASHES = frozenset({"PendingRollbackError", "IntegrityError", "InternalError", "StaleDataError"})
 
 NOT_SERIALIZED = Doubt(
     "whether every DAG serializes",
