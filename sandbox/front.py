@@ -17,7 +17,7 @@ from email.utils import format_datetime
 from http import HTTPStatus
 from http.cookies import CookieError, SimpleCookie
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import parse_qs
 
 from sandbox.instance import StartError
@@ -203,11 +203,19 @@ def _bad_gateway(kind: str, error: Exception) -> Answer:
     return Answer(kind=kind, status=502, headers=[_HTML], body=body, notes={"error": str(error)})
 
 
+class Answering(Protocol):
+    """Whatever answers requests."""
+
+    def answer(self, request: Request) -> Answer:
+        """Answer one request."""
+        ...
+
+
 class Server(ThreadingHTTPServer):
     """The HTTP server; requests wait in its backlog until it is served with a front."""
 
     daemon_threads = True
-    front: Front
+    front: Answering
 
     def __init__(self, host: str, port: int) -> None:
         super().__init__((host, port), _Handler)

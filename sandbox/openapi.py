@@ -7,7 +7,7 @@ import secrets
 import threading
 import uuid
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -37,6 +37,8 @@ class TokenService:
 
     def __init__(self, credentials: Sequence[Credential]) -> None:
         self._credentials = {credential.access_key_id: credential for credential in credentials}
+        self.clock_offset = timedelta()
+        """How far this clock goes before the right time."""
         self._lock = threading.Lock()
         self._nonces: set[str] = set()
         self._tokens: set[str] = set()
@@ -44,7 +46,7 @@ class TokenService:
     def answer(self, request: SignedRequest) -> TokenAnswer:
         """Answer one call of the API."""
         try:
-            verify(request, self._credentials, datetime.now(UTC), self._claim_nonce)
+            verify(request, self._credentials, datetime.now(UTC) + self.clock_offset, self._claim_nonce)
             instance_id = _requested_instance(request)
         except GatewayError as error:
             body = _error_body(error.code, error.message) | {"HostId": request.header("host")}
@@ -67,6 +69,10 @@ class TokenService:
             "Data": {"Token": token, "Host": f"http://{request.header('host')}{PREFIX}"},
         }
         return TokenAnswer(status=200, body=body)
+
+    def accept(self, credential: Credential) -> None:
+        """Accept one more credential, in place of an older one of its id."""
+        self._credentials[credential.access_key_id] = credential
 
     def redeem(self, token: str) -> bool:
         """Use a token up; False when it was never given out or is used already."""

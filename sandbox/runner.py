@@ -158,6 +158,21 @@ class Runner:
         self, inputs: Mapping[str, str], environ: Mapping[str, str] | None = None
     ) -> tuple[subprocess.Popen[bytes], Mapping[str, Path]]:
         """Start one step."""
+        variables, files = self.prepare(inputs, environ)
+        process = subprocess.Popen(
+            list(self.command),
+            env=variables,
+            cwd=self.workspace,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+        return process, files
+
+    def prepare(
+        self, inputs: Mapping[str, str], environ: Mapping[str, str] | None = None
+    ) -> tuple[Mapping[str, str], Mapping[str, Path]]:
+        """Give a step's variables, and the files that it is to write."""
         number = len(list(self.temp.glob("set_output_*")))
         files = {
             "GITHUB_OUTPUT": self.temp / f"set_output_{number}",
@@ -178,28 +193,25 @@ class Runner:
             "GITHUB_SERVER_URL": "https://github.com",
             "GITHUB_SHA": "0" * 40,
             "GITHUB_WORKSPACE": str(self.workspace),
+            "RUNNER_ENVIRONMENT": "github-hosted",
             "RUNNER_TEMP": str(self.temp),
             "HOME": str(self.temp),
             **{name: str(file) for name, file in files.items()},
             **given,
             **(environ or {}),
         }
-        process = subprocess.Popen(
-            list(self.command),
-            env=variables,
-            cwd=self.workspace,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-        return process, files
+        return variables, files
 
     def finish(self, process: subprocess.Popen[bytes], files: Mapping[str, Path], stdout: bytes, stderr: bytes) -> Step:
         """Read what an ended step left behind."""
+        return self.collect(process.returncode, files, stdout.decode(), stderr.decode())
+
+    def collect(self, exit_code: int, files: Mapping[str, Path], stdout: str, stderr: str = "") -> Step:
+        """Read the files of a step that ran in whatever way."""
         return Step(
-            exit_code=process.returncode,
-            stdout=stdout.decode(),
-            stderr=stderr.decode(),
+            exit_code=exit_code,
+            stdout=stdout,
+            stderr=stderr,
             outputs=read_outputs(files["GITHUB_OUTPUT"].read_text(encoding="utf-8")),
             summary=files["GITHUB_STEP_SUMMARY"].read_text(encoding="utf-8"),
             workspace=self.workspace,

@@ -28,11 +28,12 @@ _AUTHORIZATION = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class Credential:
-    """An access key, or with a security token the three parts of a temporary one."""
+    """An access key, or with a security token the three parts of a temporary one, which may expire."""
 
     access_key_id: str
     access_key_secret: str = field(repr=False)
     security_token: str = field(default="", repr=False)
+    expires: datetime | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,6 +86,8 @@ def verify(
     if credential is None:
         raise GatewayError(404, "InvalidAccessKeyId.NotFound", "Specified access key is not found.")
     _check_security_token(request.header("x-acs-security-token"), credential)
+    if credential.expires is not None and now >= credential.expires:
+        raise GatewayError(403, "InvalidSecurityToken.Expired", "Specified SecurityToken is expired.")
     _check_signature(request, match, credential)
     nonce = request.header("x-acs-signature-nonce")
     if not nonce:

@@ -181,8 +181,9 @@ def test_token__for_the_right_key_names_the_host_it_was_asked_by(sandbox: Sandbo
     ],
 )
 def test_token__is_refused_to_a_wrong_key(sandbox: Sandbox, field: str, status: int, code: str) -> None:
+    wrong: Any = {field: "wrong"}
     with pytest.raises(Exception, match=code) as caught:
-        request_token(sandbox, replace(sandbox.temporary_access_key, **{field: "wrong"}))
+        request_token(sandbox, replace(sandbox.temporary_access_key, **wrong))
 
     error: Any = caught.value
     assert (error.status_code, error.code) == (status, code)
