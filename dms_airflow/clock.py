@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
 
@@ -17,6 +18,10 @@ class Clock(Protocol):
         """Return after so many seconds."""
         ...
 
+    def time_of_day(self) -> datetime:
+        """Date and time, with a time zone. It may jump."""
+        ...
+
 
 class SystemClock:
     """The machine's own clock."""
@@ -28,3 +33,7 @@ class SystemClock:
     def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
         time.sleep(seconds)
+
+    def time_of_day(self) -> datetime:
+        """Date and time in UTC."""
+        return datetime.now(UTC)

@@ -8,36 +8,23 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from dms_airflow.errors import CredentialsError, InputProblem
+from dms_airflow.errors import InputProblem
 from dms_airflow.inputs import (
     InputValueError,
     given,
-    name_inputs,
     parse_boolean,
     parse_text,
     parse_whole_number,
     quote_value,
-    read_input,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 # A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
 _AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
-
-CREDENTIAL_VARIABLES = (
-    "ALIBABA_CLOUD_ACCESS_KEY_ID",
-    "ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-    "ALIBABA_CLOUD_SECURITY_TOKEN",
-)
-
-HINT_CREDENTIALS = (
-    "Give access-key-id and access-key-secret from the repository's secrets, or set ALIBABA_CLOUD_ACCESS_KEY_ID and "
-    "ALIBABA_CLOUD_ACCESS_KEY_SECRET in the job. Secrets are empty in pull requests from forks."
-)
 
 
 def allows_plain_http(host: str) -> bool:
@@ -69,6 +56,14 @@ class LoginToken:
 
     host: str
     token: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSession:
+    """A session as a later step of the job may take it up."""
+
+    host: str
+    cookie: str = field(repr=False)
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -104,6 +99,32 @@ def parse_instance_id(text: str) -> str:
     return word
 
 
+def parse_arn(kind: str) -> Callable[[str], str]:
+    """Read the ARN of a RAM role or of an OIDC identity provider.
+
+    https://github.com/aliyun/configure-aliyun-credentials-action#inputs
+    """
+
+    def parse(text: str) -> str:
+        word = parse_text(text)
+        if not re.fullmatch(rf"acs:ram::[0-9]+:{kind}/\S+", word):
+            raise InputValueError(f"must be an ARN such as acs:ram::1234567890123456:{kind}/github, not {quote_value(word)}")
+        return word
+
+    return parse
+
+
+def parse_session_name(text: str) -> str:
+    """Read the name of a role session.
+
+    https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
+    """
+    word = parse_text(text)
+    if not re.fullmatch(r"[A-Za-z0-9.@_-]{2,64}", word):
+        raise InputValueError(f"must be 2 to 64 letters, digits, dots, hyphens, underscores or @, not {quote_value(word)}")
+    return word
+
+
 def parse_operation(text: str) -> str:
     """Read an operation's name; blanks between its words count once."""
     return " ".join(parse_text(text).split())
@@ -119,10 +140,10 @@ class Config:
     access_key_id: str = given(parse_text, default="", secret=True)
     access_key_secret: str = given(parse_text, default="", secret=True)
     security_token: str = given(parse_text, default="", secret=True)
-    role_to_assume: str = given(parse_text, default="")
-    oidc_provider_arn: str = given(parse_text, default="")
+    role_to_assume: str = given(parse_arn("role"), default="")
+    oidc_provider_arn: str = given(parse_arn("oidc-provider"), default="")
     audience: str = given(parse_text, default="sts.aliyuncs.com")
-    role_session_name: str = given(parse_text, default="")
+    role_session_name: str = given(parse_session_name, default="")
     role_session_expiration: int = given(parse_whole_number(900, 43200), default=3600)
     operation: str = given(parse_operation, required=True, default="")
     reuse_session: bool = given(parse_boolean, default=False)
@@ -133,7 +154,8 @@ class Config:
     def check(self) -> Iterator[InputProblem]:
         """Name the combinations that cannot be."""
         if not self.region and not self.endpoint:
-            yield InputProblem(name="region", message="is required, e.g. cn-hangzhou, unless endpoint is given")
+            message = "is required, e.g. cn-hangzhou, unless endpoint is given"
+            yield InputProblem(name="region", message=message, unless=("endpoint",))
         pairs = (("access_key_id", "access_key_secret"), ("role_to_assume", "oidc_provider_arn"))
         for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
             if getattr(self, one) and not getattr(self, other):
@@ -141,6 +163,8 @@ class Config:
                 yield InputProblem(name=missing, message=f"is required when {present} is given; a missing secret is empty")
         if self.security_token and not self.access_key_id:
             yield InputProblem(name="access-key-id", message="is required when security-token is given")
+        if self.role_session_name and not self.role_to_assume and not self.oidc_provider_arn:
+            yield InputProblem(name="role-to-assume", message="is required when role-session-name is given")
 
     @property
     def openapi(self) -> Endpoint:
@@ -151,6 +175,9 @@ class Config:
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """What the step knows of the runner around it. Outside of one, the paths are None.
+
+    `is_hosted`: it is one of GitHub's own. `id_token_url`, `id_token_bearer`: where and by what the job gets its id-token;
+    empty without the permission.
 
     https://docs.github.com/actions/reference/workflows-and-actions/variables
     """
@@ -167,6 +194,11 @@ class Runner:
     job: str = "local"
     step: str = "step"
     debug: bool = False
+    is_hosted: bool = False
+    event_name: str = ""
+    temp: Path | None = None
+    id_token_url: str = ""
+    id_token_bearer: str = field(repr=False, default="")
     ca_bundle: str = ""
 
     @classmethod
@@ -191,6 +223,11 @@ class Runner:
             job=environ.get("GITHUB_JOB") or "local",
             step=environ.get("GITHUB_ACTION") or "step",
             debug=environ.get("RUNNER_DEBUG") == "1",
+            is_hosted=environ.get("RUNNER_ENVIRONMENT") == "github-hosted",
+            event_name=environ.get("GITHUB_EVENT_NAME", ""),
+            temp=path("RUNNER_TEMP"),
+            id_token_url=environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", ""),
+            id_token_bearer=environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""),
             ca_bundle=next((bundle for bundle in bundles if bundle and Path(bundle).exists()), ""),
         )
 
@@ -217,51 +254,3 @@ def _resolve(root: Path, name: str) -> Path | None:
     except (OSError, RuntimeError, ValueError):
         return None
     return path if path.is_relative_to(root) else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Credentials:
-    """Static credentials, and where they came from."""
-
-    access_key_id: str = field(repr=False)
-    access_key_secret: str = field(repr=False)
-    security_token: str = field(repr=False, default="")
-    origin: str
-
-    @classmethod
-    def find(cls, config: Config, environ: Mapping[str, str]) -> Self:
-        """Take the credentials of the inputs, else those of the standard variables.
-
-        https://help.aliyun.com/zh/sdk/developer-reference/configure-the-alibaba-cloud-accesskey-environment-variable-on-linux-macos-and-windows-systems
-
-        Raises:
-            CredentialsError: There are none, or half of them.
-        """
-        if config.access_key_id:
-            return cls(
-                access_key_id=config.access_key_id,
-                access_key_secret=config.access_key_secret,
-                security_token=config.security_token,
-                origin="the inputs access-key-id and access-key-secret",
-            )
-        values = {name: environ.get(name, "").strip() for name in CREDENTIAL_VARIABLES}
-        missing = [name for name in CREDENTIAL_VARIABLES[:2] if not values[name]]
-        if len(missing) == 1:
-            raise CredentialsError(f"The environment variable {missing[0]} is not set, its partner is.", HINT_CREDENTIALS)
-        if missing:
-            raise CredentialsError("Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS)
-        return cls(
-            access_key_id=values[CREDENTIAL_VARIABLES[0]],
-            access_key_secret=values[CREDENTIAL_VARIABLES[1]],
-            security_token=values[CREDENTIAL_VARIABLES[2]],
-            origin="the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-        )
-
-
-def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
-    for name, source in name_inputs(Config).items():
-        if source.secret:
-            yield read_input(environ, name)
-    for name in CREDENTIAL_VARIABLES:
-        yield environ.get(name, "")

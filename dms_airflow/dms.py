@@ -1,56 +1,132 @@
-"""Alibaba Cloud's side: credentials → CreateAirflowLoginToken → host and login token.
+"""Alibaba Cloud's side: keys → CreateAirflowLoginToken → host and login token.
 
 https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-createairflowlogintoken
-The only module that imports the SDK, and only when a token is needed: the import alone takes a third of a second.
+The SDK is imported only when a token is needed: the import alone takes a third of a second.
 """
 
 from __future__ import annotations
 
-import os
 import re
-from contextlib import contextmanager
+import traceback
 from typing import TYPE_CHECKING, Any
-
-from requests.utils import get_environ_proxies
 
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
-from dms_airflow.errors import ActionError, AnswerError, NetworkError, TokenError
-from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault
+from dms_airflow.errors import ActionError, AnswerError, TokenError, UnknownHostError
+from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning, name_network_failure, tame
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Mapping
 
-    from dms_airflow.config import Credentials, Endpoint
+    from dms_airflow.config import Endpoint
+    from dms_airflow.credentials import Keys
 
-CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
-READ_TIMEOUT = 30_000  # milliseconds
+# Those that DMS's documentation of Airflow names.
+REGIONS = (
+    "cn-beijing",
+    "cn-hangzhou",
+    "cn-shanghai",
+    "cn-shenzhen",
+    "cn-hongkong",
+    "ap-southeast-1",
+    "us-west-1",
+    "us-east-1",
+)
 
-HINT_POLICY = 'Give the RAM identity a policy with the action dms:CreateAirflowLoginToken on resource "*", as README shows.'
-HINT_KEY = "Check that the secrets hold one pair of AccessKey id and secret, whole and of an active key."
-HINT_USER = "The RAM identity is no DMS user yet: a DMS administrator must add its UID under user management."
-HINT_INSTANCE = "Check instance-id and region against DMS's console; an instance is known only in its own region."
-HINT_STS = "The temporary credentials are wrong or expired; fetch new ones in a step right before this one."
-HINT_CLOCK = "The runner's clock is wrong; synchronise it."
-HINT_THROTTLED = "Too many calls of this account; run the step again later, or spread the jobs."
+LONGEST_WAIT = 30.0  # seconds that a throttled call waits at most because the gateway says so
+
+HINT_POLICY = (
+    "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
+    'dms:CreateAirflowLoginToken on resource "*", as README shows.'
+)
+HINT_KEY = (
+    "The key was deleted or disabled, or is of Alibaba Cloud's other site (China, international). In the RAM console "
+    "(https://ram.console.aliyun.com) look under Identities → Users → the user; store an active key in the secrets."
+)
+HINT_SECRET = "The secret is of another key, or was cut when it was copied. Store id and secret of one AccessKey anew, whole."  # noqa: S105 - advice
+HINT_USER = (
+    "RAM, Alibaba Cloud's users and roles, knows the identity; DMS does not. A DMS administrator must add its UID (of a role: "
+    "the role's id) in DMS's console under user management."
+)
+HINT_TENANT = "The account of these credentials does not use DMS, or an administrator must first open DMS's console once."
+HINT_INSTANCE = (
+    "Compare instance-id and region with DMS's console; an instance is known only in its own region and to its own account."
+)
+HINT_DEPLOYING = (
+    "DMS is creating, changing or restarting the instance. Wait until its console shows it as running, then run again."
+)
+HINT_EXPIRED = (
+    "Temporary credentials live for an hour or less. Get them in a step right before this one, or use role-to-assume, which "
+    "gets its own."
+)
+HINT_STS = (
+    "Give security-token too where access-key-id begins with STS., all three from the same issue; leave it empty for the "
+    "AccessKey of a RAM user."
+)
+HINT_CLOCK = "The gateway accepts fifteen minutes of difference. Synchronise the clock of the self-hosted runner (NTP)."
+HINT_THROTTLED = "Run the step again later, or let fewer jobs call at once; reuse-session: true spares later steps the call."
 HINT_BUSY = "Alibaba Cloud's side failed; run the step again, and contact support with the request id if it stays so."
-HINT_OTHER = f"Look the code up in DMS's error codes. {HINT_POLICY}"
+HINT_OTHER = f"Look the code up in DMS's error codes. If it speaks of permissions: {HINT_POLICY}"
+HINT_ENDPOINT = "Check endpoint: it must be Alibaba Cloud's OpenAPI, with no login page or proxy in between."
 
-# What each error code means for the person who reads it. The first pattern that fits counts.
-_HINTS = (
-    (re.compile(r"InvalidAccessKeyId|SignatureDoesNotMatch|InvalidAccessKeySecret|IncompleteSignature"), HINT_KEY),
-    (re.compile(r"InvalidSecurityToken|SecurityTokenExpired|MissingSecurityToken"), HINT_STS),
-    (re.compile(r"InvalidTimeStamp|SignatureNonceUsed"), HINT_CLOCK),
-    (re.compile(r"Forbidden\.RAM|NoPermission|Forbidden"), HINT_POLICY),
-    (re.compile(r"UserNotExist"), HINT_USER),
-    (re.compile(r"Throttling"), HINT_THROTTLED),
-    (re.compile(r"NotFound|NotExist|TenantNotExist|InvalidParameter"), HINT_INSTANCE),
-    (re.compile(r"InternalError|ServiceUnavailable"), HINT_BUSY),
+# DMS documents no list of codes for this call. These are known of the OpenAPI gateway and of DMS's other calls; the first
+# that fits counts.
+MEANINGS = (
+    Meaning(
+        pattern=re.compile(r"^InvalidAccessKeyId|^Forbidden\.AccessKeyDisabled"),
+        words="Alibaba Cloud knows no active AccessKey of this id",
+        hint=HINT_KEY,
+    ),
+    Meaning(
+        pattern=re.compile(r"^SignatureDoesNotMatch|^InvalidAccessKeySecret|^IncompleteSignature"),
+        words="the AccessKey's secret does not fit its id",
+        hint=HINT_SECRET,
+    ),
+    Meaning(
+        pattern=re.compile(r"^InvalidSecurityToken\.Expired|^SecurityTokenExpired"),
+        words="the temporary credentials have expired",
+        hint=HINT_EXPIRED,
+    ),
+    Meaning(
+        pattern=re.compile(r"^InvalidSecurityToken|^MissingSecurityToken"),
+        words="security token and AccessKey do not belong together",
+        hint=HINT_STS,
+    ),
+    Meaning(pattern=re.compile(r"^InvalidTimeStamp|^IllegalTimestamp"), words="the runner's clock is wrong", hint=HINT_CLOCK),
+    Meaning(pattern=re.compile(r"^Throttling"), words="the account makes too many calls", hint=HINT_THROTTLED, may_pass=True),
+    Meaning(pattern=re.compile(r"UserNotExist"), words="the identity is no user of DMS", hint=HINT_USER),
+    Meaning(pattern=re.compile(r"TenantNotExist"), words="the account has no DMS", hint=HINT_TENANT),
+    Meaning(
+        pattern=re.compile(r"^Forbidden|NoPermission"),
+        words="the identity has no permission for this call",
+        hint=HINT_POLICY,
+    ),
+    Meaning(
+        pattern=re.compile(r"^InvalidAction|^InvalidVersion"),
+        words="this endpoint does not know the call",
+        hint=HINT_ENDPOINT,
+    ),
+    # GetAirflow calls this state DEPLOYING. How this call says it is not documented, so that the word alone counts.
+    Meaning(pattern=re.compile(r"deploying", re.IGNORECASE), words="the instance is being deployed", hint=HINT_DEPLOYING),
+    Meaning(
+        pattern=re.compile(r"^[^:]*(?:NotFound|NotExist)|^InvalidParameter"),
+        words="there is no such instance in this region",
+        hint=HINT_INSTANCE,
+    ),
+    # The nonce of a request whose answer was lost; the next one has another.
+    Meaning(
+        pattern=re.compile(r"^SignatureNonceUsed|^InternalError|^ServiceUnavailable"),
+        words="Alibaba Cloud's side failed",
+        hint=HINT_BUSY,
+        may_pass=True,
+    ),
 )
 
 
-def fetch_login_token(instance_id: str, *, endpoint: Endpoint, credentials: Credentials, ca_bundle: str) -> LoginToken:
+def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bundle: str) -> LoginToken:
     """Ask Alibaba Cloud for the host of an instance and a token to log in there. The token lives two hours, and works once.
+
+    Asking again does no harm: an unused token is worth nothing to anybody else, and expires.
 
     Raises:
         TokenError: The call was refused.
@@ -58,8 +134,8 @@ def fetch_login_token(instance_id: str, *, endpoint: Endpoint, credentials: Cred
         AnswerError: Its answer makes no sense.
     """
     failure: ActionError
-    client, request, runtime = _prepare_call(instance_id, endpoint, credentials, ca_bundle)
-    with _tame_environment(endpoint):
+    client, request, runtime = _prepare_call(instance_id, endpoint, keys, ca_bundle)
+    with tame(endpoint.url):
         try:
             response = client.create_airflow_login_token_with_options(request, runtime)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
@@ -70,7 +146,7 @@ def fetch_login_token(instance_id: str, *, endpoint: Endpoint, credentials: Cred
     raise failure
 
 
-def _prepare_call(instance_id: str, endpoint: Endpoint, credentials: Credentials, ca_bundle: str) -> tuple[Any, Any, Any]:
+def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> tuple[Any, Any, Any]:
     """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
     from alibabacloud_dms20250414.client import Client  # noqa: PLC0415 - see the module's docstring
     from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest  # noqa: PLC0415
@@ -78,9 +154,9 @@ def _prepare_call(instance_id: str, endpoint: Endpoint, credentials: Credentials
     from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
 
     config = Config(
-        access_key_id=credentials.access_key_id,
-        access_key_secret=credentials.access_key_secret,
-        security_token=credentials.security_token or None,
+        access_key_id=keys.access_key_id,
+        access_key_secret=keys.access_key_secret,
+        security_token=keys.security_token or None,
         endpoint=endpoint.authority,
         protocol=endpoint.scheme,
         user_agent=f"dms-airflow/{__version__}",
@@ -90,24 +166,7 @@ def _prepare_call(instance_id: str, endpoint: Endpoint, credentials: Credentials
     return Client(config), CreateAirflowLoginTokenRequest(airflow_id=instance_id), RuntimeOptions(ca=ca_bundle or None)
 
 
-@contextmanager
-def _tame_environment(endpoint: Endpoint) -> Iterator[None]:
-    """Hide from the SDK the variables that it reads at every call and that would harm.
-
-    ``DEBUG=sdk`` makes it print the signed request and the token (darabonba/core.py, `do_action`), and it takes proxies from
-    the environment without looking at NO_PROXY.
-    """
-    harmful = ["DEBUG"]
-    if not get_environ_proxies(endpoint.url):
-        harmful += ["HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy"]
-    hidden = {name: os.environ.pop(name) for name in harmful if name in os.environ}
-    try:
-        yield
-    finally:
-        os.environ.update(hidden)
-
-
-def _read_token(body: dict[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:
+def _read_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:
     # A success may carry an ErrorCode too ("Success"), so that only `Success` tells.
     if body.get("Success") is not True:
         code = str(body.get("ErrorCode") or body.get("Code") or "no error code")
@@ -123,12 +182,15 @@ def _read_token(body: dict[str, Any], instance_id: str, endpoint: Endpoint) -> L
 
 
 def _refuse(code: str, message: str, request_id: str, instance_id: str, endpoint: Endpoint) -> TokenError:
-    hint = next((hint for pattern, hint in _HINTS if pattern.search(code)), HINT_OTHER)
-    return TokenError(
-        f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} was refused with {code}: "
-        f"{' '.join(message.split()) or 'no message'} (request id {request_id or 'unknown'}).",
-        hint,
+    message = " ".join(message.split()) or "no message"
+    meaning = find_meaning(MEANINGS, code, message)
+    failure = TokenError(
+        f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} was refused"
+        f"{f', because {meaning.words}' if meaning else ''} ({code}: {message}; request id {request_id or 'unknown'}).",
+        meaning.hint if meaning else HINT_OTHER,
     )
+    failure.may_pass = bool(meaning and meaning.may_pass)
+    return failure
 
 
 def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> ActionError:
@@ -136,17 +198,34 @@ def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> Act
     if isinstance(code, str) and code not in ("", "None"):
         # The SDK puts "code: 404, " before the message and " request id: …" behind it.
         message = re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", "")))
-        return _refuse(code, message, str(getattr(error, "request_id", "") or ""), instance_id, endpoint)
-    # The SDK wraps what requests raised twice: UnretryableException.inner_exception, then the context of its RetryError.
+        failure: ActionError = _refuse(code, message, str(getattr(error, "request_id", "") or ""), instance_id, endpoint)
+        failure.may_pass = failure.may_pass or (getattr(error, "status_code", None) or 0) >= 500  # noqa: PLR2004
+        failure.retry_after = min(LONGEST_WAIT, (getattr(error, "retry_after", None) or 0) / 1000)
+        return failure
+    # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
     inner = getattr(error, "inner_exception", error)
-    cause = inner.__context__ or inner
-    fault = name_fault(cause, "POST /", endpoint.url)
-    if isinstance(cause, OSError):
-        # Whether it left or not: asking again for a token harms nothing.
-        hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
-        return NetworkError(f"CreateAirflowLoginToken for {instance_id}: {fault.message}", hint)
-    return AnswerError(
-        f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} answered what the SDK cannot read "
-        f"({type(inner).__name__}).",
-        "Check endpoint: it must be Alibaba Cloud's OpenAPI, with no login page or proxy in between.",
+    call = f"CreateAirflowLoginToken for {instance_id}"
+    if fault := name_network_failure(inner, "POST /", endpoint.url):
+        fault.message = f"{call}: {fault.message}"
+        if isinstance(fault, UnknownHostError) and (match := re.fullmatch(r"dms\.(.+)\.aliyuncs\.com", endpoint.authority)):
+            fault.message = f"{call}: there is no DMS in the region {match[1]}, for nobody knows the host {endpoint.authority}."
+            fault.hint = f"Check region. DMS's documentation names {', '.join(REGIONS)}. Else check the runner's name server."
+        return fault
+    status = _find_status(inner)
+    answered = f" with status {status}" if status else ""
+    answer = AnswerError(
+        f"{call}: {endpoint.authority} answered{answered} what the SDK cannot read ({type(inner).__name__}).",
+        HINT_ENDPOINT,
+        status=status,
     )
+    answer.may_pass = status is not None and (status == 429 or status >= 500)  # noqa: PLR2004
+    return answer
+
+
+def _find_status(error: BaseException) -> int | None:
+    """Find the HTTP status of an answer that the SDK could not parse: it is kept nowhere but in the SDK's own frame."""
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        status = getattr(frame.f_locals.get("_last_response"), "status_code", None)
+        if isinstance(status, int):
+            return status
+    return None

@@ -4,11 +4,13 @@
 
     ActionError
     ├── InputError            wrong inputs, all of them at once           exit 2
-    ├── NotAvailableError     asked for something not built yet           exit 2
     ├── CredentialsError      no usable credentials
+    ├── IdTokenError          GitHub gave the job no id-token
+    ├── RoleError             the id-token was not exchanged for a role
     ├── TokenError            CreateAirflowLoginToken was refused
     ├── LoginError            the login token did not become a session
     ├── NetworkError          the host could not be reached
+    │   └── UnknownHostError  because nobody knows its name
     ├── AnswerError           an answer came, but not a usable one
     ├── AnswerLostError       the request left, the answer never came
     ├── AnswerTimeoutError    the same, because time ran out              status timeout
@@ -17,6 +19,7 @@
     ├── RunGoneError          the DAG run that was waited for was deleted
     ├── TriggerRefusedError   Airflow understood, and made no DAG run
     ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
+    ├── LinkError             what `doctor` found broken by its own judgement
     └── ResultFileError       the result file could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
@@ -35,6 +38,8 @@ from dms_airflow.result import Annotation, Ending, Level, Result
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dms_airflow.result import Diagram, Folded, Table
+
 
 class ActionError(Exception):
     """Base of everything that ends a step with an annotation of its own.
@@ -47,27 +52,45 @@ class ActionError(Exception):
     title: ClassVar[str]
     ending: ClassVar[Ending] = Ending.FAILURE
 
+    may_pass = False
+    """Whether the same call may succeed a moment later. Who repeats it must know that it does no harm."""
+    retry_after = 0.0
+    """Seconds that the other side asked to wait."""
+
     def __init__(self, message: str, hint: str) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
         self.outputs: Mapping[str, Any] = {}
         """What was known by then."""
+        self.blocks: tuple[Table | Folded | Diagram, ...] = ()
+        """What the job summary shows besides."""
 
     def to_result(self) -> Result:
         """Turn the error into what the step reports."""
         annotation = Annotation(level=Level.ERROR, title=self.title, message=f"{self.message}\n{self.hint}")
         return Result(
-            ending=self.ending, headline=f"{self.title}: {self.message}", outputs=self.outputs, annotations=(annotation,)
+            ending=self.ending,
+            headline=f"{self.title}: {self.message}",
+            outputs=self.outputs,
+            annotations=(annotation,),
+            blocks=self.blocks,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
 class InputProblem:
-    """One wrong input: its name as the author wrote it, and what was expected."""
+    """One wrong input: its name as the author wrote it, and what was expected.
+
+    Args:
+        name: The input.
+        message: What was expected.
+        unless: Inputs whose own problems make this one say nothing.
+    """
 
     name: str
     message: str
+    unless: tuple[str, ...] = ()
 
 
 class InputError(ActionError):
@@ -95,23 +118,27 @@ class InputError(ActionError):
                 )
                 for problem in self.problems
             ),
+            outputs=self.outputs,
+            blocks=self.blocks,
         )
-
-
-class NotAvailableError(ActionError):
-    """A part of the contract that is not built yet."""
-
-    title = "Not available yet"
-    ending = Ending.REFUSED
-
-    def __init__(self, what: str) -> None:
-        super().__init__(f"{what} is not available yet.", "Nothing was sent. Use a version of the action that has it.")
 
 
 class CredentialsError(ActionError):
     """No usable credentials for Alibaba Cloud."""
 
     title = "No credentials"
+
+
+class IdTokenError(ActionError):
+    """GitHub gave the job no id-token."""
+
+    title = "No id-token"
+
+
+class RoleError(ActionError):
+    """STS did not exchange the id-token for the role."""
+
+    title = "Role not assumed"
 
 
 class TokenError(ActionError):
@@ -130,6 +157,13 @@ class NetworkError(ActionError):
     """A host could not be reached; the request did not get there."""
 
     title = "Host not reached"
+    may_pass = True
+
+
+class UnknownHostError(NetworkError):
+    """The name server knows no host of this name."""
+
+    may_pass = False
 
 
 class AnswerError(ActionError):
@@ -146,6 +180,7 @@ class AnswerLostError(ActionError):
     """The request left, but its answer never came: what it asked for may have happened."""
 
     title = "Answer lost"
+    may_pass = True
 
 
 class AnswerTimeoutError(AnswerLostError):
@@ -183,6 +218,12 @@ class UnhealthyError(ActionError):
     """The instance's metadatabase or scheduler is not healthy."""
 
     title = "Instance not healthy"
+
+
+class LinkError(ActionError):
+    """A link of the way to Airflow answers, but not as it must."""
+
+    title = "Link broken"
 
 
 class ResultFileError(ActionError):

@@ -12,16 +12,20 @@ import requests
 from dms_airflow import __version__
 from dms_airflow.airflow import AirflowClient
 from dms_airflow.clock import SystemClock
-from dms_airflow.config import Config, Credentials, LoginToken, Runner, check_paths, list_secrets
+from dms_airflow.config import Config, Runner, check_paths
+from dms_airflow.credentials import find_way, list_secrets
 from dms_airflow.dms import fetch_login_token
-from dms_airflow.errors import ActionError, Cancelled, InputError, InputProblem
+from dms_airflow.errors import ActionError, Cancelled, CredentialsError, InputProblem
+from dms_airflow.id_token import fetch_id_token
+from dms_airflow.identity import obtain_keys
 from dms_airflow.inputs import InputValueError, load
-from dms_airflow.operations import Operation, find_operation, judge_other_inputs
+from dms_airflow.operations import Operation, find_operation, judge_other_inputs, refuse_inputs, run_operation
 from dms_airflow.operations.context import Context
-from dms_airflow.operations.pending import refuse_pending
 from dms_airflow.report import Occasion, report
 from dms_airflow.result import Annotation, Ending, Level, Result
 from dms_airflow.session import AirflowSession, is_bounced
+from dms_airflow.session_file import SessionFile
+from dms_airflow.sts import assume_role
 from dms_airflow.transport import Transport
 from dms_airflow.workflow import Workflow
 
@@ -30,6 +34,7 @@ if TYPE_CHECKING:
     from typing import TextIO
 
     from dms_airflow.clock import Clock
+    from dms_airflow.credentials import Keys
     from dms_airflow.log import Log
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
@@ -61,17 +66,32 @@ def main(
     problems: list[InputProblem] = []
     config = load(Config, environ, problems)
     transport = Transport(http=requests.Session(), clock=clock, log=workflow, ca_bundle=runner.ca_bundle)
-    fetch_token = partial(_fetch_token, config, environ, runner, workflow)
-    session = AirflowSession(fetch_token=fetch_token, transport=transport, log=workflow)
+    session = AirflowSession(
+        obtain_keys=partial(_obtain_keys, config, runner, environ, transport, workflow),
+        fetch_token=partial(
+            fetch_login_token, instance_id=config.instance_id, endpoint=config.openapi, ca_bundle=runner.ca_bundle
+        ),
+        transport=transport,
+        clock=clock,
+        log=workflow,
+        store=_find_store(config, runner, environ, clock, workflow),
+    )
     airflow = AirflowClient(session=session, is_bounced=is_bounced, transport=transport, clock=clock, log=workflow)
     try:
         operation, params = _read_operation(config, environ, runner, problems)
         for word in params.list_secrets():
             workflow.mask_word(word)
         workflow.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
-        session.open()
-        workflow.info(f"Logged in to {session.host} after {clock.monotonic() - started:.1f} s.")
-        result = operation.run(params, Context(airflow=airflow, runner=runner, clock=clock, log=workflow))
+        context = Context(
+            config=config,
+            airflow=airflow,
+            session=session,
+            transport=transport,
+            runner=runner,
+            clock=clock,
+            log=workflow,
+        )
+        result = run_operation(operation, params, context)
     except ActionError as error:
         result = error.to_result()
     except Cancelled as cancelled:
@@ -97,7 +117,6 @@ def _read_operation(
 
     Raises:
         InputError: Something is.
-        NotAvailableError: Nothing is, but the author asks for what is not built yet.
     """
     operation: Operation | None = None
     params: Any = None
@@ -111,15 +130,30 @@ def _read_operation(
     problems.extend(judge_other_inputs(operation, environ))
     problems.extend(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
     if problems or not operation:
-        raise InputError(problems)
-    refuse_pending(config, params)
+        raise refuse_inputs(operation, problems)
     return operation, params
 
 
-def _fetch_token(config: Config, environ: Mapping[str, str], runner: Runner, log: Log) -> LoginToken:
-    credentials = Credentials.find(config, environ)
-    log.info(f"Asking {config.openapi.authority} for a login token, with the credentials of {credentials.origin}.")
-    return fetch_login_token(config.instance_id, endpoint=config.openapi, credentials=credentials, ca_bundle=runner.ca_bundle)
+def _obtain_keys(config: Config, runner: Runner, environ: Mapping[str, str], transport: Transport, log: Log) -> Keys:
+    way = find_way(config, runner, environ)
+    log.info(f"Using the credentials of {way.origin}.")
+    fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
+    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle)
+    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle)
+    for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
+        log.mask(secret)
+    return keys
+
+
+def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:
+    """Find where the session is kept; nowhere when nobody asked for it, or when it is not clear whose it would be."""
+    if not config.reuse_session or runner.temp is None:
+        return None
+    try:
+        identity = find_way(config, runner, environ).identity
+    except CredentialsError:
+        return None
+    return SessionFile(runner.temp, (config.openapi.url, config.instance_id, identity), clock=clock, log=log)
 
 
 def _tell_cancelled(cancelled: Cancelled) -> Result:

@@ -6,16 +6,20 @@ https://help.aliyun.com/zh/dms/ documents the flow: `GET {host}/login?token=…`
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from functools import cache
+from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-from dms_airflow.config import allows_plain_http
+from dms_airflow.config import KeptSession, allows_plain_http
 from dms_airflow.errors import LoginError, TokenError
+from dms_airflow.patience import insist
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dms_airflow.clock import Clock
     from dms_airflow.config import LoginToken
+    from dms_airflow.credentials import Keys
     from dms_airflow.log import Log
     from dms_airflow.transport import Answer, Transport
 
@@ -32,19 +36,48 @@ HINT_HOST = (
 )
 
 
+class SessionStore(Protocol):
+    """Where a session is kept between the steps of a job."""
+
+    def read(self) -> KeptSession | None:
+        """Give the session that an earlier step kept; None when there is none to be trusted."""
+        ...
+
+    def write(self, session: KeptSession) -> None:
+        """Keep a session, in place of an older one."""
+        ...
+
+
 class AirflowSession:
-    """The cookie session with one instance, opened at first use.
+    """The cookie session with one instance.
+
+    The way to it has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` goes all of them.
 
     Args:
+        obtain_keys: Gets keys of Alibaba Cloud.
         fetch_token: Asks Alibaba Cloud for a login token.
         transport: Sends the login.
+        clock: For the pauses between tries.
         log: Learns each secret at the moment it is born.
+        store: Where sessions of earlier steps are; None to begin anew and keep nothing.
     """
 
-    def __init__(self, *, fetch_token: Callable[[], LoginToken], transport: Transport, log: Log) -> None:
-        self._fetch_token = fetch_token
+    def __init__(
+        self,
+        *,
+        obtain_keys: Callable[[], Keys],
+        fetch_token: Callable[[Keys], LoginToken],
+        transport: Transport,
+        clock: Clock,
+        log: Log,
+        store: SessionStore | None = None,
+    ) -> None:
+        self.obtain_keys = obtain_keys
+        self.fetch_token = fetch_token
         self._transport = transport
+        self._clock = clock
         self._log = log
+        self._store = store
         self._host = ""
         self._cookie = ""
 
@@ -59,12 +92,26 @@ class AirflowSession:
         return {"Cookie": self._cookie}
 
     def open(self) -> None:
-        """Log in: one token, one request.
+        """Take up the session of an earlier step; without one, and when it is called again, log in.
 
         Raises:
             ActionError: What kept it from logging in.
         """
-        token = self._fetch_token()
+        if not self._host and self._take_up():
+            self._log.info(f"Using the session that an earlier step opened at {self._host}.")
+            return
+        started = self._clock.monotonic()
+        obtain_keys = cache(self.obtain_keys)
+        # A token works once, so that every try to log in has its own; the keys are good for all of them.
+        insist(lambda: self.log_in(self.fetch_token(obtain_keys())), clock=self._clock, log=self._log)
+        self._log.info(f"Logged in to {self._host} after {self._clock.monotonic() - started:.1f} s.")
+
+    def log_in(self, token: LoginToken) -> None:
+        """Make a session of a token: one request.
+
+        Raises:
+            ActionError: There is none.
+        """
         self._log.mask(token.token)
         host = check_host(token.host)
         answer = self._transport.exchange(
@@ -76,6 +123,21 @@ class AirflowSession:
         _check_login(answer, host, has_session="session" in cookies)
         self._host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
+        if self._store:
+            self._store.write(KeptSession(host=host, cookie=self._cookie))
+
+    def _take_up(self) -> bool:
+        kept = self._store.read() if self._store else None
+        if kept is None:
+            return False
+        for cookie in kept.cookie.split("; "):
+            self._log.mask(cookie.partition("=")[2])
+        try:
+            self._host = check_host(kept.host)
+        except TokenError:
+            return False
+        self._cookie = kept.cookie
+        return True
 
 
 def check_host(text: str) -> str:
@@ -111,9 +173,11 @@ def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
         if has_session and not _is_login_page(location.path):
             return
         raise LoginError(f"The login at {host} led back to the login page, without a session.", HINT_LOGIN)
-    raise LoginError(
+    failure = LoginError(
         f"The login at {host} answered {answer.status} where a redirect with a session cookie was expected.", HINT_LOGIN
     )
+    failure.may_pass = answer.status == 429 or answer.status >= 500  # noqa: PLR2004
+    raise failure
 
 
 def _is_login_page(path: str) -> bool:

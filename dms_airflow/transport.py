@@ -7,6 +7,7 @@ hold the login token or a password.
 from __future__ import annotations
 
 import json
+import socket
 import ssl
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,14 @@ from urllib3.exceptions import (
 )
 
 from dms_airflow import __version__
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
+from dms_airflow.errors import (
+    ActionError,
+    AnswerError,
+    AnswerLostError,
+    AnswerTimeoutError,
+    NetworkError,
+    UnknownHostError,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -203,7 +211,7 @@ def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
 # What an exception of requests, or one behind it, means for the request. The first row that fits counts. Whatever may come
 # up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
 _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
-    ((NameResolutionError,), NetworkError, "{base}: no such host.", HINT_DNS),
+    ((NameResolutionError,), UnknownHostError, "{base}: no such host.", HINT_DNS),
     ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
     ((ssl.SSLCertVerificationError,), NetworkError, "{base}: its TLS certificate is not trusted.", HINT_TLS),
     (
@@ -248,7 +256,12 @@ def name_fault(error: BaseException, what: str, base: str) -> ActionError:
         return NetworkError(f"{base}: the proxy did not let {what} through.", HINT_PROXY)
     for kinds, meaning, text, hint in _FAULTS:
         if any(isinstance(one, kinds) for one in chain):
-            return meaning(text.format(base=base, what=what), hint)
+            fault = meaning(text.format(base=base, what=what), hint)
+            if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
+                fault.may_pass = False
+            if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
+                fault.may_pass = True
+            return fault
     raise error
 
 

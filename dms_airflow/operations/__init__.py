@@ -10,12 +10,12 @@ import difflib
 from typing import TYPE_CHECKING, Any, Protocol
 
 from dms_airflow.commands import COMMANDS
-from dms_airflow.errors import InputProblem
+from dms_airflow.errors import InputError, InputProblem
 from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
-from dms_airflow.operations import cli, command, deploy_gate, import_errors, pending, rest, smoke_test, trigger
+from dms_airflow.operations import cli, command, deploy_gate, doctor, import_errors, rest, smoke_test, trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.operations.context import Context
     from dms_airflow.result import Result
@@ -41,7 +41,7 @@ OPERATIONS: Mapping[str, Operation] = {
     "rest": rest,
     "deploy-gate": deploy_gate,
     "smoke-test": smoke_test,
-    "doctor": pending,
+    "doctor": doctor,
 }
 
 # Written by every operation.
@@ -59,6 +59,28 @@ def find_operation(name: str) -> Operation:
     nearest = difflib.get_close_matches(name.lower().replace("_", "-").removeprefix("airflow "), OPERATIONS, n=1)
     suggestion = f"; did you mean {nearest[0]}?" if nearest else ""
     raise InputValueError(f"is no operation of this action: {quote_value(name)}{suggestion}")
+
+
+def refuse_inputs(operation: Operation | None, problems: Sequence[InputProblem]) -> InputError:
+    """Make the error for wrong inputs."""
+    error = InputError(problems)
+    # The inputs are the doctor's first link.
+    if operation is doctor:
+        links = doctor.refuse(problems)
+        error.outputs, error.blocks = {"json": doctor.write_links(links)}, (doctor.tabulate(links),)
+    return error
+
+
+def run_operation(operation: Operation, params: Any, context: Context) -> Result:
+    """Open the session, and do it.
+
+    Raises:
+        ActionError: What kept us from knowing how it went.
+    """
+    # The doctor goes the way to the instance itself, to say where it ends.
+    if operation is not doctor:
+        context.session.open()
+    return operation.run(params, context)
 
 
 # Inputs that say what shall happen: where the operation does not use one, leaving it aside in silence would be a lie.

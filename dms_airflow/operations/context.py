@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dms_airflow.airflow import AirflowClient
     from dms_airflow.clock import Clock
-    from dms_airflow.config import Runner
+    from dms_airflow.config import Config, Runner
     from dms_airflow.log import Log
+    from dms_airflow.session import AirflowSession
+    from dms_airflow.transport import Transport
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,13 +19,19 @@ class Context:
     """The world as an operation sees it.
 
     Args:
-        airflow: The instance, logged in.
+        config: What every operation shares.
+        airflow: The instance.
+        session: The session with it, open by the time an operation runs; only `doctor` opens it itself, step by step.
+        transport: Sends a request anywhere.
         runner: The checkout's folder, and which run of which workflow this is.
         clock: Time.
         log: The step's log.
     """
 
+    config: Config
     airflow: AirflowClient
+    session: AirflowSession
+    transport: Transport
     runner: Runner
     clock: Clock
     log: Log

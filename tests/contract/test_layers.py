@@ -23,14 +23,18 @@ LAYERS = {
     "console": 1,
     "dag_files": 1,
     "dag_runs": 1,
+    "credentials": 1,
     "deployment": 1,
     "gantt": 1,
     "import_errors": 1,
     "inputs": 1,
     "lines": 1,
+    "oidc": 1,
     "outcome": 1,
+    "patience": 1,
     "redaction": 1,
     "render": 1,
+    "sdk": 1,
     "source": 1,
     "task_instances": 1,
     "task_log": 1,
@@ -38,7 +42,11 @@ LAYERS = {
     "transport": 1,
     "airflow": 2,
     "dms": 2,
+    "id_token": 2,
+    "identity": 2,
     "session": 2,
+    "session_file": 2,
+    "sts": 2,
     "workflow": 2,
     "operations": 3,
     "report": 3,
@@ -48,13 +56,13 @@ LAYERS = {
 STRANGERS = 2
 
 HOMES = {
-    "alibabacloud_credentials": {"dms"},
+    "alibabacloud_credentials": {"identity", "sts"},
     "alibabacloud_dms20250414": {"dms"},
     "alibabacloud_tea_openapi": {"dms"},
     "darabonba": {"dms"},
     "dulwich": {"change"},
     "actions_toolkit": {"workflow"},
-    "requests": {"transport", "dms", "main"},
+    "requests": {"transport", "sdk", "identity", "main"},
 }
 
 

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import base64
+from io import StringIO
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import pytest
 
+from dms_airflow.main import main
+from sandbox import cloud as sandbox_cloud
 from sandbox.runner import Runner
+from tests.integration.fake_cloud import FakeCloud
 from tests.integration.fake_dms import FakeDms, serve
+from tests.unit.fakes import FakeClock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -18,10 +23,24 @@ if TYPE_CHECKING:
     from sandbox.runner import Step
 
 
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+
+
 @pytest.fixture
 def dms(tmp_path: Path) -> Iterator[FakeDms]:
     """A DMS that answers what the test writes."""
     with serve(tmp_path) as fake:
+        yield fake
+
+
+@pytest.fixture
+def cloud(dms: FakeDms, tmp_path: Path) -> Iterator[FakeCloud]:
+    """STS and GitHub's id-token endpoint; the DMS accepts the keys that this STS gives out."""
+    folder = tmp_path / "cloud"
+    folder.mkdir()
+    with sandbox_cloud.serve(dms.tokens.accept, folder, FakeCloud) as fake:
+        assert isinstance(fake, FakeCloud)
+        dms.clouds.append(fake)
         yield fake
 
 
@@ -43,6 +62,38 @@ def run(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
     def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None, *secrets: str) -> Step:
         step = runner.run({**dms.inputs, **inputs}, environ)
         check_leaks(step, (temp, workspace), {*dms.secrets, *secrets})
+        assert not list(temp.glob("dms-airflow-*[!s]")), "the id-token's file is left"
+        return step
+
+    return run_step
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    """The time of `run_here`."""
+    return FakeClock()
+
+
+@pytest.fixture
+def run_here(
+    dms: FakeDms, workspace: Path, tmp_path: Path, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Step]:
+    """Run the action in this process, where nobody waits for its pauses, and look for leaks."""
+    temp = tmp_path / "runner-here"
+    temp.mkdir()
+    runner = Runner(workspace=workspace, temp=temp)
+
+    def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None) -> Step:
+        variables, files = runner.prepare({**dms.inputs, **inputs}, environ)
+        # What the SDK and requests read for themselves.
+        for name in (*PROXIES, *map(str.lower, PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "DEBUG"):
+            if name in variables:
+                monkeypatch.setenv(name, variables[name])
+            else:
+                monkeypatch.delenv(name, raising=False)
+        log = StringIO()
+        step = runner.collect(main(variables, log, clock), files, log.getvalue())
+        check_leaks(step, (temp, workspace), dms.secrets)
         return step
 
     return run_step
@@ -51,7 +102,13 @@ def run(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
 def check_leaks(step: Step, folders: Iterable[Path], secrets: Iterable[str]) -> None:
     """No secret in any stream, output, summary or file, in any form; ``add-mask`` lines are how the runner learns them."""
     printed = [line for line in (step.stdout + step.stderr).splitlines() if not line.startswith("::add-mask::")]
-    files = [file for folder in folders for file in folder.rglob("*") if file.is_file()]
+    # A kept session is what it is; tests/integration/test_reuse_session.py looks at its file.
+    files = [
+        file
+        for folder in folders
+        for file in folder.rglob("*")
+        if file.is_file() and file.parent.name != "dms-airflow-sessions"
+    ]
     texts = {"the log": "\n".join(printed), **{str(file): file.read_text(errors="replace") for file in files}}
     for secret in secrets:
         for form in {secret, quote(secret, safe=""), base64.b64encode(secret.encode()).decode()}:

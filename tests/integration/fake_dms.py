@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from tests.integration.fake_cloud import FakeCloud
+
 KEY = Credential(access_key_id="LTAI5tUnitTestKey0001", access_key_secret="Zm9vYmFyL3NlY3JldCtrZXk9PQ==")
 TEMPORARY_KEY = Credential(
     access_key_id="STS.UnitTestKey0002", access_key_secret="sts/secret+0002==", security_token="CAIS+token/with=odd&signs%"
@@ -69,11 +71,13 @@ class FakeDms(Front):
     """The front, with what it received and faults in the place of its answers."""
 
     def __init__(self, airflow: FakeAirflow, journal: Journal) -> None:
-        super().__init__(TokenService([KEY, TEMPORARY_KEY]), airflow, journal)  # type: ignore[arg-type]
+        self.tokens = TokenService([KEY, TEMPORARY_KEY])
+        super().__init__(self.tokens, airflow, journal)  # type: ignore[arg-type]
         self.airflow = airflow
         self.received: list[Request] = []
         self.faults: defaultdict[str, deque[Callable[[Request], Answer | None]]] = defaultdict(deque)
         self.endpoint = ""
+        self.clouds: list[FakeCloud] = []
         self._given_out: set[str] = set()
 
     @property
@@ -95,7 +99,7 @@ class FakeDms(Front):
     def secrets(self) -> set[str]:
         """Every secret that this DMS knows: keys, login tokens and sessions it gave out."""
         keys = {KEY.access_key_id, KEY.access_key_secret, TEMPORARY_KEY.access_key_secret, TEMPORARY_KEY.security_token}
-        return keys | self._given_out
+        return keys.union(self._given_out, *(cloud.secrets for cloud in self.clouds))
 
     def commands(self) -> list[list[str]]:
         """The words of each command that ran."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from sandbox.front import Answer, Request
     from sandbox.runner import Step
     from tests.integration.fake_dms import FakeDms
+    from tests.unit.fakes import FakeClock
 
     Run = Callable[..., Step]
 
@@ -142,27 +143,6 @@ def test_no_credentials(dms: FakeDms, run: Run) -> None:
     assert step.exit_code == 1
     assert [one.properties["title"] for one in step.annotations] == ["No credentials"]
     assert dms.received == []
-
-
-def test_a_wrong_secret(dms: FakeDms, run: Run) -> None:
-    step = run({"operation": "version", "access-key-secret": "wrong-secret-wrong-secret"})
-
-    assert step.exit_code == 1
-    (annotation,) = step.annotations
-    assert annotation.properties["title"] == "No login token"
-    assert "SignatureDoesNotMatch" in annotation.data
-    assert "one pair of AccessKey id and secret" in annotation.data
-    assert dms.paths == ["POST /"]
-
-
-def test_an_unknown_instance(run: Run) -> None:
-    step = run({"operation": "version", "instance-id": "af-nosuch"})
-
-    assert step.exit_code == 1
-    (annotation,) = step.annotations
-    assert annotation.properties["title"] == "No login token"
-    assert "af-nosuch" in annotation.data
-    assert "Check instance-id and region" in annotation.data
 
 
 @pytest.mark.parametrize(
@@ -358,22 +338,14 @@ def test_wrong_inputs_are_told_all_at_once_before_any_request(dms: FakeDms, run:
     assert dms.received == []
 
 
-@pytest.mark.parametrize("operation", ["doctor"])
-def test_what_is_not_built_yet_says_so(dms: FakeDms, run: Run, operation: str) -> None:
-    step = run({"operation": operation})
-
-    assert step.exit_code == 2
-    assert [one.properties["title"] for one in step.annotations] == ["Not available yet"]
-    assert dms.received == []
-
-
-def test_an_endpoint_that_refuses_connections(dms: FakeDms, run: Run) -> None:
-    step = run({"operation": "version", "endpoint": "http://127.0.0.1:1"})
+def test_an_endpoint_that_refuses_connections(dms: FakeDms, run_here: Run, clock: FakeClock) -> None:
+    step = run_here({"operation": "version", "endpoint": "http://127.0.0.1:1"})
 
     assert step.exit_code == 1
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Host not reached"
     assert "127.0.0.1:1" in annotation.data
+    assert clock.slept == [1.0, 2.0, 4.0, 8.0]
     assert dms.received == []
 
 
@@ -472,45 +444,6 @@ def test_a_long_stdout_is_cut_in_the_middle(dms: FakeDms, run: Run) -> None:
     assert step.outputs["stdout"].startswith("digraph etl {")
     assert "bytes left out" in step.outputs["stdout"]
     assert step.outputs["stdout"].endswith("}\n")
-
-
-@pytest.mark.parametrize(
-    ("fault", "title", "words"),
-    [
-        (answer(502, b"<h1>Bad Gateway</h1>", HTML), "Unusable answer", "it must be Alibaba Cloud's OpenAPI"),
-        (answer(200, b"<h1>Hello</h1>", HTML), "Unusable answer", "it must be Alibaba Cloud's OpenAPI"),
-        (answer(200, b'{"Success": true, "RequestId": "R1"}', JSON), "Unusable answer", "without a host or a token"),
-        (
-            answer(200, b'{"Success": false, "ErrorCode": "NoPermission"}', JSON),
-            "No login token",
-            "dms:CreateAirflowLoginToken",
-        ),
-        (answer(403, b'{"Code": "UserNotExist", "Message": "m"}', JSON), "No login token", "must add its UID"),
-        (answer(400, b'{"Code": "Throttling.User", "Message": "m"}', JSON), "No login token", "Too many calls"),
-        (answer(500, b'{"Code": "InternalError", "Message": "m", "RequestId": "R2"}', JSON), "No login token", "request id R2"),
-        (
-            answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "ftp://x"}}', JSON),
-            "No login token",
-            "host",
-        ),
-        (
-            answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "http://a.com"}}', JSON),
-            "No login token",
-            "host",
-        ),
-        (drop, "Host not reached", "CreateAirflowLoginToken"),
-    ],
-)
-def test_a_token_call_that_fails(dms: FakeDms, run: Run, fault: object, title: str, words: str) -> None:
-    dms.fail("token", fault)  # type: ignore[arg-type]
-
-    step = run({"operation": "version"}, None, "t0k3n-t0k3n")
-
-    assert step.exit_code == 1
-    (annotation,) = step.annotations
-    assert annotation.properties["title"] == title
-    assert words in annotation.data
-    assert dms.paths == ["POST /"]
 
 
 def test_a_refused_result_file_is_not_written(run: Run, workspace: Path, tmp_path: Path) -> None:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-from dms_airflow.config import Runner
+from dms_airflow.config import Config, Runner
 from dms_airflow.operations.context import Context
 
 
@@ -25,6 +26,10 @@ class FakeClock:
         """Move on."""
         self.slept.append(seconds)
         self.now += seconds
+
+    def time_of_day(self) -> datetime:
+        """Tell date and time; the clock starts at noon."""
+        return datetime(2026, 11, 22, 12, tzinfo=UTC) + timedelta(seconds=self.now - 1000)
 
 
 @dataclass
@@ -64,5 +69,6 @@ class FakeLog:
 
 def make_context(clock: FakeClock, log: FakeLog, **runner: Any) -> Context:
     """Make an operation's world without an instance."""
-    around = Runner(workspace=Path(), **{"run_id": "4711", "run_attempt": "2", "job": "deploy", "step": "__run", **runner})
-    return Context(airflow=cast("Any", None), runner=around, clock=clock, log=log)
+    around = Runner(**{"workspace": Path(), "run_id": "4711", "run_attempt": "2", "job": "deploy", "step": "__run", **runner})
+    nothing = cast("Any", None)
+    return Context(config=Config(), airflow=nothing, session=nothing, transport=nothing, runner=around, clock=clock, log=log)

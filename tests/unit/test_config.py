@@ -8,22 +8,23 @@ import pytest
 
 from dms_airflow.config import (
     Config,
-    Credentials,
     Runner,
     allows_plain_http,
     check_paths,
-    list_secrets,
     parse_endpoint,
     parse_instance_id,
     parse_region,
 )
-from dms_airflow.errors import CredentialsError, InputProblem
 from dms_airflow.inputs import InputValueError, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-KEYS = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
+    from dms_airflow.errors import InputProblem
+
+
+ROLE = "acs:ram::1234567890123456:role/github-deploy"
+PROVIDER = "acs:ram::1234567890123456:oidc-provider/github"
 
 
 @pytest.mark.parametrize(
@@ -117,47 +118,55 @@ def test_nothing_given() -> None:
 
 def test_half_a_pair() -> None:
     _, problems = read(
-        region="cn-hangzhou", instance_id="af-1", operation="version", access_key_id="x", role_to_assume="y", security_token="z"
+        region="cn-hangzhou",
+        instance_id="af-1",
+        operation="version",
+        access_key_id="x",
+        role_to_assume=ROLE,
+        security_token="z",
     )
 
     assert [name for name, _ in problems] == ["access-key-secret", "oidc-provider-arn"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "problems"),
+    [
+        ({"role_to_assume": "github-deploy", "oidc_provider_arn": PROVIDER}, ["role-to-assume"]),
+        ({"role_to_assume": PROVIDER, "oidc_provider_arn": ROLE}, ["role-to-assume", "oidc-provider-arn"]),
+        ({"role_to_assume": "acs:ram::1234:role/two words", "oidc_provider_arn": PROVIDER}, ["role-to-assume"]),
+        ({"oidc_provider_arn": PROVIDER}, ["role-to-assume"]),
+        ({"role_session_name": "x1"}, ["role-to-assume"]),
+        ({"role_to_assume": ROLE, "oidc_provider_arn": PROVIDER, "role_session_name": "x"}, ["role-session-name"]),
+        ({"role_to_assume": ROLE, "oidc_provider_arn": PROVIDER, "role_session_name": "a/b"}, ["role-session-name"]),
+        (
+            {"role_to_assume": ROLE, "oidc_provider_arn": PROVIDER, "role_session_expiration": "899"},
+            ["role-session-expiration"],
+        ),
+        (
+            {"role_to_assume": ROLE, "oidc_provider_arn": PROVIDER, "role_session_expiration": "43201"},
+            ["role-session-expiration"],
+        ),
+        ({"role_to_assume": ROLE, "oidc_provider_arn": PROVIDER, "role_session_expiration": "43200"}, []),
+        ({"security_token": "z"}, ["access-key-id"]),
+    ],
+)
+def test_roles_refused(inputs: dict[str, str], problems: list[str]) -> None:
+    _, found = read(region="cn-hangzhou", instance_id="af-1", operation="version", **inputs)
+
+    assert [name for name, _ in found] == problems
+
+
+def test_a_wrong_endpoint_is_the_only_problem() -> None:
+    _, problems = read(instance_id="af-1", operation="version", endpoint="ftp://10.0.0.1")
+
+    assert [name for name, _ in problems] == ["endpoint"]
 
 
 def test_secrets_do_not_show() -> None:
     config, _ = read(access_key_id="the-id", access_key_secret="the-secret", security_token="the-token")
 
     assert "the-" not in repr(config)
-    assert "the-" not in repr(Credentials.find(config, {}))
-
-
-def test_credentials_of_the_inputs_come_first() -> None:
-    config, _ = read(access_key_id="the-id", access_key_secret="the-secret")
-
-    found = Credentials.find(config, KEYS)
-
-    assert (found.access_key_id, found.access_key_secret, found.security_token) == ("the-id", "the-secret", "")
-
-
-def test_credentials_of_the_environment() -> None:
-    found = Credentials.find(read()[0], {**KEYS, "ALIBABA_CLOUD_SECURITY_TOKEN": "env-token"})
-
-    assert (found.access_key_id, found.access_key_secret, found.security_token) == ("env-id", "env-secret", "env-token")
-
-
-@pytest.mark.parametrize("environ", [{}, {"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}])
-def test_no_whole_credentials(environ: dict[str, str]) -> None:
-    with pytest.raises(CredentialsError) as error:
-        Credentials.find(read()[0], environ)
-
-    assert "secrets" in error.value.hint
-    if environ:
-        assert "is not set, its partner is" in error.value.message
-
-
-def test_every_secret_is_listed() -> None:
-    environ = {"INPUT_ACCESS-KEY-ID": "a", "INPUT_ACCESS-KEY-SECRET": "b", "INPUT_SECURITY-TOKEN": "c", **KEYS}
-
-    assert {secret for secret in list_secrets(environ) if secret} == {"a", "b", "c", "env-id", "env-secret"}
 
 
 @pytest.mark.parametrize(

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import json
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.config import Runner
-from dms_airflow.operations.context import Context
 from dms_airflow.operations.instance import Instance
 from dms_airflow.transport import Answer
-from tests.unit.fakes import FakeClock, FakeLog
+from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,9 +88,7 @@ def list_words(instance: Instance) -> None:
 @pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources, list_words])
 def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[Instance], None]) -> None:
     airflow = FakeAirflow()
-    context = Context(
-        airflow=cast("AirflowClient", airflow), runner=Runner(workspace=tmp_path), clock=FakeClock(), log=FakeLog()
-    )
+    context = replace(make_context(FakeClock(), FakeLog(), workspace=tmp_path), airflow=cast("AirflowClient", airflow))
 
     with Instance(context, timeout=60.0, poll_interval=None) as instance:
         look(instance)

@@ -1,0 +1,322 @@
+"""`doctor`: goes every link of the way to Airflow, and says of each whether it holds, how long it took, and what to do."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from dms_airflow import __version__
+from dms_airflow.airflow import describe_problem
+from dms_airflow.errors import ActionError, LinkError
+from dms_airflow.operations import command
+from dms_airflow.operations.command import CommandLine
+from dms_airflow.patience import insist
+from dms_airflow.result import Ending, Result, Table
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dms_airflow.config import LoginToken
+    from dms_airflow.credentials import Keys
+    from dms_airflow.errors import InputProblem
+    from dms_airflow.operations.context import Context
+    from dms_airflow.result import Annotation, Diagram, Folded
+    from dms_airflow.transport import Answer
+
+T = TypeVar("T")
+
+OUTPUTS = frozenset({"airflow-version", "json"})
+
+LINKS = ("inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version")
+
+OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
+_MARKS = {OK: "✅ ok", FAILED: "❌ failed", NOT_REACHED: "⚪ not reached"}
+
+COMMAND_TIMEOUT = 120.0  # seconds; Airflow itself takes three to start
+PROBE_TIMEOUT = 20.0  # seconds
+
+# A signature may be fifteen minutes off; an id-token lives some minutes only.
+WORST_CLOCK = 300.0  # seconds
+
+# Airflow's APIs with their health: 2.x, then 3.x.
+_APIS = (("/api/v1", "/health"), ("/api/v2", "/monitor/health"))
+
+HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP); signatures and id-tokens stand and fall with it."
+HINT_REST = "Look in DMS's console whether the instance is running; the identity needs a role in Airflow that may read DAGs."
+HINT_CLI = "Look in DMS's console whether the instance is running, and at its log: a command answers only when Airflow starts."
+HINT_SCHEDULER = "Without it no DAG runs and no new file is seen. Look at its log in DMS's console; restart the instance."
+HINT_VERSION = "The instance is being upgraded, or was not restarted after it. Look in DMS's console."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params:
+    """`doctor` has no inputs of its own."""
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked: nothing."""
+        return ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Link:
+    """How one link of the way was found.
+
+    Args:
+        name: Of LINKS.
+        state: OK, FAILED or NOT_REACHED.
+        milliseconds: What it took; None when it was not tried.
+        detail: What was found.
+        advice: What to do.
+    """
+
+    name: str
+    state: str
+    milliseconds: int | None = None
+    detail: str = ""
+    advice: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Api:
+    """Airflow's REST API as it was found."""
+
+    base: str
+    health: str
+    version: str
+
+
+class Examination:
+    """Tries one link after the other and remembers how it went."""
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self.links: list[Link] = []
+        self.annotations: list[Annotation] = []
+        self.blocks: list[Table | Folded | Diagram] = []
+
+    def check(self, name: str, step: Callable[[], tuple[T, str]], *, after: object = True) -> T | None:
+        """Try a link.
+
+        Args:
+            name: Of LINKS.
+            step: Gives what later links need, and what was found in words.
+            after: What it needs of earlier links; None when they failed.
+
+        Returns:
+            What the step gave; None when it failed or was not reached.
+        """
+        if after is None:
+            self.note(Link(name=name, state=NOT_REACHED))
+            return None
+        clock = self._context.clock
+        started = clock.monotonic()
+        try:
+            value, detail = step()
+        except ActionError as error:
+            took = round(1000 * (clock.monotonic() - started))
+            result = error.to_result()
+            self.annotations += result.annotations
+            self.blocks += result.blocks
+            self.note(Link(name=name, state=FAILED, milliseconds=took, detail=error.message, advice=error.hint))
+            return None
+        self.note(Link(name=name, state=OK, milliseconds=round(1000 * (clock.monotonic() - started)), detail=detail))
+        return value
+
+    def note(self, link: Link) -> None:
+        """Remember a link, and tell the log."""
+        self.links.append(link)
+        took = "" if link.milliseconds is None else f" ({link.milliseconds} ms)"
+        self._context.log.info(f"{_MARKS[link.state]}: {link.name}{took}{f': {link.detail}' if link.detail else ''}")
+
+
+def run(params: Params, context: Context) -> Result:
+    """Go the way. A link that does not need a broken one is tried all the same."""
+    del params
+    config, session = context.config, context.session
+    examination = Examination(context)
+    check = examination.check
+    examination.note(
+        Link(name="inputs", state=OK, milliseconds=0, detail=f"{config.instance_id} at {config.openapi.authority}")
+    )
+    _check_clock(examination, context)
+
+    def obtain_keys() -> tuple[Keys, str]:
+        keys = insist(session.obtain_keys, clock=context.clock, log=context.log)
+        return keys, "temporary keys" if keys.security_token else "an AccessKey"
+
+    def fetch_token(keys: Keys) -> tuple[LoginToken, str]:
+        token = insist(lambda: session.fetch_token(keys), clock=context.clock, log=context.log)
+        return token, "gave a login token"
+
+    def log_in(token: LoginToken) -> tuple[bool, str]:
+        session.log_in(token)
+        return True, session.host
+
+    keys = check("credentials", obtain_keys)
+    token = check("OpenAPI", lambda: fetch_token(_have(keys)), after=keys)
+    is_in = check("login", lambda: log_in(_have(token)), after=token)
+    found: list[Api] = []
+    check("REST", lambda: _ask_rest(context, found), after=is_in)
+    api = found[0] if found else None
+    version = check("CLI", lambda: _ask_cli(context), after=is_in)
+    # Anybody may read the health, also who may not read DAGs.
+    check("scheduler", lambda: _ask_scheduler(context, _have(api)), after=api)
+    check("version", lambda: _compare_versions(api, version), after=api or version)
+    return _conclude(examination, api.version if api else version or "")
+
+
+def _have(value: T | None) -> T:
+    assert value is not None  # noqa: S101 - `after` has seen to it
+    return value
+
+
+def _check_clock(examination: Examination, context: Context) -> None:
+    """Compare clocks with the OpenAPI's host: any answer has a date. Whether the host is there at all is not judged here."""
+    try:
+        answer = context.transport.exchange("GET", context.config.openapi.url, "/", timeout=PROBE_TIMEOUT)
+        date = _read_date(answer)
+    except ActionError as error:
+        examination.note(Link(name="clock", state=NOT_REACHED, detail=error.message))
+        return
+    if date is None:
+        examination.note(Link(name="clock", state=NOT_REACHED, detail="The OpenAPI's host tells no date."))
+        return
+    difference = (context.clock.time_of_day() - date).total_seconds()
+
+    def judge() -> tuple[float, str]:
+        word = "ahead of" if difference > 0 else "behind"
+        words = f"{abs(difference):.0f} s {word} {context.config.openapi.authority}"
+        if abs(difference) > WORST_CLOCK:
+            raise LinkError(f"The runner's clock is {words}.", HINT_CLOCK)
+        return difference, words
+
+    examination.check("clock", judge)
+
+
+def _read_date(answer: Answer) -> datetime | None:
+    try:
+        date = parsedate_to_datetime(answer.headers["Date"])
+    except (KeyError, ValueError):
+        return None
+    return date if date.tzinfo else date.replace(tzinfo=UTC)
+
+
+def _ask_rest(context: Context, found: list[Api]) -> tuple[Api, str]:
+    """Find the API, which tells its version to anybody, and see whether the session may read DAGs there."""
+    for base, health in _APIS:
+        told = context.airflow.request("GET", f"{base}/version").parse_object().get("version")
+        if isinstance(told, str):
+            found.append(Api(base=base, health=health, version=told))
+            break
+    else:
+        bases = " nor ".join(f"{base}/version" for base, _ in _APIS)
+        raise LinkError(f"Neither {bases} at {context.airflow.url} told a version.", HINT_REST)
+    answer = context.airflow.request("GET", f"{base}/dags", query="limit=1")
+    if answer.status != 200:  # noqa: PLR2004
+        raise LinkError(f"GET {base}/dags answered {answer.status}: {describe_problem(answer)}", HINT_REST)
+    return found[0], f"{base}, {answer.parse_object().get('total_entries', 'some')} DAGs"
+
+
+def _ask_cli(context: Context) -> tuple[str, str]:
+    execution = command.execute(CommandLine(name="version"), COMMAND_TIMEOUT, context)
+    if not execution.outcome.succeeded:
+        raise LinkError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
+    version = execution.stdout.strip().rpartition("\n")[2].strip()
+    return version, f"airflow version: {version}"
+
+
+def _ask_scheduler(context: Context, api: Api) -> tuple[bool, str]:
+    """Read Airflow's own view of its health. A component without a status does not run by itself, which is no fault."""
+    path = f"{api.base}{api.health}"
+    answer = context.airflow.request("GET", path)
+    told = answer.parse_object()
+    scheduler = told.get("scheduler")
+    if answer.status != 200 or not isinstance(scheduler, dict):  # noqa: PLR2004
+        raise LinkError(f"GET {path} answered {answer.status} without the scheduler's health.", HINT_SCHEDULER)
+    heartbeat = _tell_heartbeat(scheduler.get("latest_scheduler_heartbeat"), _read_date(answer) or context.clock.time_of_day())
+    if scheduler.get("status") != "healthy":
+        raise LinkError(f"The scheduler is {scheduler.get('status') or 'not there'}, {heartbeat}.", HINT_SCHEDULER)
+    sick = [name for name, one in told.items() if isinstance(one, dict) and one.get("status") not in ("healthy", None)]
+    if sick:
+        raise LinkError(f"Airflow says that these are not healthy: {', '.join(sick)}.", HINT_SCHEDULER)
+    return True, f"healthy, {heartbeat}"
+
+
+def _tell_heartbeat(told: Any, now: datetime) -> str:
+    try:
+        # Python 3.11 reads what Airflow writes, in both forms of UTC.
+        age = (now - datetime.fromisoformat(told)).total_seconds()
+    except (TypeError, ValueError):
+        return "no heartbeat known"
+    return f"last heartbeat {max(0.0, age):.0f} s ago"
+
+
+def _compare_versions(api: Api | None, cli: str | None) -> tuple[str, str]:
+    told = {version for version in (api and api.version, cli) if version}
+    if len(told) > 1:
+        raise LinkError(f"REST tells Airflow {api and api.version}, the CLI {cli}.", HINT_VERSION)
+    return (version := told.pop()), f"Airflow {version}"
+
+
+def _conclude(examination: Examination, version: str) -> Result:
+    links = examination.links
+    broken = [link.name for link in links if link.state == FAILED]
+    count = f"{len(links) - len(broken) - sum(link.state == NOT_REACHED for link in links)} of {len(links)} links hold"
+    return Result(
+        ending=Ending.FAILURE if broken else Ending.SUCCESS,
+        headline=f"{count}; broken: {', '.join(broken)}" if broken else count,
+        outputs={"airflow-version": version, "json": write_links(links)},
+        annotations=tuple(examination.annotations),
+        blocks=(tabulate(links), *examination.blocks),
+    )
+
+
+def write_links(links: Sequence[Link]) -> str:
+    """Write the links as JSON."""
+    return json.dumps(
+        [
+            {
+                "link": link.name,
+                "state": link.state,
+                "milliseconds": link.milliseconds,
+                "detail": link.detail,
+                "advice": link.advice,
+            }
+            for link in links
+        ],
+        ensure_ascii=False,
+    )
+
+
+def tabulate(links: Sequence[Link]) -> Table:
+    """Make the table to paste into a support ticket."""
+    return Table(
+        heading=f"doctor, dms-airflow {__version__}",
+        columns=("link", "state", "ms", "found", "what to do"),
+        rows=tuple(
+            (
+                link.name,
+                _MARKS[link.state],
+                "" if link.milliseconds is None else str(link.milliseconds),
+                link.detail,
+                link.advice.partition("\n")[0],  # a policy to paste has a place of its own
+            )
+            for link in links
+        ),
+    )
+
+
+def refuse(problems: Sequence[InputProblem]) -> tuple[Link, ...]:
+    """Tell the links when the first of them, the inputs, is broken."""
+    found = "; ".join(f"{problem.name}: {problem.message}" for problem in problems)
+    inputs = Link(
+        name=LINKS[0],
+        state=FAILED,
+        milliseconds=0,
+        detail=found,
+        advice="Correct the inputs in the workflow file; nothing was sent.",
+    )
+    return (inputs, *(Link(name=name, state=NOT_REACHED) for name in LINKS[1:]))

@@ -1,0 +1,185 @@
+"""STS's side: a token of an OIDC identity provider → the keys of a RAM role, by AssumeRoleWithOIDC.
+
+https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
+As in dms.py the SDK is imported only when it is needed.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from contextlib import contextmanager
+from tempfile import NamedTemporaryFile
+from typing import TYPE_CHECKING
+
+from dms_airflow.errors import ActionError, RoleError
+from dms_airflow.oidc import write_trust_policy
+from dms_airflow.result import Folded
+from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, ask_provider, find_meaning, name_network_failure, tame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from dms_airflow.credentials import Keys, OidcRole
+    from dms_airflow.oidc import IdToken
+
+CONSOLE = "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's users and roles,"
+
+HINT_TRUST = (
+    f"{CONSOLE} under Identities → Roles → the role → Trust Policy, allow the id-token's claims. This policy does; for other "
+    "branches too, use StringLike in place of StringEquals, and * in oidc:sub:"
+)
+HINT_PROVIDER = (
+    f"{CONSOLE} under Integrations → SSO → Role-based SSO → OIDC, look at the identity provider: oidc-provider-arn must be its "
+    "ARN, its issuer URL https://token.actions.githubusercontent.com, its fingerprint what the console fetches for that URL."
+)
+HINT_AUDIENCE = (
+    f"{CONSOLE} under Integrations → SSO → Role-based SSO → OIDC, add the claim aud above to the identity provider's client "
+    "ids, or set the input audience to one of them."
+)
+HINT_ROLE = f"{CONSOLE} under Identities → Roles → the role, copy its ARN to role-to-assume."
+HINT_DURATION = (
+    "role-session-expiration is longer than the role allows: lower it, or raise the role's maximum session duration in the RAM "
+    "console."
+)
+HINT_EXPIRED = "Id-tokens live some minutes. Check the runner's clock, and run the step again."
+HINT_THROTTLED = "Too many calls of this account; run the step again later, or spread the jobs."
+HINT_OTHER = "Look the code up in the error codes of STS, API AssumeRoleWithOIDC."
+HINT_BUSY = "STS itself failed; run the step again."
+HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must put a token there that this step may read."
+HINT_PROXY = "What answered is no STS: look at HTTPS_PROXY and NO_PROXY in the job's environment."
+
+# The codes that https://help.aliyun.com/zh/ack/ack-managed-and-ack-dedicated/user-guide/use-rrsa-to-authorize-pods-to-access-different-cloud-services
+# and the SDKs' own tests name. The pattern is looked for in "code: message"; the first that fits counts.
+MEANINGS = (
+    Meaning(
+        pattern=re.compile(r"AuthenticationFail\.OIDCToken\.AudienceNotMatch"),
+        words="the OIDC identity provider does not know the id-token's audience",
+        hint=HINT_AUDIENCE,
+    ),
+    Meaning(
+        pattern=re.compile(
+            r"AuthenticationFail\.OIDCToken\.(?:IssuerNotMatch|IssuerConfigurationBroken|PublicKeyFingerprintMismatch|Invalid)"
+            r"|AuthenticationFail\.NoPermission: .*OIDC ?Provider"
+        ),
+        words="the OIDC identity provider is not set up for GitHub, or oidc-provider-arn is wrong",
+        hint=HINT_PROVIDER,
+    ),
+    Meaning(
+        pattern=re.compile(r"AuthenticationFail\.OIDCToken\.Expired"),
+        words="the id-token has expired",
+        hint=HINT_EXPIRED,
+    ),
+    Meaning(
+        pattern=re.compile(r"AuthenticationFail\.NoPermission"),
+        words="the role does not trust this job",
+        hint=HINT_TRUST,
+    ),
+    Meaning(pattern=re.compile(r"EntityNotExist\.Role"), words="there is no such role", hint=HINT_ROLE),
+    Meaning(
+        pattern=re.compile(r"InvalidParameter\.DurationSeconds"),
+        words="the role allows no session of this length",
+        hint=HINT_DURATION,
+    ),
+    Meaning(pattern=re.compile(r"^Throttling"), words="the account makes too many calls", hint=HINT_THROTTLED, may_pass=True),
+)
+UNKNOWN = Meaning(pattern=re.compile(""), words="STS refused", hint=HINT_OTHER)
+
+
+def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str) -> Keys:
+    """Exchange a token for a role.
+
+    Args:
+        role: Which one, for how long, at which STS.
+        fetch_token: Gives GitHub's token for an audience, where the role names no file with one.
+        temp: Where the token's file may lie for as long as the exchange takes.
+        ca_bundle: Certificate authorities to trust in place of certifi's.
+
+    Raises:
+        RoleError: STS refused.
+        NetworkError: STS was not reached.
+    """
+    if role.token_file:
+        return _exchange(role, role.token_file, None, ca_bundle)
+    token = fetch_token(role.audience)
+    with _write_privately(token.value, temp) as path:
+        return _exchange(role, path, token, ca_bundle)
+
+
+@contextmanager
+def _write_privately(token: str, temp: Path | None) -> Iterator[str]:
+    """Keep the token in a file of mode 0600 and of a random name, which is gone at the end however that comes."""
+    with NamedTemporaryFile("w", prefix="dms-airflow-", dir=temp if temp and temp.is_dir() else None) as file:
+        file.write(token)
+        file.flush()
+        yield file.name
+
+
+def _exchange(role: OidcRole, token_file: str, token: IdToken | None, ca_bundle: str) -> Keys:
+    from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
+    from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
+
+    failure: ActionError
+    url = f"https://{role.sts_host}"
+    with tame(url):
+        try:
+            provider = OIDCRoleArnCredentialsProvider(
+                role_arn=role.role_arn,
+                oidc_provider_arn=role.provider_arn,
+                oidc_token_file_path=token_file,
+                role_session_name=role.session_name,
+                duration_seconds=role.duration,
+                sts_endpoint=role.sts_host,
+                http_options=HttpOptions(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT),
+            )
+            return ask_provider(provider, ca_bundle)
+        except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
+            failure = name_network_failure(error, "AssumeRoleWithOIDC", url) or _name_refusal(error, role, token)
+    # Outside of the except clause, so that no traceback shows the SDK's exception, which holds the id-token's URL.
+    raise failure
+
+
+def _name_refusal(error: Exception, role: OidcRole, token: IdToken | None) -> RoleError:
+    if isinstance(error, OSError):
+        message = (
+            f"{role.role_arn} could not be assumed: the token file {role.token_file} cannot be read ({type(error).__name__})."
+        )
+        return RoleError(message, HINT_FILE)
+    answered = re.search(r"http_code: (?P<status>\d+), result: (?P<body>.*)", str(getattr(error, "message", "")), re.DOTALL)
+    if answered is None:
+        message = f"{role.role_arn} could not be assumed: {role.sts_host} answered what the SDK cannot read"
+        return RoleError(f"{message} ({type(error).__name__}).", HINT_PROXY)
+    status = int(answered["status"])
+    try:
+        told = json.loads(answered["body"])
+    except ValueError:
+        told = None
+    may_pass = status == 429 or status >= 500  # noqa: PLR2004
+    if not isinstance(told, dict) or not told.get("Code"):
+        failure = RoleError(
+            f"{role.role_arn} could not be assumed: {role.sts_host} answered {status} without an error code.",
+            HINT_BUSY if may_pass else HINT_PROXY,
+        )
+        failure.may_pass = may_pass
+        return failure
+    failure = _explain(str(told["Code"]), str(told.get("Message") or ""), str(told.get("RequestId") or "unknown"), role, token)
+    failure.may_pass = failure.may_pass or may_pass
+    return failure
+
+
+def _explain(code: str, message: str, request_id: str, role: OidcRole, token: IdToken | None) -> RoleError:
+    message = " ".join(message.split()) or "no message"
+    meaning = find_meaning(MEANINGS, code, message) or UNKNOWN
+    shown = ", ".join(f"{name} {value}" for name, value in token.claims.items()) if token else ""
+    claims = f" The id-token's claims: {shown}." if shown else ""
+    failure = RoleError(
+        f"{role.role_arn} could not be assumed: {meaning.words} ({code}: {message}; request id {request_id}).{claims}",
+        meaning.hint,
+    )
+    failure.may_pass = meaning.may_pass
+    if meaning.hint is HINT_TRUST and token:
+        policy = write_trust_policy(token.claims, role.provider_arn)
+        failure.hint = f"{HINT_TRUST}\n{policy}"
+        failure.blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
+    return failure

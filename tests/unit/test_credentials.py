@@ -1,0 +1,201 @@
+"""Which way leads to credentials: what is given, which comes first, and what is missing of half a way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from dms_airflow.config import Config, Runner
+from dms_airflow.credentials import (
+    CredentialsUri,
+    EcsRole,
+    GivenKeys,
+    OidcRole,
+    ProfileFile,
+    find_sts_host,
+    find_way,
+    list_secrets,
+    name_session,
+)
+from dms_airflow.errors import CredentialsError
+from dms_airflow.inputs import load
+
+if TYPE_CHECKING:
+    from dms_airflow.errors import InputProblem
+
+ROLE = "acs:ram::1234567890123456:role/github-deploy"
+PROVIDER = "acs:ram::1234567890123456:oidc-provider/github"
+HOSTED = Runner(workspace=Path(), is_hosted=True, run_id="4711", repository="octo-org/dags")
+
+INPUT_KEYS = {"INPUT_ACCESS-KEY-ID": "the-id", "INPUT_ACCESS-KEY-SECRET": "the-secret"}
+INPUT_ROLE = {"INPUT_ROLE-TO-ASSUME": ROLE, "INPUT_OIDC-PROVIDER-ARN": PROVIDER}
+KEYS = {"ALIBABA_CLOUD_ACCESS_KEY_ID": "env-id", "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "env-secret"}
+TOKEN_FILE = {
+    "ALIBABA_CLOUD_ROLE_ARN": "acs:ram::1:role/pod",
+    "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "acs:ram::1:oidc-provider/cluster",
+    "ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/var/run/token",
+}
+FILE = {"ALIBABA_CLOUD_CREDENTIALS_FILE": "/github/runner_temp/credentials.ini"}
+URI = {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://127.0.0.1:8080/keys?secret=s3cr3t"}
+METADATA = {"ALIBABA_CLOUD_ECS_METADATA": "EcsDeployRole"}
+
+
+def choose(*environs: dict[str, str], runner: Runner = HOSTED) -> object:
+    environ = {name: value for one in environs for name, value in one.items()}
+    problems: list[InputProblem] = []
+    config = load(Config, environ, problems)
+    return find_way(config, runner, environ)
+
+
+def test_each_way_comes_before_those_behind_it() -> None:
+    given = [INPUT_KEYS, INPUT_ROLE, KEYS, TOKEN_FILE, FILE, URI, METADATA]
+
+    chosen = [choose(*given[start:]) for start in range(len(given))]
+
+    assert [type(way) for way in chosen] == [GivenKeys, OidcRole, GivenKeys, OidcRole, ProfileFile, CredentialsUri, EcsRole]
+    assert [getattr(way, "origin") for way in chosen] == [  # noqa: B009 - each way has one
+        "the inputs access-key-id and access-key-secret (role-to-assume is not used beside them)",
+        "the input role-to-assume (GitHub OIDC)",
+        "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
+        "the variables ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+        "the file /github/runner_temp/credentials.ini (ALIBABA_CLOUD_CREDENTIALS_FILE)",
+        "the server 127.0.0.1 (ALIBABA_CLOUD_CREDENTIALS_URI)",
+        "the ECS instance's RAM role EcsDeployRole",
+    ]
+
+
+def test_no_way_shows_a_secret() -> None:
+    for given in (INPUT_KEYS, KEYS, URI):
+        shown = repr(choose(given))
+
+        assert not [secret for secret in ("the-id", "the-secret", "env-id", "env-secret", "s3cr3t") if secret in shown]
+
+
+def test_keys_with_a_security_token() -> None:
+    way = choose(KEYS, {"ALIBABA_CLOUD_SECURITY_TOKEN": " env-token "})
+
+    assert isinstance(way, GivenKeys)
+    assert (way.keys.access_key_id, way.keys.access_key_secret, way.keys.security_token) == (
+        "env-id",
+        "env-secret",
+        "env-token",
+    )
+
+
+def test_what_a_role_is_assumed_with() -> None:
+    way = choose(INPUT_ROLE, {"INPUT_ROLE-SESSION-EXPIRATION": "900"})
+
+    assert way == OidcRole(
+        origin="the input role-to-assume (GitHub OIDC)",
+        identity=f"{ROLE} {PROVIDER}",
+        role_arn=ROLE,
+        provider_arn=PROVIDER,
+        session_name="github-4711-octo-org-dags",
+        duration=900,
+        sts_host="sts.aliyuncs.com",
+        audience="sts.aliyuncs.com",
+        token_file="",
+    )
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, "Neither inputs nor environment"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, its partner is"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, its partner is"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, its partner is"),
+        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, though others that go with it are"),
+        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
+        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
+        ({**METADATA, "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}, "Neither inputs nor environment"),
+    ],
+)
+def test_half_a_way_or_none(environ: dict[str, str], words: str) -> None:
+    with pytest.raises(CredentialsError) as error:
+        choose(environ)
+
+    assert words in error.value.message
+
+
+def test_a_role_without_a_token_file_is_for_other_tools() -> None:
+    assert isinstance(choose({"ALIBABA_CLOUD_ROLE_ARN": ROLE}, FILE), ProfileFile)
+
+
+def test_files_at_home(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    ini = tmp_path / ".alibabacloud" / "credentials.ini"
+    command_line = tmp_path / ".aliyun" / "config.json"
+    for file in (ini, command_line):
+        file.parent.mkdir()
+        file.touch()
+
+    first = choose(home)
+    second = choose(home, {"ALIBABA_CLOUD_CLI_PROFILE_DISABLED": "true", "ALIBABA_CLOUD_PROFILE": "deploy"})
+
+    assert isinstance(first, ProfileFile)
+    assert isinstance(second, ProfileFile)
+    assert (first.path, first.profile, first.is_of_command_line, first.origin) == (
+        command_line,
+        "",
+        True,
+        "the file ~/.aliyun/config.json",
+    )
+    assert (second.path, second.profile, second.is_of_command_line) == (ini, "deploy", False)
+
+
+def test_a_runner_of_ones_own_may_be_an_ecs_instance() -> None:
+    way = choose(runner=Runner(workspace=Path()))
+
+    assert isinstance(way, EcsRole)
+    assert (way.role_name, way.needs_token, way.origin) == ("", False, "the ECS instance's RAM role")
+
+
+@pytest.mark.parametrize(
+    ("environ", "host"),
+    [
+        ({}, "sts.aliyuncs.com"),
+        ({"ALIBABA_CLOUD_STS_REGION": "cn-hangzhou"}, "sts.cn-hangzhou.aliyuncs.com"),
+        (
+            {"ALIBABA_CLOUD_STS_REGION": "cn-hangzhou", "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "TRUE"},
+            "sts-vpc.cn-hangzhou.aliyuncs.com",
+        ),
+        ({"ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "true"}, "sts.aliyuncs.com"),
+    ],
+)
+def test_hosts_of_sts(environ: dict[str, str], host: str) -> None:
+    assert find_sts_host(environ) == host
+
+
+@pytest.mark.parametrize(
+    ("repository", "name"),
+    [
+        ("octo-org/dags", "github-4711-octo-org-dags"),
+        ("", "github-4711"),
+        ("o/" + "x" * 100, "github-4711-o-" + "x" * 50),
+    ],
+)
+def test_session_names(repository: str, name: str) -> None:
+    assert name_session(Runner(workspace=Path(), run_id="4711", repository=repository)) == name
+
+
+def test_every_secret_is_listed() -> None:
+    environ = {
+        **INPUT_KEYS,
+        "INPUT_SECURITY-TOKEN": "the-token",
+        **KEYS,
+        "ALIBABA_CLOUD_SECURITY_TOKEN": "env-token",
+        "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "bearer",
+    }
+
+    assert {secret for secret in list_secrets(environ) if secret} == {
+        "the-id",
+        "the-secret",
+        "the-token",
+        "env-id",
+        "env-secret",
+        "env-token",
+        "bearer",
+    }
