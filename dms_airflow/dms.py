@@ -106,8 +106,14 @@ MEANINGS = (
         words="this endpoint does not know the call",
         hint=HINT_ENDPOINT,
     ),
-    # GetAirflow calls this state DEPLOYING. How this call says it is not documented, so that the word alone counts.
-    Meaning(pattern=re.compile(r"deploying", re.IGNORECASE), words="the instance is being deployed", hint=HINT_DEPLOYING),
+    # GetAirflow calls this state DEPLOYING. How this call says it is not documented, so that words alone count.
+    Meaning(
+        pattern=re.compile(
+            r"deploying|being (?:deployed|created|restarted)|not ?ready|not (?:yet )?running|InstanceStatus", re.IGNORECASE
+        ),
+        words="the instance is being deployed",
+        hint=HINT_DEPLOYING,
+    ),
     Meaning(
         pattern=re.compile(r"^[^:]*(?:NotFound|NotExist)|^InvalidParameter"),
         words="there is no such instance in this region",

@@ -28,8 +28,8 @@ LOGIN_TIMEOUT = 60.0  # seconds
 _LOGIN_FORM = re.compile(rb"<(?:form|input|a|title|script)\b[^>]*>?[^<]*(?:log[ -]?in|sign[ -]?in|password)", re.IGNORECASE)
 
 HINT_LOGIN = (
-    "The token came from Alibaba Cloud, but the instance's host did not take it. Check that the instance is running and that "
-    "instance-id names it; run the step again, since a token works once and for two hours."
+    "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
+    "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
 )
 HINT_HOST = (
     "The answer of CreateAirflowLoginToken names where the session goes; nothing was sent there. Check endpoint and region."

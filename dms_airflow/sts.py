@@ -54,14 +54,14 @@ HINT_PROXY = "What answered is no STS: look at HTTPS_PROXY and NO_PROXY in the j
 # and the SDKs' own tests name. The pattern is looked for in "code: message"; the first that fits counts.
 MEANINGS = (
     Meaning(
-        pattern=re.compile(r"AuthenticationFail\.OIDCToken\.AudienceNotMatch"),
+        pattern=re.compile(r"AuthenticationFail\.OIDCToken\.AudienceNotMatch|AuthenticationFail.*: .*\baudience\b"),
         words="the OIDC identity provider does not know the id-token's audience",
         hint=HINT_AUDIENCE,
     ),
     Meaning(
         pattern=re.compile(
             r"AuthenticationFail\.OIDCToken\.(?:IssuerNotMatch|IssuerConfigurationBroken|PublicKeyFingerprintMismatch|Invalid)"
-            r"|AuthenticationFail\.NoPermission: .*OIDC ?Provider"
+            r"|AuthenticationFail\.NoPermission: .*OIDC ?Provider|EntityNotExist\.OIDCProvider"
         ),
         words="the OIDC identity provider is not set up for GitHub, or oidc-provider-arn is wrong",
         hint=HINT_PROVIDER,

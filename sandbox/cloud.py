@@ -106,13 +106,16 @@ def _to_answer(kind: str, status: int, body: dict[str, Any]) -> Answer:
 
 
 @contextmanager
-def serve(accept: Callable[[Credential], None], folder: Path, make: type[Cloud] = Cloud) -> Iterator[Cloud]:
+def serve(
+    accept: Callable[[Credential], None], folder: Path, make: type[Cloud] = Cloud, *, host: str = "127.0.0.1"
+) -> Iterator[Cloud]:
     """Run a cloud as long as the ``with`` block lasts.
 
     Args:
         accept: Told of every key that STS hands out.
         folder: For the certificate authority's certificate.
         make: The class to make it of.
+        host: Address that the proxy listens on.
     """
     issuer = Issuer()
     cloud = make(issuer=issuer, sts=SecurityTokenService(key=issuer.key, accept=accept))
@@ -125,13 +128,14 @@ def serve(accept: Callable[[Credential], None], folder: Path, make: type[Cloud] 
         server = stack.enter_context(Server("127.0.0.1", 0))
         server.front = cloud
         server.socket = context.wrap_socket(server.socket, server_side=True)
-        proxy = stack.enter_context(_Proxy(cloud, ("127.0.0.1", server.server_port)))
+        proxy = stack.enter_context(_Proxy(host, cloud, ("127.0.0.1", server.server_port)))
         for one in (server, proxy):
             thread = threading.Thread(target=one.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True)
             thread.start()
             stack.callback(thread.join)
             stack.callback(one.shutdown)
-        cloud.ca_file, cloud.proxy = str(file), f"http://127.0.0.1:{proxy.server_port}"
+        address = "127.0.0.1" if host == "0.0.0.0" else host  # noqa: S104 - not bound
+        cloud.ca_file, cloud.proxy = str(file), f"http://{address}:{proxy.server_port}"
         yield cloud
 
 
@@ -140,8 +144,8 @@ class _Proxy(ThreadingHTTPServer):
 
     daemon_threads = True
 
-    def __init__(self, cloud: Cloud, server: tuple[str, int]) -> None:
-        super().__init__(("127.0.0.1", 0), _ProxyHandler)
+    def __init__(self, host: str, cloud: Cloud, server: tuple[str, int]) -> None:
+        super().__init__((host, 0), _ProxyHandler)
         self.cloud = cloud
         self.server = server
 

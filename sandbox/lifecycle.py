@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sandbox import cloud
 from sandbox.front import Front, Server
 from sandbox.installation import Installation
 from sandbox.instance import Instance
@@ -22,6 +23,7 @@ from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, TokenService, new_acces
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from sandbox.cloud import Cloud
     from sandbox.instance import CommandResult
     from sandbox.signature import Credential
 
@@ -39,6 +41,7 @@ class Sandbox:
     dags_folder: Path
     run_folder: Path
     front: Front
+    cloud: Cloud
     instance_id: str = INSTANCE_ID
     region: str = REGION
 
@@ -86,6 +89,9 @@ class Sandbox:
                 "temporary_access_key_id": self.temporary_access_key.access_key_id,
                 "temporary_access_key_secret": self.temporary_access_key.access_key_secret,
                 "security_token": self.temporary_access_key.security_token,
+                "role_to_assume": self.cloud.sts.role.arn,
+                "oidc_provider_arn": self.cloud.sts.provider.arn,
+                "job_variables": dict(self.cloud.environ),
                 "airflow_url": self.airflow_url,
                 "dags_folder": str(self.dags_folder),
                 "run_folder": str(self.run_folder),
@@ -134,7 +140,8 @@ class Sandbox:
             stack.enter_context(instance)
             journal = Journal(run_folder / "journal.jsonl")
             access_key, temporary_access_key = new_access_key(), new_temporary_access_key()
-            server.front = Front(TokenService([access_key, temporary_access_key]), instance, journal)
+            tokens = TokenService([access_key, temporary_access_key])
+            server.front = front = Front(tokens, instance, journal)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
             stack.callback(server.shutdown)
             yield Sandbox(
@@ -143,7 +150,8 @@ class Sandbox:
                 temporary_access_key=temporary_access_key,
                 dags_folder=dags_folder,
                 run_folder=run_folder,
-                front=server.front,
+                front=front,
+                cloud=stack.enter_context(cloud.serve(tokens.accept, run_folder, host=host)),
             )
 
 

@@ -140,6 +140,11 @@ def test_an_unknown_instance(run: Run) -> None:
             "Wait until its console shows it as running",
         ),
         (
+            answer(200, b'{"Success": false, "ErrorCode": "InstanceNotReady", "Message": "m"}', JSON),
+            "the instance is being deployed (InstanceNotReady: m",
+            "Wait until its console shows it as running",
+        ),
+        (
             answer(404, b'{"Code": "InvalidAction.NotFound", "Message": "Specified api is not found."}', JSON),
             "this endpoint does not know the call (InvalidAction.NotFound",
             "Check endpoint",

@@ -1,0 +1,63 @@
+"""The way to a real Airflow: as a role without stored keys, link by link, and with one session for two steps."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.runner import Runner
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from sandbox import Sandbox
+    from sandbox.runner import Step
+
+
+@pytest.fixture
+def runner(workspace: Path, tmp_path: Path) -> Runner:
+    """A runner whose job has `id-token: write`, and no keys."""
+    temp = tmp_path / "job"
+    temp.mkdir()
+    return Runner(workspace=workspace, temp=temp)
+
+
+def run(sandbox: Sandbox, runner: Runner, **inputs: str) -> Step:
+    """Run a step of that job."""
+    connection = {"endpoint": sandbox.endpoint, "instance-id": sandbox.instance_id, **sandbox.cloud.inputs}
+    named = {name.replace("_", "-"): value for name, value in inputs.items()}
+    return runner.run({**connection, **named}, sandbox.cloud.environ)
+
+
+def test_every_link_holds(sandbox: Sandbox, runner: Runner) -> None:
+    step = run(sandbox, runner, operation="doctor")
+
+    assert step.exit_code == 0
+    links = {link["link"]: link for link in step.read_json("json")}
+    assert {link["state"] for link in links.values()} == {"ok"}
+    assert links["REST"]["detail"].startswith("/api/v1, ")
+    assert links["CLI"]["detail"] == "airflow version: 2.10.4"
+    assert links["scheduler"]["detail"].startswith("healthy, last heartbeat ")
+    assert step.outputs["airflow-version"] == "2.10.4"
+
+
+def test_two_steps_share_a_session_until_it_ends(sandbox: Sandbox, runner: Runner) -> None:
+    before = len(sandbox.journal())
+
+    steps = [run(sandbox, runner, operation="rest", arguments="GET /dags?limit=1", reuse_session="true") for _ in range(2)]
+    sandbox.expire_sessions()
+    steps.append(run(sandbox, runner, operation="rest", arguments="GET /dags?limit=1", reuse_session="true"))
+
+    assert [step.exit_code for step in steps] == [0, 0, 0]
+    kinds = [(entry["kind"], entry["status"]) for entry in sandbox.journal()[before:]]
+    assert kinds == [
+        ("token", 200),
+        ("login", 302),
+        ("proxy", 200),
+        ("proxy", 200),
+        ("proxy", 401),
+        ("token", 200),
+        ("login", 302),
+        ("proxy", 200),
+    ]
