@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from sandbox.runner import Step
 
 
+pytestmark = pytest.mark.e2e
+
+
 @pytest.fixture
 def runner(workspace: Path, tmp_path: Path) -> Runner:
     """A runner whose job has `id-token: write`, and no keys."""
