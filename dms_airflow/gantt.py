@@ -9,7 +9,9 @@ import re
 from collections import Counter, defaultdict
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import accumulate
 from typing import TYPE_CHECKING
+from unicodedata import east_asian_width
 
 from dms_airflow.dag_runs import SUCCESS
 from dms_airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED
@@ -28,22 +30,26 @@ LEGEND = (
 MOST_ROWS = 60
 # More instances of one mapped task than this share a row.
 MOST_MAPPED = 8
-# Characters of a bar's text. A longer one would fit neither inside of its bar nor beside it, on a page 900 pixels wide.
+# Width of a bar's text, in Latin characters. A longer one would fit neither inside of its bar nor beside it, on a page of 900
+# pixels.
 LONGEST_LABEL = 48
 
-# Mermaid knows four kinds of bars. Both black and white text can be read on these fills: the text's colour is left to GitHub's
-# theme, which is light for some readers and dark for others.
+# Mermaid knows four kinds of bars. "crit" gives an edge to any of them, and a fill to a bar of no other kind: to those that run,
+# since these hold up the run. No theme is named and no colour of text, since GitHub's theme is light for some readers and dark
+# for others; black and white can both be read on these fills.
 _SETTINGS = (
     "%%{init: {'themeVariables': {"
     "'taskBkgColor': '#6e7681', 'taskBorderColor': '#6e7681', "
     "'doneTaskBkgColor': '#238636', 'doneTaskBorderColor': '#238636', "
-    "'activeTaskBkgColor': '#1f6feb', 'activeTaskBorderColor': '#1f6feb', "
-    "'critBkgColor': '#da3633', 'critBorderColor': '#9a6700'"
-    "}, 'gantt': {'leftPadding': 16}}}%%"
+    "'activeTaskBkgColor': '#da3633', 'activeTaskBorderColor': '#da3633', "
+    "'critBkgColor': '#1f6feb', 'critBorderColor': '#e3b341'"
+    "}, 'gantt': {'leftPadding': 48}}}%%"
 )
-_KINDS = {FAILED: ("✗", "crit"), RUNNING: ("▶", "active"), SUCCESS: ("✓", "done")}
+_KINDS = {FAILED: ("✗", "active"), RUNNING: ("▶", "crit"), SUCCESS: ("✓", "done")}
 _OTHER_KIND = ("○", "")
 _CRITICAL = "◆"
+# No task's name has a blank.
+_REST = "all others"
 
 # What Airflow lets a task id hold, and the brackets of a map index. Anything else could mean something to Mermaid.
 _STRANGE = re.compile(r"[^\w.\-\[\]]")
@@ -52,10 +58,10 @@ _STRANGE = re.compile(r"[^\w.\-\[\]]")
 # the reader's own time zone.
 _ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 _AXES = (
-    (timedelta(seconds=10), "%-S.%L s"),
-    (timedelta(hours=1), "%-M:%S min"),
-    (timedelta(days=1), "%-H:%M h"),
-    (timedelta.max, "day %-j, %-H:%M h"),
+    (timedelta(seconds=10), "%-S.%L", "Seconds"),
+    (timedelta(hours=1), "%-M:%S", "Minutes and seconds"),
+    (timedelta(days=1), "%-H:%M", "Hours and minutes"),
+    (timedelta.max, "day %-j %-Hh", "Days and hours"),
 )
 # A bar gets at least this part of the diagram's width, else it could not be seen.
 _NARROWEST = 1 / 300
@@ -108,12 +114,13 @@ def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, froze
     rows = _group(rows, path)
     zero = min(row.start for row in rows)
     width = max(row.end for row in rows) - zero
+    axis, unit = next((axis, unit) for limit, axis, unit in _AXES if width < limit)
     lines = [
         _SETTINGS,
         "gantt",
-        f"title Time since {zero.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f"title {unit} since {zero.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
         "dateFormat YYYY-MM-DDTHH:mm:ss.SSS",
-        f"axisFormat {next(axis for limit, axis in _AXES if width < limit)}",
+        f"axisFormat {axis}",
         "todayMarker off",
         *(_write_bar(row, zero=zero, width=width, critical=_is_critical(row, path)) for row in rows),
     ]
@@ -192,7 +199,7 @@ def _is_critical(row: _Row, path: Mapping[str, datetime]) -> bool:
 
 
 def _group(rows: list[_Row], path: Mapping[str, datetime]) -> list[_Row]:
-    """Put bars together until there are no more than `MOST_ROWS`, in the order of their starts."""
+    """Put bars together until there are no more than `MOST_ROWS`, in the order of their starts, the rest last."""
     mapped = Counter(task_id for row in rows for task_id in row.task_ids)
     rows = _merge(rows, lambda row: next((_disarm(one) for one in row.task_ids if mapped[one] > MOST_MAPPED), row.name))
     if len(rows) > MOST_ROWS:
@@ -201,8 +208,8 @@ def _group(rows: list[_Row], path: Mapping[str, datetime]) -> list[_Row]:
     if len(rows) > MOST_ROWS:
         rows.sort(key=lambda row: (_is_critical(row, path), row.state in (FAILED, RUNNING), row.end - row.start), reverse=True)
         kept = frozenset(row.name for row in rows[: MOST_ROWS - 1])
-        rows = _merge(rows, lambda row: row.name if row.name in kept else "others")
-    return sorted(rows, key=lambda row: (row.start, row.end))
+        rows = _merge(rows, lambda row: row.name if row.name in kept else _REST)
+    return sorted(rows, key=lambda row: (row.name == _REST, row.start, row.end))
 
 
 def _merge(rows: Iterable[_Row], name: Callable[[_Row], str]) -> list[_Row]:
@@ -226,7 +233,7 @@ def _merge(rows: Iterable[_Row], name: Callable[[_Row], str]) -> list[_Row]:
 
 def _write_bar(row: _Row, *, zero: datetime, width: timedelta, critical: bool) -> str:
     mark, kind = _KINDS.get(row.state, _OTHER_KIND)
-    # A grey bar that is "crit" would be a red one, and a red one is "crit" already.
+    # A grey bar that is "crit" would be a blue one.
     tags = f"{kind}, crit" if critical and kind in ("done", "active") else kind
     counts = ", ".join(f"{number} {state[:20]}" for state, number in row.states.most_common(3))
     several = f" ({counts})" if row.states.total() > 1 else ""
@@ -239,10 +246,20 @@ def _write_bar(row: _Row, *, zero: datetime, width: timedelta, critical: bool) -
 
 
 def _shorten(name: str, limit: int) -> str:
-    if len(name) <= limit:
+    if _measure(name) <= limit:
         return name
-    half = (limit - 1) // 2
-    return f"{name[: limit - 1 - half]}…{name[-half:]}"
+    head = _take(name, limit // 2)
+    return f"{head}…{_take(name[::-1], limit - 1 - _measure(head))[::-1]}"
+
+
+def _take(text: str, room: int) -> str:
+    widths = accumulate(map(_measure, text))
+    return "".join(letter for letter, width in zip(text, widths, strict=True) if width <= room)
+
+
+def _measure(text: str) -> int:
+    """Say how wide a text is; a Chinese character is as wide as two Latin ones."""
+    return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
 def _tell_moment(since: timedelta) -> str:
