@@ -34,8 +34,8 @@ MOST_MAPPED = 8
 # pixels.
 LONGEST_LABEL = 48
 
-# Mermaid knows four kinds of bars. "crit" gives an edge to any of them, and a fill to a bar of no other kind: to those that run,
-# since these hold up the run. No theme is named and no colour of text, since GitHub's theme is light for some readers and dark
+# Mermaid knows four kinds of bars. "crit" gives an edge to any of them, and a fill to a bar of no other kind: to what runs,
+# since that holds up the run. No theme is named and no colour of text, since GitHub's theme is light for some readers and dark
 # for others; black and white can both be read on these fills.
 _SETTINGS = (
     "%%{init: {'themeVariables': {"

@@ -76,6 +76,10 @@ def test_what_never_ran_is_not_drawn() -> None:
     ]
 
 
+def test_what_runs_again_has_not_ended() -> None:
+    assert draw(ran("a", 0, 5, "running")) == ["▶ a 1m00s :crit, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000"]
+
+
 def test_a_bar_without_an_end_lasts_until_now_and_one_without_a_length_can_be_seen() -> None:
     bars = draw(
         ran("a", 0, None, "running"),
@@ -134,6 +138,13 @@ def test_a_task_that_began_early_did_not_wait_for_the_one_upstream_that_still_ra
     bars = draw(ran("fast", 0, 5), ran("slow", 0, 20), ran("any", 6, 30), any="fast slow")
 
     assert list_critical(bars) == ["fast", "any"]
+
+
+def test_what_began_later_was_not_waited_for() -> None:
+    bars = draw(ran("cleared", 20, 25), ran("early", 0, 5), ran("last", 6, 30), last="cleared early")
+
+    assert list_critical(bars) == ["early", "last"]
+    assert list_critical(draw(ran("cleared", 20, 25), ran("last", 6, 30), last="cleared")) == ["last"]
 
 
 def test_of_a_mapped_task_the_last_instance_is_critical() -> None:
