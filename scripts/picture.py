@@ -1,15 +1,19 @@
-"""Makes docs/images/failing-gate.png: what a failing gate looks like, from a real run against the sandbox.
+"""Makes the pictures in docs/images: what a failing gate and a DAG run look like, from real runs against the sandbox.
 
-Needs Chromium (Debian: apt-get install chromium) and the sandbox (`make sandbox`); `make picture` calls it. The page imitates
-GitHub's file view and job summary: the annotation, the code and the summary in it are those of the run.
+Needs Chromium (Debian: apt-get install chromium), npm for fetching Mermaid, and the sandbox (`make sandbox`); `make picture`
+calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the summary are those of the run.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import html
+import re
 import shutil
 import subprocess
 import sys
+import tarfile
 import tempfile
 from pathlib import Path
 
@@ -21,6 +25,10 @@ sys.path.insert(0, str(PROJECT))
 from sandbox.demo import prepare, run_gate  # noqa: E402 - the project's own folder comes first
 
 PICTURE = PROJECT / "docs" / "images" / "failing-gate.png"
+RUN_PICTURE = PROJECT / "docs" / "images" / "dag-run.png"
+# The hash is the one that the npm registry tells as `dist.integrity`.
+MERMAID = "11.4.0"
+MERMAID_SHA512 = "mxCfEYvADJqOiHfGpJXLs4/fAjHz448rH0pfY5fAoxiz70rQiDSzUUy4dNET2T08i46IVpjohPd6WWbzmRHiPA=="
 SHOWN = "dags/ad_spend.py"
 STYLE = """
 body { font: 14px/1.5 -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1f2328; margin: 24px; width: 1060px }
@@ -59,6 +67,71 @@ def draw(annotation_title: str, message: str, line: int, source: list[str], summ
     )
 
 
+def draw_run(summary: str, mermaid: Path) -> str:
+    """Write a page with a DAG run's job summary.
+
+    Args:
+        summary: The step's Markdown.
+        mermaid: Mermaid's script for browsers.
+    """
+    rendered = MarkdownIt("gfm-like", {"linkify": False}).enable("table").render(summary)
+    diagram = re.compile(r'<pre><code class="language-mermaid">(.*?)</code></pre>', re.DOTALL)
+    rendered = diagram.sub(r'<div class="mermaid">\1</div>', rendered)
+    # GitHub renders diagrams with this level too.
+    start = "mermaid.initialize({ startOnLoad: true, securityLevel: 'strict' })"
+    return (
+        f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>"
+        f'<div class="box"><div class="name">run summary</div><div class="summary">{rendered}</div></div>'
+        f'<script src="{mermaid.as_uri()}"></script><script>{start}</script>'
+    )
+
+
+def fetch_mermaid(folder: Path) -> Path:
+    """Fetch Mermaid from the npm registry into a folder, and give its script for browsers.
+
+    Raises:
+        ValueError: It is not the package that was pinned.
+    """
+    npm = shutil.which("npm") or "npm"
+    subprocess.run([npm, "pack", "--silent", f"mermaid@{MERMAID}"], cwd=folder, check=True, capture_output=True)  # noqa: S603 - no shell
+    archive = folder / f"mermaid-{MERMAID}.tgz"
+    digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
+    if digest != MERMAID_SHA512:
+        raise ValueError(f"mermaid {MERMAID} from the npm registry has the SHA-512 {digest}, not {MERMAID_SHA512}")
+    script = folder / "mermaid.min.js"
+    with tarfile.open(archive) as package:
+        member = package.extractfile("package/dist/mermaid.min.js")
+        script.write_bytes(member.read() if member else b"")
+    return script
+
+
+def photograph(chromium: str, page: str, picture: Path, height: int, folder: Path) -> None:
+    """Take a picture of a page.
+
+    Args:
+        chromium: The browser.
+        page: Its HTML.
+        picture: Where the picture goes.
+        height: Of the browser's window, in pixels.
+        folder: For files that nobody needs afterwards.
+    """
+    (folder / "page.html").write_text(page, encoding="utf-8")
+    picture.parent.mkdir(parents=True, exist_ok=True)
+    options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
+    options += [f"--user-data-dir={folder}/profile", f"--window-size=1110,{height}", f"--screenshot={picture}"]
+    options += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    options += ["--virtual-time-budget=10000"]  # milliseconds for the page's scripts
+    subprocess.run([chromium, *options, f"file://{folder}/page.html"], check=True, capture_output=True)  # noqa: S603 - no shell
+    print(f"{picture} written")
+
+
+def photograph_run(chromium: str, summary: str, height: int) -> None:
+    """Take the picture of a DAG run's job summary, as far as its height goes."""
+    with tempfile.TemporaryDirectory() as folder:
+        page = draw_run(summary, fetch_mermaid(Path(folder)))
+        photograph(chromium, page, RUN_PICTURE, height, Path(folder))
+
+
 def main() -> int:
     """Run the gate and take the picture."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
@@ -72,13 +145,7 @@ def main() -> int:
     summary = step.summary.partition("<details>")[0]
     page = draw(annotation.properties["title"], annotation.data, int(annotation.properties["line"]), source, summary)
     with tempfile.TemporaryDirectory() as folder:
-        (Path(folder) / "page.html").write_text(page, encoding="utf-8")
-        PICTURE.parent.mkdir(parents=True, exist_ok=True)
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-device-scale-factor=1.5"]
-        options += [f"--user-data-dir={folder}/profile", "--window-size=1110,1180", f"--screenshot={PICTURE}"]
-        options += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        subprocess.run([chromium, *options, f"file://{folder}/page.html"], check=True, capture_output=True)  # noqa: S603
-    print(f"{PICTURE.relative_to(PROJECT)} written")
+        photograph(chromium, page, PICTURE, 1180, Path(folder))
     return 0
 
 
