@@ -156,6 +156,7 @@ def test_of_a_mapped_task_the_last_instance_is_critical() -> None:
 def test_no_critical_path_is_claimed_without_knowledge_and_a_circle_ends() -> None:
     assert list_critical(draw(ran("a", 0, 5), ran("b", 5, 9))) == []
     assert list_critical(draw(ran("a", 0, 5), ran("b", 0, 5), a="b", b="a")) == ["a", "b"]
+    assert list_critical(draw(ran("a", 0, 5), a="b", b="c", c="b")) == ["a"]
 
 
 def test_many_instances_of_a_mapped_task_share_a_bar() -> None:
