@@ -67,7 +67,7 @@ image: ## Build the image
 docs: $(SETUP) ## Write the generated parts of README
 	$(BIN)/python scripts/document.py
 
-picture: sandbox ## Make the picture in README from a real run (needs Chromium)
+picture: sandbox ## Make the pictures in README from real runs (needs Chromium and npm)
 	$(BIN)/python scripts/picture.py
 
 lock: $(SETUP) ## Lock the requirements anew, with hashes

@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
+from urllib.parse import quote
 
 from dms_airflow.errors import InputProblem
 from dms_airflow.inputs import (
@@ -200,6 +201,13 @@ class Runner:
     id_token_url: str = ""
     id_token_bearer: str = field(repr=False, default="")
     ca_bundle: str = ""
+
+    def name_page(self, file: str | None, line: int | None) -> str:
+        """Name the page of a file, and of a line of it, at this commit on GitHub; empty where there is none."""
+        if not (file and self.repository and self.sha):
+            return ""
+        page = f"{self.server_url}/{self.repository}/blob/{self.sha}/{quote(file, errors='replace')}"
+        return f"{page}#L{line}" if line else page
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

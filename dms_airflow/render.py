@@ -168,8 +168,8 @@ def render_summary(result: Result, occasion: Occasion, redact: Callable[[str], s
     ]
     remaining = SUMMARY_LIMIT - sum(len(part.encode()) for part in parts)
     for annotation in result.annotations:
-        if annotation.title.startswith("DAG import error"):
-            continue  # they have a table of their own
+        if annotation.title.startswith(("DAG import error", "Task failed")):
+            continue  # they have tables of their own
         parts.append(f"- **{cell(annotation.title)}** {cell(annotation.message)}\n")
         remaining -= len(parts[-1].encode())
         if remaining < FOLDED_LIMIT:

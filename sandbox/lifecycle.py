@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from sandbox.signature import Credential
 
 GOOD_DAGS = Path(__file__).with_name("dags") / "good"
+NIGHTLY_DAGS = Path(__file__).with_name("dags") / "nightly"
 BROKEN_DAGS = Path(__file__).with_name("dags") / "broken"
 
 

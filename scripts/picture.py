@@ -22,7 +22,10 @@ from markdown_it import MarkdownIt
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from sandbox.demo import prepare, run_gate  # noqa: E402 - the project's own folder comes first
+from sandbox import Sandbox  # noqa: E402 - the project's own folder comes first
+from sandbox.demo import prepare, run_gate  # noqa: E402
+from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
+from sandbox.runner import Runner  # noqa: E402
 
 PICTURE = PROJECT / "docs" / "images" / "failing-gate.png"
 RUN_PICTURE = PROJECT / "docs" / "images" / "dag-run.png"
@@ -132,12 +135,31 @@ def photograph_run(chromium: str, summary: str, height: int) -> None:
         photograph(chromium, page, RUN_PICTURE, height, Path(folder))
 
 
-def main() -> int:
-    """Run the gate and take the picture."""
-    chromium = shutil.which("chromium") or shutil.which("google-chrome")
-    if chromium is None:
-        print("Chromium is missing; on Debian: apt-get install chromium")
-        return 1
+def run_dag() -> str:
+    """Run a DAG whose check fails, and give the step's job summary as far as its folded logs."""
+    with tempfile.TemporaryDirectory() as folder:
+        checkout, instance, temp = (Path(folder) / name for name in ("checkout", "instance", "temp"))
+        shutil.copytree(NIGHTLY_DAGS, checkout / "dags")
+        shutil.copytree(NIGHTLY_DAGS, instance)
+        temp.mkdir()
+        with Sandbox.start(dags=instance) as sandbox:
+            step = Runner(workspace=checkout, temp=temp).run(
+                {
+                    "endpoint": sandbox.endpoint,
+                    "region": sandbox.region,
+                    "instance-id": sandbox.instance_id,
+                    "access-key-id": sandbox.access_key_id,
+                    "access-key-secret": sandbox.access_key_secret,
+                    "operation": "dags trigger",
+                    "arguments": "nightly_sales",
+                    "wait-for-completion": "true",
+                }
+            )
+    return step.summary.partition("<details>")[0]
+
+
+def photograph_gate(chromium: str) -> None:
+    """Take the picture of a failing gate."""
     with prepare() as (sandbox, repository, runner):
         step = run_gate(sandbox, runner)
         source = (repository.checkout / SHOWN).read_text(encoding="utf-8").splitlines()
@@ -146,6 +168,16 @@ def main() -> int:
     page = draw(annotation.properties["title"], annotation.data, int(annotation.properties["line"]), source, summary)
     with tempfile.TemporaryDirectory() as folder:
         photograph(chromium, page, PICTURE, 1180, Path(folder))
+
+
+def main() -> int:
+    """Make both pictures."""
+    chromium = shutil.which("chromium") or shutil.which("google-chrome")
+    if chromium is None:
+        print("Chromium is missing; on Debian: apt-get install chromium")
+        return 1
+    photograph_gate(chromium)
+    photograph_run(chromium, run_dag(), 1240)
     return 0
 
 

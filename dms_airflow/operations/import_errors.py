@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 from dms_airflow.baseline import Baseline, compare, read_baseline
 from dms_airflow.change import find_changed_files
@@ -214,11 +213,8 @@ def _tabulate(errors: Sequence[DagImportError], resolved: Sequence[DagImportErro
 
 def _link(error: DagImportError, runner: Runner) -> str | Link:
     """Lead to the file and line at this commit on GitHub, or name the place where there is no such page."""
-    if not (error.file and runner.repository and runner.sha):
-        return _place(error)
-    path = quote(error.file, errors="replace")
-    page = f"{runner.server_url}/{runner.repository}/blob/{runner.sha}/{path}"
-    return Link(text=_place(error), url=f"{page}#L{error.line}" if error.line else page)
+    page = runner.name_page(error.file, error.line)
+    return Link(text=_place(error), url=page) if page else _place(error)
 
 
 def _link_resolved(error: DagImportError, runner: Runner) -> str | Link:

@@ -19,6 +19,7 @@ from dms_airflow.task_log import TaskLog, cut_tail, read_task_log
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.config import Runner
     from dms_airflow.operations.completion import Completion
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.dag_run_client import DagRunClient
@@ -41,11 +42,19 @@ class RunReport:
 
 @dataclass(frozen=True, kw_only=True)
 class _Failure:
-    """A failed task instance and what its log says; None where the log could not be read."""
+    """A failed task instance, what its log says, and the place of the checkout that it leads to; None where it is not known."""
 
     instance: TaskInstance
     log: TaskLog | None
     fault: str = ""
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, which may span lines."""
+        said = f"{self.log.exception}: {self.log.message}".strip(": ") if self.log else self.fault
+        return said or "its log names no exception"
 
 
 def describe_completion(completion: Completion) -> str:
@@ -90,9 +99,9 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
         context: The checkout and the log.
     """
     is_cancelled = completion.ending is Ending.CANCELLED
-    failed = [] if is_cancelled else _find_failures(completion, client)
     checkout = Checkout(context.runner.workspace, dags_path or None)
-    annotations = [_annotate(failure, completion, dag_file, checkout, client.url) for failure in failed]
+    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client)
+    annotations = [_annotate(failure, completion, client.url) for failure in failed]
     for failure in failed:
         if failure.log:
             tail = cut_tail(failure.log.text, LOG_TAIL)
@@ -103,11 +112,11 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
     return RunReport(
         headline=describe_completion(completion),
         annotations=tuple(annotations),
-        blocks=tuple(_illustrate(completion, failed, upstream, client)),
+        blocks=tuple(_illustrate(completion, failed, upstream, client, context)),
     )
 
 
-def _find_failures(completion: Completion, client: DagRunClient) -> list[_Failure]:
+def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient) -> list[_Failure]:
     failed = [one for one in completion.instances if one.state == FAILED]
 
     def read(instance: TaskInstance) -> _Failure:
@@ -115,20 +124,20 @@ def _find_failures(completion: Completion, client: DagRunClient) -> list[_Failur
             text = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
         except ActionError as error:
             return _Failure(instance=instance, log=None, fault=error.message)
-        return _Failure(instance=instance, log=read_task_log(text))
+        log = read_task_log(text)
+        file, line = place_failure(log.stack_trace, dag_file, checkout)
+        return _Failure(instance=instance, log=log, file=file, line=line)
 
     rest = [_Failure(instance=one, log=None, fault="Its log was not fetched.") for one in failed[LOGS:]]
     return [*client.map(read, failed[:LOGS]), *rest]
 
 
-def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout: Checkout, url: str) -> Annotation:
+def _annotate(failure: _Failure, completion: Completion, url: str) -> Annotation:
     """Name the task, the try, the exception, and the deepest line of the checkout that it came through."""
     run, instance, log = completion.run, failure.instance, failure.log
     tries = f"try {instance.try_number} of {instance.max_tries + 1}"
-    said = f"{log.exception}: {log.message}".strip(": ") if log else failure.fault
-    file, line = place_failure(log.stack_trace, dag_file, checkout) if log else (None, None)
     page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
-    lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {said or 'its log names no exception'}"]
+    lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {failure.reason}"]
     if log and log.stack_trace:
         lines.append(log.stack_trace)
     lines.append(f"Its log: {page}")
@@ -138,8 +147,8 @@ def _annotate(failure: _Failure, completion: Completion, dag_file: str, checkout
         level=level,
         title=f"Task failed: {instance.name}",
         message="\n".join(lines),
-        file=file,
-        line=line,
+        file=failure.file,
+        line=failure.line,
     )
 
 
@@ -186,15 +195,22 @@ def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, fr
 
 
 def _illustrate(
-    completion: Completion, failed: list[_Failure], upstream: dict[str, frozenset[str]], client: DagRunClient
+    completion: Completion,
+    failed: list[_Failure],
+    upstream: dict[str, frozenset[str]],
+    client: DagRunClient,
+    context: Context,
 ) -> Iterator[Table | Folded | Diagram]:
     run = completion.run
+    if failed:
+        rows = tuple(_write_failure(failure, context.runner) for failure in failed)
+        yield Table(heading=f"Failed tasks of {run.dag_id}", columns=("task", "try", "what is wrong", "where"), rows=rows)
     chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
     if chart:
-        yield Diagram(heading=f"{run.dag_id}: what ran when", source=chart, legend=LEGEND)
-    rows = tuple(_write_row(one, completion, client.url) for one in completion.instances)
-    if rows:
-        yield Table(heading=f"{run.dag_id}: task instances", columns=("task", "state", "tries", "duration", "log"), rows=rows)
+        yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
+    if completion.instances:
+        rows = tuple(_write_row(one, completion, client.url) for one in sorted(completion.instances, key=_place_in_time))
+        yield Table(heading=f"Task instances of {run.dag_id}", columns=("task", "state", "tries", "duration", "log"), rows=rows)
     for failure in failed:
         if failure.log:
             yield Folded(
@@ -203,15 +219,33 @@ def _illustrate(
             )
 
 
+def _write_failure(failure: _Failure, runner: Runner) -> tuple[str | Link, ...]:
+    instance = failure.instance
+    place = f"{failure.file}:{failure.line}" if failure.line else failure.file or ""
+    page = runner.name_page(failure.file, failure.line)
+    tries = f"{instance.try_number} of {instance.max_tries + 1}"
+    return instance.name, tries, failure.reason.partition("\n")[0], Link(text=place, url=page) if page else place
+
+
+def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
+    """Order task instances by their beginning, those that never began last."""
+    began = instance.start_date if instance.try_number else None
+    return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
+
+
 def _write_row(instance: TaskInstance, completion: Completion, url: str) -> tuple[str | Link, ...]:
     run = completion.run
+    name, state = instance.name, instance.state or "none"
+    if not instance.try_number:
+        return name, state, "", "", ""
     page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
+    tries = f"{instance.try_number} of {instance.max_tries + 1}"
     return (
-        instance.name,
-        instance.state or "none",
-        f"{instance.try_number} of {instance.max_tries + 1}" if instance.try_number else "",
+        name,
+        state,
+        tries,
         "" if instance.duration is None else _write_seconds(instance.duration),
-        Link(text="log", url=page) if instance.try_number else "",
+        Link(text="log", url=page),
     )
 
 
