@@ -177,7 +177,7 @@ def main() -> int:
         print("Chromium is missing; on Debian: apt-get install chromium")
         return 1
     photograph_gate(chromium)
-    photograph_run(chromium, run_dag(), 1240)
+    photograph_run(chromium, run_dag(), 1330)
     return 0
 
 
