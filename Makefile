@@ -53,7 +53,7 @@ contract: $(SETUP) ## action.yml == code, docs == generated, imports point down
 	$(BIN)/pytest tests/contract
 
 integration: $(SETUP) ## The whole action as a process, against a scripted DMS
-	$(BIN)/pytest tests/integration
+	$(BIN)/pytest -n 4 tests/integration
 
 e2e: sandbox ## The whole action against a real Airflow
 	$(BIN)/pytest tests/e2e
