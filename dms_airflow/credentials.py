@@ -43,11 +43,12 @@ HINT_CREDENTIALS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """An AccessKey; with a security token, a temporary one."""
+    """An AccessKey; with a security token, a temporary one. `origin` says in words where it comes from."""
 
     access_key_id: str = field(repr=False)
     access_key_secret: str = field(repr=False)
     security_token: str = field(repr=False, default="")
+    origin: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

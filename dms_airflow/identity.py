@@ -118,7 +118,10 @@ def _ask_instance(way: EcsRole, probe: Callable[[str], bool]) -> Keys:
     url = f"http://{METADATA_HOST}"
     # Behind a proxy only the proxy can tell.
     if not get_environ_proxies(url) and not probe(METADATA_HOST):
-        raise CredentialsError(f"{_NOTHING_GIVEN}, and this runner is no ECS instance.", HINT_CREDENTIALS)
+        given = (
+            f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {way.role_name}, but" if way.role_name else f"{_NOTHING_GIVEN}, and"
+        )
+        raise CredentialsError(f"{given} this runner is no ECS instance.", HINT_CREDENTIALS)
     from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 
     def make() -> Any:

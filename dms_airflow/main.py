@@ -142,7 +142,7 @@ def _obtain_keys(config: Config, runner: Runner, environ: Mapping[str, str], tra
     keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle)
     for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
         log.mask(secret)
-    return keys
+    return replace(keys, origin=way.origin)
 
 
 def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:

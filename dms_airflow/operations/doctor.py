@@ -145,7 +145,7 @@ def run(params: Params, context: Context) -> Result:
 
     def obtain_keys() -> tuple[Keys, str]:
         keys = insist(session.obtain_keys, clock=context.clock, log=context.log)
-        return keys, "temporary keys" if keys.security_token else "an AccessKey"
+        return keys, f"{'temporary keys' if keys.security_token else 'an AccessKey'} by {keys.origin}"
 
     def fetch_token(keys: Keys) -> tuple[LoginToken, str]:
         token = insist(lambda: session.fetch_token(keys), clock=context.clock, log=context.log)

@@ -70,6 +70,7 @@ def test_all_links_hold(dms: FakeDms, run: Run) -> None:
     assert (step.outputs["airflow-version"], step.outputs["airflow-url"]) == ("2.10.4", f"{dms.endpoint}{PREFIX}")
     links = read_links(step)
     assert all(isinstance(link["milliseconds"], int) for link in links.values())
+    assert links["credentials"]["detail"] == "an AccessKey by the inputs access-key-id and access-key-secret"
     assert links["REST"]["detail"] == "/api/v1, 17 DAGs"
     assert links["CLI"]["detail"] == "airflow version: 2.10.4"
     assert links["scheduler"]["detail"].startswith("healthy, last heartbeat ")

@@ -42,39 +42,39 @@ def read_refusal(step: Step) -> str:
 # --- what the gateway verifies -------------------------------------------------------------------------------------------
 
 
-def test_an_unknown_key(run: Run) -> None:
-    said = read_refusal(run({**VERSION, "access-key-id": "LTAI5tNobodysKey00001"}, None, "LTAI5tNobodysKey00001"))
+def test_an_unknown_key(run_here: Run) -> None:
+    said = read_refusal(run_here({**VERSION, "access-key-id": "LTAI5tNobodysKey00001"}, None, "LTAI5tNobodysKey00001"))
 
     assert "Alibaba Cloud knows no active AccessKey of this id (InvalidAccessKeyId.NotFound" in said
     assert "store an active key" in said
 
 
-def test_a_wrong_secret(dms: FakeDms, run: Run) -> None:
-    said = read_refusal(run({**VERSION, "access-key-secret": "wrong-secret-wrong-secret"}))
+def test_a_wrong_secret(dms: FakeDms, run_here: Run) -> None:
+    said = read_refusal(run_here({**VERSION, "access-key-secret": "wrong-secret-wrong-secret"}))
 
     assert "the AccessKey's secret does not fit its id (SignatureDoesNotMatch" in said
     assert "Store id and secret of one AccessKey anew" in said
     assert dms.paths == ["POST /"]
 
 
-def test_temporary_keys_without_their_token(run: Run) -> None:
+def test_temporary_keys_without_their_token(run_here: Run) -> None:
     inputs = {"access-key-id": TEMPORARY_KEY.access_key_id, "access-key-secret": TEMPORARY_KEY.access_key_secret}
 
-    said = read_refusal(run({**VERSION, **inputs}))
+    said = read_refusal(run_here({**VERSION, **inputs}))
 
     assert "security token and AccessKey do not belong together (MissingSecurityToken" in said
     assert "Give security-token too" in said
 
 
-def test_the_token_of_other_keys(run: Run) -> None:
+def test_the_token_of_other_keys(run_here: Run) -> None:
     inputs = {"access-key-id": KEY.access_key_id, "security-token": "CAIS-another-token"}
 
-    said = read_refusal(run({**VERSION, **inputs}))
+    said = read_refusal(run_here({**VERSION, **inputs}))
 
     assert "security token and AccessKey do not belong together (InvalidSecurityToken.MismatchWithAccessKey" in said
 
 
-def test_expired_temporary_keys(dms: FakeDms, run: Run) -> None:
+def test_expired_temporary_keys(dms: FakeDms, run_here: Run) -> None:
     dms.tokens.accept(replace(TEMPORARY_KEY, expires=datetime.now(UTC) - timedelta(minutes=1)))
     inputs = {
         "access-key-id": TEMPORARY_KEY.access_key_id,
@@ -82,24 +82,24 @@ def test_expired_temporary_keys(dms: FakeDms, run: Run) -> None:
         "security-token": TEMPORARY_KEY.security_token,
     }
 
-    said = read_refusal(run({**VERSION, **inputs}))
+    said = read_refusal(run_here({**VERSION, **inputs}))
 
     assert "the temporary credentials have expired (InvalidSecurityToken.Expired" in said
     assert "Get them in a step right before this one, or use role-to-assume" in said
 
 
 @pytest.mark.parametrize("hours", [1, -1])
-def test_a_clock_that_is_wrong(dms: FakeDms, run: Run, hours: int) -> None:
+def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, hours: int) -> None:
     dms.tokens.clock_offset = timedelta(hours=hours)
 
-    said = read_refusal(run(VERSION))
+    said = read_refusal(run_here(VERSION))
 
     assert "the runner's clock is wrong (InvalidTimeStamp.Expired" in said
     assert "Synchronise the clock" in said
 
 
-def test_an_unknown_instance(run: Run) -> None:
-    said = read_refusal(run({**VERSION, "instance-id": "af-nosuch"}))
+def test_an_unknown_instance(run_here: Run) -> None:
+    said = read_refusal(run_here({**VERSION, "instance-id": "af-nosuch"}))
 
     assert "for af-nosuch at" in said
     assert "there is no such instance in this region (AirflowNotExist" in said
@@ -156,10 +156,10 @@ def test_an_unknown_instance(run: Run) -> None:
         ),
     ],
 )
-def test_a_refusal(dms: FakeDms, run: Run, fault: Answer, words: str, hint: str) -> None:
+def test_a_refusal(dms: FakeDms, run_here: Run, fault: Answer, words: str, hint: str) -> None:
     dms.fail("token", fault)
 
-    said = read_refusal(run(VERSION))
+    said = read_refusal(run_here(VERSION))
 
     assert words in said
     assert hint in said
@@ -207,10 +207,10 @@ def test_a_region_without_dms(
         ),
     ],
 )
-def test_an_answer_that_makes_no_sense(dms: FakeDms, run: Run, fault: object, title: str, words: str) -> None:
+def test_an_answer_that_makes_no_sense(dms: FakeDms, run_here: Run, fault: object, title: str, words: str) -> None:
     dms.fail("token", fault)  # type: ignore[arg-type]
 
-    step = run(VERSION, None, "t0k3n-t0k3n")
+    step = run_here(VERSION, None, "t0k3n-t0k3n")
 
     assert step.exit_code == 1
     (annotation,) = step.annotations

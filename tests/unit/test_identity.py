@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import subprocess
 import sys
+from dataclasses import replace
 from typing import Never
 
 import pytest
@@ -35,6 +36,18 @@ def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == ["100.100.100.200"]
     assert "this runner is no ECS instance" in error.value.message
     assert "role-to-assume" in error.value.hint
+
+
+def test_a_role_of_an_instance_that_this_is_not() -> None:
+    way = replace(ECS, role_name="EcsDeployRole")
+
+    with pytest.raises(CredentialsError) as error:
+        obtain_keys(way, assume_role=refuse, ca_bundle="", probe=lambda _: False)
+
+    assert (
+        error.value.message
+        == "ALIBABA_CLOUD_ECS_METADATA names the RAM role EcsDeployRole, but this runner is no ECS instance."
+    )
 
 
 def test_given_keys_are_the_keys() -> None:
