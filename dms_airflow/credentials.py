@@ -165,6 +165,8 @@ def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str])
 
 def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
     if not _is_given(KEY_VARIABLES[:2], environ):
+        if environ.get(KEY_VARIABLES[2], "").strip():
+            raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but not the key that it belongs to.", HINT_CREDENTIALS)
         return None
     access_key_id, access_key_secret, security_token = (environ.get(name, "").strip() for name in KEY_VARIABLES)
     keys = Keys(access_key_id=access_key_id, access_key_secret=access_key_secret, security_token=security_token)

@@ -58,11 +58,19 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
         failure = IdTokenError(f"GitHub gave no id-token. {error.message}", HINT_GITHUB)
         failure.may_pass = error.may_pass
         raise failure from None
-    value = answer.parse_object().get("value")
-    if answer.status != 200 or not isinstance(value, str) or not value:  # noqa: PLR2004
+    value = _read_value(answer)
+    if answer.status != 200 or not value:  # noqa: PLR2004
         raise _explain_refusal(answer, base)
     log.mask(value)
     return IdToken(value=value, claims=read_claims(value))
+
+
+def _read_value(answer: Answer) -> str:
+    try:
+        value = answer.parse()["value"]
+    except (ValueError, LookupError, TypeError):
+        return ""
+    return value if isinstance(value, str) else ""
 
 
 def _split_url(url: str) -> tuple[str, str, str]:

@@ -138,7 +138,7 @@ def _obtain_keys(config: Config, runner: Runner, environ: Mapping[str, str], tra
     way = find_way(config, runner, environ)
     log.info(f"Using the credentials of {way.origin}.")
     fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
-    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle)
+    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, log=log)
     keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle)
     for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
         log.mask(secret)

@@ -9,20 +9,20 @@ from __future__ import annotations
 import json
 import re
 from contextlib import contextmanager
+from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
 from dms_airflow.errors import ActionError, RoleError
-from dms_airflow.oidc import write_trust_policy
+from dms_airflow.oidc import IdToken, read_claims, write_trust_policy
 from dms_airflow.result import Folded
 from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, ask_provider, find_meaning, name_network_failure, tame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from dms_airflow.credentials import Keys, OidcRole
-    from dms_airflow.oidc import IdToken
+    from dms_airflow.log import Log
 
 CONSOLE = "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's users and roles,"
 
@@ -44,10 +44,12 @@ HINT_DURATION = (
     "console."
 )
 HINT_EXPIRED = "Id-tokens live some minutes. Check the runner's clock, and run the step again."
+HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP)."
 HINT_THROTTLED = "Too many calls of this account; run the step again later, or spread the jobs."
 HINT_OTHER = "Look the code up in the error codes of STS, API AssumeRoleWithOIDC."
 HINT_BUSY = "STS itself failed; run the step again."
 HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must put a token there that this step may read."
+HINT_TEMP = "The SDK reads the id-token from a file. Look at the runner's folder for temporary files (RUNNER_TEMP)."
 HINT_PROXY = "What answered is no STS: look at HTTPS_PROXY and NO_PROXY in the job's environment."
 
 # The codes that https://help.aliyun.com/zh/ack/ack-managed-and-ack-dedicated/user-guide/use-rrsa-to-authorize-pods-to-access-different-cloud-services
@@ -76,6 +78,7 @@ MEANINGS = (
         words="the role does not trust this job",
         hint=HINT_TRUST,
     ),
+    Meaning(pattern=re.compile(r"^InvalidTimeStamp|^IllegalTimestamp"), words="the runner's clock is wrong", hint=HINT_CLOCK),
     Meaning(pattern=re.compile(r"EntityNotExist\.Role"), words="there is no such role", hint=HINT_ROLE),
     Meaning(
         pattern=re.compile(r"InvalidParameter\.DurationSeconds"),
@@ -87,7 +90,7 @@ MEANINGS = (
 UNKNOWN = Meaning(pattern=re.compile(""), words="STS refused", hint=HINT_OTHER)
 
 
-def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str) -> Keys:
+def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str, log: Log) -> Keys:
     """Exchange a token for a role.
 
     Args:
@@ -95,28 +98,45 @@ def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: 
         fetch_token: Gives GitHub's token for an audience, where the role names no file with one.
         temp: Where the token's file may lie for as long as the exchange takes.
         ca_bundle: Certificate authorities to trust in place of certifi's.
+        log: Learns the token of a file.
 
     Raises:
         RoleError: STS refused.
         NetworkError: STS was not reached.
     """
     if role.token_file:
-        return _exchange(role, role.token_file, None, ca_bundle)
+        token = _read_token(role.token_file, role)
+        log.mask(token.value)
+        return _exchange(role, role.token_file, token, ca_bundle)
     token = fetch_token(role.audience)
-    with _write_privately(token.value, temp) as path:
+    with _write_privately(token.value, temp, role) as path:
         return _exchange(role, path, token, ca_bundle)
 
 
+def _read_token(path: str, role: OidcRole) -> IdToken:
+    try:
+        value = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, ValueError) as error:
+        message = f"{role.role_arn} could not be assumed: the token file {path} cannot be read ({type(error).__name__})."
+        raise RoleError(message, HINT_FILE) from None
+    return IdToken(value=value, claims=read_claims(value))
+
+
 @contextmanager
-def _write_privately(token: str, temp: Path | None) -> Iterator[str]:
+def _write_privately(token: str, temp: Path | None, role: OidcRole) -> Iterator[str]:
     """Keep the token in a file of mode 0600 and of a random name, which is gone at the end however that comes."""
-    with NamedTemporaryFile("w", prefix="dms-airflow-", dir=temp if temp and temp.is_dir() else None) as file:
+    try:
+        file = NamedTemporaryFile("w", prefix="dms-airflow-", dir=temp if temp and temp.is_dir() else None)  # noqa: SIM115 - closed below
+    except OSError as error:
+        message = f"{role.role_arn} could not be assumed: the id-token's file could not be written ({error.strerror})."
+        raise RoleError(message, HINT_TEMP) from None
+    with file:
         file.write(token)
         file.flush()
         yield file.name
 
 
-def _exchange(role: OidcRole, token_file: str, token: IdToken | None, ca_bundle: str) -> Keys:
+def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str) -> Keys:
     from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
     from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
 
@@ -140,12 +160,7 @@ def _exchange(role: OidcRole, token_file: str, token: IdToken | None, ca_bundle:
     raise failure
 
 
-def _name_refusal(error: Exception, role: OidcRole, token: IdToken | None) -> RoleError:
-    if isinstance(error, OSError):
-        message = (
-            f"{role.role_arn} could not be assumed: the token file {role.token_file} cannot be read ({type(error).__name__})."
-        )
-        return RoleError(message, HINT_FILE)
+def _name_refusal(error: Exception, role: OidcRole, token: IdToken) -> RoleError:
     answered = re.search(r"http_code: (?P<status>\d+), result: (?P<body>.*)", str(getattr(error, "message", "")), re.DOTALL)
     if answered is None:
         message = f"{role.role_arn} could not be assumed: {role.sts_host} answered what the SDK cannot read"
@@ -168,17 +183,17 @@ def _name_refusal(error: Exception, role: OidcRole, token: IdToken | None) -> Ro
     return failure
 
 
-def _explain(code: str, message: str, request_id: str, role: OidcRole, token: IdToken | None) -> RoleError:
+def _explain(code: str, message: str, request_id: str, role: OidcRole, token: IdToken) -> RoleError:
     message = " ".join(message.split()) or "no message"
     meaning = find_meaning(MEANINGS, code, message) or UNKNOWN
-    shown = ", ".join(f"{name} {value}" for name, value in token.claims.items()) if token else ""
+    shown = ", ".join(f"{name} {value}" for name, value in token.claims.items())
     claims = f" The id-token's claims: {shown}." if shown else ""
     failure = RoleError(
         f"{role.role_arn} could not be assumed: {meaning.words} ({code}: {message}; request id {request_id}).{claims}",
         meaning.hint,
     )
     failure.may_pass = meaning.may_pass
-    if meaning.hint is HINT_TRUST and token:
+    if meaning.hint is HINT_TRUST:
         policy = write_trust_policy(token.claims, role.provider_arn)
         failure.hint = f"{HINT_TRUST}\n{policy}"
         failure.blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from sandbox.front import Request
+    from sandbox.front import Answer, Request
     from sandbox.runner import Step
     from tests.integration.fake_cloud import FakeCloud
     from tests.integration.fake_dms import FakeDms
@@ -47,6 +47,8 @@ def test_a_job_becomes_its_role(dms: FakeDms, cloud: FakeCloud, run: Run) -> Non
     (credential,) = cloud.sts.given_out
     assert dms.received[0].headers["x-acs-security-token"] == credential.security_token
     assert "Using the credentials of the input role-to-assume (GitHub OIDC)." in step.log
+    assert {cloud.issuer.bearer, *cloud.issuer.issued, *vars(credential).values()} - {None, credential.expires} <= {*step.masks}
+    assert step.stdout.startswith(f"::add-mask::{cloud.issuer.bearer}\n")
 
 
 def test_what_is_asked_for(cloud: FakeCloud, run: Run) -> None:
@@ -168,6 +170,34 @@ def test_a_bearer_token_that_github_refuses(cloud: FakeCloud, run: Run) -> None:
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "No id-token"
     assert f"at https://{HOST} answered 401" in annotation.data
+
+
+def test_an_id_token_endpoint_that_names_no_media_type(cloud: FakeCloud, run: Run) -> None:
+    cloud.fail("id-token", lambda _: answer(200, json.dumps({"value": cloud.issuer.issue("sts.aliyuncs.com")}).encode()))
+
+    assert run({**VERSION, **cloud.role_inputs}, cloud.environ).exit_code == 0
+
+
+@pytest.mark.parametrize(
+    "fault", [answer(200, b"{}", JSON), answer(200, b"[]", JSON), answer(200, b'{"value": 1}', JSON), answer(200)]
+)
+def test_an_id_token_endpoint_without_a_token(cloud: FakeCloud, run: Run, fault: Answer) -> None:
+    cloud.fail("id-token", fault)
+
+    step = run({**VERSION, **cloud.role_inputs}, cloud.environ)
+
+    assert [one.properties["title"] for one in step.annotations] == ["No id-token"]
+    assert "answered 200 without an id-token" in step.log
+
+
+def test_a_folder_that_cannot_be_written(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    broken.symlink_to("/proc/self/fdinfo")
+
+    step = run({**VERSION, **cloud.role_inputs}, {**cloud.environ, "RUNNER_TEMP": str(broken)})
+
+    assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
+    assert "the id-token's file could not be written" in step.log
 
 
 @pytest.mark.parametrize("url", ["http://pipelines.actions.githubusercontent.com/x", "ftp://127.0.0.1/", "nonsense"])
@@ -390,6 +420,26 @@ def test_a_token_file_of_the_environment(cloud: FakeCloud, run: Run, tmp_path: P
     assert step.exit_code == 0
     assert [request.headers["Host"] for _, request in cloud.received] == ["sts-vpc.cn-hangzhou.aliyuncs.com"]
     assert file.exists()
+
+
+def test_a_token_file_whose_claims_the_role_does_not_trust(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    cloud.issuer.job = Job(repository="octo-org/other")
+    file = tmp_path / "token"
+    file.write_text(cloud.issuer.issue("sts.aliyuncs.com") + "\n")
+    environ = {
+        "ALIBABA_CLOUD_ROLE_ARN": cloud.sts.role.arn,
+        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": cloud.sts.provider.arn,
+        "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(file),
+        "HTTPS_PROXY": cloud.proxy,
+        "REQUESTS_CA_BUNDLE": cloud.ca_file,
+    }
+    # The newline at the file's end makes it another token to STS, which says what it does not trust.
+    cloud.fail("sts", answer(403, b'{"Code": "AuthenticationFail.NoPermission", "Message": "There is no permission"}', JSON))
+
+    step = run({**VERSION, "access-key-id": "", "access-key-secret": ""}, environ)
+
+    assert "sub repo:octo-org/other:ref:refs/heads/main" in step.log
+    assert '"oidc:sub"' in step.log
 
 
 def test_a_token_file_that_is_not_there(cloud: FakeCloud, run: Run) -> None:
