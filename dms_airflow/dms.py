@@ -60,8 +60,8 @@ HINT_EXPIRED = (
     "gets its own."
 )
 HINT_STS = (
-    "Give security-token too where access-key-id begins with STS., all three from the same issue; leave it empty for the "
-    "AccessKey of a RAM user."
+    'An AccessKey id that begins with "STS." needs its security-token: give all three parts of the same issue. '
+    "The AccessKey of a RAM user has none: leave security-token empty."
 )
 HINT_CLOCK = "The gateway accepts fifteen minutes of difference. Synchronise the clock of the self-hosted runner (NTP)."
 HINT_THROTTLED = "Run the step again later, or let fewer jobs call at once; reuse-session: true spares later steps the call."

@@ -63,7 +63,7 @@ def test_temporary_keys_without_their_token(run_here: Run) -> None:
     said = read_refusal(run_here({**VERSION, **inputs}))
 
     assert "security token and AccessKey do not belong together (MissingSecurityToken" in said
-    assert "Give security-token too" in said
+    assert "needs its security-token" in said
 
 
 def test_the_token_of_other_keys(run_here: Run) -> None:
