@@ -174,8 +174,8 @@ def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
 
 
 def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
-    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that only the file makes it a way.
-    if not environ.get(ROLE_VARIABLES[2], "").strip() or not _is_given(ROLE_VARIABLES, environ):
+    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that it is no half of this way.
+    if not any(environ.get(name, "").strip() for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
         return None
     role_arn, provider_arn, token_file = (environ[name].strip() for name in ROLE_VARIABLES)
     return OidcRole(

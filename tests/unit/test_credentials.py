@@ -109,6 +109,14 @@ def test_what_a_role_is_assumed_with() -> None:
         ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, its partner is"),
         ({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"}, "ALIBABA_CLOUD_SECURITY_TOKEN is set, but not the key that it belongs to"),
         ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, though others that go with it are"),
+        (
+            {"ALIBABA_CLOUD_ROLE_ARN": "/x", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "/x", **FILE},
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE is not set, though others that go with it are",
+        ),
+        (
+            {"ALIBABA_CLOUD_SECURITY_TOKEN": "x", **FILE},
+            "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, though others that go with it are",
+        ),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
         ({**METADATA, "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}, "Neither inputs nor environment"),
