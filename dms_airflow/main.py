@@ -76,7 +76,13 @@ def main(
         log=workflow,
         store=_find_store(config, runner, environ, clock, workflow),
     )
-    airflow = AirflowClient(session=session, is_bounced=is_bounced, transport=transport, clock=clock, log=workflow)
+    airflow = AirflowClient(
+        session=session,
+        is_bounced=lambda answer: is_bounced(answer, session.host),
+        transport=transport,
+        clock=clock,
+        log=workflow,
+    )
     try:
         operation, params = _read_operation(config, environ, runner, problems)
         for word in params.list_secrets():

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 LOGIN_TIMEOUT = 60.0  # seconds
 
-_LOGIN_FORM = re.compile(rb"<(?:form|input|a|title|script)\b[^>]*>?[^<]*(?:log[ -]?in|sign[ -]?in|password)", re.IGNORECASE)
+# Of Airflow, or of a gateway of Alibaba Cloud in front of it.
+_LOGIN_FORM = re.compile(
+    rb"<(?:form|input|a|title|script)\b[^>]*>?[^<]*(?:log[ -]?in|sign[ -]?in|password|%s)" % "登录".encode(), re.IGNORECASE
+)
 
 HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
@@ -184,14 +187,15 @@ def _is_login_page(path: str) -> bool:
     return "login" in path.rstrip("/").rpartition("/")[2].lower()
 
 
-def is_bounced(answer: Answer) -> bool:
-    """Tell whether an answer means that the session is gone.
+def is_bounced(answer: Answer, host: str) -> bool:
+    """Tell whether an answer of a host means that the session is gone.
 
-    It hides behind 401, 403, a redirect to a login page, or the login page itself with status 200: Airflow's own API answers
-    401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
+    It hides behind 401, 403, a redirect to a login page or to another host, or the login page itself with status 200:
+    Airflow's own API answers 401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
     """
     if answer.status in (401, 403):
         return True
     if answer.status in (301, 302, 303, 307, 308):
-        return _is_login_page(urlsplit(answer.headers.get("Location", "")).path)
+        location = urlsplit(urljoin(host, answer.headers.get("Location", "")))
+        return location.netloc != urlsplit(host).netloc or _is_login_page(location.path)
     return answer.status == 200 and answer.content_type == "text/html" and _LOGIN_FORM.search(answer.body) is not None  # noqa: PLR2004

@@ -64,7 +64,7 @@ class SessionFile:
             age = self._clock.time_of_day() - opened
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
-        is_whole = all(isinstance(text, str) and text and text.isprintable() for text in (host, cookie))
+        is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() and text for text in (host, cookie))
         return KeptSession(host=host, cookie=cookie) if is_whole and timedelta() <= age < LIFETIME else None
 
     def write(self, session: KeptSession) -> None:

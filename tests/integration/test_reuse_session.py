@@ -112,7 +112,9 @@ def test_the_sdk_is_not_even_imported(dms: FakeDms, cloud: FakeCloud, workspace:
         answer(401, b'{"title": "Unauthorized"}', JSON),
         answer(403, b"", HTML),
         answer(302, b"", ("Location", f"{PREFIX}/login/")),
+        answer(302, b"", ("Location", "https://signin.aliyun.com/oauth2/v1/auth?client_id=1")),
         answer(200, LOGIN_PAGE, HTML),
+        answer(200, "<title>DMS - 登录</title><div id=root></div>".encode(), HTML),
     ],
 )
 def test_a_session_that_is_gone_is_replaced(dms: FakeDms, run: Run, fault: Answer) -> None:
@@ -146,8 +148,9 @@ def test_a_session_that_ends_in_the_middle_is_renewed_and_kept(dms: FakeDms, run
         lambda file: file.chmod(0o644),
         lambda file: file.parent.chmod(0o755),
         lambda file: file.write_text(file.read_text().replace("http://127.0.0.1", "http://attacker.example.com")),
+        lambda file: file.write_text(file.read_text().replace("session=", "session=\u6f22")),
     ],
-    ids=["broken", "empty", "open to others", "folder open to others", "another host"],
+    ids=["broken", "empty", "open to others", "folder open to others", "another host", "no header takes it"],
 )
 def test_a_file_of_no_use_is_replaced_in_silence(
     dms: FakeDms, run: Run, tmp_path: Path, spoil: Callable[[Path], object]

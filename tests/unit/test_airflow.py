@@ -51,7 +51,11 @@ class World:
         self.clock, self.log, self.session = FakeClock(), FakeLog(), FakeSession()
         transport = Transport(http=requests.Session(), clock=self.clock, log=self.log)
         self.airflow = AirflowClient(
-            session=self.session, is_bounced=is_bounced, transport=transport, clock=self.clock, log=self.log
+            session=self.session,
+            is_bounced=lambda answer: is_bounced(answer, self.session.host),
+            transport=transport,
+            clock=self.clock,
+            log=self.log,
         )
 
     def get(self) -> Any:
