@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
 from dms_airflow.config import KeptSession, allows_plain_http
-from dms_airflow.errors import LoginError, TokenError
+from dms_airflow.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.patience import insist
 
 if TYPE_CHECKING:
@@ -117,9 +117,14 @@ class AirflowSession:
         """
         self._log.mask(token.token)
         host = check_host(token.host)
-        answer = self._transport.exchange(
-            "GET", host, "/login", query=f"token={quote(token.token, safe='')}", timeout=LOGIN_TIMEOUT
-        )
+        query = f"token={quote(token.token, safe='')}"
+        try:
+            answer = self._transport.exchange("GET", host, "/login", query=query, timeout=LOGIN_TIMEOUT)
+        except (AnswerLostError, AnswerTimeoutError) as error:
+            # Whether it happened is of no interest: a token works once, and the next try has its own.
+            failure = LoginError(error.message, HINT_LOGIN)
+            failure.may_pass = error.may_pass
+            raise failure from None
         cookies = {name: value for name, value in answer.cookies.items() if value}
         for value in cookies.values():
             self._log.mask(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from threading import Event
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,7 +16,7 @@ from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KE
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from sandbox.front import Answer
+    from sandbox.front import Answer, Request
     from sandbox.runner import Step
     from tests.integration.fake_dms import FakeDms
     from tests.unit.fakes import FakeClock
@@ -299,3 +300,36 @@ def test_a_login_that_is_refused_is_not_tried_again(dms: FakeDms, run_here: Run,
 
     assert [one.properties["title"] for one in step.annotations] == ["Login failed"]
     assert clock.slept == []
+
+
+def test_a_login_that_nobody_answers_is_no_wait_that_ran_out(
+    dms: FakeDms, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing has happened in Airflow that somebody would have to look for."""
+    monkeypatch.setattr("dms_airflow.session.LOGIN_TIMEOUT", 0.05)
+    answered = Event()
+
+    def keep_waiting(_: Request) -> None:
+        answered.wait(5.0)
+
+    dms.fail("login", keep_waiting, times=5)
+
+    step = run_here(VERSION)
+    answered.set()
+
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Login failed"
+    assert step.outputs["status"] == "failure"
+    assert "was sent, but no answer came in time" in annotation.data
+    assert "Look in Airflow whether it happened" not in annotation.data
+
+
+def test_a_login_that_always_breaks_off(dms: FakeDms, run_here: Run, clock: FakeClock) -> None:
+    dms.fail("login", drop, times=5)
+
+    step = run_here(VERSION)
+
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Login failed"
+    assert "Look in Airflow whether it happened" not in annotation.data
+    assert clock.slept == [1.0, 2.0, 4.0, 8.0]
