@@ -67,7 +67,16 @@ HINT_CLOCK = "The gateway accepts fifteen minutes of difference. Synchronise the
 HINT_THROTTLED = "Run the step again later, or let fewer jobs call at once; reuse-session: true spares later steps the call."
 HINT_BUSY = "Alibaba Cloud's side failed; run the step again, and contact support with the request id if it stays so."
 HINT_OTHER = f"Look the code up in DMS's error codes. If it speaks of permissions: {HINT_POLICY}"
+HINT_NAME_SERVER = (
+    "The region has DMS, so that the runner's network is at fault: check its name server; a runner that reaches the internet "
+    "through a proxy only needs HTTPS_PROXY."
+)
 HINT_ENDPOINT = "Check endpoint: it must be Alibaba Cloud's OpenAPI, with no login page or proxy in between."
+
+# With SignatureDoesNotMatch the gateway quotes the request that it verified; one of its headers is the security token.
+_QUOTED_REQUEST = re.compile(
+    r"\s*\b(?:server )?(?:string ?to ?sign|canonical ?(?:string|request))\b.*", re.IGNORECASE | re.DOTALL
+)
 
 # DMS documents no list of codes for this call. These are known of the OpenAPI gateway and of DMS's other calls; the first
 # that fits counts.
@@ -109,7 +118,7 @@ MEANINGS = (
     # GetAirflow calls this state DEPLOYING. How this call says it is not documented, so that words alone count.
     Meaning(
         pattern=re.compile(
-            r"deploying|being (?:deployed|created|restarted)|not ?ready|not (?:yet )?running|InstanceStatus", re.IGNORECASE
+            r"deploying|being (?:deployed|created|restarted)|not ?ready|not (?:yet |in )?running|InstanceStatus", re.IGNORECASE
         ),
         words="the instance is being deployed",
         hint=HINT_DEPLOYING,
@@ -188,7 +197,7 @@ def _read_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -
 
 
 def _refuse(code: str, message: str, request_id: str, instance_id: str, endpoint: Endpoint) -> TokenError:
-    message = " ".join(message.split()) or "no message"
+    message = _QUOTED_REQUEST.sub("", " ".join(message.split())) or "no message"
     meaning = find_meaning(MEANINGS, code, message)
     failure = TokenError(
         f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} was refused"
@@ -214,8 +223,15 @@ def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> Act
     if fault := name_network_failure(inner, "POST /", endpoint.url):
         fault.message = f"{call}: {fault.message}"
         if isinstance(fault, UnknownHostError) and (match := re.fullmatch(r"dms\.(.+)\.aliyuncs\.com", endpoint.authority)):
-            fault.message = f"{call}: there is no DMS in the region {match[1]}, for nobody knows the host {endpoint.authority}."
-            fault.hint = f"Check region. DMS's documentation names {', '.join(REGIONS)}. Else check the runner's name server."
+            if match[1] in REGIONS:
+                fault.hint = HINT_NAME_SERVER
+            else:
+                fault.message = (
+                    f"{call}: there is no DMS in the region {match[1]}, for nobody knows the host {endpoint.authority}."
+                )
+                fault.hint = (
+                    f"Check region. DMS's documentation names {', '.join(REGIONS)}. Else check the runner's name server."
+                )
         return fault
     status = _find_status(inner)
     answered = f" with status {status}" if status else ""

@@ -151,6 +151,11 @@ def test_an_unknown_instance(run_here: Run) -> None:
             "Check endpoint",
         ),
         (
+            answer(400, b'{"Code": "OperationDenied", "Message": "The instance is not in running state."}', JSON),
+            "the instance is being deployed (OperationDenied",
+            "Wait until its console shows it as running",
+        ),
+        (
             answer(400, b'{"Code": "Brand.New", "Message": "never   seen", "RequestId": "R-1"}', JSON),
             "was refused (Brand.New: never seen; request id R-1).",
             "Look the code up",
@@ -165,6 +170,39 @@ def test_a_refusal(dms: FakeDms, run_here: Run, fault: Answer, words: str, hint:
     assert words in said
     assert hint in said
     assert dms.paths == ["POST /"]
+
+
+@pytest.mark.parametrize(
+    "echo",
+    [
+        "server string to sign is:POST\\n/\\nhost:dms.cn-hangzhou.aliyuncs.com\\nx-acs-nonce:4711",
+        "server StringToSign is [ACS3-HMAC-SHA256 4711], server CanonicalRequest is [POST / x-acs-nonce:4711]",
+        "Server canonicalString is POST x-acs-nonce:4711",
+    ],
+)
+def test_the_request_that_the_gateway_quotes_is_not_shown(dms: FakeDms, run: Run, echo: str) -> None:
+    """Its headers hold the security token, where there is one."""
+    text = f'{{"Code": "SignatureDoesNotMatch", "Message": "Specified signature does not match our calculation. {echo}"}}'
+    dms.fail("token", answer(400, text.encode(), JSON))
+
+    step = run(VERSION)
+
+    assert "(SignatureDoesNotMatch: Specified signature does not match our calculation.; request id" in read_refusal(step)
+    assert "4711" not in step.summary
+
+
+def test_a_region_of_dms_that_the_name_server_does_not_know(run_here: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    def find_nobody(*_: object, **__: object) -> None:
+        raise socket.gaierror(socket.EAI_NONAME, "no such name")
+
+    monkeypatch.setattr(socket, "getaddrinfo", find_nobody)
+
+    step = run_here({**VERSION, "endpoint": "", "region": "cn-hangzhou"})
+
+    (annotation,) = step.annotations
+    assert "https://dms.cn-hangzhou.aliyuncs.com: no such host." in annotation.data
+    assert "there is no DMS in the region" not in annotation.data
+    assert "name server" in annotation.data
 
 
 @pytest.mark.parametrize(
