@@ -44,7 +44,10 @@ def read_claims(token: str) -> Mapping[str, str]:
         told = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, IndexError, RecursionError):
         told = {}
-    return {name: told[name] for name in CLAIMS if isinstance(told, dict) and isinstance(told.get(name), str)}
+    claims = told if isinstance(told, dict) else {}
+    # Kubernetes names the one audience of a pod's token in a list.
+    single = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in claims.items()}
+    return {name: single[name] for name in CLAIMS if isinstance(single.get(name), str)}
 
 
 def write_trust_policy(claims: Mapping[str, str], provider_arn: str) -> str:

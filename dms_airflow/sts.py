@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
@@ -26,13 +26,15 @@ if TYPE_CHECKING:
 
 CONSOLE = "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's users and roles,"
 
-HINT_TRUST = (
-    f"{CONSOLE} under Identities → Roles → the role → Trust Policy, allow the id-token's claims. This policy does; for other "
-    "branches too, use StringLike in place of StringEquals, and * in oidc:sub:"
+HINT_TRUST = f"{CONSOLE} under Identities → Roles → the role → Trust Policy, allow the id-token's claims."
+HINT_POLICY = (
+    "This policy does; for other branches too, use StringLike in place of StringEquals, and * in oidc:sub, but name the "
+    "repository:"
 )
 HINT_PROVIDER = (
     f"{CONSOLE} under Integrations → SSO → Role-based SSO → OIDC, look at the identity provider: oidc-provider-arn must be its "
-    "ARN, its issuer URL https://token.actions.githubusercontent.com, its fingerprint what the console fetches for that URL."
+    "ARN, its issuer URL the claim iss (https://token.actions.githubusercontent.com on github.com), its fingerprint what the "
+    "console fetches for that URL."
 )
 HINT_AUDIENCE = (
     f"{CONSOLE} under Integrations → SSO → Role-based SSO → OIDC, add the claim aud above to the identity provider's client "
@@ -49,7 +51,7 @@ HINT_THROTTLED = "Too many calls of this account; run the step again later, or s
 HINT_OTHER = "Look the code up in the error codes of STS, API AssumeRoleWithOIDC."
 HINT_BUSY = "STS itself failed; run the step again."
 HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must put a token there that this step may read."
-HINT_TEMP = "The SDK reads the id-token from a file. Look at the runner's folder for temporary files (RUNNER_TEMP)."
+HINT_TEMP = "RUNNER_TEMP must name a folder that this step can write to, on a disk that is not full."
 HINT_PROXY = "What answered is no STS: look at HTTPS_PROXY and NO_PROXY in the job's environment."
 
 # The codes that https://help.aliyun.com/zh/ack/ack-managed-and-ack-dedicated/user-guide/use-rrsa-to-authorize-pods-to-access-different-cloud-services
@@ -98,41 +100,42 @@ def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: 
         fetch_token: Gives GitHub's token for an audience, where the role names no file with one.
         temp: Where the token's file may lie for as long as the exchange takes.
         ca_bundle: Certificate authorities to trust in place of certifi's.
-        log: Learns the token of a file.
+        log: Learns the token of a file; one of GitHub's it knows.
 
     Raises:
-        RoleError: STS refused.
+        RoleError: STS refused, or the token's file cannot be read or written.
         NetworkError: STS was not reached.
     """
     if role.token_file:
-        token = _read_token(role.token_file, role)
-        log.mask(token.value)
-        return _exchange(role, role.token_file, token, ca_bundle)
+        value = _read_token(role)
+        log.mask(value)
+        return _exchange(role, role.token_file, IdToken(value=value, claims=read_claims(value)), ca_bundle)
     token = fetch_token(role.audience)
-    with _write_privately(token.value, temp, role) as path:
+    with _write_privately(role, token.value, temp) as path:
         return _exchange(role, path, token, ca_bundle)
 
 
-def _read_token(path: str, role: OidcRole) -> IdToken:
+def _read_token(role: OidcRole) -> str:
     try:
-        value = Path(path).read_text(encoding="utf-8").strip()
+        return Path(role.token_file).read_text(encoding="utf-8").strip()
     except (OSError, ValueError) as error:
-        message = f"{role.role_arn} could not be assumed: the token file {path} cannot be read ({type(error).__name__})."
-        raise RoleError(message, HINT_FILE) from None
-    return IdToken(value=value, claims=read_claims(value))
+        message = f"could not be assumed: the token file {role.token_file} cannot be read ({type(error).__name__})."
+        raise RoleError(f"{role.role_arn} {message}", HINT_FILE) from None
 
 
 @contextmanager
-def _write_privately(token: str, temp: Path | None, role: OidcRole) -> Iterator[str]:
+def _write_privately(role: OidcRole, token: str, temp: Path | None) -> Iterator[str]:
     """Keep the token in a file of mode 0600 and of a random name, which is gone at the end however that comes."""
-    try:
-        file = NamedTemporaryFile("w", prefix="dms-airflow-", dir=temp if temp and temp.is_dir() else None)  # noqa: SIM115 - closed below
-    except OSError as error:
-        message = f"{role.role_arn} could not be assumed: the id-token's file could not be written ({error.strerror})."
-        raise RoleError(message, HINT_TEMP) from None
-    with file:
-        file.write(token)
-        file.flush()
+    folder = temp if temp and temp.is_dir() else None
+    with ExitStack() as stack:
+        try:
+            file = stack.enter_context(NamedTemporaryFile("w", prefix="dms-airflow-", dir=folder))
+            file.write(token)
+            file.flush()
+        except OSError as error:
+            where = f" under {folder}" if folder else ""
+            message = f"could not be assumed: the id-token could not be put into a file{where} ({error.strerror})."
+            raise RoleError(f"{role.role_arn} {message}", HINT_TEMP) from None
         yield file.name
 
 
@@ -193,8 +196,9 @@ def _explain(code: str, message: str, request_id: str, role: OidcRole, token: Id
         meaning.hint,
     )
     failure.may_pass = meaning.may_pass
-    if meaning.hint is HINT_TRUST:
+    # Without all three a policy would let in more than this job; without the subject, everybody on GitHub.
+    if meaning.hint is HINT_TRUST and {"iss", "sub", "aud"} <= token.claims.keys():
         policy = write_trust_policy(token.claims, role.provider_arn)
-        failure.hint = f"{HINT_TRUST}\n{policy}"
+        failure.hint = f"{HINT_TRUST} {HINT_POLICY}\n{policy}"
         failure.blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
     return failure

@@ -7,6 +7,7 @@ hold the login token or a password.
 from __future__ import annotations
 
 import json
+import re
 import socket
 import ssl
 from dataclasses import dataclass
@@ -54,6 +55,10 @@ HINT_DNS = (
     "The name is not known here: check region, instance-id and endpoint; a VPC endpoint resolves only inside its network."
 )
 HINT_TLS = "Check the runner's clock, and, behind a proxy with a certificate authority of its own, set REQUESTS_CA_BUNDLE."
+HINT_BUNDLE = (
+    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must name a file that is there inside the action's container, which sees the "
+    "workspace and RUNNER_TEMP, but not the runner's own disk."
+)
 HINT_PROXY = "Check HTTPS_PROXY and NO_PROXY in the job's environment."
 HINT_REFUSED = "Check the endpoint, and that the runner's network may reach it (whitelists, security groups, proxy)."
 HINT_LOST = "Look in Airflow whether it happened before you run the step again."
@@ -172,7 +177,9 @@ class Transport:
         except (http_errors.RequestException, HTTPError) as error:
             failure = name_fault(error, what, base)
         except (ValueError, OSError) as error:
-            failure = AnswerError(f"{what} at {base} could not be sent: {type(error).__name__}.", HINT_REFUSED)
+            failure = _name_missing_bundle(error, base) or AnswerError(
+                f"{what} at {base} could not be sent: {type(error).__name__}.", HINT_REFUSED
+            )
         else:
             elapsed = round(1000 * (self._clock.monotonic() - started))
             self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")
@@ -201,6 +208,16 @@ class Transport:
                 raise AnswerTimeoutError(f"The answer to {what} at {base} was still coming when time ran out.", HINT_LOST)
             chunks.append(chunk)
         return b"".join(chunks)
+
+
+def _name_missing_bundle(error: Exception, base: str) -> NetworkError | None:
+    """Recognise a bundle that the environment names and nobody finds: requests has no exception of its own for it."""
+    match = re.search(r"CA certificate bundle, invalid path: (.+)", str(error))
+    if match is None:
+        return None
+    failure = NetworkError(f"{base}: there is no file {match[1]} with certificate authorities.", HINT_BUNDLE)
+    failure.may_pass = False
+    return failure
 
 
 def _keep_as_is(request: PreparedRequest) -> PreparedRequest:

@@ -453,3 +453,70 @@ def test_a_token_file_that_is_not_there(cloud: FakeCloud, run: Run) -> None:
 
     assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
     assert "the token file /dev/null/nosuch cannot be read" in step.log
+
+
+def describe_token_file(cloud: FakeCloud, file: Path) -> dict[str, str]:
+    """Give the variables of a pod that has a token file."""
+    return {
+        "ALIBABA_CLOUD_ROLE_ARN": cloud.sts.role.arn,
+        "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": cloud.sts.provider.arn,
+        "ALIBABA_CLOUD_OIDC_TOKEN_FILE": str(file),
+        "HTTPS_PROXY": cloud.proxy,
+        "REQUESTS_CA_BUNDLE": cloud.ca_file,
+    }
+
+
+def test_the_token_of_the_environments_file_is_masked(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    token = cloud.issuer.issue("sts.aliyuncs.com")
+    file = tmp_path / "token"
+    file.write_text(f"{token}\n")
+    cloud.fail("sts", answer(400, f'{{"Code": "Strange", "Message": "bad token {token}"}}'.encode(), JSON))
+
+    step = run({**VERSION, "access-key-id": "", "access-key-secret": ""}, describe_token_file(cloud, file))
+
+    assert token in step.masks
+    assert "(Strange: bad token ***; request id" in step.log
+
+
+def test_a_role_that_does_not_trust_the_environments_token(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    cloud.issuer.job = Job(repository="octo-org/other")
+    file = tmp_path / "token"
+    file.write_text(cloud.issuer.issue("sts.aliyuncs.com"))
+
+    step = run({**VERSION, "access-key-id": "", "access-key-secret": ""}, describe_token_file(cloud, file))
+
+    (annotation,) = step.annotations
+    assert "sub repo:octo-org/other:ref:refs/heads/main" in annotation.data
+    policy = json.loads(annotation.data[annotation.data.index("\n{") :])
+    assert policy["Statement"][0]["Condition"]["StringEquals"]["oidc:sub"] == ["repo:octo-org/other:ref:refs/heads/main"]
+
+
+def test_no_policy_is_advised_for_a_token_whose_claims_are_not_known(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    """Without a condition on the subject it would let every job on GitHub become the role."""
+    file = tmp_path / "token"
+    file.write_text("no-web-token")
+    cloud.fail("sts", answer(403, b'{"Code": "AuthenticationFail.NoPermission", "Message": "m"}', JSON))
+
+    step = run({**VERSION, "access-key-id": "", "access-key-secret": ""}, describe_token_file(cloud, file))
+
+    (annotation,) = step.annotations
+    assert "the role does not trust this job" in annotation.data
+    assert "Statement" not in annotation.data
+    assert "This policy does" not in annotation.data
+
+
+def test_a_folder_that_takes_no_token_file(cloud: FakeCloud, run: Run) -> None:
+    step = run({**VERSION, **cloud.role_inputs}, {**cloud.environ, "RUNNER_TEMP": "/proc"})
+
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Role not assumed"
+    assert "the id-token could not be put into a file under /proc" in annotation.data
+    assert "RUNNER_TEMP" in annotation.data
+
+
+def test_a_bundle_of_authorities_that_is_not_there(cloud: FakeCloud, run: Run) -> None:
+    step = run({**VERSION, **cloud.role_inputs}, {**cloud.environ, "REQUESTS_CA_BUNDLE": "/etc/corporate/ca.pem"})
+
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "No id-token"
+    assert "there is no file /etc/corporate/ca.pem with certificate authorities" in annotation.data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import TYPE_CHECKING, Any
 
@@ -83,3 +84,9 @@ def test_pull_requests_from_forks(tmp_path: Path, event: Any, *, is_fork: bool) 
 def test_without_an_event_nothing_is_a_fork(tmp_path: Path) -> None:
     assert is_from_fork(None) is False
     assert is_from_fork(tmp_path / "nosuch") is False
+
+
+def test_a_pods_token_names_its_audience_in_a_list() -> None:
+    payload = base64.urlsafe_b64encode(b'{"aud": ["sts.aliyuncs.com"], "sub": ["a", "b"]}').decode()
+
+    assert read_claims(f"e30.{payload}.x") == {"aud": "sts.aliyuncs.com"}
