@@ -190,16 +190,6 @@ def test_an_id_token_endpoint_without_a_token(cloud: FakeCloud, run: Run, fault:
     assert "answered 200 without an id-token" in step.log
 
 
-def test_a_folder_that_cannot_be_written(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    broken.symlink_to("/proc/self/fdinfo")
-
-    step = run({**VERSION, **cloud.role_inputs}, {**cloud.environ, "RUNNER_TEMP": str(broken)})
-
-    assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
-    assert "the id-token's file could not be written" in step.log
-
-
 @pytest.mark.parametrize("url", ["http://pipelines.actions.githubusercontent.com/x", "ftp://127.0.0.1/", "nonsense"])
 def test_the_bearer_token_goes_nowhere_in_the_clear(cloud: FakeCloud, run: Run, url: str) -> None:
     environ = {**cloud.environ, "ACTIONS_ID_TOKEN_REQUEST_URL": url, "HTTP_PROXY": cloud.proxy, "NO_PROXY": "127.0.0.1"}

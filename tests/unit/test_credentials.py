@@ -115,7 +115,7 @@ def test_what_a_role_is_assumed_with() -> None:
         ),
         (
             {"ALIBABA_CLOUD_SECURITY_TOKEN": "x", **FILE},
-            "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, though others that go with it are",
+            "ALIBABA_CLOUD_SECURITY_TOKEN is set, but not the key that it belongs to",
         ),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
