@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 # Commas only: the summary shows other punctuation as code.
 LEGEND = (
-    "✓ green is success, ✗ red is failed, ▶ blue is running, ○ grey is anything else, ◆ marks the critical path, "
+    "✓ green is success, ✗ red is failed, ▶ blue is running, ○ blue is anything else, ◆ marks the critical path, "
     "on which each task waited for the one before, a bar is the last try"
 )
 
@@ -34,19 +34,20 @@ MOST_MAPPED = 8
 # pixels.
 LONGEST_LABEL = 48
 
-# Mermaid knows four kinds of bars. "crit" gives an edge to any of them, and a fill to a bar of no other kind: to what runs,
-# since that holds up the run. No theme is named and no colour of text, since GitHub's theme is light for some readers and dark
-# for others; black and white can both be read on these fills.
+# Mermaid knows "done", "active", and bars without a kind; "crit" gives an edge to any, and a fill of its own to the last. No
+# theme is named and no colour of text, since GitHub's theme is light for some readers and dark for others; black and white can
+# both be read on these fills. Failed ones are not "active": the dark theme of Mermaid 11.13 and later writes the name beside a
+# short "active" bar in black.
 _SETTINGS = (
     "%%{init: {'themeVariables': {"
-    "'taskBkgColor': '#6e7681', 'taskBorderColor': '#6e7681', "
+    "'taskBkgColor': '#da3633', 'taskBorderColor': '#da3633', "
     "'doneTaskBkgColor': '#238636', 'doneTaskBorderColor': '#238636', "
-    "'activeTaskBkgColor': '#da3633', 'activeTaskBorderColor': '#da3633', "
-    "'critBkgColor': '#1f6feb', 'critBorderColor': '#e3b341'"
+    "'activeTaskBkgColor': '#1f6feb', 'activeTaskBorderColor': '#1f6feb', "
+    "'critBkgColor': '#da3633', 'critBorderColor': '#e3b341'"
     "}, 'gantt': {'leftPadding': 48}}}%%"
 )
-_KINDS = {FAILED: ("✗", "active"), RUNNING: ("▶", "crit"), SUCCESS: ("✓", "done")}
-_OTHER_KIND = ("○", "")
+_KINDS = {FAILED: ("✗", ""), RUNNING: ("▶", "active"), SUCCESS: ("✓", "done")}
+_OTHER_KIND = ("○", "active")
 _CRITICAL = "◆"
 # No task's name has a blank.
 _REST = "all others"
@@ -65,6 +66,8 @@ _AXES = (
 )
 # A bar gets at least this part of the diagram's width, else it could not be seen.
 _NARROWEST = 1 / 300
+# A diagram without any width would show no bar.
+_SHORTEST = timedelta(milliseconds=1)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,16 +236,15 @@ def _merge(rows: Iterable[_Row], name: Callable[[_Row], str]) -> list[_Row]:
 
 def _write_bar(row: _Row, *, zero: datetime, width: timedelta, critical: bool) -> str:
     mark, kind = _KINDS.get(row.state, _OTHER_KIND)
-    # A grey bar that is "crit" would be a blue one.
-    tags = f"{kind}, crit" if critical and kind in ("done", "active") else kind
+    tags = [tag for tag in (kind, "crit" if critical else "") if tag]
     counts = ", ".join(f"{number} {state[:20]}" for state, number in row.states.most_common(3))
     several = f" ({counts})" if row.states.total() > 1 else ""
     ending = f"{several} {_tell_span(row.end - row.start)}{f' {_CRITICAL}' if critical else ''}"
     name = _shorten(row.name, max(16, LONGEST_LABEL - len(mark) - 1 - len(ending)))
-    end = max(row.end, row.start + width * _NARROWEST)
-    times = ", ".join(_tell_moment(moment - zero) for moment in (row.start, end))
+    end = max(row.end, row.start + max(width * _NARROWEST, _SHORTEST))
+    times = [_tell_moment(moment - zero) for moment in (row.start, end)]
     # The mark also keeps Mermaid from taking a name for one of its keywords.
-    return f"{mark} {name}{ending} :{f'{tags}, ' if tags else ''}{times}"
+    return f"{mark} {name}{ending} :{', '.join([*tags, *times])}"
 
 
 def _shorten(name: str, limit: int) -> str:

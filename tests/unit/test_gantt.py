@@ -46,18 +46,18 @@ def test_a_whole_diagram() -> None:
     )
 
     assert source == (
-        "%%{init: {'themeVariables': {'taskBkgColor': '#6e7681', 'taskBorderColor': '#6e7681', 'doneTaskBkgColor': '#238636', "
-        "'doneTaskBorderColor': '#238636', 'activeTaskBkgColor': '#da3633', 'activeTaskBorderColor': '#da3633', "
-        "'critBkgColor': '#1f6feb', 'critBorderColor': '#e3b341'}, 'gantt': {'leftPadding': 48}}}%%\n"
+        "%%{init: {'themeVariables': {'taskBkgColor': '#da3633', 'taskBorderColor': '#da3633', 'doneTaskBkgColor': '#238636', "
+        "'doneTaskBorderColor': '#238636', 'activeTaskBkgColor': '#1f6feb', 'activeTaskBorderColor': '#1f6feb', "
+        "'critBkgColor': '#da3633', 'critBorderColor': '#e3b341'}, 'gantt': {'leftPadding': 48}}}%%\n"
         "gantt\n"
         "title Minutes and seconds since 2026-11-22 17:03:02 UTC\n"
         "dateFormat YYYY-MM-DDTHH:mm:ss.SSS\n"
         "axisFormat %-M:%S\n"
         "todayMarker off\n"
         "✓ extract 3.2s ◆ :done, crit, 2000-01-01T00:00:00.000, 2000-01-01T00:00:03.250\n"
-        "✗ transform 16s :active, 2000-01-01T00:00:03.500, 2000-01-01T00:00:20.000\n"
-        "▶ audit 56s ◆ :crit, 2000-01-01T00:00:03.500, 2000-01-01T00:01:00.000\n"
-        "○ defer 1.8s :2000-01-01T00:00:04.000, 2000-01-01T00:00:05.750\n"
+        "✗ transform 16s :2000-01-01T00:00:03.500, 2000-01-01T00:00:20.000\n"
+        "▶ audit 56s ◆ :active, crit, 2000-01-01T00:00:03.500, 2000-01-01T00:01:00.000\n"
+        "○ defer 1.8s :active, 2000-01-01T00:00:04.000, 2000-01-01T00:00:05.750\n"
     )
 
 
@@ -72,12 +72,12 @@ def test_what_never_ran_is_not_drawn() -> None:
     assert render_gantt(never, {}, NOW) == ""
     assert render_gantt((), {}, NOW) == ""
     assert draw(*never, ran("skips_itself", 0, 2, "skipped")) == [
-        "○ skips_itself 2.0s :2000-01-01T00:00:00.000, 2000-01-01T00:00:02.000"
+        "○ skips_itself 2.0s :active, 2000-01-01T00:00:00.000, 2000-01-01T00:00:02.000"
     ]
 
 
 def test_what_runs_again_has_not_ended() -> None:
-    assert draw(ran("a", 0, 5, "running")) == ["▶ a 1m00s :crit, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000"]
+    assert draw(ran("a", 0, 5, "running")) == ["▶ a 1m00s :active, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000"]
 
 
 def test_a_bar_without_an_end_lasts_until_now_and_one_without_a_length_can_be_seen() -> None:
@@ -90,12 +90,12 @@ def test_a_bar_without_an_end_lasts_until_now_and_one_without_a_length_can_be_se
     )
 
     assert bars == [
-        "▶ a 1m00s :crit, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000",
+        "▶ a 1m00s :active, 2000-01-01T00:00:00.000, 2000-01-01T00:01:00.000",
         "✓ b 0.0s :done, 2000-01-01T00:00:30.000, 2000-01-01T00:00:30.233",
-        "○ c 20s :2000-01-01T00:00:40.000, 2000-01-01T00:01:00.000",
+        "○ c 20s :active, 2000-01-01T00:00:40.000, 2000-01-01T00:01:00.000",
         "✓ d 0.0s :done, 2000-01-01T00:00:50.000, 2000-01-01T00:00:50.233",
         # Airflow's clock may be ahead.
-        "▶ e 0.0s :crit, 2000-01-01T00:01:10.000, 2000-01-01T00:01:10.233",
+        "▶ e 0.0s :active, 2000-01-01T00:01:10.000, 2000-01-01T00:01:10.233",
     ]
 
 
@@ -116,6 +116,14 @@ def test_the_axis_fits_the_length(seconds: float, length: str, axis: str) -> Non
 
     assert f"\naxisFormat {axis}\n" in source
     assert f"✓ a {length} :done" in source
+
+
+def test_a_failed_task_on_the_critical_path_has_an_edge() -> None:
+    assert draw(ran("a", 0, 5, "failed"), a="nothing") == ["✗ a 5.0s ◆ :crit, 2000-01-01T00:00:00.000, 2000-01-01T00:00:05.000"]
+
+
+def test_a_run_that_took_no_time_can_be_seen() -> None:
+    assert draw(ran("a", 0, 0)) == ["✓ a 0.0s :done, 2000-01-01T00:00:00.000, 2000-01-01T00:00:00.001"]
 
 
 def list_critical(bars: list[str]) -> list[str]:
@@ -166,7 +174,7 @@ def test_many_instances_of_a_mapped_task_share_a_bar() -> None:
     bars = draw(*eight, *many)
 
     assert len(bars) == 9
-    assert bars[8] == "✗ load (478 success, 2 failed) 8m00s :active, 2000-01-01T00:00:01.000, 2000-01-01T00:08:01.000"
+    assert bars[8] == "✗ load (478 success, 2 failed) 8m00s :2000-01-01T00:00:01.000, 2000-01-01T00:08:01.000"
 
 
 def test_many_tasks_share_the_bars_of_their_task_groups() -> None:
