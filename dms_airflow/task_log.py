@@ -20,10 +20,15 @@ _GROUP = re.compile(r"::(?:group::|endgroup::)")
 
 # The record of the exception that ended the try, the most telling first: the second one shows Airflow's own frames too.
 _ENDINGS = (("taskinstance.py", "Task failed with exception"), ("standard_task_runner.py", "Failed to execute job"))
-# By these a try says why it ended without an exception of its own.
-_SAYS_WHY = re.compile(
-    r"Task exited with return code (?!0\b|100\b)-?\w+|.*has been externally set to|Detected zombie job|"
-    r"Executor .* reported that the task instance|Recorded pid .* does not match|Received SIGTERM|Process timed out"
+# By these a try says why it ended without an exception of its own, the most telling first: a signal follows from what stands
+# before it.
+_SAYS_WHY = (
+    re.compile(
+        r".*has been externally set to|Detected zombie job|Executor .* reported that the task instance|"
+        r"Recorded pid .* does not match"
+    ),
+    re.compile(r"Task exited with return code (?!0\b|100\b)-?\w+|Process timed out"),
+    re.compile(r"Received SIGTERM"),
 )
 
 _HEADER = "Traceback (most recent call last):"
@@ -71,8 +76,9 @@ def read_task_log(text: str) -> TaskLog:
         for record in reversed(records):
             if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
                 return _read_failure(plain, "\n".join(record.lines).rstrip("\n"))
-    said = [record.message for record in records if record.source != "logging_mixin.py" and _SAYS_WHY.match(record.message)]
-    return TaskLog(text=plain, exception="", message=said[-1] if said else "", stack_trace="")
+    said = [record.message for record in records if record.source != "logging_mixin.py"]
+    why = next((one for pattern in _SAYS_WHY for one in reversed(said) if pattern.match(one)), "")
+    return TaskLog(text=plain, exception="", message=why, stack_trace="")
 
 
 def _split_records(text: str) -> list[_Record]:

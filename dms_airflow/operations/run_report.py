@@ -54,7 +54,11 @@ class _Failure:
     def reason(self) -> str:
         """Why it failed, which may span lines."""
         said = f"{self.log.exception}: {self.log.message}".strip(": ") if self.log else self.fault
-        return said or "its log names no exception"
+        if said:
+            return said
+        if self.instance.start_date is None:
+            return "it never began: its DAG file did not import where it was to run, or its worker was lost"
+        return "its log ends without a reason: its process or its worker was killed, or lost"
 
 
 def describe_completion(completion: Completion) -> str:

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms_airflow import tracebacks
+from dms_airflow.checkout import Checkout
+from dms_airflow.import_errors import place_failure
 from dms_airflow.task_log import cut_tail, read_task_log
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
@@ -22,6 +24,12 @@ TROUBLESHOOTING = "https://airflow.apache.org/docs/apache-airflow/stable/trouble
 
 # By hand from the logs and the DAG file behind them: the exception, its message, and the last frame of the DAG folder.
 EXPECTED = [
+    ("callback_fails", "ValueError", "the task's own", 168),
+    ("externally_failed", "", "State of this instance has been externally set to failed. Terminating instance.", None),
+    ("helper_exception", "KeyError", "'pear'", 50),
+    ("never_began", "", "", None),
+    ("supervisor_killed", "", "", None),
+    ("template", "UndefinedError", "'dict object' has no attribute 'nosuch'", None),
     ("chained", "RuntimeError", 'could not read\nsecond line\n  File "fake.py", line 9, in x', 29),
     ("exits", "SystemExit", "3", 13),
     ("exits_text", "SystemExit", "configuration is missing", 15),
@@ -53,7 +61,7 @@ def test_why_a_task_failed(name: str, exception: str, message: str, line: int | 
 
     assert (log.exception, log.message) == (exception, message)
     frames = tracebacks.parse(log.stack_trace).frames if log.stack_trace else ()
-    inside = [frame.line for frame in frames if frame.file == "/opt/airflow/dags/kinds.py"]
+    inside = [frame.line for frame in frames if frame.file in ("/opt/airflow/dags/kinds.py", "/opt/airflow/dags/failures.py")]
     assert inside[-1:] == ([line] if line else [])
 
 
@@ -122,3 +130,14 @@ def test_the_tail_of_a_long_log() -> None:
 
 def test_a_tail_never_splits_a_character() -> None:
     assert cut_tail("é" * 20, 7).endswith("\nééé")
+
+
+def test_the_place_is_the_deepest_line_of_the_checkout_in_whatever_file(tmp_path: Path) -> None:
+    (tmp_path / "dags" / "orders").mkdir(parents=True)
+    (tmp_path / "dags" / "failures.py").touch()
+    (tmp_path / "dags" / "orders" / "prices.py").write_text("\n\n\n\n\n\n    return PRICES[product]\n")
+    stack_trace = read_task_log(read("helper_exception")).stack_trace
+
+    place = place_failure(stack_trace, "/opt/airflow/dags/failures.py", Checkout(tmp_path))
+
+    assert place == ("dags/orders/prices.py", 7)

@@ -1,0 +1,40 @@
+"""What is said of a failed task whose log does not say it."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from dms_airflow.operations.run_report import _Failure
+from dms_airflow.task_instances import TaskInstance
+from dms_airflow.task_log import read_task_log
+
+LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
+BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("name", "start", "reason"),
+    [
+        ("never_began", None, "it never began: its DAG file did not import where it was to run, or its worker was lost"),
+        ("supervisor_killed", BEGAN, "its log ends without a reason: its process or its worker was killed, or lost"),
+        ("helper_exception", BEGAN, "KeyError: 'pear'"),
+        (
+            "externally_failed",
+            BEGAN,
+            "State of this instance has been externally set to failed. Terminating instance.",
+        ),
+    ],
+)
+def test_why_a_task_failed(name: str, start: datetime | None, reason: str) -> None:
+    log = read_task_log((LOGS / f"{name}.txt").read_text(encoding="utf-8"))
+
+    assert _Failure(instance=TaskInstance(task_id="a", state="failed", start_date=start), log=log).reason == reason
+
+
+def test_a_log_that_was_not_fetched() -> None:
+    failure = _Failure(instance=TaskInstance(task_id="a"), log=None, fault="Its log was not fetched.")
+
+    assert failure.reason == "Its log was not fetched."
