@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -108,8 +108,7 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
     annotations = [_annotate(failure, completion, client.url) for failure in failed]
     for failure in failed:
         if failure.log:
-            tail = cut_tail(failure.log.text, LOG_TAIL)
-            context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", tail)
+            context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", failure.log.text)
     if further := _annotate_run(completion, client.url):
         annotations.insert(0, further)
     upstream = {} if is_cancelled else _read_upstream(completion, client)
@@ -130,6 +129,8 @@ def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, cl
             return _Failure(instance=instance, log=None, fault=error.message)
         log = read_task_log(text)
         file, line = place_failure(log.stack_trace, dag_file, checkout)
+        # Only this is shown, and a log may have many megabytes.
+        log = replace(log, text=cut_tail(log.text, LOG_TAIL))
         return _Failure(instance=instance, log=log, file=file, line=line)
 
     rest = [_Failure(instance=one, log=None, fault="Its log was not fetched.") for one in failed[LOGS:]]
@@ -219,7 +220,7 @@ def _illustrate(
         if failure.log:
             yield Folded(
                 heading=f"Log of {run.dag_id}.{failure.instance.name}, try {failure.instance.try_number}",
-                text=cut_tail(failure.log.text, LOG_TAIL),
+                text=failure.log.text,
             )
 
 
