@@ -25,7 +25,7 @@ from dms_airflow.credentials import (
     Way,
 )
 from dms_airflow.errors import ActionError, CredentialsError
-from dms_airflow.sdk import ask_provider, name_network_failure, tame
+from dms_airflow.sdk import ask_provider, find_host, name_network_failure, tame, trust
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -89,8 +89,19 @@ def _read_profile(way: ProfileFile, ca_bundle: str) -> Keys:
 
     def read() -> Any:
         if way.is_of_command_line:
-            return provider.CLIProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or None)
-        return provider.ProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or "default")
+            reader = provider.CLIProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or None)
+        else:
+            reader = provider.ProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or "default")
+        choose = reader._get_credentials_provider  # noqa: SLF001 - what it gives has no other way out
+
+        def choose_trusting(*told: Any) -> Any:
+            """A profile may name a role, and that role another profile: each asks STS by a provider of its own."""
+            chosen = choose(*told)
+            trust(chosen, ca_bundle)
+            return chosen
+
+        reader._get_credentials_provider = choose_trusting  # noqa: SLF001 - as above
+        return reader
 
     profile = f"profile {way.profile}" if way.profile else "its default profile"
     return _ask(read, "https://sts.aliyuncs.com", ca_bundle, f"{way.origin[0].upper()}{way.origin[1:]}, {profile}", HINT_FILE)
@@ -145,8 +156,9 @@ def _ask(make: Callable[[], Any], url: str, ca_bundle: str, who: str, hint: str)
         except Exception as error:  # noqa: BLE001 - as above
             status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", str(getattr(error, "message", "")))
             answered = f" (it answered {status[1]})" if status else ""
-            failure = CredentialsError(f"{who} gave no credentials{answered}.", hint)
-            fault = name_network_failure(error, "the request for credentials", url)
+            fault = name_network_failure(error, "The request for credentials", find_host(error, url))
+            why, hint = (f": {fault.message}", fault.hint) if fault else (f"{answered}.", hint)
+            failure = CredentialsError(f"{who} gave no credentials{why}", hint)
             failure.may_pass = bool(fault and fault.may_pass) or bool(status and int(status[1]) >= 500)  # noqa: PLR2004
         else:
             if keys.access_key_id and keys.access_key_secret:

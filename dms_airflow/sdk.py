@@ -7,6 +7,7 @@ import os
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies
@@ -70,15 +71,27 @@ def ask_provider(provider: Any, ca_bundle: str) -> Keys:
         ca_bundle: Certificate authorities to trust in place of certifi's; empty for those. The providers take none, but hand
             their options on to what takes one (`do_action` of Tea/core.py).
     """
-    options = getattr(provider, "_runtime_options", None)
-    if ca_bundle and isinstance(options, dict):
-        options["ca"] = ca_bundle
+    trust(provider, ca_bundle)
     credentials = provider.get_credentials()
     return Keys(
         access_key_id=credentials.get_access_key_id() or "",
         access_key_secret=credentials.get_access_key_secret() or "",
         security_token=credentials.get_security_token() or "",
     )
+
+
+def trust(provider: Any, ca_bundle: str) -> None:
+    """Let a provider of the credentials SDK trust these certificate authorities; empty for certifi's."""
+    options = getattr(provider, "_runtime_options", None)
+    if ca_bundle and isinstance(options, dict):
+        options["ca"] = ca_bundle
+
+
+def find_host(error: Exception, otherwise: str) -> str:
+    """Find the host, as a URL without path and query, that was asked when requests raised what the SDK handed on."""
+    url = getattr(getattr(error.__context__, "request", None), "url", None)
+    parts = urlsplit(url if isinstance(url, str) else otherwise)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
 
 
 def name_network_failure(error: Exception, what: str, url: str) -> NetworkError | None:

@@ -123,6 +123,44 @@ def test_the_file_of_the_command_line(dms: FakeDms, run: Run, tmp_path: Path, pr
     assert name_signer(dms) == key
 
 
+def write_role_profile(cloud: FakeCloud, tmp_path: Path, suffix: str) -> dict[str, str]:
+    """Write a profile that names a role, for which STS must be asked, and give the variables that lead to it."""
+    token = tmp_path / "token"
+    token.write_text(cloud.issuer.issue("sts.aliyuncs.com"))
+    role = {"oidc_provider_arn": cloud.sts.provider.arn, "role_session_name": "nightly"}
+    file = tmp_path / f"credentials{suffix}"
+    if suffix == ".json":
+        profile = {"name": "role", "mode": "OIDC", "ram_role_arn": cloud.sts.role.arn, "oidc_token_file": str(token), **role}
+        file.write_text(json.dumps({"current": "role", "profiles": [profile]}))
+    else:
+        given = {"type": "oidc_role_arn", "role_arn": cloud.sts.role.arn, "oidc_token_file_path": str(token), **role}
+        file.write_text("[default]\n" + "".join(f"{name} = {value}\n" for name, value in given.items()))
+    return {
+        "ALIBABA_CLOUD_CREDENTIALS_FILE": str(file),
+        "HTTPS_PROXY": cloud.proxy,
+        "REQUESTS_CA_BUNDLE": cloud.ca_file,
+        "NO_PROXY": "127.0.0.1",
+    }
+
+
+@pytest.mark.parametrize("suffix", [".json", ".ini"])
+def test_a_profile_that_needs_sts_trusts_the_same_authorities(
+    dms: FakeDms, cloud: FakeCloud, run: Run, tmp_path: Path, suffix: str
+) -> None:
+    step = run(WITHOUT, write_role_profile(cloud, tmp_path, suffix))
+
+    assert step.exit_code == 0
+    assert name_signer(dms) == cloud.sts.given_out[0].access_key_id
+
+
+def test_a_profile_whose_sts_is_not_reached_says_so(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    step = run(WITHOUT, {**write_role_profile(cloud, tmp_path, ".json"), "REQUESTS_CA_BUNDLE": ""})
+
+    (annotation,) = step.annotations
+    assert "gave no credentials: https://sts.aliyuncs.com: its TLS certificate is not trusted." in annotation.data
+    assert "set REQUESTS_CA_BUNDLE" in annotation.data
+
+
 @pytest.mark.parametrize(
     ("text", "profile"), [(INI, "nosuch"), (INI, "broken"), ("no section", ""), ("[default]\ntype = strange", "")]
 )
