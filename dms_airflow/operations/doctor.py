@@ -97,13 +97,16 @@ class Examination:
         self.annotations: list[Annotation] = []
         self.blocks: list[Table | Folded | Diagram] = []
 
-    def check(self, name: str, step: Callable[[], tuple[T, str]], *, after: object = True) -> T | None:
+    def check(
+        self, name: str, step: Callable[[], tuple[T, str]], *, after: object = True, started: float | None = None
+    ) -> T | None:
         """Try a link.
 
         Args:
             name: Of LINKS.
             step: Gives what later links need, and what was found in words.
             after: What it needs of earlier links; None when they failed.
+            started: When it was begun, by the monotonic clock; now when it is None.
 
         Returns:
             What the step gave; None when it failed or was not reached.
@@ -112,7 +115,7 @@ class Examination:
             self.note(Link(name=name, state=NOT_REACHED))
             return None
         clock = self._context.clock
-        started = clock.monotonic()
+        started = clock.monotonic() if started is None else started
         try:
             value, detail = step()
         except ActionError as error:
@@ -175,6 +178,7 @@ def _have(value: T | None) -> T:
 
 def _check_clock(examination: Examination, context: Context) -> None:
     """Compare clocks with the OpenAPI's host: any answer has a date. Whether the host is there at all is not judged here."""
+    started = context.clock.monotonic()
     try:
         answer = context.transport.exchange("GET", context.config.openapi.url, "/", timeout=PROBE_TIMEOUT)
         date = _read_date(answer)
@@ -193,7 +197,7 @@ def _check_clock(examination: Examination, context: Context) -> None:
             raise LinkError(f"The runner's clock is {words}.", HINT_CLOCK)
         return difference, words
 
-    examination.check("clock", judge)
+    examination.check("clock", judge, started=started)
 
 
 def _read_date(answer: Answer) -> datetime | None:

@@ -282,3 +282,11 @@ def test_the_json_has_its_fields(run: Run) -> None:
     assert links[-1] == {"link": "version", "state": "not reached", "milliseconds": None, "detail": "", "advice": ""}
     assert KEY.access_key_id not in step.summary
     assert TEMPORARY_KEY.security_token not in step.summary
+
+
+def test_the_clocks_milliseconds_are_those_of_its_request(dms: FakeDms, run_here: Run, clock: FakeClock) -> None:
+    dms.fail("token", lambda _: clock.sleep(0.25))
+
+    step = run_here(DOCTOR)
+
+    assert read_links(step)["clock"]["milliseconds"] == 250
