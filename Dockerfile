@@ -1,14 +1,39 @@
-# The action's image. Checked by tests/container. Works with the classic builder and with BuildKit.
+# The action's image. Checked by tests/container, its size explained in docs/image.md. Works with the classic builder and with
+# BuildKit: no `RUN --mount`, no heredocs.
+FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS build
+
+# What is locked is installed first, so that a change of our code repeats little. Some packages are published as source only:
+# what builds them is locked too, and is left behind in this stage.
+COPY requirements-build.txt /requirements-build.txt
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes \
+    -r /requirements-build.txt
+
+# The lock is whole but for what nothing of ours imports (requirements-excludes.txt), hence --no-deps.
+COPY requirements.txt /requirements.txt
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
+    --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt
+
+# Out go the packages' commands, tests and what only compilers read; and machine code that makes asynchronous requests faster, of
+# which there are none: without it these packages import their own Python.
+RUN cd /image/usr/local/lib/python3.13/site-packages \
+    && rm -rf bin cffi dulwich/cli.py dulwich/porcelain \
+    && find . -depth -type d -name tests -exec rm -rf {} + \
+    && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
+    && find aiohttp frozenlist multidict propcache yarl -name '*.so' -delete
+
+COPY entrypoint.py /image/app/entrypoint.py
+COPY dms_airflow /image/app/dms_airflow
+COPY scripts/compile_imports.py /compile_imports.py
+RUN find /image -depth -type d -name __pycache__ -exec rm -rf {} + \
+    && PYTHONPATH=/image/app:/image/usr/local/lib/python3.13/site-packages \
+    python -s -X pycache_prefix=/compiled /compile_imports.py /image
+
 FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
 
-# What is locked is installed first, so that a change of our code rebuilds the last layers only. pip compiles the bytecode:
-# no step of a user's workflow waits for it.
-COPY requirements.txt /app/requirements.txt
-RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes -r /app/requirements.txt
+# Nothing is ever installed here.
+RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr/local/lib/python3.13/ensurepip
 
-COPY entrypoint.py /app/entrypoint.py
-COPY dms_airflow /app/dms_airflow
-RUN python -m compileall -q /app
+COPY --from=build /image/ /
 
 # Root, as GitHub requires: https://docs.github.com/actions/reference/workflows-and-actions/dockerfile-support
 # -E ignores the job's PYTHON* variables, -s the user's site-packages, -u keeps masks ahead of what they mask. Absolute paths in

@@ -9,6 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 IMAGE ?= dms-airflow
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sandbox demo test lint types unit contract integration e2e container image docs picture lock clean
@@ -72,8 +73,9 @@ picture: sandbox ## Make the pictures in README from real runs (needs Chromium a
 
 lock: $(SETUP) ## Lock the requirements anew, with hashes
 	$(BIN)/python -m pip install --disable-pip-version-check -q uv
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements.in -o requirements.txt
-	$(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header requirements-dev.in -o requirements-dev.txt
+	$(LOCK) --excludes requirements-excludes.txt requirements.in -o requirements.txt
+	$(LOCK) requirements-build.in -o requirements-build.txt
+	$(LOCK) requirements-dev.in -o requirements-dev.txt
 
 clean: ## Remove what was installed and generated
 	rm -rf $(VENV) .sandbox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo-report

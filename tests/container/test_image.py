@@ -113,7 +113,8 @@ def test_process_1_ends_when_it_is_told_to(image: str, sandbox: Sandbox, tmp_pat
 
 def test_a_job_of_its_users_under_act(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
     assert image  # act builds its own, from the layers of this one
-    needed = ("Dockerfile", "action.yml", "entrypoint.py", "requirements.txt", "dms_airflow")
+    needed = ("Dockerfile", "action.yml", "entrypoint.py", "requirements.txt", "requirements-build.txt", "dms_airflow")
+    needed = (*needed, "scripts/compile_imports.py")
     for name in run("git", "ls-files", *needed).stdout.split():
         (workspace / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, workspace / name)

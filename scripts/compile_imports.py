@@ -1,0 +1,91 @@
+"""Imports all that the action can import, and writes the bytecode of just that: what a step imports, it never compiles.
+
+The official Python images hold no bytecode, not even of Python's own library
+(https://github.com/docker-library/python/blob/master/Dockerfile-linux.template). Whatever a step imports without it is compiled
+in every step of every job, since a container's files are gone when it ends.
+"""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import py_compile
+import sys
+from importlib.util import cache_from_source, source_from_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+PACKAGE = "dms_airflow"
+
+# What others import only while they work: on a request, an exit, a date, a certificate.
+LATER = (
+    "_strptime",
+    "encodings.idna",
+    "encodings.latin_1",
+    "encodings.utf_16_le",
+    "http.cookies",
+    "netrc",
+    "stringprep",
+    "traceback",
+)
+
+
+def main(root: Path) -> int:
+    """Write bytecode to where it belongs when `root` becomes the root of the file system.
+
+    Run with ``-X pycache_prefix=FOLDER``: Python leaves in that empty folder what it compiles, and so tells what it has read,
+    also before this script began and where an import failed in the end.
+    """
+    compiled = Path(sys.pycache_prefix or "")
+    import_all(root / "app")
+    sys.pycache_prefix = None
+    for bytecode in sorted(compiled.rglob("*.pyc")):
+        source = Path(source_from_cache(str(bytecode.parent / "__pycache__" / bytecode.name)))
+        source = Path("/") / source.relative_to(compiled)
+        inside = Path("/") / source.relative_to(root if source.is_relative_to(root) else "/")
+        # Never compared with the source, whose time of change a copy may not keep.
+        py_compile.compile(
+            str(source),
+            cfile=str(root / Path(cache_from_source(str(inside))).relative_to("/")),
+            dfile=str(inside),
+            doraise=True,
+            invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
+        )
+    return 0
+
+
+def import_all(folder: Path) -> None:
+    """Import every module of the action, and what is imported only inside of their functions.
+
+    Raises:
+        ImportError: A module is missing.
+    """
+    for name in LATER:
+        importlib.import_module(name)
+    files = [folder / "entrypoint.py", *sorted((folder / PACKAGE).rglob("*.py"))]
+    for file in files[1:]:
+        importlib.import_module(".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
+    for file in files:
+        for module, name in list_imports(ast.parse(file.read_bytes())):
+            imported = importlib.import_module(module)
+            if name and not hasattr(imported, name):
+                importlib.import_module(f"{module}.{name}")
+
+
+def list_imports(node: ast.AST) -> Iterator[tuple[str, str]]:
+    """List each module that is imported and the name that is taken from it, but not those for type checkers only."""
+    if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+        return
+    if isinstance(node, ast.Import):
+        yield from ((alias.name, "") for alias in node.names)
+    if isinstance(node, ast.ImportFrom) and node.module:
+        yield from ((node.module, alias.name) for alias in node.names)
+    for child in ast.iter_child_nodes(node):
+        yield from list_imports(child)
+
+
+if __name__ == "__main__":
+    sys.exit(main(Path(sys.argv[1])))
