@@ -37,8 +37,7 @@ NOT_TRIGGERED = "not triggered"
 
 _OK = 200
 _CONFLICT = 409
-_SERVER_ERROR = 500
-_REQUEST_TIMEOUT = 408
+_REFUSED = (400, 401, 403, 404, 405, 415, 422)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,12 +136,16 @@ def _trigger(order: Order, deadline: float, client: DagRunClient, context: Conte
 
     def send(timeout: float) -> Answer:
         answer = client.create_run(dag_id, run_id, order.conf or {}, timeout)
-        is_ours = answer.parse_object().get("dag_run_id") == run_id
-        if answer.status >= _SERVER_ERROR or answer.status == _REQUEST_TIMEOUT or (answer.status == _OK and not is_ours):
+        # Airflow says why it refuses; whatever else is no run of ours is a gateway's, and leaves open what happened.
+        is_refused = answer.status in _REFUSED and answer.parse_object()
+        if not (is_made(answer) or is_refused or answer.status == _CONFLICT):
             raise context.airflow.refuse(answer, f"POST of a DAG run of {dag_id}")
         return answer
 
-    told = Trigger(order, client, context, deadline).ask(send, lambda answer: answer.status == _CONFLICT)
+    def is_made(answer: Answer) -> bool:
+        return answer.status == _OK and answer.parse_object().get("dag_run_id") == run_id
+
+    told = Trigger(order, client, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
     if isinstance(told, DagRun):
         return told
     made = read_dag_run(told.parse_object()) if told.status == _OK else None

@@ -135,7 +135,7 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
         line = line.add("-o", "json")
     try:
         told = Trigger(order, client, context, deadline).ask(
-            lambda timeout: command.execute(line, timeout, context), _is_unclear
+            lambda timeout: command.execute(line, timeout, context), lambda told: told.outcome.succeeded, _is_conflict
         )
     except (ActionError, Cancelled) as error:
         error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
@@ -148,10 +148,9 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
     return _Triggered(execution=execution, run=told)
 
 
-def _is_unclear(execution: Execution) -> bool:
-    """Tell an answer that leaves open whether there is a DAG run of this id: it exists already, or nothing was said."""
-    outcome = execution.outcome
-    return not outcome.succeeded and ("DagRunAlreadyExists" in outcome.reason or not execution.stderr.strip())
+def _is_conflict(execution: Execution) -> bool:
+    """Tell a failure that says that there is such a DAG run: Airflow saw it, or, a moment too late, its database did."""
+    return any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError"))
 
 
 def _read_conf(text: str) -> dict[str, Any] | None:

@@ -13,7 +13,7 @@ from datetime import timedelta
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, NetworkError
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -39,7 +39,8 @@ PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds between two requests for the same DAG r
 _CLOCK_GRAIN = timedelta(seconds=2)
 
 # What proves that the request was understood and refused, so that the same one is refused again.
-_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 415, 422})
+_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -92,12 +93,14 @@ class Trigger:
         self._deadline = deadline
         self._began = context.clock.monotonic()
 
-    def ask(self, send: Callable[[float], T], is_unclear: Callable[[T], bool]) -> T | DagRun:
+    def ask(self, send: Callable[[float], T], is_made: Callable[[T], bool], is_conflict: Callable[[T], bool]) -> T | DagRun:
         """Ask until an answer tells, or a look does.
 
         Args:
             send: Asks once, within so many seconds.
-            is_unclear: Tells an answer that leaves open whether there is such a run now, or that there was one already.
+            is_made: Tells an answer that says that the run was made. Any other is followed by a look: a command may fail
+                after it made its run, and a gateway may say anything.
+            is_conflict: Tells an answer that says that there was such a run already.
 
         Returns:
             The answer, good or bad; or the run, where no answer told of it and a look did.
@@ -106,35 +109,48 @@ class Trigger:
             ActionError: Whether there is a run is not known.
         """
         first: ActionError | None = None
+        answer: T | None = None
         for pause in (*PAUSES, None):
             try:
                 answer = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
-            except NetworkError as error:
-                raise first or error from None
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
-                run = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
-                if run and self._is_asked_for(run):
-                    return run
-                is_refused = isinstance(error, AnswerError) and error.status in _REFUSALS
-                # A run that is there and is not ours would be met by each further request, too.
-                if run or is_refused or pause is None or self._remaining <= pause:
-                    break
-                self._log.info(f"It is not there. Asking again in {pause:g} s, for the same run.")
-                self._clock.sleep(pause)
+                found = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
+                may_pass = not isinstance(error, AnswerError) or error.status not in _REFUSALS
+                answer = None
+            except ActionError as error:
+                raise first or error from None
             else:
-                why = f"That leaves open whether the DAG run was made. Looking for {self._order.run_id}."
-                run = self._look_up(why, first) if is_unclear(answer) else None
-                return run if run and self._is_asked_for(run) else answer
-        assert first  # noqa: S101 - the loop returns, raises, or met an error
-        raise first
+                if is_made(answer):
+                    return answer
+                found = self._look_up_quietly()
+                # The run may not show yet, or another one had the same logical date, which is another one a second later.
+                may_pass = is_conflict(answer) and (first is not None or not self._order.is_dated)
+            if found and self._is_asked_for(found):
+                return found
+            # A run that is there and is not ours would be met by each further request, too.
+            if found or not may_pass or pause is None or self._remaining <= pause:
+                break
+            self._log.info(f"It is not there. Asking again in {pause:g} s, for the same run.")
+            self._clock.sleep(pause)
+        if answer is None:
+            assert first  # noqa: S101 - the last request ended with the one or the other
+            raise first
+        return answer
 
     @property
     def _remaining(self) -> float:
         return self._deadline - self._clock.monotonic()
 
+    def _look_up_quietly(self) -> DagRun | None:
+        """Find a run of the id after an answer that is told in any case; None also when it cannot be found out."""
+        try:
+            return self._look_up(f"That does not say that the DAG run was made. Looking for {self._order.run_id}.", None)
+        except ActionError:
+            return None
+
     def _look_up(self, why: str, unknown: ActionError | None) -> DagRun | None:
-        """Find the run of the id that was asked for; None when there is none.
+        """Find a run of the id that was asked for; None when there is none.
 
         Raises:
             ActionError: It cannot be found out. What made it necessary to look counts for more than what kept us from it.
@@ -143,15 +159,14 @@ class Trigger:
         limit = min(self._deadline, self._clock.monotonic() + LONGEST_LOOK_UP)
         for pause in chain(PAUSES, repeat(PAUSES[-1])):
             try:
-                run = self._client.get_run(self._order.dag_id, self._order.run_id)
+                return self._client.get_run(self._order.dag_id, self._order.run_id)
             except ActionError as error:
                 self._log.info(error.message)
-                is_refused = isinstance(error, AnswerError) and error.status in _REFUSALS
+                # A 404 of Airflow's own is no error but the answer; this one is a gateway's.
+                is_refused = isinstance(error, AnswerError) and error.status in _REFUSALS - {_NOT_FOUND}
                 if is_refused or self._clock.monotonic() + pause >= limit:
                     raise unknown or error from None
                 self._clock.sleep(pause)
-            else:
-                return run
         raise AssertionError  # pragma: no cover - the loop has no end
 
     def _is_asked_for(self, run: DagRun) -> bool:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from sandbox.instance import WebResponse
+from sandbox.instance import CommandResult, WebResponse
 from sandbox.runner import Runner
 from tests.integration.fake_dms import HTML, JSON, LOGIN_PAGE
 from tests.integration.scripted_runs import GOOD, Fault, ScriptedDag, ScriptedRuns, ScriptedStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from sandbox.runner import Step
@@ -122,6 +122,45 @@ def test_one_run_for_one_smoke_test_wherever_the_answer_breaks(
     airflow: ScriptedRuns, run: Run, answer: WebResponse | None, *, happens: bool
 ) -> None:
     airflow.faults = [Fault("POST .*/dagRuns", happens=happens, answer=answer)]
+
+    step = run(SMOKE)
+
+    assert step.exit_code == 0, step.stdout
+    assert [step.outputs["run-id"]] == [run_id for _, run_id in airflow.made]
+
+
+@pytest.mark.parametrize("inputs", [WAIT, SMOKE])
+def test_a_run_that_has_ended_when_it_is_found_is_told_as_it_ended(
+    airflow: ScriptedRuns, run: Run, inputs: dict[str, str]
+) -> None:
+    airflow.dags["etl"].steps = (DONE,)
+    airflow.faults = [Fault("dags trigger", happens=True), Fault("POST .*/dagRuns", happens=True)]
+
+    step = run(inputs)
+
+    assert (step.exit_code, step.outputs["run-state"]) == (0, "success"), step.stdout
+    assert "2 task instances" in step.log
+
+
+@pytest.mark.parametrize("stderr", ["Killed\n", "/x/y.py:3 DeprecationWarning: old\n"])
+def test_a_command_that_ends_after_it_made_its_run_made_it(airflow: ScriptedRuns, run: Run, stderr: str) -> None:
+    command = airflow.run_command
+
+    def end_early(arguments: Sequence[str]) -> CommandResult:
+        command(arguments)
+        return CommandResult(stdout="", stderr=stderr, exit_code=137, seconds=0.0)
+
+    airflow.run_command = end_early  # type: ignore[method-assign]
+
+    step = run(TRIGGER)
+
+    assert step.exit_code == 0, step.stdout
+    assert [step.outputs["run-id"]] == [run_id for _, run_id in airflow.made]
+
+
+@pytest.mark.parametrize("status", [204, 302, 404])
+def test_an_answer_of_a_gateways_own_leaves_open_what_happened(airflow: ScriptedRuns, run: Run, status: int) -> None:
+    airflow.faults = [Fault("POST .*/dagRuns", happens=True, answer=WebResponse(status=status, headers=[HTML], body=b""))]
 
     step = run(SMOKE)
 

@@ -32,6 +32,7 @@ class FakeClient:
         self.runs: dict[str, DagRun] = {}
         self.made = 0
         self.looks: list[ActionError | None] = []
+        self.shown_from = 0.0
         self.server_time: datetime | None = NOON
 
     def make(self, order: Order) -> str:
@@ -51,7 +52,7 @@ class FakeClient:
         error = self.looks.pop(0) if self.looks else None
         if error:
             raise error
-        return self.runs.get(run_id)
+        return self.runs.get(run_id) if self.clock.now >= self.shown_from else None
 
 
 class World:
@@ -77,7 +78,7 @@ class World:
                 raise step
             return step(self) if step else self.client.make(self.order)
 
-        return self.trigger.ask(send, lambda answer: answer == "conflict")
+        return self.trigger.ask(send, lambda answer: answer == "made", lambda answer: answer == "conflict")
 
 
 def make_and_lose(world: World) -> str:
@@ -169,7 +170,7 @@ def test_what_never_left_is_told_as_such() -> None:
         world.ask(UNREACHED)
 
 
-@pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (500, 5), (502, 5), (408, 5)])
+@pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (414, 1), (500, 5), (502, 5), (408, 5)])
 def test_only_what_may_have_gone_wrong_in_between_is_asked_again(status: int, sent: int) -> None:
     world = World(OURS)
 
@@ -186,6 +187,62 @@ def test_nothing_is_sent_after_the_deadline() -> None:
         world.ask(LOST, LOST, LOST)
 
     assert world.sent == 2
+
+
+def test_a_gateways_404_says_nothing_of_the_run() -> None:
+    world = World(OURS)
+    world.client.looks = [refused(404), refused(404)]
+
+    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert (world.sent, world.client.made) == (1, 1)
+
+
+def test_a_run_that_does_not_show_yet_is_asked_for_until_it_does() -> None:
+    world = World(OURS)
+    world.client.shown_from = world.clock.now + 3.2
+
+    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert world.client.made == 1
+
+
+def test_a_command_that_fails_after_it_made_its_run_made_it() -> None:
+    world = World(OURS)
+
+    def make_then_end(world: World) -> str:
+        world.client.make(world.order)
+        return "Killed"
+
+    assert world.ask(make_then_end).run_id == "gha__1__ab"
+    assert world.sent == 1
+
+
+def test_a_failure_without_a_run_is_told_and_not_repeated() -> None:
+    world = World(OURS)
+
+    assert world.ask(lambda _: "DagNotFound") == "DagNotFound"
+    assert world.sent == 1
+
+
+def test_a_failure_is_told_also_when_nobody_can_look() -> None:
+    world = World(OURS)
+    world.client.looks = [refused(403)]
+
+    assert world.ask(lambda _: "DagNotFound") == "DagNotFound"
+
+
+def test_another_run_of_the_same_second_makes_ours_a_second_later() -> None:
+    """Airflow's command line dates a run by the second, and takes one run of a date."""
+    world = World(OURS)
+
+    assert world.ask(lambda _: "conflict") == "made"
+    assert world.clock.slept == [1.0]
+
+
+def test_a_conflict_of_the_authors_date_is_told_at_once() -> None:
+    world = World(Order(dag_id="etl", run_id="gha__1__ab", is_dated=True))
+
+    assert world.ask(lambda _: "conflict") == "conflict"
+    assert world.sent == 1
 
 
 def test_an_older_run_of_the_authors_id_is_not_ours() -> None:
