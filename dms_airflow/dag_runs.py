@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -104,12 +104,12 @@ def read_dag(told: Mapping[str, Any]) -> Dag | None:
 
 
 def read_date(value: object) -> datetime | None:
-    """Read a moment; None when it is none, or without a time zone."""
+    """Read a moment; None when it is none, without a time zone, or no moment of UTC's calendar."""
     try:
         moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-    except ValueError:
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):
         return None
-    return moment if moment and moment.tzinfo else None
 
 
 def read_refusal(text: str) -> str:

@@ -26,6 +26,11 @@ def read(name: str) -> dict[str, Any]:
     return told
 
 
+@pytest.mark.parametrize("text", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-14:00", "2026-11-22T09:44:14", "yesterday"])
+def test_what_is_no_moment_is_not_known(text: str) -> None:
+    assert read_date(text) is None
+
+
 def test_a_queued_dag_run() -> None:
     assert read_dag_run(read("dagruns/trigger")) == DagRun(
         dag_id="lab_quick",
