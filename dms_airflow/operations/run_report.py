@@ -12,6 +12,7 @@ from dms_airflow.errors import ActionError
 from dms_airflow.gantt import LEGEND, render_gantt
 from dms_airflow.import_errors import place_failure
 from dms_airflow.operations.waiting import tell_elapsed
+from dms_airflow.render import cut_middle
 from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
 from dms_airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
 from dms_airflow.task_log import TaskLog, cut_tail, read_task_log
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 LOGS = 10
 
 LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
+
+# An exception may hold a whole answer of somebody's service, and the summary has room for a megabyte.
+LONGEST_MESSAGE = 20_000  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,7 +155,7 @@ def _annotate(failure: _Failure, completion: Completion, url: str) -> Annotation
     return Annotation(
         level=level,
         title=f"Task failed: {instance.name}",
-        message="\n".join(lines),
+        message=cut_middle("\n".join(lines), LONGEST_MESSAGE),
         file=failure.file,
         line=failure.line,
     )

@@ -237,6 +237,17 @@ def test_a_failed_task_is_told_on_its_line(airflow: ScriptedRuns, run: Run, work
     assert "| load | <code>upstream&#95;failed</code> |" in step.summary
 
 
+def test_an_exception_of_megabytes_leaves_room_in_the_summary(airflow: ScriptedRuns, run: Run) -> None:
+    log = LOG.replace("no rows today", "no rows today " + "x" * 2_000_000)
+    airflow.dags["etl"] = ScriptedDag(steps=FAILING, logs={"extract": log})
+
+    step = run(WAIT)
+
+    assert step.exit_code == 1
+    assert "no rows today" in step.annotations[0].data
+    assert len(step.summary.encode()) < 1024 * 1024
+
+
 def test_a_log_that_cannot_be_read_does_not_hide_the_failure(airflow: ScriptedRuns, run: Run) -> None:
     airflow.dags["etl"].steps = FAILING
     airflow.faults = [Fault("GET .*/logs/", answer=WebResponse(status=404, headers=[JSON], body=b'{"title": "no log"}'))]
