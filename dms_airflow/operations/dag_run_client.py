@@ -38,6 +38,17 @@ LOOK_TIMEOUT = 30.0  # seconds
 
 _OK = 200
 _NOT_FOUND = 404
+# What is done side by side may take so much longer than each of its requests.
+MAP_GRACE = 0.5  # seconds
+
+WAIT_SLICE = 0.2  # seconds
+
+# By default Airflow orders task instances by map_index, which is -1 for each that is not mapped: PostgreSQL then gives some
+# of them on two pages and others on none.
+_IN_ORDER = (("order_by", "start_date"),)
+
+MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more pages are asked for
+
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,8 +134,8 @@ class DagRunClient:
 
     # --- task instances --------------------------------------------------------------------------------------------------
 
-    def list_active(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
-        """Read the first hundred of a DAG run's task instances that are at work: one request, however many there are."""
+    def list_active(self, dag_id: str, run_id: str) -> tuple[tuple[TaskInstance, ...], int]:
+        """Read a hundred of a DAG run's task instances that are at work, and how many there are: one request."""
         query = [("state", state) for state in sorted(ACTIVE)]
         entries, _ = self._get_page(f"{_name_run(dag_id, run_id)}/taskInstances", query, PAGE, 0, 1)
         return tuple(map(read_task_instance, entries))
@@ -132,7 +143,7 @@ class DagRunClient:
     def list_task_instances(self, dag_id: str, run_id: str, tries: int = OFTEN) -> tuple[TaskInstance, ...]:
         """Read all task instances of a DAG run, the pages behind the first one side by side."""
         path = f"{_name_run(dag_id, run_id)}/taskInstances"
-        first, total = self._get_page(path, (), PAGE, 0, tries)
+        first, total = self._get_page(path, _IN_ORDER, PAGE, 0, tries)
         # Airflow may cut `limit`: what it really gave is the size of a page.
         size = len(first)
         rest = self._read_side_by_side(path, range(size, total, size) if size else range(0), size, tries)
@@ -142,14 +153,16 @@ class DagRunClient:
                 f"{path} at {self.url} gave {len(found)} of its {total} task instances.",
                 "The run is changing while it is read, or the instance cut its answer. Look at the run's page.",
             )
-        return found
+        rest = self._read_side_by_side(path, range(size, min(total, MOST_INSTANCES), max(1, size)), size, tries)
+        found = [read_task_instance(entry) for entry in (*first, *rest)]
+        return tuple({(one.task_id, one.map_index): one for one in found}.values())
 
     def _read_side_by_side(self, path: str, offsets: Sequence[int], size: int, tries: int) -> list[dict[str, Any]]:
         if not offsets:
             return []
         # A pool of its own: this may itself be running in the other one, which must not wait for itself. Turns are shared.
         with ThreadPoolExecutor(CONCURRENCY) as pool:
-            pages = pool.map(lambda offset: self._get_page(path, (), size, offset, tries)[0], offsets)
+            pages = pool.map(lambda offset: self._get_page(path, _IN_ORDER, size, offset, tries)[0], offsets)
             return [entry for page in pages for entry in page]
 
     def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:

@@ -92,7 +92,7 @@ class Watch:
     def _ask(self, client: DagRunClient) -> None:
         ids = self.run.dag_id, self.run.run_id
         if self._asks_tasks:
-            if len(self.instances) <= SMALL_RUN or _list_active(self.instances) != client.list_active(*ids):
+            if len(self.instances) <= SMALL_RUN or self._are_others_active(client):
                 self.instances = client.list_task_instances(*ids, tries=1)
             if self._are_finished:
                 self.run = client.get_run(*ids, tries=1) or self.run
@@ -121,6 +121,12 @@ class Watch:
         )
         if self._silent is None:
             self._silent = now
+    def _are_others_active(self, client: DagRunClient) -> bool:
+        """Tell whether other task instances are at work than at the last look; their order means nothing."""
+        known = _list_active(self.instances)
+        shown, total = client.list_active(self.run.dag_id, self.run.run_id)
+        return total != len(known) or not set(shown) <= set(known)
+
             self.news.append(f"{error.message} Still waiting.")
         elif not passes and now - self._silent >= FAULT_PATIENCE:
             raise error
@@ -143,7 +149,7 @@ class Watch:
 
 
 def _list_active(instances: Sequence[TaskInstance]) -> tuple[TaskInstance, ...]:
-    return tuple(one for one in instances if one.state in ACTIVE)[:SMALL_RUN]
+    return tuple(one for one in instances if one.state in ACTIVE)
 
 
 def wait_for_runs(

@@ -68,12 +68,13 @@ class FakeClient:
         _, tasks = self._now("tasks")
         return tuple(TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in tasks.items())
 
-    def list_active(self, dag_id: str, run_id: str) -> tuple[TaskInstance, ...]:
+    def list_active(self, dag_id: str, run_id: str) -> tuple[tuple[TaskInstance, ...], int]:
         """Read those at work."""
         del dag_id, run_id
         _, tasks = self._now("active")
         active = [(name, state) for name, state in tasks.items() if state in ("running", "queued", "scheduled")]
-        return tuple(TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in active[:100])
+        shown = [TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in active]
+        return tuple(reversed(shown))[:100], len(shown)  # in no order
 
     def get_dag(self, dag_id: str) -> Dag:
         """Read the DAG."""
@@ -265,7 +266,17 @@ def test_a_run_that_was_deleted_ends_the_wait() -> None:
     with pytest.raises(RunGoneError, match="r1 of etl"):
         world.wait(poll_interval=5.0)
 
-    assert world.clock.now - 1000.0 == 40.0
+    assert end <= took <= end + 5.0
+    assert [one.state for one in world.watch.instances][-1] == "upstream_failed"
+
+
+def test_one_request_a_look_while_hundreds_of_tasks_are_at_work() -> None:
+    world = World((0.0, "running", {f"t{number}": "queued" for number in range(250)}), dag=DAG)
+
+    world.wait(timeout=60.0, poll_interval=2.0)
+
+    whole = [moment for moment, what in world.client.asked if what == "tasks"]
+    assert whole == [2.0]
 
 
 @pytest.mark.parametrize(
