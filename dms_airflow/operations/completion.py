@@ -42,6 +42,7 @@ class Completion:
     fate: str = ""
     stall: str = ""
 
+        error: What ended the wait for it, where that was not its end.
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -49,6 +50,7 @@ class Terms:
 
     Args:
         deadline: On the clock.
+    error: ActionError | None = None
         poll_interval: Seconds between two looks; None: soon at first, then rarer.
         on_cancel: ``leave`` or ``fail-run``: what becomes of runs that are not waited for to their end.
     """
@@ -92,10 +94,11 @@ def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context
 
 
 def _judge(watch: Watch) -> Ending | None:
+            error=watch.error,
     """Judge a run that has ended. One without a task instance did nothing, whatever its state says."""
-    if not watch.run.is_finished:
+    if not watch.is_over:
         return None
-    return Ending.SUCCESS if watch.run.state == SUCCESS and watch.instances else Ending.FAILURE
+    return Ending.SUCCESS if not watch.error and watch.run.state == SUCCESS and watch.instances else Ending.FAILURE
 
 
 ENDED = "It was set to failed (on-cancel: fail-run), its running tasks with it."

@@ -69,6 +69,8 @@ def describe_completion(completion: Completion) -> str:
     """Say in one line how a DAG run ended."""
     run, instances = completion.run, completion.instances
     name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.error:
+        return f"{completion.error.title}: {completion.error.message}"
     if completion.ending is Ending.SUCCESS:
         failed = sum(one.state == FAILED for one in instances)
         beside = f", {failed} of them failed" if failed else ""
@@ -191,6 +193,9 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
         message = (
             f"The workflow was cancelled while {name} was waited for: {describe_progress(run.state, instances)}.\n"
             f"{completion.fate} {page}"
+    if completion.error:
+        (annotation,) = completion.error.to_result().annotations
+        return replace(annotation, message=f"{annotation.message} {page}")
         )
         return Annotation(level=Level.WARNING, title="Cancelled", message=message)
     return None

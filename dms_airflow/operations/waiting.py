@@ -55,26 +55,30 @@ class Watch:
 
     run: DagRun
     instances: tuple[TaskInstance, ...] = ()
+        error: What ended the wait for it, where that was not its end.
     stall: str = ""
     news: list[str] = field(default_factory=list)
     _asks_tasks: bool = False
-    _missing: int = 0
+    _missing: float | None = None
     _explained: int = 0
     _moved: float | None = None
+    error: ActionError | None = None
     _silent: float | None = None
     _told: str = ""
 
-    def look(self, client: DagRunClient, now: float) -> None:
-        """Look once, and keep what is new as lines to tell.
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more is to be learnt of it. A run that had ended before the first look was not seen yet."""
+        return self.error is not None or (self.run.is_finished and self._moved is not None)
 
-        Raises:
-            ActionError: It was silent for too long, in a way that does not pass by itself.
-        """
+    def look(self, client: DagRunClient, now: float) -> None:
+        """Look once, and keep what is new as lines to tell."""
         before = (self.run.state, self.instances)
         try:
-            self._ask(client)
-        except RunGoneError:
-            raise
+            self._ask(client, now)
+        except RunGoneError as error:
+            self.error = error
+            return
         except ActionError as error:
             self._bear(error, now)
             return
@@ -89,22 +93,25 @@ class Watch:
             self.news.append(progress)
         self._explain(client, now)
 
-    def _ask(self, client: DagRunClient) -> None:
+    def _ask(self, client: DagRunClient, now: float) -> None:
         ids = self.run.dag_id, self.run.run_id
         if self._asks_tasks:
             if len(self.instances) <= SMALL_RUN or self._are_others_active(client):
                 self.instances = client.list_task_instances(*ids, tries=1)
-            if self._are_finished:
-                self.run = client.get_run(*ids, tries=1) or self.run
+            if not _list_active(self.instances):  # then the run may have ended meanwhile
+                run = client.get_run(*ids, tries=1)
+                if run and run.is_finished and not self._are_finished:
+                    self.instances = client.list_task_instances(*ids, tries=1)
+                self.run = run or self.run
         else:
             run = client.get_run(*ids, tries=1)
-            self._missing = 0 if run else self._missing + 1
-            if self._missing == GONE_AFTER:
+            self._missing = None if run else now if self._missing is None else self._missing
+            if self._missing is not None and now - self._missing >= GONE_AFTER:
                 raise RunGoneError(
                     f"The DAG run {self.run.run_id} of {self.run.dag_id} does not exist any more.",
                     "Somebody deleted it, or its DAG, while it was waited for.",
                 )
-            if run and run.state != self.run.state:
+            if run and (run.is_finished or run.state != self.run.state):
                 self.instances = client.list_task_instances(*ids, tries=1)
             self.run = run or self.run
         # While it is queued, and when all tasks are done, only the run's own state is news.
@@ -114,6 +121,12 @@ class Watch:
     def _are_finished(self) -> bool:
         return bool(self.instances) and all(one.is_finished for one in self.instances)
 
+    def _are_others_active(self, client: DagRunClient) -> bool:
+        """Tell whether other task instances are at work than at the last look; their order means nothing."""
+        known = _list_active(self.instances)
+        shown, total = client.list_active(self.run.dag_id, self.run.run_id)
+        return total != len(known) or not set(shown) <= set(known)
+
     def _bear(self, error: ActionError, now: float) -> None:
         """Take a look that failed for one more silence, unless it has lasted too long."""
         passes = isinstance(error, (NetworkError, AnswerLostError)) or (
@@ -121,15 +134,9 @@ class Watch:
         )
         if self._silent is None:
             self._silent = now
-    def _are_others_active(self, client: DagRunClient) -> bool:
-        """Tell whether other task instances are at work than at the last look; their order means nothing."""
-        known = _list_active(self.instances)
-        shown, total = client.list_active(self.run.dag_id, self.run.run_id)
-        return total != len(known) or not set(shown) <= set(known)
-
             self.news.append(f"{error.message} Still waiting.")
         elif not passes and now - self._silent >= FAULT_PATIENCE:
-            raise error
+            self.error = error
 
     def _explain(self, client: DagRunClient, now: float) -> None:
         """Find out why nothing happens."""
@@ -155,7 +162,7 @@ def _list_active(instances: Sequence[TaskInstance]) -> tuple[TaskInstance, ...]:
 def wait_for_runs(
     watches: Sequence[Watch], client: DagRunClient, context: Context, *, deadline: float, poll_interval: float | None
 ) -> None:
-    """Look at DAG runs until all have ended or time is up. The runs and their task instances stand in the watches then.
+    """Look at DAG runs until all have ended or time is up. What was seen of them stands in the watches then.
 
     Args:
         watches: The runs.
@@ -163,9 +170,6 @@ def wait_for_runs(
         context: The clock and the log.
         deadline: On the clock.
         poll_interval: Seconds between two looks; None: soon at first, then rarer.
-
-    Raises:
-        ActionError: A run is not known any more.
     """
     clock = context.clock
     began = clock.monotonic()

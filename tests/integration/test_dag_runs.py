@@ -11,7 +11,7 @@ import pytest
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.runner import Runner
 from tests.integration.fake_dms import HTML, JSON, LOGIN_PAGE
-from tests.integration.scripted_runs import GOOD, Fault, ScriptedDag, ScriptedRuns, ScriptedStep
+from tests.integration.scripted_runs import DONE, GOOD, Fault, ScriptedDag, ScriptedRuns, ScriptedStep
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
