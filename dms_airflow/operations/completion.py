@@ -14,14 +14,22 @@ from dms_airflow.result import Ending
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dms_airflow.clock import Clock
     from dms_airflow.dag_runs import DagRun
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.dag_run_client import DagRunClient
     from dms_airflow.task_instances import TaskInstance
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/how-it-works.md): all must be written by then.
-CANCEL_SECONDS = 3.0
-TIMEOUT_SECONDS = 15.0  # for the same, when nobody hurries us
+# Who waits for a time limit is not kept longer either.
+ABANDON_SECONDS = 3.0
+
+# What is told of runs may take so long to be asked for: once time is up, with what is done with them, or once they ended.
+TIMEOUT_SECONDS = 3.5
+REPORT_SECONDS = 60.0
+
+ABANDON_PAUSE = 0.3  # seconds until a run that is perhaps only being made is asked for again
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +42,7 @@ class Completion:
         ending: How it counts.
         fate: What became of a run that was not waited for to its end; empty for one that ended.
         stall: Why it did nothing, where that was found out.
+        error: What ended the wait for it, where that was not its end.
     """
 
     run: DagRun
@@ -41,8 +50,8 @@ class Completion:
     ending: Ending
     fate: str = ""
     stall: str = ""
+    error: ActionError | None = None
 
-        error: What ended the wait for it, where that was not its end.
 
 @dataclass(frozen=True, kw_only=True)
 class Terms:
@@ -50,7 +59,6 @@ class Terms:
 
     Args:
         deadline: On the clock.
-    error: ActionError | None = None
         poll_interval: Seconds between two looks; None: soon at first, then rarer.
         on_cancel: ``leave`` or ``fail-run``: what becomes of runs that are not waited for to their end.
     """
@@ -68,18 +76,17 @@ def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context
         terms: For how long, how often, and what then.
         client: Asks.
         context: The clock and the log.
-
-    Raises:
-        ActionError: A run is not known any more.
     """
     watches = [Watch(run=run) for run in runs]
-    ending, seconds = Ending.TIMEOUT, TIMEOUT_SECONDS
+    ending = Ending.TIMEOUT
     try:
         wait_for_runs(watches, client, context, deadline=terms.deadline, poll_interval=terms.poll_interval)
     except Cancelled:
-        ending, seconds = Ending.CANCELLED, CANCEL_SECONDS
-    left = [watch.run for watch in watches if not watch.run.is_finished]
-    fates = abandon(left, terms.on_cancel, client, seconds)
+        ending = Ending.CANCELLED
+    left = [watch.run for watch in watches if not watch.is_over]
+    now = context.clock.monotonic()
+    client.limit(max(terms.deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS)
+    fates = abandon(left, terms.on_cancel, client, context.clock)
     return tuple(
         Completion(
             run=replace(watch.run, state="failed") if fate == ENDED else watch.run,
@@ -87,6 +94,7 @@ def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context
             ending=_judge(watch) or ending,
             fate=fate,
             stall=watch.stall,
+            error=watch.error,
         )
         for watch in watches
         for fate in [fates.get((watch.run.dag_id, watch.run.run_id), "")]
@@ -94,7 +102,6 @@ def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context
 
 
 def _judge(watch: Watch) -> Ending | None:
-            error=watch.error,
     """Judge a run that has ended. One without a task instance did nothing, whatever its state says."""
     if not watch.is_over:
         return None
@@ -103,11 +110,12 @@ def _judge(watch: Watch) -> Ending | None:
 
 ENDED = "It was set to failed (on-cancel: fail-run), its running tasks with it."
 LEFT = "It goes on (on-cancel: leave)."
+PERHAPS_LEFT = "If it was made, it goes on (on-cancel: leave)."
 MISSING = "It was not there to be ended (on-cancel: fail-run): it was not made, or is only being made now."
 
 
 def abandon(
-    runs: Sequence[DagRun], on_cancel: str, client: DagRunClient, seconds: float = CANCEL_SECONDS
+    runs: Sequence[DagRun], on_cancel: str, client: DagRunClient, clock: Clock, *, are_known: bool = True
 ) -> dict[tuple[str, str], str]:
     """Do with unfinished DAG runs what the author wants, and say of each what became of it.
 
@@ -115,10 +123,12 @@ def abandon(
         runs: The runs.
         on_cancel: ``leave`` or ``fail-run``.
         client: Asks.
-        seconds: How long that may take; what is not done by then is said not to be known.
+        clock: What is not done after ABANDON_SECONDS is said not to be known.
+        are_known: False: a run that is not there may be there soon, since its request may have been on its way.
     """
+    until = clock.monotonic() + ABANDON_SECONDS
     if on_cancel == "leave":
-        return {(run.dag_id, run.run_id): LEFT for run in runs}
+        return {(run.dag_id, run.run_id): LEFT if are_known else PERHAPS_LEFT for run in runs}
     fates = {
         (run.dag_id, run.run_id): "It was asked to end (on-cancel: fail-run), but Airflow did not answer in time: look there."
         for run in runs
@@ -126,17 +136,22 @@ def abandon(
 
     def end(run: DagRun) -> None:
         key = run.dag_id, run.run_id
-        try:
-            client.fail_run(*key, timeout=seconds)
-        except ActionError as error:
-            is_missing = isinstance(error, AnswerError) and error.status == 404  # noqa: PLR2004
-            fates[key] = (
-                MISSING if is_missing else f"It could not be ended (on-cancel: fail-run), and may go on: {error.message}"
-            )
-        else:
-            fates[key] = ENDED
+        while (left := until - clock.monotonic()) > 0:
+            try:
+                client.fail_run(*key, timeout=left)
+            except ActionError as error:
+                is_missing = isinstance(error, AnswerError) and error.status == _NOT_FOUND
+                fates[key] = (
+                    MISSING if is_missing else f"It could not be ended (on-cancel: fail-run), and may go on: {error.message}"
+                )
+                if are_known or not is_missing:
+                    return
+                clock.sleep(ABANDON_PAUSE)
+            else:
+                fates[key] = ENDED
+                return
 
-    _do_all([lambda run=run: end(run) for run in runs], seconds)  # type: ignore[misc]
+    _do_all([lambda run=run: end(run) for run in runs], ABANDON_SECONDS)  # type: ignore[misc]
     return dict(fates)
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
@@ -13,7 +14,7 @@ from urllib.parse import quote, urlencode
 
 from dms_airflow.airflow import API, PAGE, PAUSES, READ_TIMEOUT, read_page
 from dms_airflow.dag_runs import read_dag, read_dag_run, read_date
-from dms_airflow.errors import AnswerError
+from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.task_instances import ACTIVE, read_task_instance, read_upstream
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeVar
 
     from dms_airflow.airflow import AirflowClient
+    from dms_airflow.clock import Clock
     from dms_airflow.dag_runs import Dag, DagRun
     from dms_airflow.task_instances import TaskInstance
     from dms_airflow.transport import Answer
@@ -36,8 +38,6 @@ OFTEN = len(PAUSES) + 1  # tries of a request that nothing repeats but the clien
 # A look at a DAG run is followed by another one anyway.
 LOOK_TIMEOUT = 30.0  # seconds
 
-_OK = 200
-_NOT_FOUND = 404
 # What is done side by side may take so much longer than each of its requests.
 MAP_GRACE = 0.5  # seconds
 
@@ -49,6 +49,8 @@ _IN_ORDER = (("order_by", "start_date"),)
 
 MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more pages are asked for
 
+_OK = 200
+_NOT_FOUND = 404
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,23 +66,66 @@ class DagRunClient:
 
     Args:
         airflow: The instance.
+        clock: Measures the time that is left.
+        deadline: On the clock; see `limit`.
     """
 
-    def __init__(self, airflow: AirflowClient) -> None:
+    def __init__(self, airflow: AirflowClient, clock: Clock, deadline: float) -> None:
         self._airflow = airflow
+        self._clock = clock
+        self._deadline = deadline
         self._pool = ThreadPoolExecutor(CONCURRENCY)
         self._turns = BoundedSemaphore(CONCURRENCY)
+        self._is_closed = threading.Event()
         self.url = airflow.url
         self.server_time: datetime | None = None
         """The server's clock at its last answer."""
 
     def map(self, do: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """Do the same for several things at once, CONCURRENCY at most, and give what came out in their order."""
-        return list(self._pool.map(do, things))
+        """Do the same for several things at once, CONCURRENCY at most, and give what came out in their order.
+
+        Raises:
+            AnswerTimeoutError: Time is up, and not all is done.
+        """
+        until = self._deadline + MAP_GRACE
+        futures = [self._pool.submit(do, thing) for thing in things]
+        try:
+            # A signal that comes just before Python begins to wait is seen only when it has waited: never for long.
+            while wait(futures, timeout=WAIT_SLICE).not_done:
+                # A server that sends byte by byte may hold a single request beyond its time, but not the step.
+                if self._clock.monotonic() > until:
+                    raise AnswerTimeoutError(
+                        f"{self.url} was still answering when time ran out.",
+                        "Look in Airflow what has happened, or allow more with timeout.",
+                    )
+            return [future.result() for future in futures]
+        finally:
+            for future in futures:
+                future.cancel()
 
     def close(self) -> None:
-        """Drop what has not begun."""
+        """Begin nothing more, whichever thread asks: the workflow was cancelled."""
+        self._is_closed.set()
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    def _require_open(self) -> None:
+        if self._is_closed.is_set():
+            raise Cancelled
+
+    def limit(self, deadline: float) -> None:
+        """Let no answer be waited for beyond a moment on the clock."""
+        self._deadline = deadline
+
+    def _take_time(self, most: float) -> float:
+        """Give the seconds that an answer may take.
+
+        Raises:
+            AnswerTimeoutError: There are none.
+        """
+        left = self._deadline - self._clock.monotonic()
+        if left <= 0:
+            raise AnswerTimeoutError(f"{self.url} was not asked any more: no time was left.", "Allow more with timeout.")
+        return min(most, left)
 
     # --- DAGs ------------------------------------------------------------------------------------------------------------
 
@@ -97,9 +142,13 @@ class DagRunClient:
 
     def unpause(self, dag_id: str) -> None:
         """Unpause a DAG. Asking twice is asking once."""
+        self._require_open()
         path = _name_dag(dag_id)
         body = json.dumps({"is_paused": False})
-        answer = self._airflow.request("PATCH", path, query="update_mask=is_paused", body=body, repeatable=True)
+        timeout = self._take_time(READ_TIMEOUT)
+        answer = self._airflow.request(
+            "PATCH", path, query="update_mask=is_paused", body=body, repeatable=True, timeout=timeout
+        )
         if answer.parse_object().get("is_paused") is not False:
             raise self._airflow.refuse(answer, f"PATCH {path}")
 
@@ -111,6 +160,7 @@ class DagRunClient:
 
     def create_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], timeout: float) -> Answer:
         """Ask for a DAG run. Airflow makes one of an id at most."""
+        self._require_open()
         body = json.dumps({"dag_run_id": run_id, "conf": conf})
         return self._airflow.request("POST", f"{_name_dag(dag_id)}/dagRuns", body=body, timeout=timeout)
 
@@ -118,7 +168,10 @@ class DagRunClient:
         """Read a DAG run; None when there is none."""
         path = _name_run(dag_id, run_id)
         told = self._get(path, tries=tries)
-        return None if told is None else self._require(read_dag_run(told), path)
+        if told is None:
+            return None
+        run = read_dag_run(told)
+        return self._require(run if run and (run.dag_id, run.run_id) == (dag_id, run_id) else None, path)
 
     def fail_run(self, dag_id: str, run_id: str, timeout: float) -> None:
         """End a DAG run as failed; its running tasks are ended, too."""
@@ -137,21 +190,25 @@ class DagRunClient:
     def list_active(self, dag_id: str, run_id: str) -> tuple[tuple[TaskInstance, ...], int]:
         """Read a hundred of a DAG run's task instances that are at work, and how many there are: one request."""
         query = [("state", state) for state in sorted(ACTIVE)]
-        entries, _ = self._get_page(f"{_name_run(dag_id, run_id)}/taskInstances", query, PAGE, 0, 1)
-        return tuple(map(read_task_instance, entries))
+        entries, total = self._get_page(f"{_name_run(dag_id, run_id)}/taskInstances", query, PAGE, 0, 1)
+        return tuple(map(read_task_instance, entries)), total
 
     def list_task_instances(self, dag_id: str, run_id: str, tries: int = OFTEN) -> tuple[TaskInstance, ...]:
-        """Read all task instances of a DAG run, the pages behind the first one side by side."""
+        """Read all task instances of a DAG run, the pages behind the first one side by side.
+
+        While a run changes, its pages may overlap, and one that changes places may be missed until the next look.
+
+        Raises:
+            AnswerError: There are some, and none is given.
+        """
         path = f"{_name_run(dag_id, run_id)}/taskInstances"
         first, total = self._get_page(path, _IN_ORDER, PAGE, 0, tries)
         # Airflow may cut `limit`: what it really gave is the size of a page.
         size = len(first)
-        rest = self._read_side_by_side(path, range(size, total, size) if size else range(0), size, tries)
-        found = tuple(map(read_task_instance, [*first, *rest]))
-        if len(found) < total:
+        if total > 0 and not size:
             raise AnswerError(
-                f"{path} at {self.url} gave {len(found)} of its {total} task instances.",
-                "The run is changing while it is read, or the instance cut its answer. Look at the run's page.",
+                f"{path} at {self.url} gave none of its {total} task instances.",
+                "The instance cut its answer. Look at the run's page.",
             )
         rest = self._read_side_by_side(path, range(size, min(total, MOST_INSTANCES), max(1, size)), size, tries)
         found = [read_task_instance(entry) for entry in (*first, *rest)]
@@ -170,7 +227,8 @@ class DagRunClient:
         path = f"{_name_run(dag_id, run_id)}/taskInstances/{quote(instance.task_id, safe='')}/logs/{instance.try_number}"
         query = urlencode({"map_index": instance.map_index}) if instance.map_index >= 0 else ""
         # As JSON it would be the repr of a Python list.
-        answer = self._airflow.request("GET", path, query=query, accept="text/plain")
+        timeout = self._take_time(READ_TIMEOUT)
+        answer = self._airflow.request("GET", path, query=query, accept="text/plain", timeout=timeout)
         if answer.status != _OK:
             raise self._airflow.refuse(answer, f"GET {path}")
         return answer.text
@@ -237,7 +295,7 @@ class DagRunClient:
 
     def _read(self, path: str, query: str, tries: int) -> Answer:
         with self._turns:
-            timeout = LOOK_TIMEOUT if tries == 1 else READ_TIMEOUT
+            timeout = self._take_time(LOOK_TIMEOUT if tries == 1 else READ_TIMEOUT)
             answer = self._airflow.request("GET", path, query=query, tries=tries, timeout=timeout)
         with suppress(ValueError):  # a server without a clock leaves us with the time before
             self.server_time = parsedate_to_datetime(answer.headers.get("Date", ""))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.checkout import Checkout
 from dms_airflow.dag_runs import SUCCESS, write_run_url
-from dms_airflow.errors import ActionError
+from dms_airflow.errors import ActionError, Cancelled
 from dms_airflow.gantt import LEGEND, render_gantt
 from dms_airflow.import_errors import place_failure
 from dms_airflow.operations.waiting import tell_elapsed
@@ -18,7 +18,7 @@ from dms_airflow.task_instances import FAILED, FINISHED, describe_progress, name
 from dms_airflow.task_log import TaskLog, cut_tail, read_task_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.config import Runner
     from dms_airflow.operations.completion import Completion
@@ -98,6 +98,31 @@ def tabulate_runs(completions: Sequence[Completion], url: str) -> Table:
     return Table(heading="DAG runs", columns=("DAG", "run", "state", "duration", "tasks"), rows=rows)
 
 
+def report_runs(
+    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, client: DagRunClient, context: Context
+) -> tuple[tuple[Completion, ...], tuple[RunReport, ...]]:
+    """Tell DAG runs; when the workflow is cancelled meanwhile, without what would have to be asked for, and as cancelled.
+
+    Args:
+        completions: What became of them.
+        files: The instance's paths of the DAG files, by DAG.
+        dags_path: The checkout's DAG folder; empty: found by itself.
+        client: Fetches what `report_run` fetches.
+        context: The checkout and the log.
+    """
+
+    def tell(known: Sequence[Completion]) -> tuple[RunReport, ...]:
+        return tuple(report_run(one, files[one.run.dag_id], dags_path, client, context) for one in known)
+
+    try:
+        return tuple(completions), tell(completions)
+    except Cancelled:
+        cancelled = tuple(
+            replace(one, ending=Ending.CANCELLED, fate=one.fate or f"It had ended: {one.run.state}.") for one in completions
+        )
+        return cancelled, tell(cancelled)
+
+
 def report_run(completion: Completion, dag_file: str, dags_path: str, client: DagRunClient, context: Context) -> RunReport:
     """Tell one DAG run.
 
@@ -168,6 +193,9 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
     run, instances = completion.run, completion.instances
     page = f"Its page: {write_run_url(url, run.dag_id, run.run_id)}"
     name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.error:
+        (annotation,) = completion.error.to_result().annotations
+        return replace(annotation, message=f"{annotation.message} {page}")
     if completion.ending is Ending.FAILURE and run.state == SUCCESS:
         message = (
             f"{name} ended as success, but without a single task instance: nothing ran.\n"
@@ -193,9 +221,6 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
         message = (
             f"The workflow was cancelled while {name} was waited for: {describe_progress(run.state, instances)}.\n"
             f"{completion.fate} {page}"
-    if completion.error:
-        (annotation,) = completion.error.to_result().annotations
-        return replace(annotation, message=f"{annotation.message} {page}")
         )
         return Annotation(level=Level.WARNING, title="Cancelled", message=message)
     return None
@@ -203,9 +228,11 @@ def _annotate_run(completion: Completion, url: str) -> Annotation | None:
 
 def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, frozenset[str]]:
     try:
-        return client.read_upstream(completion.run.dag_id)
+        # Not by this thread: a login in the middle of a request knows no time limit.
+        (upstream,) = client.map(client.read_upstream, [completion.run.dag_id])
     except ActionError:
         return {}  # the chart is then without its critical path
+    return upstream
 
 
 def _illustrate(

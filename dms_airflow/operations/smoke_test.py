@@ -15,7 +15,7 @@ from dms_airflow.operations import command, trigger
 from dms_airflow.operations.completion import abandon, complete
 from dms_airflow.operations.dag_run_client import DagRunClient
 from dms_airflow.operations.readiness import check_readiness, suggest_dag
-from dms_airflow.operations.run_report import describe_completion, report_run, tabulate_runs
+from dms_airflow.operations.run_report import describe_completion, report_runs, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
 from dms_airflow.result import Ending, Result, Table
 
@@ -74,8 +74,8 @@ class _Attempt:
 
 def run(params: Params, context: Context) -> Result:
     """Look at the instance's health, then run the DAGs side by side."""
-    client = DagRunClient(context.airflow)
     deadline = context.clock.monotonic() + params.timeout
+    client = DagRunClient(context.airflow, context.clock, deadline)
     health = _await_health(params.poll_interval or HEALTH_PAUSE, client, context)
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
@@ -101,8 +101,9 @@ def run(params: Params, context: Context) -> Result:
             elif one.error:
                 context.log.info(f"{one.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
     except Cancelled as cancelled:
+        client.close()  # the threads that trigger know nothing of the signal
         asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
-        fates = abandon(asked, params.on_cancel, client)
+        fates = abandon(asked, params.on_cancel, client, context.clock, are_known=False)
         cancelled.fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
         cancelled.outputs = {"runs": [_describe(run, client) for run in asked]}
         raise
@@ -164,7 +165,7 @@ def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: 
     files = {one.dag_id: one.dag_file for one in attempts}
     try:
         completions = complete([one.run for one in attempts if one.run], terms, client, context)
-        reports = [report_run(one, files[one.run.dag_id], dags_path, client, context) for one in completions]
+        completions, reports = report_runs(completions, files, dags_path, client, context)
     except (ActionError, Cancelled) as error:
         runs = [one.run for one in attempts if one.run]
         error.outputs = {"runs": [_describe(run, client) for run in runs]}
@@ -198,7 +199,8 @@ def _sum_up(attempts: Sequence[_Attempt], completions: Sequence[Completion]) -> 
     endings = {one.ending for one in completions}
     if Ending.CANCELLED in endings:
         return Ending.CANCELLED
-    if Ending.FAILURE in endings or any(one.error for one in attempts):
+    endings |= {one.error.ending for one in attempts if one.error}
+    if Ending.FAILURE in endings:
         return Ending.FAILURE
     return Ending.TIMEOUT if Ending.TIMEOUT in endings else Ending.SUCCESS
 

@@ -24,7 +24,7 @@ from dms_airflow.operations.command import CommandLine, Execution
 from dms_airflow.operations.completion import Terms, abandon, complete
 from dms_airflow.operations.dag_run_client import DagRunClient
 from dms_airflow.operations.readiness import check_readiness, suggest_dag
-from dms_airflow.operations.run_report import report_run, tabulate_runs
+from dms_airflow.operations.run_report import report_runs, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
 from dms_airflow.outcome import Outcome
 from dms_airflow.result import Link, Result, Table
@@ -87,33 +87,35 @@ class _Triggered:
 
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG."""
-    if not params.wait_for_completion:
-        return run_line(params.line, params, context, conf=params.conf)
-    client = DagRunClient(context.airflow)
     deadline = context.clock.monotonic() + params.timeout
+    client = DagRunClient(context.airflow, context.clock, deadline)
     (dag_id,) = read_positionals(params.arguments)[:1]
-    try:
-        dag = check_readiness(dag_id, params.on_paused, client, context)
-    except ActionError as error:
-        error.outputs = {"dag-id": dag_id}
-        raise
+    dag_file = ""
+    if params.wait_for_completion:
+        try:
+            dag_file = check_readiness(dag_id, params.on_paused, client, context).file
+        except ActionError as error:
+            error.outputs = {"dag-id": dag_id}
+            raise
     try:
         triggered = _trigger(params.line, params.conf, deadline, client, context)
     except Cancelled as cancelled:
-        made = DagRun(dag_id=dag_id, run_id=cancelled.outputs.get("run-id", ""), state="queued")
-        (cancelled.fate,) = abandon([made], params.on_cancel, client).values()
+        if run_id := cancelled.outputs.get("run-id"):
+            asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
+            (fate,) = abandon([asked], params.on_cancel, client, context.clock, are_known=False).values()
+            cancelled.fate = f"DAG run {run_id} of {dag_id}: {fate}"
         raise
     result = _report(triggered, client, context)
-    if not triggered.run:
+    if not (triggered.run and params.wait_for_completion):
         return result
-    wait = _Wait(run=triggered.run, dag_file=dag.file, dags_path=params.dags_path, terms=make_terms(params, deadline))
+    wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_terms(params, deadline))
     return _finish(wait, result, client, context)
 
 
 def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
-    client = DagRunClient(context.airflow)
     deadline = context.clock.monotonic() + params.timeout
+    client = DagRunClient(context.airflow, context.clock, deadline)
     return _report(_trigger(line, conf, deadline, client, context), client, context)
 
 
@@ -218,8 +220,9 @@ class _Wait:
 def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) -> Result:
     """Wait for the run, and tell how it ended in the place of how it began."""
     try:
-        (completion,) = complete([wait.run], wait.terms, client, context)
-        report = report_run(completion, wait.dag_file, wait.dags_path, client, context)
+        completions = complete([wait.run], wait.terms, client, context)
+        files = {wait.run.dag_id: wait.dag_file}
+        (completion,), (report,) = report_runs(completions, files, wait.dags_path, client, context)
     except (ActionError, Cancelled) as error:
         error.outputs = begun.outputs
         raise

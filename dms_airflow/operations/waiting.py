@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.dag_runs import QUEUED, DagRun
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, NetworkError, RunGoneError
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError, RunGoneError
 from dms_airflow.operations.stalls import explain_stall
 from dms_airflow.task_instances import ACTIVE, RUNNING, describe_progress
 
@@ -34,7 +34,11 @@ SMALL_RUN = 100
 
 # How long faults may last that do not pass by themselves: no right, no login.
 FAULT_PATIENCE = 120.0  # seconds
-GONE_AFTER = 3  # looks in a row that say that there is no such run
+# How long Airflow may say that there is no such run: a database's copy may lag behind, a deleted run stays away.
+GONE_AFTER = 20.0  # seconds
+
+# The look at the end of the time may take so long.
+LAST_LOOK = 1.0  # seconds
 
 _BUSY = frozenset({408, 429})
 _SERVER_ERROR = 500
@@ -51,18 +55,18 @@ class Watch:
         run: Its state.
         instances: Its task instances.
         stall: Why it does nothing, where that was found out.
+        error: What ended the wait for it, where that was not its end.
     """
 
     run: DagRun
     instances: tuple[TaskInstance, ...] = ()
-        error: What ended the wait for it, where that was not its end.
     stall: str = ""
     news: list[str] = field(default_factory=list)
+    error: ActionError | None = None
     _asks_tasks: bool = False
     _missing: float | None = None
     _explained: int = 0
     _moved: float | None = None
-    error: ActionError | None = None
     _silent: float | None = None
     _told: str = ""
 
@@ -117,15 +121,15 @@ class Watch:
         # While it is queued, and when all tasks are done, only the run's own state is news.
         self._asks_tasks = not (self._asks_tasks or self.run.state == QUEUED or self._are_finished)
 
-    @property
-    def _are_finished(self) -> bool:
-        return bool(self.instances) and all(one.is_finished for one in self.instances)
-
     def _are_others_active(self, client: DagRunClient) -> bool:
         """Tell whether other task instances are at work than at the last look; their order means nothing."""
         known = _list_active(self.instances)
         shown, total = client.list_active(self.run.dag_id, self.run.run_id)
         return total != len(known) or not set(shown) <= set(known)
+
+    @property
+    def _are_finished(self) -> bool:
+        return bool(self.instances) and all(one.is_finished for one in self.instances)
 
     def _bear(self, error: ActionError, now: float) -> None:
         """Take a look that failed for one more silence, unless it has lasted too long."""
@@ -173,14 +177,18 @@ def wait_for_runs(
     """
     clock = context.clock
     began = clock.monotonic()
-    while unfinished := [watch for watch in watches if not watch.run.is_finished]:
+    client.limit(deadline + LAST_LOOK)
+    while unfinished := [watch for watch in watches if not watch.is_over]:
         elapsed = clock.monotonic() - began
         left = deadline - clock.monotonic()
         if left <= 0:
             return
         clock.sleep(min(left, poll_interval or choose_pause(elapsed)))
         now = clock.monotonic()
-        client.map(partial(Watch.look, client=client, now=now), unfinished)
+        try:
+            client.map(partial(Watch.look, client=client, now=now), unfinished)
+        except AnswerTimeoutError:
+            return
         for watch in unfinished:
             whose = f"{watch.run.dag_id}: " if len(watches) > 1 else ""
             for line in watch.news:

@@ -394,6 +394,60 @@ def test_cancelled_while_waiting(
     assert "DAG runs" in step.summary
 
 
+@pytest.mark.parametrize("inputs", [TRIGGER, WAIT])
+def test_a_run_that_is_made_after_the_cancellation_is_ended(
+    airflow: ScriptedRuns, start: Callable[..., Callable[[], Step]], inputs: dict[str, str]
+) -> None:
+    is_asked, may_answer = threading.Event(), threading.Event()
+    look, command = airflow.request, airflow.run_command
+
+    def hang(arguments: Sequence[str]) -> Any:
+        is_asked.set()
+        may_answer.wait()
+        return command(arguments)
+
+    def make_after_first(method: str, target: str, headers: object, body: bytes) -> WebResponse:
+        answer = look(method, target, headers, body)
+        if method == "PATCH" and answer.status == 404:
+            airflow.make("etl", target.rpartition("/")[2])
+        return answer
+
+    airflow.run_command, airflow.request = hang, make_after_first  # type: ignore[method-assign]
+
+    try:
+        step = start({**inputs, "on-cancel": "fail-run"}, is_asked)()
+    finally:
+        may_answer.set()
+
+    assert (step.exit_code, step.outputs["status"]) == (130, "cancelled")
+    assert airflow.failed == [("etl", step.outputs["run-id"])]
+    assert "It was set to failed" in step.annotations[0].data
+
+
+def test_a_run_that_had_ended_before_the_cancellation_is_told_as_it_ended(
+    airflow: ScriptedRuns, start: Callable[..., Callable[[], Step]]
+) -> None:
+    airflow.dags["etl"].steps = FAILING
+    is_asked, may_answer = threading.Event(), threading.Event()
+    look = airflow.request
+
+    def hang(method: str, target: str, headers: object, body: bytes) -> WebResponse:
+        if "/logs/" in target:
+            is_asked.set()
+            may_answer.wait()
+        return look(method, target, headers, body)
+
+    airflow.request = hang  # type: ignore[method-assign]
+
+    try:
+        step = start(WAIT, is_asked)()
+    finally:
+        may_answer.set()
+
+    assert (step.exit_code, step.outputs["status"], step.outputs["run-state"]) == (130, "cancelled", "failed")
+    assert "It had ended: failed." in step.annotations[0].data
+
+
 def test_cancelled_while_the_instance_is_silent(airflow: ScriptedRuns, start: Callable[..., Callable[[], Step]]) -> None:
     """An answer that nobody waits for any more must not keep the process."""
     is_asked, may_answer = threading.Event(), threading.Event()

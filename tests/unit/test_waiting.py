@@ -41,10 +41,15 @@ class FakeClient:
     asked: list[tuple[float, str]] = field(default_factory=list)
     server_time: datetime | None = datetime(2026, 11, 22, 12, tzinfo=UTC)
     start: float = 1000.0
+    deadline: float = 0.0
 
     def map(self, do: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
         """Do one thing after the other."""
         return [do(thing) for thing in things]
+
+    def limit(self, deadline: float) -> None:
+        """Be told when to stop."""
+        self.deadline = deadline
 
     def _now(self, what: str) -> tuple[str, dict[str, str | None]]:
         now = self.clock.now - self.start
@@ -247,12 +252,12 @@ def test_what_does_not_pass_ends_the_wait_after_two_minutes(fault: ActionError) 
 
     world.wait()
 
+    assert world.watch.error is fault
     assert 180.0 <= world.clock.now - 1000.0 <= 192.0
 
 
 def test_a_short_trouble_with_the_login_is_survived() -> None:
     world = World(
-    assert world.watch.error is fault
         (0.0, "running", {"a": "running"}), (200.0, "success", {"a": "success"}), faults=[(60.0, 120.0, LoginError("x", "y"))]
     )
 
