@@ -26,7 +26,7 @@ from dms_airflow.operations.dag_run_client import DagRunClient
 from dms_airflow.operations.readiness import check_readiness, suggest_dag
 from dms_airflow.operations.run_report import report_runs, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
-from dms_airflow.outcome import Outcome
+from dms_airflow.outcome import ADVICE_ENDED_EARLY, Outcome
 from dms_airflow.result import Link, Result, Table
 
 if TYPE_CHECKING:
@@ -79,10 +79,11 @@ def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Triggered:
-    """A command that triggers, and the DAG run that it made; None when it made none."""
+    """A command that triggers, the DAG run that it made, or the one that it left behind when it failed."""
 
     execution: Execution
-    run: DagRun | None
+    run: DagRun | None = None
+    left: DagRun | None = None
 
 
 def run(params: Params, context: Context) -> Result:
@@ -137,17 +138,23 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
         line = line.add("-o", "json")
     try:
         told = Trigger(order, client, context, deadline).ask(
-            lambda timeout: command.execute(line, timeout, context), lambda told: told.outcome.succeeded, _is_conflict
+            lambda timeout: command.execute(line, timeout, context), _says_enough, _is_conflict
         )
     except (ActionError, Cancelled) as error:
         error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
         raise
     if isinstance(told, Execution):
-        return _Triggered(execution=_explain(told, order, client), run=_read_run(told.outcome, order))
+        return _explain(told, order, client)
     answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
     outcome = Outcome(succeeded=True, answer=answer, has_answer=True)
     execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
     return _Triggered(execution=execution, run=told)
+
+
+def _says_enough(execution: Execution) -> bool:
+    """Tell an answer that needs no look for the run: it was made, or Airflow ended the command for a reason that it names."""
+    outcome = execution.outcome
+    return outcome.succeeded or not (outcome.advice == ADVICE_ENDED_EARLY or _is_conflict(execution))
 
 
 def _is_conflict(execution: Execution) -> bool:
@@ -163,33 +170,44 @@ def _read_conf(text: str) -> dict[str, Any] | None:
     return conf if isinstance(conf, dict) else None
 
 
-def _read_run(outcome: Outcome, order: Order) -> DagRun | None:
-    if not outcome.succeeded:
-        return None
+def _read_run(outcome: Outcome, order: Order) -> DagRun:
     told = read_dag_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
     return told or DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
 
 
-def _explain(execution: Execution, order: Order, client: DagRunClient) -> Execution:
-    """Say more of a failure than Airflow does: the nearest DAGs, or which field of the configuration broke which rule."""
-    outcome = execution.outcome
+def _explain(execution: Execution, order: Order, client: DagRunClient) -> _Triggered:
+    """Say more of a failure than Airflow does: the nearest DAGs, which field of conf broke which rule, or what run is left."""
+    outcome, left = execution.outcome, None
     if outcome.succeeded:
-        return execution
+        return _Triggered(execution=execution, run=_read_run(outcome, order))
     if "DagNotFound" in outcome.reason:
         outcome = replace(outcome, advice=suggest_dag(order.dag_id, client))
     elif refusal := read_refusal(execution.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
-    return replace(execution, outcome=outcome)
+    elif order.is_own and (left := _find_left(order, client)):
+        made = f"The DAG run {left.run_id} was made all the same, and is {left.state}: look at it before you trigger again."
+        outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
+    return _Triggered(execution=replace(execution, outcome=outcome), left=left)
+
+
+def _find_left(order: Order, client: DagRunClient) -> DagRun | None:
+    try:
+        return client.get_run(order.dag_id, order.run_id)
+    except ActionError:
+        return None
 
 
 def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Result:
     """Tell the command, and the run that it made."""
     result = command.report(triggered.execution)
-    run = triggered.run
+    run = triggered.run or triggered.left
     if not run:
         dag_id = "".join(read_positionals(triggered.execution.line.arguments)[:1])
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
     url = write_run_url(client.url, run.dag_id, run.run_id)
+    outputs = {**result.outputs, **write_outputs(run, url)}
+    if not triggered.run:
+        return replace(result, outputs=outputs)
     context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {url}")
     table = Table(
         heading="DAG run", columns=("DAG", "run", "state"), rows=((run.dag_id, Link(text=run.run_id, url=url), run.state),)
@@ -197,7 +215,7 @@ def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Re
     return replace(
         result,
         headline=f"DAG run {run.run_id} of {run.dag_id} is {run.state}",
-        outputs={**result.outputs, **write_outputs(run, url)},
+        outputs=outputs,
         blocks=(table, *result.blocks),
     )
 

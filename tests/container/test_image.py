@@ -111,11 +111,21 @@ def test_process_1_ends_when_it_is_told_to(image: str, sandbox: Sandbox, tmp_pat
     assert re.search(r"status<<(\S+)\ncancelled\n\1", outputs.read_text())
 
 
+# What `docker build` reads, and action.yml.
+NEEDED = (
+    "Dockerfile",
+    "action.yml",
+    "entrypoint.py",
+    "requirements.txt",
+    "requirements-build.txt",
+    "dms_airflow",
+    "scripts/compile_imports.py",
+)
+
+
 def test_a_job_of_its_users_under_act(lab: Path, image: str, workspace: Path, sandbox: Sandbox) -> None:
     assert image  # act builds its own, from the layers of this one
-    needed = ("Dockerfile", "action.yml", "entrypoint.py", "requirements.txt", "requirements-build.txt", "dms_airflow")
-    needed = (*needed, "scripts/compile_imports.py")
-    for name in run("git", "ls-files", *needed).stdout.split():
+    for name in run("git", "ls-files", *NEEDED).stdout.split():
         (workspace / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, workspace / name)
     for name in HOSTILE_MODULES:

@@ -142,13 +142,12 @@ def test_a_run_that_has_ended_when_it_is_found_is_told_as_it_ended(
     assert "2 task instances" in step.log
 
 
-@pytest.mark.parametrize("stderr", ["Killed\n", "/x/y.py:3 DeprecationWarning: old\n"])
-def test_a_command_that_ends_after_it_made_its_run_made_it(airflow: ScriptedRuns, run: Run, stderr: str) -> None:
+def test_a_command_that_says_nothing_is_looked_after(airflow: ScriptedRuns, run: Run) -> None:
     command = airflow.run_command
 
     def end_early(arguments: Sequence[str]) -> CommandResult:
         command(arguments)
-        return CommandResult(stdout="", stderr=stderr, exit_code=137, seconds=0.0)
+        return CommandResult(stdout="", stderr="/x/y.py:3 DeprecationWarning: old\n", exit_code=-1, seconds=0.0)
 
     airflow.run_command = end_early  # type: ignore[method-assign]
 
@@ -175,6 +174,28 @@ def test_a_run_that_cannot_be_looked_for_at_once_is_found_later(airflow: Scripte
 
     assert step.exit_code == 0, step.stdout
     assert len(airflow.made) == 1
+
+
+FRAME = 'Traceback (most recent call last):\n  File "/usr/bin/airflow", line 8, in <module>\n'
+
+
+@pytest.mark.parametrize("stderr", ["Killed\n", f"{FRAME}rich.errors.MarkupError: no closing tag\n"])
+def test_a_command_that_fails_after_its_run_was_made_fails_and_names_the_run(
+    airflow: ScriptedRuns, run: Run, stderr: str
+) -> None:
+    def make_and_fail(arguments: Sequence[str]) -> CommandResult:
+        airflow.make(arguments[2], arguments[4])
+        return CommandResult(stdout="", stderr=stderr, exit_code=1, seconds=0.0)
+
+    airflow.run_command = make_and_fail  # type: ignore[method-assign]
+
+    step = run(WAIT)
+
+    assert step.exit_code == 1
+    assert titles(step) == [("error", "Airflow command failed")]
+    ((_, run_id),) = airflow.made
+    assert f"The DAG run {run_id} was made all the same, and is queued" in step.annotations[0].data
+    assert step.outputs["run-id"] == run_id
 
 
 def test_an_older_run_of_the_authors_id_fails(airflow: ScriptedRuns, run: Run) -> None:
