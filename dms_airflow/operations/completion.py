@@ -7,7 +7,7 @@ from threading import Thread
 from typing import TYPE_CHECKING
 
 from dms_airflow.dag_runs import SUCCESS
-from dms_airflow.errors import ActionError, AnswerError, Cancelled
+from dms_airflow.errors import ActionError, AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.operations.waiting import Watch, wait_for_runs
 from dms_airflow.result import Ending
 
@@ -139,6 +139,8 @@ def abandon(
         while (left := until - clock.monotonic()) > 0:
             try:
                 client.fail_run(*key, timeout=left)
+            except AnswerTimeoutError:
+                return  # as is told of it already
             except ActionError as error:
                 is_missing = isinstance(error, AnswerError) and error.status == _NOT_FOUND
                 fates[key] = (
