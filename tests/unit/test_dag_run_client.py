@@ -16,26 +16,34 @@ from tests.unit.fakes import FakeClock
 
 
 class FakeAirflow:
-    """A run whose task instances are given as PostgreSQL gives them: in no order unless one is asked for."""
+    """A run whose task instances are given as on PostgreSQL: pages overlap."""
 
     url = "https://airflow"
 
-    def __init__(self, entries: list[dict[str, Any]], total: int | None = None) -> None:
+    def __init__(self, entries: list[dict[str, Any]], total: int | None = None, *, takes_post: bool = True) -> None:
         self.entries = entries
+        self.takes_post = takes_post
         self.total = len(entries) if total is None else total
         self.timeouts: list[float] = []
         self.sent: list[str] = []
 
-    def request(self, method: str, path: str, *, query: str = "", timeout: float, **_: Any) -> Answer:
+    def request(self, method: str, path: str, *, query: str = "", body: str = "", timeout: float, **_: Any) -> Answer:
         """Answer with a page."""
         self.sent.append(f"{method} {path}")
         self.timeouts.append(timeout)
+        headers = CaseInsensitiveDict({"Content-Type": "application/json"})
+        if method == "POST" and not self.takes_post:
+            return Answer(status=405, headers=headers, body=b"{}", cookies={})
         asked = parse_qs(query)
         offset, limit = int(asked.get("offset", ["0"])[0]), int(asked.get("limit", ["100"])[0])
-        if offset and "order_by" not in asked:
+        if method == "POST":
+            assert path == "/api/v1/dags/~/dagRuns/~/taskInstances/list"
+            form = json.loads(body)
+            assert (form["dag_ids"], form["dag_run_ids"]) == (["etl"], ["r1"])
+            limit = form["page_limit"]
+        if offset:
             offset -= 1  # one more time the last of the page before, and the last of all not at all
         told = {"task_instances": self.entries[offset : offset + limit], "total_entries": self.total}
-        headers = CaseInsensitiveDict({"Content-Type": "application/json"})
         return Answer(status=200, headers=headers, body=json.dumps(told).encode(), cookies={})
 
     def refuse(self, answer: Answer, what: str) -> AnswerError:
@@ -53,10 +61,19 @@ def entries(count: int) -> list[dict[str, Any]]:
 
 
 def test_no_task_instance_is_missed_or_told_twice() -> None:
-    found = make_client(FakeAirflow(entries(250))).list_task_instances("etl", "r1")
+    airflow = FakeAirflow(entries(300))
 
-    assert len(found) == 250
-    assert {one.task_id for one in found} == {f"t{number}" for number in range(250)}
+    found = make_client(airflow).list_task_instances("etl", "r1")
+
+    assert len(airflow.sent) == 2
+    assert len(found) == 300
+    assert {one.task_id for one in found} == {f"t{number}" for number in range(300)}
+
+
+def test_pages_are_read_where_nobody_takes_the_post() -> None:
+    found = make_client(FakeAirflow(entries(300), takes_post=False)).list_task_instances("etl", "r1")
+
+    assert len(found) == 299  # the last one is on no page
 
 
 def test_an_entry_that_two_pages_hold_is_one() -> None:
@@ -75,7 +92,7 @@ def test_a_total_without_bounds_is_not_asked_for() -> None:
 
     make_client(airflow).list_task_instances("etl", "r1")
 
-    assert len(airflow.sent) == 200
+    assert len(airflow.sent) == 201
 
 
 def test_an_answer_without_the_task_instances_that_it_counts_is_unusable() -> None:
