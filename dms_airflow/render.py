@@ -200,7 +200,7 @@ def _render_table(table: Table, cell: Callable[[str | Link], str], room: int) ->
         line = f"| {' | '.join(map(cell, row))} |\n"
         room -= len(line.encode())
         if room < 0:
-            left = f"{len(table.rows) - len(lines)} more did not fit here; they stand in the outputs and the result file."
+            left = f"{len(table.rows) - len(lines)} more did not fit here; {table.rest}."
             return f"{head}{''.join(lines)}\n{left}\n\n"
         lines.append(line)
     return f"{head}{''.join(lines)}\n"

@@ -60,11 +60,19 @@ class Link:
 
 @dataclass(frozen=True, kw_only=True)
 class Table:
-    """A table of the job summary. Cells are plain text; rendering makes them harmless."""
+    """A table of the job summary. Cells are plain text; rendering makes them harmless.
+
+    Args:
+        heading: Above it.
+        columns: Their names.
+        rows: As many cells each.
+        rest: Where the rows stand that did not fit.
+    """
 
     heading: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | Link, ...], ...]
+    rest: str = "they stand in the outputs and the result file"
 
 
 @dataclass(frozen=True, kw_only=True)

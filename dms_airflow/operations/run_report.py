@@ -251,7 +251,8 @@ def _illustrate(
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
     if completion.instances:
         rows = tuple(_write_row(one, completion, client.url) for one in sorted(completion.instances, key=_place_in_time))
-        yield Table(heading=f"Task instances of {run.dag_id}", columns=("task", "state", "tries", "duration", "log"), rows=rows)
+        columns = ("task", "state", "tries", "duration", "log")
+        yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
     for failure in failed:
         if failure.log:
             yield Folded(

@@ -101,6 +101,13 @@ def test_five_thousand_rows_stay_under_a_mebibyte_and_are_counted() -> None:
     assert "Folded texts that did not fit here: " in summary
 
 
+def test_a_table_says_where_its_rest_stands() -> None:
+    rows = (("x" * 400_000,), ("y" * 400_000,))
+    table = Table(heading="tasks", columns=("task",), rows=rows, rest="the run's page has them")
+
+    assert "\n1 more did not fit here; the run's page has them.\n" in summarize(blocks=(table,))
+
+
 def test_a_long_table_leaves_room_for_those_behind_it_and_what_does_not_fit_is_counted_once() -> None:
     long = Table(heading="Import errors", columns=("file",), rows=tuple((f"{number} {'x' * 300}",) for number in range(5000)))
     short = Table(heading="Steps", columns=("question",), rows=tuple((f"step {number}",) for number in range(6)))
