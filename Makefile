@@ -12,7 +12,7 @@ IMAGE ?= dms-airflow
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox demo test lint types unit contract integration e2e container image docs picture lock clean
+.PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container image docs picture lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -40,9 +40,17 @@ demo: sandbox ## See the action at work: a failing import-error gate, then a pas
 
 test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about fifteen minutes)
 
-lint: $(SETUP) ## Lint and check the format
+lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/zizmor --offline --no-progress --quiet .github action.yml
+	$(BIN)/hadolint --config .hadolint.yaml Dockerfile
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml examples/*.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+
+audit: $(SETUP) ## Look for known weaknesses of what ships (needs the network)
+	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt -r requirements-build.txt
 
 types: $(SETUP) ## Check the types
 	$(BIN)/mypy
