@@ -23,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 # A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
-_AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
+AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
+# An IPv4 address as one number, which looks like a name without a dot.
+_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
 
 
 def allows_plain_http(host: str) -> bool:
@@ -34,7 +36,8 @@ def allows_plain_http(host: str) -> bool:
     try:
         address = ipaddress.ip_address(bare)
     except ValueError:
-        return "." not in bare
+        return "." not in bare and ":" not in bare and not _NUMBER.fullmatch(bare)
+    address = getattr(address, "ipv4_mapped", None) or address
     return address.is_loopback or address.is_private
 
 
@@ -74,7 +77,7 @@ def parse_endpoint(text: str) -> Endpoint:
     if not separator:
         scheme, rest = "https", word
     authority = rest.removesuffix("/")
-    match = _AUTHORITY.fullmatch(authority)
+    match = AUTHORITY.fullmatch(authority)
     if scheme.lower() not in ("http", "https") or not match or int(match["port"] or 443) > 65535:  # noqa: PLR2004
         raise InputValueError(f"must be host, host:port or a URL without path, not {quote_value(word)}")
     if scheme.lower() == "http" and not allows_plain_http(match["host"]):

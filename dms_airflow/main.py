@@ -74,6 +74,7 @@ def main(
         transport=transport,
         clock=clock,
         log=workflow,
+        is_endpoint_given=config.endpoint is not None,
         store=_find_store(config, runner, environ, clock, workflow),
     )
     airflow = AirflowClient(

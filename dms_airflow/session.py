@@ -10,8 +10,9 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-from dms_airflow.config import KeptSession, allows_plain_http
+from dms_airflow.config import KeptSession
 from dms_airflow.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
+from dms_airflow.instance_host import check_host
 from dms_airflow.patience import insist
 
 if TYPE_CHECKING:
@@ -33,9 +34,6 @@ _LOGIN_FORM = re.compile(
 HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
     "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
-)
-HINT_HOST = (
-    "The answer of CreateAirflowLoginToken names where the session goes; nothing was sent there. Check endpoint and region."
 )
 
 
@@ -62,6 +60,7 @@ class AirflowSession:
         transport: Sends the login.
         clock: For the pauses between tries.
         log: Learns each secret at the moment it is born.
+        is_endpoint_given: The author named the OpenAPI, so that its answer may name any https host.
         store: Where sessions of earlier steps are; None to begin anew and keep nothing.
     """
 
@@ -73,6 +72,7 @@ class AirflowSession:
         transport: Transport,
         clock: Clock,
         log: Log,
+        is_endpoint_given: bool = False,
         store: SessionStore | None = None,
     ) -> None:
         self.obtain_keys = obtain_keys
@@ -80,6 +80,7 @@ class AirflowSession:
         self._transport = transport
         self._clock = clock
         self._log = log
+        self._is_endpoint_given = is_endpoint_given
         self._store = store
         self._host = ""
         self._cookie = ""
@@ -116,7 +117,7 @@ class AirflowSession:
             ActionError: There is none.
         """
         self._log.mask(token.token)
-        host = check_host(token.host)
+        host = check_host(token.host, is_endpoint_given=self._is_endpoint_given)
         query = f"token={quote(token.token, safe='')}"
         try:
             answer = self._transport.exchange("GET", host, "/login", query=query, timeout=LOGIN_TIMEOUT)
@@ -141,35 +142,11 @@ class AirflowSession:
         for cookie in kept.cookie.split("; "):
             self._log.mask(cookie.partition("=")[2])
         try:
-            self._host = check_host(kept.host)
+            self._host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
         except TokenError:
             return False
         self._cookie = kept.cookie
         return True
-
-
-def check_host(text: str) -> str:
-    """Judge the base URL of the token answer before anything goes there.
-
-    Raises:
-        TokenError: It is no plausible place for a session.
-    """
-    host = text.rstrip("/")
-    try:
-        parts = urlsplit(host)
-        plausible = (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and "@" not in parts.netloc
-            and not re.search(r"[\s?#\\]", text)
-            and (parts.scheme == "https" or allows_plain_http(parts.hostname or ""))
-            and (parts.port is None or parts.port > 0)
-        )
-    except ValueError:
-        plausible = False
-    if not plausible:
-        raise TokenError("The token answer names a host that the session must not go to.", HINT_HOST)
-    return host
 
 
 def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:

@@ -11,6 +11,7 @@ import re
 import socket
 import ssl
 from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
 from typing import TYPE_CHECKING, Any
 
 import requests
@@ -128,6 +129,8 @@ class Transport:
         self._log = log
         http.headers["User-Agent"] = f"dms-airflow/{__version__}"
         http.auth = _keep_as_is
+        # A cookie goes where the caller says, never where its own Domain= would have it.
+        http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if ca_bundle:
             http.verify = ca_bundle
 

@@ -28,6 +28,7 @@ LAYERS = {
     "gantt": 1,
     "import_errors": 1,
     "inputs": 1,
+    "instance_host": 1,
     "lines": 1,
     "oidc": 1,
     "outcome": 1,

@@ -76,6 +76,19 @@ def refused() -> BrokenError:
     return error
 
 
+def test_a_cookie_of_an_answer_goes_nowhere_by_itself(web: responses.RequestsMock) -> None:
+    """Its Domain may be wide: aliyuncs.com is the instance's and everybody's."""
+    transport = Transport(http=requests.Session(), clock=FakeClock(), log=FakeLog())
+    web.get(f"{HOST}/login", status=302, headers={"Set-Cookie": "session=s1; Domain=aliyuncs.com; Path=/; Secure"})
+    web.get("https://dms.cn-hangzhou.aliyuncs.com/")
+
+    answer = transport.exchange("GET", HOST, "/login", timeout=1.0)
+    transport.exchange("GET", "https://dms.cn-hangzhou.aliyuncs.com", "/", timeout=1.0)
+
+    assert answer.cookies == {"session": "s1"}
+    assert "Cookie" not in web.calls[1].request.headers
+
+
 def test_a_read(web: responses.RequestsMock) -> None:
     web.get(DAGS, json={"dags": []})
     world = World()
