@@ -8,9 +8,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urlencode
 
-from urllib3.util import Retry
-
 from dms_airflow.errors import AnswerError, AnswerLostError, LoginError, NetworkError
+from dms_airflow.transport import read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -157,7 +156,7 @@ class AirflowClient:
                     raise
                 reason = error.message
             else:
-                pause = _find_retry_after(answer, standard)
+                pause = read_retry_after(answer.headers, standard)
                 # 429 proves that nothing happened; the others prove it for no request that changes something.
                 may_repeat = answer.status == 429 or (safe and answer.status in _PASSING)  # noqa: PLR2004
                 if not may_repeat or self._clock.monotonic() + pause >= deadline:
@@ -278,16 +277,6 @@ def show_beginning(answer: Answer) -> str:
     """Quote the first 300 characters of an answer on one line, with its content type."""
     text = " ".join(answer.text[:2000].split())[:300]
     return f"({answer.content_type or 'no content type'}) {text or 'nothing'}"
-
-
-def _find_retry_after(answer: Answer, otherwise: float) -> float:
-    value = answer.headers.get("Retry-After")
-    if value is None:
-        return otherwise
-    try:
-        return max(0.0, Retry().parse_retry_after(value))
-    except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is no such value
-        return otherwise
 
 
 def _as_text(value: object) -> str:

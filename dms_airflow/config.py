@@ -219,8 +219,10 @@ class Runner:
         def path(name: str) -> Path | None:
             return Path(environ[name]) if environ.get(name) else None
 
-        # The order in which requests itself looks, then Python's own variable.
-        bundles = (environ.get(name, "") for name in ("REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE"))
+        # The order in which requests itself looks, which takes a file that is not there for a fault; then Python's own
+        # variable, where it is none.
+        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
+        file = environ.get("SSL_CERT_FILE", "")
         return cls(
             workspace=path("GITHUB_WORKSPACE") or Path.cwd(),
             output_file=path("GITHUB_OUTPUT"),
@@ -239,7 +241,7 @@ class Runner:
             temp=path("RUNNER_TEMP"),
             id_token_url=environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", ""),
             id_token_bearer=environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""),
-            ca_bundle=next((bundle for bundle in bundles if bundle and Path(bundle).exists()), ""),
+            ca_bundle=named or (file if file and Path(file).exists() else ""),
         )
 
 

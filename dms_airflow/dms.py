@@ -7,19 +7,21 @@ The SDK is imported only when a token is needed: the import alone takes a third 
 from __future__ import annotations
 
 import re
-import traceback
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
 from dms_airflow.errors import ActionError, AnswerError, TokenError, UnknownHostError
 from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning, name_network_failure, tame
+from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dms_airflow.clock import Clock
     from dms_airflow.config import Endpoint
     from dms_airflow.credentials import Keys
+    from dms_airflow.sdk import Heard
 
 # Those that DMS's documentation of Airflow names.
 REGIONS = (
@@ -32,8 +34,6 @@ REGIONS = (
     "us-west-1",
     "us-east-1",
 )
-
-LONGEST_WAIT = 30.0  # seconds that a throttled call waits at most because the gateway says so
 
 HINT_POLICY = (
     "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
@@ -138,7 +138,7 @@ MEANINGS = (
 )
 
 
-def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bundle: str) -> LoginToken:
+def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bundle: str, clock: Clock) -> LoginToken:
     """Ask Alibaba Cloud for the host of an instance and a token to log in there. The token lives two hours, and works once.
 
     Asking again does no harm: an unused token is worth nothing to anybody else, and expires.
@@ -150,11 +150,11 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
     """
     failure: ActionError
     client, request, runtime = _prepare_call(instance_id, endpoint, keys, ca_bundle)
-    with tame(endpoint.url):
+    with tame(clock) as heard:
         try:
             response = client.create_airflow_login_token_with_options(request, runtime)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
-            failure = _name_failure(error, instance_id, endpoint)
+            failure = _name_failure(error, heard, instance_id, endpoint)
         else:
             return _read_token(response.body.to_map() if response.body else {}, instance_id, endpoint)
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
@@ -208,19 +208,18 @@ def _refuse(code: str, message: str, request_id: str, instance_id: str, endpoint
     return failure
 
 
-def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> ActionError:
+def _name_failure(error: Exception, heard: Heard, instance_id: str, endpoint: Endpoint) -> ActionError:
     code = getattr(error, "code", None)
     if isinstance(code, str) and code not in ("", "None"):
         # The SDK puts "code: 404, " before the message and " request id: …" behind it.
         message = re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", "")))
         failure: ActionError = _refuse(code, message, str(getattr(error, "request_id", "") or ""), instance_id, endpoint)
-        failure.may_pass = failure.may_pass or (getattr(error, "status_code", None) or 0) >= 500  # noqa: PLR2004
-        failure.retry_after = min(LONGEST_WAIT, (getattr(error, "retry_after", None) or 0) / 1000)
+        failure.may_pass = failure.may_pass or (heard.status is not None and may_pass(heard.status))
+        asked = (getattr(error, "retry_after", None) or 0) / 1000
+        failure.retry_after = asked or heard.retry_after
         return failure
-    # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
-    inner = getattr(error, "inner_exception", error)
     call = f"CreateAirflowLoginToken for {instance_id}"
-    if fault := name_network_failure(inner, "POST /", endpoint.url):
+    if fault := name_network_failure(heard, "POST /"):
         fault.message = f"{call}: {fault.message}"
         if isinstance(fault, UnknownHostError) and (match := re.fullmatch(r"dms\.(.+)\.aliyuncs\.com", endpoint.authority)):
             if match[1] in REGIONS:
@@ -233,21 +232,14 @@ def _name_failure(error: Exception, instance_id: str, endpoint: Endpoint) -> Act
                     f"Check region. DMS's documentation names {', '.join(REGIONS)}. Else check the runner's name server."
                 )
         return fault
-    status = _find_status(inner)
-    answered = f" with status {status}" if status else ""
+    # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
+    kind = type(getattr(error, "inner_exception", error)).__name__
+    answered = f" with status {heard.status}" if heard.status else ""
     answer = AnswerError(
-        f"{call}: {endpoint.authority} answered{answered} what the SDK cannot read ({type(inner).__name__}).",
+        f"{call}: {endpoint.authority} answered{answered} what the SDK cannot read ({kind}).",
         HINT_ENDPOINT,
-        status=status,
+        status=heard.status,
     )
-    answer.may_pass = status is not None and (status == 429 or status >= 500)  # noqa: PLR2004
+    answer.may_pass = heard.status is not None and may_pass(heard.status)
+    answer.retry_after = heard.retry_after
     return answer
-
-
-def _find_status(error: BaseException) -> int | None:
-    """Find the HTTP status of an answer that the SDK could not parse: it is kept nowhere but in the SDK's own frame."""
-    for frame, _ in traceback.walk_tb(error.__traceback__):
-        status = getattr(frame.f_locals.get("_last_response"), "status_code", None)
-        if isinstance(status, int):
-            return status
-    return None

@@ -12,6 +12,7 @@ from urllib.parse import quote, urlsplit
 from dms_airflow.config import allows_plain_http
 from dms_airflow.errors import AnswerLostError, IdTokenError, NetworkError
 from dms_airflow.oidc import IdToken, is_from_fork, read_claims
+from dms_airflow.transport import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from dms_airflow.config import Runner
@@ -95,5 +96,6 @@ def _explain_refusal(answer: Answer, base: str) -> IdTokenError:
         f"GitHub's id-token endpoint at {base} answered {answer.status} without an id-token.",
         HINT_PERMISSION if answer.status in (401, 403) else HINT_GITHUB,
     )
-    error.may_pass = answer.status == 429 or answer.status >= 500  # noqa: PLR2004
+    error.may_pass = may_pass(answer.status)
+    error.retry_after = read_retry_after(answer.headers)
     return error

@@ -25,10 +25,13 @@ from dms_airflow.credentials import (
     Way,
 )
 from dms_airflow.errors import ActionError, CredentialsError
-from dms_airflow.sdk import ask_provider, find_host, name_network_failure, tame, trust
+from dms_airflow.sdk import ask_provider, name_network_failure, tame, trust
+from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from dms_airflow.clock import Clock
 
 METADATA_HOST = "100.100.100.200"
 # On an ECS instance the metadata server answers within milliseconds; elsewhere nobody does.
@@ -57,6 +60,7 @@ def obtain_keys(
     *,
     assume_role: Callable[[OidcRole], Keys],
     ca_bundle: str,
+    clock: Clock,
     probe: Callable[[str], bool] = is_reachable,
 ) -> Keys:
     """Go the way to credentials.
@@ -65,6 +69,7 @@ def obtain_keys(
         way: As chosen.
         assume_role: Exchanges a token for a role at STS.
         ca_bundle: Certificate authorities to trust in place of certifi's.
+        clock: For time limits.
         probe: Tells whether the metadata server is there.
 
     Raises:
@@ -76,15 +81,15 @@ def obtain_keys(
         case OidcRole():
             return assume_role(way)
         case ProfileFile():
-            return _read_profile(way, ca_bundle)
+            return _read_profile(way, ca_bundle, clock)
         case CredentialsUri():
-            return _ask_server(way, ca_bundle)
+            return _ask_server(way, ca_bundle, clock)
         case EcsRole():
-            return _ask_instance(way, probe)
+            return _ask_instance(way, probe, clock)
     raise TypeError(f"no way to credentials: {type(way).__name__}")
 
 
-def _read_profile(way: ProfileFile, ca_bundle: str) -> Keys:
+def _read_profile(way: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
     from alibabacloud_credentials import provider  # noqa: PLC0415 - see the module's docstring
 
     def read() -> Any:
@@ -104,17 +109,14 @@ def _read_profile(way: ProfileFile, ca_bundle: str) -> Keys:
         return reader
 
     profile = f"profile {way.profile}" if way.profile else "its default profile"
-    return _ask(read, "https://sts.aliyuncs.com", ca_bundle, f"{way.origin[0].upper()}{way.origin[1:]}, {profile}", HINT_FILE)
+    return _ask(read, clock, ca_bundle, f"{way.origin[0].upper()}{way.origin[1:]}, {profile}", HINT_FILE)
 
 
-def _ask_server(way: CredentialsUri, ca_bundle: str) -> Keys:
+def _ask_server(way: CredentialsUri, ca_bundle: str, clock: Clock) -> Keys:
     from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 
-    parts = urlsplit(way.uri)
-    url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-    return _ask(
-        lambda: URLCredentialsProvider(uri=_name_port(way.uri)), url, ca_bundle, f"The server {parts.hostname}", HINT_URI
-    )
+    who = f"The server {urlsplit(way.uri).hostname}"
+    return _ask(lambda: URLCredentialsProvider(uri=_name_port(way.uri)), clock, ca_bundle, who, HINT_URI)
 
 
 def _name_port(uri: str) -> str:
@@ -125,7 +127,7 @@ def _name_port(uri: str) -> str:
     return parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}").geturl()
 
 
-def _ask_instance(way: EcsRole, probe: Callable[[str], bool]) -> Keys:
+def _ask_instance(way: EcsRole, probe: Callable[[str], bool], clock: Clock) -> Keys:
     url = f"http://{METADATA_HOST}"
     # Behind a proxy only the proxy can tell.
     if not get_environ_proxies(url) and not probe(METADATA_HOST):
@@ -144,22 +146,23 @@ def _ask_instance(way: EcsRole, probe: Callable[[str], bool]) -> Keys:
     server = "the ECS instance's metadata server"
     # Without a name nobody said that this is an ECS instance.
     who = f"T{server[1:]}" if way.role_name else f"{_NOTHING_GIVEN}, and {server}"
-    return _ask(make, url, "", who, HINT_ECS if way.role_name else f"{HINT_CREDENTIALS} {HINT_ECS}")
+    return _ask(make, clock, "", who, HINT_ECS if way.role_name else f"{HINT_CREDENTIALS} {HINT_ECS}")
 
 
-def _ask(make: Callable[[], Any], url: str, ca_bundle: str, who: str, hint: str) -> Keys:
+def _ask(make: Callable[[], Any], clock: Clock, ca_bundle: str, who: str, hint: str) -> Keys:
     """Let a provider of the SDK find keys. What it raises may hold them, so that only the kind of failure is told."""
     failure: ActionError
-    with tame(url):
+    with tame(clock) as heard:
         try:
             keys = ask_provider(make(), ca_bundle)
         except Exception as error:  # noqa: BLE001 - as above
             status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", str(getattr(error, "message", "")))
             answered = f" (it answered {status[1]})" if status else ""
-            fault = name_network_failure(error, "The request for credentials", find_host(error, url))
+            fault = name_network_failure(heard, "The request for credentials")
             why, hint = (f": {fault.message}", fault.hint) if fault else (f"{answered}.", hint)
             failure = CredentialsError(f"{who} gave no credentials{why}", hint)
-            failure.may_pass = bool(fault and fault.may_pass) or bool(status and int(status[1]) >= 500)  # noqa: PLR2004
+            failure.may_pass = bool(fault and fault.may_pass) or bool(status and may_pass(int(status[1])))
+            failure.retry_after = heard.retry_after
         else:
             if keys.access_key_id and keys.access_key_secret:
                 return keys

@@ -67,9 +67,13 @@ def main(
     config = load(Config, environ, problems)
     transport = Transport(http=requests.Session(), clock=clock, log=workflow, ca_bundle=runner.ca_bundle)
     session = AirflowSession(
-        obtain_keys=partial(_obtain_keys, config, runner, environ, transport, workflow),
+        obtain_keys=partial(_obtain_keys, config, runner, environ, transport=transport, clock=clock, log=workflow, told=set()),
         fetch_token=partial(
-            fetch_login_token, instance_id=config.instance_id, endpoint=config.openapi, ca_bundle=runner.ca_bundle
+            fetch_login_token,
+            instance_id=config.instance_id,
+            endpoint=config.openapi,
+            ca_bundle=runner.ca_bundle,
+            clock=clock,
         ),
         transport=transport,
         clock=clock,
@@ -102,7 +106,7 @@ def main(
     except ActionError as error:
         result = error.to_result()
     except Cancelled as cancelled:
-        result = _tell_cancelled(cancelled)
+        result = _tell_cancelled(cancelled, is_connected=bool(session.host))
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         result = _tell_bug(error, workflow)
     if any(problem.name == "result-file" for problem in problems):
@@ -141,12 +145,24 @@ def _read_operation(
     return operation, params
 
 
-def _obtain_keys(config: Config, runner: Runner, environ: Mapping[str, str], transport: Transport, log: Log) -> Keys:
+def _obtain_keys(
+    config: Config,
+    runner: Runner,
+    environ: Mapping[str, str],
+    *,
+    transport: Transport,
+    clock: Clock,
+    log: Log,
+    told: set[str],
+) -> Keys:
+    """Go the way to credentials; name it the first time."""
     way = find_way(config, runner, environ)
-    log.info(f"Using the credentials of {way.origin}.")
+    if way.origin not in told:
+        log.info(f"Using the credentials of {way.origin}.")
+        told.add(way.origin)
     fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
-    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, log=log)
-    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle)
+    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
+    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
     for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
         log.mask(secret)
     return replace(keys, origin=way.origin)
@@ -163,9 +179,11 @@ def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], cloc
     return SessionFile(runner.temp, (config.openapi.url, config.instance_id, identity), clock=clock, log=log)
 
 
-def _tell_cancelled(cancelled: Cancelled) -> Result:
+def _tell_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
     run_id = cancelled.outputs.get("run-id")
-    left = f"The DAG run {run_id}, if it was made, goes on." if run_id else "What was sent to Airflow before goes on there."
+    left = "What was sent to Airflow before goes on there." if is_connected else "Nothing was sent to Airflow before."
+    if run_id:
+        left = f"The DAG run {run_id}, if it was made, goes on."
     left = cancelled.fate or left
     annotation = Annotation(level=Level.WARNING, title="Cancelled", message=f"The workflow was cancelled. {left}")
     return Result(

@@ -17,6 +17,8 @@ T = TypeVar("T")
 # Seconds between the tries. A throttled account is free again after a second or a minute, a restarting gateway after some.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 
+LONGEST_WAIT = 30.0  # seconds that a try waits at most because the other side says so
+
 LIMIT = 60.0  # seconds within which the last try begins
 
 
@@ -36,7 +38,7 @@ def insist(action: Callable[[], T], *, clock: Clock, log: Log) -> T:
         try:
             return action()
         except ActionError as error:
-            pause = max(standard, error.retry_after)
+            pause = max(standard, min(error.retry_after, LONGEST_WAIT))
             if not error.may_pass or clock.monotonic() + pause >= deadline:
                 raise
             log.info(f"{error.message} Trying again in {pause:g} s.")

@@ -1,24 +1,33 @@
-"""Keeps Alibaba Cloud's SDK from what it would do on its own: print, look around in the environment, show URLs."""
+"""Keeps Alibaba Cloud's SDK from what it would do on its own: print, show URLs, follow redirects, read without end."""
 
 from __future__ import annotations
 
 import logging
 import os
-from contextlib import contextmanager
+import sys
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+import requests
+from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies
+from urllib3.exceptions import HTTPError
 
 from dms_airflow.credentials import Keys
-from dms_airflow.errors import NetworkError, UnknownHostError
-from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault
+from dms_airflow.errors import ActionError, AnswerError, NetworkError, UnknownHostError
+from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault, read_body, read_retry_after
 
 if TYPE_CHECKING:
     import re
     from collections.abc import Iterator, Sequence
+
+    from requests import PreparedRequest, Response
+
+    from dms_airflow.clock import Clock
 
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
@@ -41,26 +50,107 @@ class Meaning:
     may_pass: bool = False
 
 
-_PROXIES = ("HTTP_PROXY", "http_proxy", "HTTPS_PROXY", "https_proxy")
+@dataclass
+class Heard:
+    """What was heard last while the SDK was at work: its own exceptions keep little of it.
+
+    Args:
+        url: Where the request went, without user, path and query.
+        status: HTTP status of the answer.
+        retry_after: Seconds that the other side asked to wait.
+        fault: What kept the answer from coming, or from being read.
+    """
+
+    url: str = ""
+    status: int | None = None
+    retry_after: float = 0.0
+    fault: Exception | None = None
+
+
+class _CarefulSession(requests.Session):
+    """What the SDK sends its requests by: as the action's own go, by the same proxies, authorities and limits.
+
+    Left alone it follows redirects with the security token in a header, trusts the system's authorities besides those that the
+    environment names, knows no ALL_PROXY and no NO_PROXY, and reads an answer without end.
+    """
+
+    def __init__(self, clock: Clock, heard: Heard) -> None:
+        super().__init__()
+        self._clock = clock
+        self._heard = heard
+        self._plain = HTTPAdapter()
+
+    def get_adapter(self, url: str | bytes) -> HTTPAdapter:
+        """Give requests' own adapter in place of the SDK's."""
+        del url
+        return self._plain
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._plain.close()
+
+    def send(self, request: PreparedRequest, **options: Any) -> Response:
+        """Send a request, and read its answer within LONGEST_ANSWER and the time-out of the SDK."""
+        heard, url = self._heard, request.url or ""
+        parts = urlsplit(url)
+        heard.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        heard.status, heard.retry_after, heard.fault = None, 0.0, None
+        options |= {"allow_redirects": False, "stream": True, "proxies": get_environ_proxies(url)}
+        deadline = self._clock.monotonic() + options["timeout"][1]
+        try:
+            with super().send(request, **options) as response:
+                heard.status = response.status_code
+                heard.retry_after = read_retry_after(response.headers)
+                content = read_body(response, self._clock, deadline, f"{request.method} / at {heard.url}")
+        except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
+            heard.fault = error
+            raise RequestException from None  # the SDK knows what to do with it, and it holds no URL
+        response.raw = BytesIO(content)
+        return response
 
 
 @contextmanager
-def tame(url: str) -> Iterator[None]:
-    """Let the SDK talk to one URL, without harm.
+def tame(clock: Clock) -> Iterator[Heard]:
+    """Let the SDK talk, without harm.
 
     ``DEBUG=sdk`` makes it print signed requests and tokens (`do_action` of darabonba/core.py and Tea/core.py), and its log
-    holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). It takes proxies
-    from the environment without looking at NO_PROXY.
+    holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). Both modules keep
+    sessions of requests for ever; here they get careful ones, which end with the talk.
     """
-    harmful = ("DEBUG",) if get_environ_proxies(url) else ("DEBUG", *_PROXIES)
+    heard = Heard()
+    sessions: list[_CarefulSession] = []
+
+    def open_session() -> _CarefulSession:
+        sessions.append(_CarefulSession(clock, heard))
+        return sessions[-1]
+
     threshold = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    hidden = {name: os.environ.pop(name) for name in harmful if name in os.environ}
+    debug = os.environ.pop("DEBUG", None)
+    try:
+        logging.disable(logging.CRITICAL)
+        with ExitStack() as stack:
+            for name, core in (("darabonba.core", "DaraCore"), ("Tea.core", "TeaCore")):
+                if module := sys.modules.get(name):
+                    stack.enter_context(_replaced(module, "Session", open_session))
+                    stack.enter_context(_replaced(getattr(module, core), "_sessions", {}))
+            yield heard
+    finally:
+        for session in sessions:
+            session.close()
+        if debug is not None:
+            os.environ["DEBUG"] = debug
+        logging.disable(threshold)
+
+
+@contextmanager
+def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
+    """Let something have another value for a while."""
+    former = getattr(holder, name)
+    setattr(holder, name, value)
     try:
         yield
     finally:
-        os.environ.update(hidden)
-        logging.disable(threshold)
+        setattr(holder, name, former)
 
 
 def ask_provider(provider: Any, ca_bundle: str) -> Keys:
@@ -87,25 +177,18 @@ def trust(provider: Any, ca_bundle: str) -> None:
         options["ca"] = ca_bundle
 
 
-def find_host(error: Exception, otherwise: str) -> str:
-    """Find the host, as a URL without path and query, that was asked when requests raised what the SDK handed on."""
-    url = getattr(getattr(error.__context__, "request", None), "url", None)
-    parts = urlsplit(url if isinstance(url, str) else otherwise)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-
-
-def name_network_failure(error: Exception, what: str, url: str) -> NetworkError | None:
+def name_network_failure(heard: Heard, what: str) -> NetworkError | AnswerError | None:
     """Say what kept a call from being answered; None when it was answered.
 
     Args:
-        error: What the SDK raised; it keeps what requests raised as the context.
+        heard: What was heard of it.
         what: The call's name. It can be repeated without harm, so that it does not matter whether it left.
-        url: Where it was to go, without path and query.
     """
-    cause = error.__context__ or error
-    if not isinstance(cause, RequestException):
+    if heard.fault is None:
         return None
-    fault = name_fault(cause, what, url)
+    fault = heard.fault if isinstance(heard.fault, ActionError) else name_fault(heard.fault, what, heard.url)
+    if isinstance(fault, AnswerError):
+        return fault
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
     kind = UnknownHostError if isinstance(fault, UnknownHostError) else NetworkError
     failure = kind(fault.message, hint)

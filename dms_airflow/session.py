@@ -14,6 +14,7 @@ from dms_airflow.config import KeptSession
 from dms_airflow.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.instance_host import check_host
 from dms_airflow.patience import insist
+from dms_airflow.transport import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -161,7 +162,8 @@ def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
     failure = LoginError(
         f"The login at {host} answered {answer.status} where a redirect with a session cookie was expected.", HINT_LOGIN
     )
-    failure.may_pass = answer.status == 429 or answer.status >= 500  # noqa: PLR2004
+    failure.may_pass = may_pass(answer.status)
+    failure.retry_after = read_retry_after(answer.headers)
     raise failure
 
 

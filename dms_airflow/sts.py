@@ -17,10 +17,12 @@ from dms_airflow.errors import ActionError, RoleError
 from dms_airflow.oidc import IdToken, read_claims, write_trust_policy
 from dms_airflow.result import Folded
 from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, ask_provider, find_meaning, name_network_failure, tame
+from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from dms_airflow.clock import Clock
     from dms_airflow.credentials import Keys, OidcRole
     from dms_airflow.log import Log
 
@@ -92,7 +94,9 @@ MEANINGS = (
 UNKNOWN = Meaning(pattern=re.compile(""), words="STS refused", hint=HINT_OTHER)
 
 
-def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str, log: Log) -> Keys:
+def assume_role(
+    role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str, clock: Clock, log: Log
+) -> Keys:
     """Exchange a token for a role.
 
     Args:
@@ -100,6 +104,7 @@ def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: 
         fetch_token: Gives GitHub's token for an audience, where the role names no file with one.
         temp: Where the token's file may lie for as long as the exchange takes.
         ca_bundle: Certificate authorities to trust in place of certifi's.
+        clock: For time limits.
         log: Learns the token of a file; one of GitHub's it knows.
 
     Raises:
@@ -109,10 +114,10 @@ def assume_role(role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: 
     if role.token_file:
         value = _read_token(role)
         log.mask(value)
-        return _exchange(role, role.token_file, IdToken(value=value, claims=read_claims(value)), ca_bundle)
+        return _exchange(role, role.token_file, IdToken(value=value, claims=read_claims(value)), ca_bundle, clock)
     token = fetch_token(role.audience)
     with _write_privately(role, token.value, temp) as path:
-        return _exchange(role, path, token, ca_bundle)
+        return _exchange(role, path, token, ca_bundle, clock)
 
 
 def _read_token(role: OidcRole) -> str:
@@ -139,13 +144,12 @@ def _write_privately(role: OidcRole, token: str, temp: Path | None) -> Iterator[
         yield file.name
 
 
-def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str) -> Keys:
+def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, clock: Clock) -> Keys:
     from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
     from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
 
     failure: ActionError
-    url = f"https://{role.sts_host}"
-    with tame(url):
+    with tame(clock) as heard:
         try:
             provider = OIDCRoleArnCredentialsProvider(
                 role_arn=role.role_arn,
@@ -158,7 +162,8 @@ def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str) -
             )
             return ask_provider(provider, ca_bundle)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
-            failure = name_network_failure(error, "AssumeRoleWithOIDC", url) or _name_refusal(error, role, token)
+            failure = name_network_failure(heard, "AssumeRoleWithOIDC") or _name_refusal(error, role, token)
+            failure.retry_after = heard.retry_after
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds the id-token's URL.
     raise failure
 
@@ -173,16 +178,16 @@ def _name_refusal(error: Exception, role: OidcRole, token: IdToken) -> RoleError
         told = json.loads(answered["body"])
     except ValueError:
         told = None
-    may_pass = status == 429 or status >= 500  # noqa: PLR2004
+    passes = may_pass(status)
     if not isinstance(told, dict) or not told.get("Code"):
         failure = RoleError(
             f"{role.role_arn} could not be assumed: {role.sts_host} answered {status} without an error code.",
-            HINT_BUSY if may_pass else HINT_PROXY,
+            HINT_BUSY if passes else HINT_PROXY,
         )
-        failure.may_pass = may_pass
+        failure.may_pass = passes
         return failure
     failure = _explain(str(told["Code"]), str(told.get("Message") or ""), str(told.get("RequestId") or "unknown"), role, token)
-    failure.may_pass = failure.may_pass or may_pass
+    failure.may_pass = failure.may_pass or passes
     return failure
 
 

@@ -20,11 +20,15 @@ from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
     HTTPError,
+    LocationParseError,
     NameResolutionError,
     NewConnectionError,
     ProtocolError,
+    ProxyError,
+    ProxySchemeUnknown,
     ReadTimeoutError,
 )
+from urllib3.util import Retry
 
 from dms_airflow import __version__
 from dms_airflow.errors import (
@@ -37,7 +41,7 @@ from dms_airflow.errors import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from requests import PreparedRequest
     from requests.structures import CaseInsensitiveDict
@@ -58,9 +62,10 @@ HINT_DNS = (
 HINT_TLS = "Check the runner's clock, and, behind a proxy with a certificate authority of its own, set REQUESTS_CA_BUNDLE."
 HINT_BUNDLE = (
     "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must name a file that is there inside the action's container, which sees the "
-    "workspace and RUNNER_TEMP, but not the runner's own disk."
+    "workspace and RUNNER_TEMP, but not the runner's own disk, and hold certificates in PEM form."
 )
-HINT_PROXY = "Check HTTPS_PROXY and NO_PROXY in the job's environment."
+HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
+HINT_PROXY_USER = "The proxy wants a user: HTTPS_PROXY takes http://USER:WORD@HOST:PORT, from a secret."
 HINT_REFUSED = "Check the endpoint, and that the runner's network may reach it (whitelists, security groups, proxy)."
 HINT_LOST = "Look in Airflow whether it happened before you run the step again."
 
@@ -176,13 +181,9 @@ class Transport:
                 allow_redirects=False,
                 stream=True,
             ) as response:
-                content = self._read(response, what, base, started + timeout)
-        except (http_errors.RequestException, HTTPError) as error:
+                content = read_body(response, self._clock, started + timeout, f"{what} at {base}")
+        except (http_errors.RequestException, HTTPError, ValueError, OSError) as error:
             failure = name_fault(error, what, base)
-        except (ValueError, OSError) as error:
-            failure = _name_missing_bundle(error, base) or AnswerError(
-                f"{what} at {base} could not be sent: {type(error).__name__}.", HINT_REFUSED
-            )
         else:
             elapsed = round(1000 * (self._clock.monotonic() - started))
             self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")
@@ -196,31 +197,53 @@ class Transport:
         self._log.debug(f"{what} -> {failure.title}")
         raise failure
 
-    def _read(self, response: requests.Response, what: str, base: str, deadline: float) -> bytes:
-        chunks: list[bytes] = []
-        length = 0
-        # read1 hands over what has come: a server that sends byte by byte cannot hold the step beyond its time.
-        while chunk := response.raw.read1(_CHUNK, decode_content=True):
-            length += len(chunk)
-            if length > LONGEST_ANSWER:
-                raise AnswerError(
-                    f"The answer to {what} at {base} is longer than {LONGEST_ANSWER // 1024**2} MB.",
-                    "Ask for less, e.g. with limit= in the query.",
-                )
-            if self._clock.monotonic() > deadline:
-                raise AnswerTimeoutError(f"The answer to {what} at {base} was still coming when time ran out.", HINT_LOST)
-            chunks.append(chunk)
-        return b"".join(chunks)
+
+def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
+    """Read the body of a streamed answer, as far as time and memory go.
+
+    Args:
+        response: The answer.
+        clock: Tells when time is up.
+        deadline: On the clock.
+        what: The request, and where it went.
+
+    Raises:
+        AnswerError: It is longer than LONGEST_ANSWER.
+        AnswerTimeoutError: It was still coming when time ran out.
+        RequestException: As urllib3's HTTPError and OSError: it broke off.
+    """
+    chunks: list[bytes] = []
+    length = 0
+    # read1 hands over what has come: a server that sends byte by byte cannot hold the step beyond its time.
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        length += len(chunk)
+        if length > LONGEST_ANSWER:
+            raise AnswerError(
+                f"The answer to {what} is longer than {LONGEST_ANSWER // 1024**2} MB.",
+                "Ask for less, e.g. with limit= in the query. If it was to change something, it may have: look in Airflow.",
+            )
+        if clock.monotonic() > deadline:
+            raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
+        chunks.append(chunk)
+    return b"".join(chunks)
 
 
-def _name_missing_bundle(error: Exception, base: str) -> NetworkError | None:
-    """Recognise a bundle that the environment names and nobody finds: requests has no exception of its own for it."""
-    match = re.search(r"CA certificate bundle, invalid path: (.+)", str(error))
-    if match is None:
-        return None
-    failure = NetworkError(f"{base}: there is no file {match[1]} with certificate authorities.", HINT_BUNDLE)
-    failure.may_pass = False
-    return failure
+def may_pass(status: int) -> bool:
+    """Tell whether an HTTP status may be another one a moment later."""
+    return status in (408, 429) or status >= 500  # noqa: PLR2004
+
+
+def read_retry_after(headers: Mapping[str, str], otherwise: float = 0.0) -> float:
+    """Read the seconds that `Retry-After` asks to wait.
+
+    Args:
+        headers: Of the answer.
+        otherwise: What counts where there is no such header, or none that can be read.
+    """
+    try:
+        return max(0.0, Retry().parse_retry_after(headers["Retry-After"]))
+    except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is no such value
+        return otherwise
 
 
 def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
@@ -264,25 +287,68 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, st
         "{what} at {base} was sent, but the connection broke before its answer was whole.",
         HINT_LOST,
     ),
-    ((http_errors.InvalidURL, http_errors.InvalidHeader), NetworkError, "{base}: {what} could not be sent.", HINT_REFUSED),
+    (
+        (http_errors.InvalidURL, http_errors.InvalidHeader, http_errors.InvalidSchema, LocationParseError, ProxySchemeUnknown),
+        NetworkError,
+        "{base}: {what} could not be sent.",
+        f"{HINT_PROXY} SOCKS proxies are not supported.",
+    ),
     ((Exception,), AnswerLostError, "{what} at {base} went wrong before its answer was whole.", HINT_LOST),
 )
 
 
+# These faults stay whatever is tried again.
+_LASTING = (
+    ssl.SSLCertVerificationError,
+    http_errors.InvalidURL,
+    http_errors.InvalidHeader,
+    http_errors.InvalidSchema,
+    LocationParseError,
+    ProxySchemeUnknown,
+)
+
+
 def name_fault(error: BaseException, what: str, base: str) -> ActionError:
-    """Turn an exception of requests or urllib3 into the error that says what it means for the request."""
+    """Turn an exception of requests, of urllib3 or of the system into the error that says what it means for the request."""
     chain = list(_unfold(error))
-    if any("Tunnel connection failed" in str(one) for one in chain):
-        return NetworkError(f"{base}: the proxy did not let {what} through.", HINT_PROXY)
-    for kinds, meaning, text, hint in _FAULTS:
-        if any(isinstance(one, kinds) for one in chain):
-            fault = meaning(text.format(base=base, what=what), hint)
-            if any(isinstance(one, ssl.SSLCertVerificationError) for one in chain):
-                fault.may_pass = False
-            if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
-                fault.may_pass = True
-            return fault
-    raise error
+    if certain := _name_bundle(chain, base) or _name_proxy(chain, what, base):
+        return certain
+    _, meaning, text, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
+    fault = meaning(text.format(base=base, what=what), hint)
+    if any(isinstance(one, _LASTING) for one in chain):
+        fault.may_pass = False
+    if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
+        fault.may_pass = True
+    return fault
+
+
+def _name_bundle(chain: Sequence[BaseException], base: str) -> NetworkError | None:
+    """Recognise a bundle that the environment names and nobody finds or can read: no library has an exception for it."""
+    if any(isinstance(one, NewConnectionError) for one in chain):
+        return None  # a firewall of the machine says "permission denied", too
+    for one in chain:
+        missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
+        if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
+            found = f"there is no file {missing[1]} with" if missing else "the file that the environment names holds no"
+            failure = NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE)
+            failure.may_pass = False
+            return failure
+    return None
+
+
+def _name_proxy(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:
+    """Recognise a proxy that was not reached, or did not let the request through: it never got to the host."""
+    for one in chain:
+        if tunnel := re.search(r"Tunnel connection failed: (\d{3})", str(one)):
+            status = int(tunnel[1])
+            hint = HINT_PROXY_USER if status == 407 else HINT_PROXY  # noqa: PLR2004
+            failure = NetworkError(f"{base}: the proxy did not let {what} through; it answered {status}.", hint)
+            failure.may_pass = may_pass(status)
+            return failure
+    is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
+    if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
+        return NetworkError(f"{base}: the proxy on the way there was not reached.", HINT_PROXY)
+    return None
 
 
 def _unfold(error: BaseException) -> Iterator[BaseException]:

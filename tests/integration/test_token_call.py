@@ -317,6 +317,38 @@ def test_a_throttled_call_waits_as_long_as_it_is_told(dms: FakeDms, run_here: Ru
     assert clock.slept == [7.0]
 
 
+@pytest.mark.parametrize("wait", [("7", 7.0), ("Sun, 22 Nov 1970 12:00:00 GMT", 1.0), ("3600", 30.0), ("soon", 1.0)])
+@pytest.mark.parametrize(
+    "fault", [(429, b'{"Code": "Throttling.User", "Message": "m"}', JSON), (503, b"<h1>Unavailable</h1>", HTML)]
+)
+def test_the_standard_way_to_say_how_long(
+    dms: FakeDms, run_here: Run, clock: FakeClock, fault: tuple[int, bytes, tuple[str, str]], wait: tuple[str, float]
+) -> None:
+    dms.fail("token", answer(*fault, ("Retry-After", wait[0])))
+
+    step = run_here(VERSION)
+
+    assert step.exit_code == 0
+    assert clock.slept == [wait[1]]
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+def test_the_sdk_follows_no_redirect_with_the_security_token(dms: FakeDms, run_here: Run, status: int) -> None:
+    dms.tokens.accept(TEMPORARY_KEY)
+    keys = {
+        "access-key-id": TEMPORARY_KEY.access_key_id,
+        "access-key-secret": TEMPORARY_KEY.access_key_secret,
+        "security-token": TEMPORARY_KEY.security_token,
+    }
+    dms.fail("token", answer(status, b"", ("Location", f"{dms.endpoint}/elsewhere")))
+
+    step = run_here({**VERSION, **keys})
+
+    (annotation,) = step.annotations
+    assert f"answered with status {status} what the SDK cannot read" in annotation.data
+    assert dms.paths == ["POST /"]
+
+
 @pytest.mark.parametrize("fault", [answer(502, b"", HTML), answer(429, b"", HTML), drop])
 def test_a_login_that_recovers_has_a_new_token_each_time(dms: FakeDms, run_here: Run, clock: FakeClock, fault: object) -> None:
     dms.fail("login", fault)  # type: ignore[arg-type]

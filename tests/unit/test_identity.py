@@ -13,6 +13,7 @@ import pytest
 from dms_airflow.credentials import EcsRole, GivenKeys, Keys
 from dms_airflow.errors import CredentialsError
 from dms_airflow.identity import is_reachable, obtain_keys
+from tests.unit.fakes import FakeClock
 
 ECS = EcsRole(origin="the ECS instance's RAM role", identity="ecs ", role_name="", needs_token=False)
 
@@ -31,7 +32,7 @@ def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     with pytest.raises(CredentialsError) as error:
-        obtain_keys(ECS, assume_role=refuse, ca_bundle="", probe=probe)
+        obtain_keys(ECS, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=probe)
 
     assert asked == ["100.100.100.200"]
     assert "this runner is no ECS instance" in error.value.message
@@ -42,7 +43,7 @@ def test_a_role_of_an_instance_that_this_is_not() -> None:
     way = replace(ECS, role_name="EcsDeployRole")
 
     with pytest.raises(CredentialsError) as error:
-        obtain_keys(way, assume_role=refuse, ca_bundle="", probe=lambda _: False)
+        obtain_keys(way, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=lambda _: False)
 
     assert (
         error.value.message
@@ -53,7 +54,9 @@ def test_a_role_of_an_instance_that_this_is_not() -> None:
 def test_given_keys_are_the_keys() -> None:
     keys = Keys(access_key_id="id", access_key_secret="secret")
 
-    assert obtain_keys(GivenKeys(origin="", identity="", keys=keys), assume_role=refuse, ca_bundle="") is keys
+    assert (
+        obtain_keys(GivenKeys(origin="", identity="", keys=keys), assume_role=refuse, ca_bundle="", clock=FakeClock()) is keys
+    )
 
 
 def test_who_listens_is_reachable() -> None:
