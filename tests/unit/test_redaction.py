@@ -8,11 +8,13 @@ import shlex
 from urllib.parse import quote, quote_plus
 
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.redaction import Redactor, disarm, split_lines
 from sandbox.runner import parse_command
+from tests.leaks import find_leaks
+from tests.unit.test_leaks import FORMS
 
 AWKWARD = "p/ss+w%rd='\"<&>\\ é"
 
@@ -64,6 +66,68 @@ def test_a_very_short_secret_is_left_alone() -> None:
     redactor.add("")
 
     assert redactor.redact("banana") == "banana"
+
+
+def test_a_very_short_secret_is_taken_out_where_it_stands_alone() -> None:
+    redactor = Redactor()
+    redactor.add("abc")
+    redactor.add("{}")
+
+    assert redactor.redact("login abc:abc@h, {} and abcd") == "login ***:***@h, {} and abcd"
+
+
+@pytest.mark.parametrize(
+    ("text", "redacted"),
+    [
+        ("a token-0123…", "a ***…"),
+        ("a token-0123\n[… 77 bytes left out …]\n4567-end b", "a ***\n[… 77 bytes left out …]\n*** b"),
+        ("a token…", "a token…"),
+        ("tokens are long…", "tokens are long…"),
+    ],
+)
+def test_what_a_cut_left_of_a_secret_is_taken_out(text: str, redacted: str) -> None:
+    redactor = Redactor()
+    redactor.add("token-0123456789-4567-end")
+
+    assert redactor.redact(text) == redacted
+
+
+def test_bytes_that_are_no_text_are_a_secret_too() -> None:
+    redactor = Redactor()
+    redactor.add("key\udcff\udcfe\ud800")
+
+    assert redactor.redact("key\udcff\udcfe\ud800") == "***"
+
+
+@settings(deadline=None)
+@given(
+    st.text(
+        alphabet=st.one_of(st.sampled_from("aB0+/=%\"'\\ $&<#;\té\u4e2d\U0001f600"), st.characters(codec="utf-8")), min_size=4
+    ),
+    st.sampled_from(sorted(FORMS)),
+    st.sampled_from(["", "=", "\\", "%", "&amp;", " "]),
+)
+@example("000000&0", "HTML", "")
+@example("000000\x1b", "JSON in a URL", "")
+@example("0000000_", "references", "=")
+def test_no_form_of_a_secret_is_left(secret: str, form: str, neighbour: str) -> None:
+    assume(len(secret.strip()) >= 8)
+    redactor = Redactor()
+    redactor.add(secret)
+
+    redacted = redactor.redact(f"{neighbour}{FORMS[form](secret)}{neighbour}").replace("***", "\0")
+
+    assert find_leaks({"here": redacted}, [secret.strip()]) == []
+
+
+@pytest.mark.parametrize("secret", ['"aa\\"bb', "%abcd", "<abc\\\\\\", "密码口令"])
+@pytest.mark.parametrize("text", ["\\", "%25", "&amp;", "?", "…", "<", "&amp;#0"])
+def test_no_text_makes_it_slow(secret: str, text: str) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+    steps = redactor.redact(text * (100_000 // len(text)))  # minutes, if it looked twice at each place for each place
+
+    assert len(steps) <= 100_000
 
 
 def test_longer_secrets_go_first() -> None:
