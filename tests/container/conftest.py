@@ -82,11 +82,15 @@ def image(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     return IMAGE
 
 
+def print_gateway(image: str) -> str:
+    """Name the address by which containers on Docker's bridge reach the host."""
+    return run("docker", "run", "--rm", "--entrypoint", "/usr/local/bin/python", image, "-c", PRINT_GATEWAY).stdout.strip()
+
+
 @pytest.fixture(scope="session")
 def sandbox(image: str) -> Iterator[Sandbox]:
     """A sandbox on the address by which containers on Docker's bridge reach the host: their gateway."""
-    told = run("docker", "run", "--rm", "--entrypoint", "/usr/local/bin/python", image, "-c", PRINT_GATEWAY)
-    with Sandbox.start(host=told.stdout.strip(), with_scheduler=False) as running:
+    with Sandbox.start(host=print_gateway(image), with_scheduler=False) as running:
         shutil.copytree(BROKEN_DAGS, running.dags_folder, dirs_exist_ok=True)
         yield running
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +100,12 @@ def test_secret_inputs() -> None:
 
 
 def test_it_is_a_container_action_that_hands_over_its_inputs_untouched() -> None:
-    assert ACTION["runs"] == {"using": "docker", "image": "Dockerfile"}
+    runs = ACTION["runs"]
+
+    assert set(runs) == {"using", "image"}
+    assert runs["using"] == "docker"
+    # A tag's action.yml pulls what was built for it: scripts/release.py.
+    assert re.fullmatch(rf"Dockerfile|docker://ghcr\.io/[\w.-]+/[\w.-]+:v{re.escape(__version__)}", runs["image"])
 
 
 def test_the_entrypoint_is_immune_to_the_workspace() -> None:

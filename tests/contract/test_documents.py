@@ -262,13 +262,16 @@ FILLED_IN = {
     "${{ secrets.ALIBABA_CLOUD_ACCESS_KEY_SECRET }}": "secret-1234",
     "${{ inputs.dag }}": "daily_orders",
     "${{ inputs.conf }}": "{}",
+    "${{ matrix.region }}": "cn-shanghai",
+    "${{ matrix.instance }}": "af-4d5e6f",
 }
 
 
 def test_examples_are_found() -> None:
     assert len(list_steps()) >= 12
-    known = {"check-import-errors.yml", "nightly-smoke-test.yml", "rest-check.yml", "trigger-a-dag.yml"}
-    assert known <= {file.name for file in EXAMPLES}
+    known = "deploy-and-gate check-before-deploy only-new-errors trigger-and-wait nightly-smoke-test several-instances"
+    known += " without-stored-keys self-hosted-in-a-vpc rest-check"
+    assert {f"{name}.yml" for name in known.split()} <= {file.name for file in EXAMPLES}
 
 
 @pytest.mark.parametrize("step", list_steps())

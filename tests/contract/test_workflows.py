@@ -75,3 +75,21 @@ def test_every_input_and_output_has_a_type() -> None:
         is_boolean = default in {"true", "false"}
         assert (types["inputs"][name]["type"] == "boolean") == is_boolean, name
         assert default in types["inputs"][name].get("allowed-values", [default]), name
+
+
+def test_a_release_is_named_only_when_it_is_tested_signed_and_attested() -> None:
+    jobs = read(GITHUB / "workflows" / "release.yml")["jobs"]
+    steps = [str(step.get("uses", step.get("run"))) for step in jobs["publish"]["steps"]]
+
+    assert [jobs[name]["needs"] for name in ("checks", "candidate", "candidate-works", "publish", "major-tag")] == [
+        "version",
+        ["version", "checks"],
+        ["version", "candidate"],
+        ["version", "candidate", "candidate-works"],
+        ["version", "publish"],
+    ]
+    order = ["cosign sign", "attest-build-provenance", "imagetools create --tag", 'git push origin "refs/tags', "gh release"]
+    assert [next(number for number, step in enumerate(steps) if word in step) for word in order] == [4, 5, 6, 7, 8]
+    # What is tested is what is named: one digest, never built again.
+    assert jobs["candidate-works"]["with"]["image"].endswith("@${{ needs.candidate.outputs.digest }}")
+    assert "build-push-action" not in " ".join(steps)
