@@ -48,6 +48,8 @@ lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-workflows .github/workflows/*.yml examples/*.yml
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.dependabot .github/dependabot.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-config .github/ISSUE_TEMPLATE/config.yml
+	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 audit: $(SETUP) ## Look for known weaknesses of what ships (needs the network)
 	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt -r requirements-build.txt

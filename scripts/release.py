@@ -5,7 +5,7 @@
     python scripts/release.py notes 1.2.3
 
 .github/workflows/release.yml calls it, with nothing installed. On a branch action.yml names the Dockerfile, which a user's
-runner builds at the start of each job; a tag's action.yml names the image that was built and tested for it, which is only pulled.
+runner builds at the start of each job; a tag's action.yml names the image that was built and tested for it, and is pulled.
 """
 
 from __future__ import annotations

@@ -10,8 +10,6 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.contract.schemas import find_schema_problems
-
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "scripts" / "release.py"
 ACTION = PROJECT / "action.yml"
@@ -77,7 +75,9 @@ def test_action_yml_is_valid_before_and_after(project: Path, released: bool) -> 
         run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow")
 
     action = yaml.safe_load((project / "action.yml").read_text(encoding="utf-8"))
-    assert find_schema_problems("vendor.github-actions", project / "action.yml") == ""
+    schema = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-actions"]
+    ran = subprocess.run([*schema, project / "action.yml"], capture_output=True, text=True, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
     assert action["runs"] == {
         "using": "docker",
         "image": "docker://ghcr.io/some-owner/dms-airflow:v1.2.3" if released else "Dockerfile",

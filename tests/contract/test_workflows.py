@@ -9,8 +9,6 @@ from typing import Any
 import pytest
 import yaml
 
-from tests.contract.schemas import find_schema_problems
-
 PROJECT = Path(__file__).parents[2]
 GITHUB = PROJECT / ".github"
 WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
@@ -20,22 +18,6 @@ def read(file: Path) -> dict[str, Any]:
     """Read YAML."""
     told: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
     return told
-
-
-@pytest.mark.parametrize(
-    ("schema", "files"),
-    [
-        ("vendor.github-workflows", WORKFLOWS),
-        ("custom.github-workflows-require-timeout", WORKFLOWS),
-        ("vendor.github-workflows", sorted((PROJECT / "examples").glob("*.yml"))),
-        ("vendor.github-issue-forms", [GITHUB / "ISSUE_TEMPLATE" / "problem.yml", GITHUB / "ISSUE_TEMPLATE" / "wish.yml"]),
-        ("vendor.github-issue-config", [GITHUB / "ISSUE_TEMPLATE" / "config.yml"]),
-        ("vendor.dependabot", [GITHUB / "dependabot.yml"]),
-    ],
-)
-def test_files_for_github_are_valid(schema: str, files: list[Path]) -> None:
-    assert files
-    assert find_schema_problems(schema, *files) == ""
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.stem)
