@@ -17,7 +17,7 @@ from requests.structures import CaseInsensitiveDict
 from dms_airflow import dms, sts
 from dms_airflow.config import Config
 from dms_airflow.inputs import load
-from dms_airflow.operations import find_operation
+from dms_airflow.operations import OPERATIONS, find_operation
 from dms_airflow.result import Annotation, Ending, Level, Result
 from dms_airflow.transport import Answer
 
@@ -118,6 +118,63 @@ def test_the_tables_of_readme_are_current() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
 
     assert SCRIPT.document(readme, ACTION) == readme, "run: make docs"
+
+
+# --- the Chinese README ---------------------------------------------------------------------------------------------------
+
+
+CHINESE = (PROJECT / "README.zh-CN.md").read_text(encoding="utf-8")
+
+
+def read_table(text: str, name: str) -> list[list[str]]:
+    r"""Give the cells of each row of a table that stands between its markers; a `\|` is no border."""
+    table = text.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end {name} -->")[0]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize("name", ["inputs", "outputs"])
+def test_the_chinese_tables_have_the_rows_of_action_yml(name: str) -> None:
+    rows = read_table(CHINESE, name)
+
+    assert [row[0].strip("`") for row in rows] == list(ACTION[name])
+    for row in rows:
+        declared = ACTION[name][row[0].strip("`")]
+        words = re.compile(r"`[^`]+`")
+        # What stands in backticks is the same in every language: a changed description shows here.
+        assert set(words.findall(row[-1])) == set(words.findall(declared["description"])), row[0]
+        assert re.search(r"[\u4e00-\u9fff]|^`", row[-1]), f"{row[0]} is not translated"
+        if name == "inputs":
+            assert row[1].strip("`") == declared.get("default", "")
+            assert row[2].startswith("必填。") == declared.get("required", False)
+
+
+def test_the_chinese_readme_names_every_operation() -> None:
+    section = CHINESE.partition("## 操作")[2].partition("## 凭证")[0]
+    sentence = section.partition("支持以下命令")[2][1:].partition("。")[0]
+
+    named = set()
+    for group in sentence.split("\N{FULLWIDTH SEMICOLON}"):
+        words = re.fullmatch(r"\s*`([a-z -]+)`(.*)", group, re.DOTALL)
+        assert words, group
+        names = re.split(r"[、\s]+", words[2].strip()) if words[2] else [""]
+        named |= {f"{words[1]} {name}".strip() for name in names}
+    named |= set(re.findall(r"(?m)^\| `([a-z-]+)` \|", section))
+    assert named == set(OPERATIONS)
+
+
+def test_the_readmes_lead_to_each_other_from_their_tops() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+
+    assert "(README.zh-CN.md)" in "".join(readme.splitlines(keepends=True)[:4])
+    assert "(README.md)" in "".join(CHINESE.splitlines(keepends=True)[:4])
+
+
+def test_the_readmes_link_the_same_examples_and_pictures() -> None:
+    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    targets = re.compile(r"\(((?:examples|docs/images)/[\w.-]+)\)")
+
+    assert set(targets.findall(CHINESE)) == set(targets.findall(readme))
+    assert {f"examples/{file.name}" for file in EXAMPLES} <= set(targets.findall(readme))
 
 
 # --- titles ---------------------------------------------------------------------------------------------------------------
