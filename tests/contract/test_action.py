@@ -71,6 +71,14 @@ def test_every_input_is_described(name: str) -> None:
     assert isinstance(fields.get("default", ""), str)
 
 
+def test_the_marketplace_takes_it() -> None:
+    # https://docs.github.com/actions/sharing-automations/creating-actions/metadata-syntax-for-github-actions
+    assert ACTION["name"] == "Airflow on Alibaba Cloud DMS"
+    assert len(ACTION["description"]) <= 125
+    assert ACTION["branding"] == {"icon": "wind", "color": "blue"}
+    assert ACTION["author"]
+
+
 def given_defaults() -> dict[str, str]:
     required = {"instance-id": "af-1", "operation": "version", "region": "cn-hangzhou", "arguments": "GET /dags"}
     declared = {name: fields.get("default", "") for name, fields in ACTION["inputs"].items()}
