@@ -9,7 +9,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 IMAGE ?= dms-airflow
-LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header
+LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(LOCK_OPTIONS)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container image docs picture lock clean
@@ -81,7 +81,7 @@ docs: $(SETUP) ## Write the generated parts of README
 picture: sandbox ## Make the pictures in README from real runs (needs Chromium and npm)
 	$(BIN)/python scripts/picture.py
 
-lock: $(SETUP) ## Lock the requirements anew, with hashes
+lock: $(SETUP) ## Lock the requirements anew, with hashes (LOCK_OPTIONS=--upgrade takes newer versions)
 	$(BIN)/python -m pip install --disable-pip-version-check -q uv
 	$(LOCK) --excludes requirements-excludes.txt requirements.in -o requirements.txt
 	$(LOCK) requirements-build.in -o requirements-build.txt
