@@ -1,4 +1,4 @@
-"""DMS on one machine, for the demo and for tests: OpenAPI, login and command line in front of a real Airflow 2.10.4."""
+"""DMS on one machine, for the demo and for tests: OpenAPI, login and command line in front of a real Airflow."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 def main(arguments: Sequence[str]) -> int:
     """Run one command; return the exit status."""
     options = _parse(arguments)
-    installation = Installation(home=options.home.resolve())
     try:
+        installation = Installation(home=options.home.resolve())
         if options.command == "install":
             install(installation, lambda line: print(line, flush=True))
         else:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str]) -> int:
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m sandbox", description=sys.modules["sandbox"].__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
-    install_parser = commands.add_parser("install", help="install Airflow 2.10.4 (once; about a minute)")
+    install_parser = commands.add_parser("install", help="install Airflow (once; about a minute)")
     start_parser = commands.add_parser("start", help="run until SIGINT or SIGTERM")
     for command in (install_parser, start_parser):
         command.add_argument("--home", type=Path, default=DEFAULT_HOME, help="default: .sandbox in the project")
@@ -47,6 +47,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     start_parser.add_argument("--listen", default="127.0.0.1", help="address to listen on")
     start_parser.add_argument("--port", type=int, default=0, help="port to listen on; default: a free one")
     start_parser.add_argument("--no-scheduler", action="store_true", help="nothing runs; starts sooner")
+    start_parser.add_argument("--command-api", choices=["/api/v1", "/api/v2"], help="default: where Airflow's REST API is")
+    start_parser.add_argument(
+        "--needs-token", action="store_true", help="Airflow 3: the session alone does not open the REST API"
+    )
     start_parser.add_argument("--ready-file", type=Path, help="when ready, write what to set here, as JSON")
     return parser.parse_args(arguments)
 
@@ -63,9 +67,11 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
         port=options.port,
         installation=installation,
         with_scheduler=not options.no_scheduler,
+        command_api=options.command_api or "",
+        needs_token=options.needs_token,
     ) as sandbox:
         print(
-            f"Ready after {time.monotonic() - started:.1f} s: endpoint={sandbox.endpoint} "
+            f"Airflow {sandbox.airflow_version} ready after {time.monotonic() - started:.1f} s: endpoint={sandbox.endpoint} "
             f"instance-id={sandbox.instance_id} access-key-id={sandbox.access_key_id} "
             f"access-key-secret={sandbox.access_key_secret} (DAGs in {sandbox.dags_folder}; Ctrl-C stops)",
             flush=True,

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sandbox.installation import wanted_version
 from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS, Sandbox
 from sandbox.runner import PROJECT, Runner, Step
 
@@ -72,7 +73,7 @@ def main() -> int:
     """Run the demo; 0 when the gate failed and passed as it should."""
     shutil.rmtree(REPORT, ignore_errors=True)
     REPORT.mkdir()
-    say("Starting the sandbox: a real Airflow 2.10.4 behind DMS's login (some seconds)")
+    say(f"Starting the sandbox: a real Airflow {wanted_version()} behind DMS's login (some seconds)")
     with prepare() as (sandbox, repository, runner):
         say("A team deploys five DAGs that do not import, then runs the action:")
         failing = show_gate(sandbox, runner, "failing")

@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
 LOGIN = f"{PREFIX}/login"
 REST = f"{PREFIX}/api/"
-COMMAND = f"{PREFIX}/api/v1/command"
 _SESSION_LIFETIME = timedelta(days=30)
 _JSON = ("Content-Type", "application/json")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
@@ -42,7 +41,8 @@ _HTML = ("Content-Type", "text/html; charset=utf-8")
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
 _CALLERS_OWN = _HOP_BY_HOP | {"cookie", "authorization"}
 # Not passed back: the front counts the body itself, and Airflow's session is the front's.
-_AIRFLOWS_OWN = _HOP_BY_HOP | {"set-cookie", "content-length"}
+_COUNTED = _HOP_BY_HOP | {"content-length"}
+_AIRFLOWS_OWN = _COUNTED | {"set-cookie"}
 _SIGN_IN_PAGE = b"<!DOCTYPE html><title>Sign in</title><p>There is no session, or the token was used before.</p>"
 
 
@@ -73,13 +73,25 @@ class Answer:
     notes: dict[str, Any] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, kw_only=True)
+class Gateway:
+    """What nobody has said of DMS in front of Airflow 3."""
+
+    command_api: str
+    """Below which path commands are taken: `/api/v1` or `/api/v2`. At the other Airflow answers."""
+    needs_token: bool = False
+    """Whether Airflow itself wants to see who calls: the cookie `_token` of the login, or its value as a bearer."""
+
+
 class Front:
     """Decides what a request gets."""
 
-    def __init__(self, tokens: TokenService, instance: Instance, journal: Journal) -> None:
+    def __init__(self, tokens: TokenService, instance: Instance, journal: Journal, gateway: Gateway) -> None:
         self._tokens = tokens
         self.instance = instance
         self.journal = journal
+        self._needs_token = gateway.needs_token
+        self._command = f"{PREFIX}{gateway.command_api}/command"
         self._lock = threading.Lock()
         self._sessions: set[str] = set()
 
@@ -112,8 +124,8 @@ class Front:
         if request.path == LOGIN and request.method == "GET":
             return self._log_in(request)
         if not self._has_session(request):
-            return _refuse(request)
-        if request.path == COMMAND and request.method == "POST":
+            return self._refuse(request)
+        if request.path == self._command and request.method == "POST":
             return self._run_command(request)
         return self._pass_on(request)
 
@@ -138,12 +150,19 @@ class Front:
             return Answer(kind="login", status=200, headers=[_HTML], body=_SIGN_IN_PAGE)
         if not self._tokens.redeem(values[0]):
             return Answer(kind="login", status=302, headers=[("Location", LOGIN)])
-        session = secrets.token_urlsafe(32)
+        cookies = {"session": secrets.token_urlsafe(32)}
+        if self._needs_token:
+            try:
+                _, credential = self.instance.new_credential()
+            except (OSError, http.client.HTTPException, StartError) as error:
+                return _bad_gateway("login", error)
+            cookies["_token"] = credential.removeprefix("Bearer ")
         with self._lock:
-            self._sessions.add(session)
+            self._sessions.add(cookies["session"])
         expires = format_datetime(datetime.now(UTC) + _SESSION_LIFETIME, usegmt=True)
-        cookie = f"session={session}; Expires={expires}; Secure; HttpOnly; Path=/; SameSite=None; Partitioned"
-        return Answer(kind="login", status=302, headers=[("Location", f"{PREFIX}/home"), ("Set-Cookie", cookie)])
+        attributes = f"Expires={expires}; Secure; HttpOnly; Path=/; SameSite=None; Partitioned"
+        headers = [("Set-Cookie", f"{name}={value}; {attributes}") for name, value in cookies.items()]
+        return Answer(kind="login", status=302, headers=[("Location", f"{PREFIX}/home"), *headers])
 
     def _has_session(self, request: Request) -> bool:
         cookies: SimpleCookie = SimpleCookie()
@@ -174,28 +193,28 @@ class Front:
         )
 
     def _pass_on(self, request: Request) -> Answer:
-        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in _CALLERS_OWN]
+        kept_here, kept_there = (_HOP_BY_HOP, _COUNTED) if self._needs_token else (_CALLERS_OWN, _AIRFLOWS_OWN)
+        headers = [(name, value) for name, value in request.headers.items() if name.lower() not in kept_here]
         try:
-            response = self.instance.request(request.method, request.target, headers, request.body)
+            response = self.instance.request(
+                request.method, request.target, headers, request.body, as_admin=not self._needs_token
+            )
         except (OSError, http.client.HTTPException) as error:
             return _bad_gateway("proxy", error)
-        headers = [(name, value) for name, value in response.headers if name.lower() not in _AIRFLOWS_OWN]
+        headers = [(name, value) for name, value in response.headers if name.lower() not in kept_there]
         return Answer(kind="proxy", status=response.status, headers=headers, body=response.body)
 
-
-def _refuse(request: Request) -> Answer:
-    if not request.path.startswith(REST):
-        return Answer(kind="proxy", status=302, headers=[("Location", LOGIN)])
-    problem = {
-        "detail": None,
-        "status": 401,
-        "title": "Unauthorized",
-        "type": "https://airflow.apache.org/docs/apache-airflow/2.10.4/stable-rest-api-ref.html#section/Errors/Unauthenticated",
-    }
-    kind = "command" if request.path == COMMAND else "proxy"
-    return Answer(
-        kind=kind, status=401, headers=[("Content-Type", "application/problem+json")], body=json.dumps(problem).encode()
-    )
+    def _refuse(self, request: Request) -> Answer:
+        if not request.path.startswith(REST):
+            return Answer(kind="proxy", status=302, headers=[("Location", LOGIN)])
+        refusal = self.instance.release.refusal
+        kind = "command" if request.path == self._command else "proxy"
+        return Answer(
+            kind=kind,
+            status=401,
+            headers=[("Content-Type", refusal.content_type)],
+            body=json.dumps(refusal.body).encode(),
+        )
 
 
 def _bad_gateway(kind: str, error: Exception) -> Answer:

@@ -1,4 +1,4 @@
-"""A real Airflow 2.10.4 in an environment of its own, with a migrated database to copy for each sandbox."""
+"""A real Airflow in an environment of its own, with a migrated database to copy for each sandbox."""
 
 from __future__ import annotations
 
@@ -12,18 +12,21 @@ import subprocess
 import sys
 import time
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sandbox.settings import ADMIN, base_environment
+from sandbox.releases import DEFAULT, RELEASES
+from sandbox.settings import base_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
+
+    from sandbox.releases import Release
 
 PROJECT = Path(__file__).resolve().parent.parent
 DEFAULT_HOME = PROJECT / ".sandbox"
-LOCK = Path(__file__).with_name("requirements-airflow-2.10.4.txt")
+VERSION_VARIABLE = "SANDBOX_AIRFLOW"
 SUPPORTED_PYTHONS = ((3, 11), (3, 12))
 _SECONDS_BETWEEN_REPORTS = 5.0
 
@@ -36,16 +39,41 @@ class InstallError(Exception):
     """The installation cannot be done or did not succeed; the text says what to do."""
 
 
+def wanted_version(environ: Mapping[str, str] = os.environ) -> str:
+    """The release that the environment asks for."""
+    return environ.get(VERSION_VARIABLE) or DEFAULT
+
+
 @dataclass(frozen=True, kw_only=True)
 class Installation:
-    """Where things are under the sandbox's home."""
+    """Where things are under the sandbox's home.
+
+    Raises:
+        InstallError: The sandbox cannot run this release.
+    """
 
     home: Path = DEFAULT_HOME
+    version: str = field(default_factory=wanted_version)
+
+    def __post_init__(self) -> None:
+        """Refuse a release that there is no lock file for."""
+        if self.version not in RELEASES:
+            raise InstallError(f"{VERSION_VARIABLE}={self.version}: the sandbox runs Airflow {' or '.join(RELEASES)}.")
+
+    @property
+    def release(self) -> Release:
+        """What is particular to this release."""
+        return RELEASES[self.version]
+
+    @property
+    def lock(self) -> Path:
+        """The file that names every package, with its hash."""
+        return Path(__file__).with_name(f"requirements-airflow-{self.version}.txt")
 
     @property
     def folder(self) -> Path:
         """Airflow's virtual environment."""
-        return self.home / "airflow-2.10.4"
+        return self.home / f"airflow-{self.version}"
 
     @property
     def bin(self) -> Path:
@@ -54,7 +82,7 @@ class Installation:
 
     @property
     def database_template(self) -> Path:
-        """A migrated SQLite database that holds the administrator and nothing else."""
+        """A migrated SQLite database that holds the administrator at most."""
         return self.folder / "template.db"
 
     @property
@@ -68,9 +96,10 @@ class Installation:
         Raises:
             NotInstalledError: It is not; the text names the command that installs it.
         """
-        if _read_marker(self).get("lock") != _lock_digest():
+        if _read_marker(self).get("lock") != _lock_digest(self):
             raise NotInstalledError(
-                f"The sandbox's Airflow is not installed in {self.folder}: run `make sandbox` (about a minute)."
+                f"The sandbox's Airflow is not installed in {self.folder}: "
+                f"run `make sandbox {VERSION_VARIABLE}={self.version}` (about a minute)."
             )
 
 
@@ -82,23 +111,24 @@ def install(installation: Installation, report: Callable[[str], None]) -> None:
         report: Takes one line of progress at a time.
 
     Raises:
-        InstallError: Python is too old or too new for Airflow 2.10.4, or pip or the migration failed.
+        InstallError: Python is too old or too new for this Airflow, or pip or the migration failed.
     """
-    wanted = {"lock": _lock_digest(), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
+    airflow = f"Airflow {installation.version}"
+    wanted = {"lock": _lock_digest(installation), "python": f"{sys.version_info.major}.{sys.version_info.minor}"}
     installation.home.mkdir(parents=True, exist_ok=True)
     with _exclusive(installation.home / "install.lock"):
         can_install = sys.version_info[:2] in SUPPORTED_PYTHONS
         marker = _read_marker(installation)
         if marker == wanted or (marker.get("lock") == wanted["lock"] and not can_install):
-            report(f"Airflow 2.10.4 is already installed in {installation.folder}.")
+            report(f"{airflow} is already installed in {installation.folder}.")
             return
         if not can_install:
             raise InstallError(
-                f"Airflow 2.10.4 needs Python 3.11 or 3.12, this is {wanted['python']}. Install with one of these, "
+                f"{airflow} needs Python 3.11 or 3.12, this is {wanted['python']}. Install with one of these, "
                 "e.g. `make sandbox PYTHON=python3.12`; any Python can start the sandbox then."
             )
         started = time.monotonic()
-        report(f"Installing Airflow 2.10.4 into {installation.folder}: about a minute, more when the network is slow ...")
+        report(f"Installing {airflow} into {installation.folder}: about a minute, more when the network is slow ...")
         shutil.rmtree(installation.folder, ignore_errors=True)
         _run([sys.executable, "-I", "-m", "venv", installation.folder], "creating the environment")
         _install_packages(installation, report)
@@ -109,12 +139,12 @@ def install(installation: Installation, report: Callable[[str], None]) -> None:
 
 
 def _install_packages(installation: Installation, report: Callable[[str], None]) -> None:
-    total = sum(1 for line in LOCK.read_text(encoding="utf-8").splitlines() if "==" in line)
+    total = sum(1 for line in installation.lock.read_text(encoding="utf-8").splitlines() if "==" in line)
     log_path = installation.folder / "pip.log"
     before = _count_packages(installation)
     command: list[str | Path] = [installation.bin / "python", "-I", "-m", "pip", "install"]
     command += ["--disable-pip-version-check", "--no-input", "--progress-bar", "off"]
-    command += ["--no-deps", "--require-hashes", "--requirement", LOCK]
+    command += ["--no-deps", "--require-hashes", "--requirement", installation.lock]
     exit_code = None
     with log_path.open("wb") as log, subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT) as pip:
         while exit_code is None:
@@ -140,12 +170,8 @@ def _prepare_database(installation: Installation) -> None:
     (home / "airflow.cfg").touch()
     database = home / "airflow.db"
     environment = base_environment(installation.bin, home, database)
-    airflow = installation.bin / "airflow"
-    _run([airflow, "db", "migrate"], "migrating the database", environment)
-    user = ["--username", ADMIN.name, "--password", ADMIN.password, "--role", "Admin"]
-    user += ["--firstname", "Sandbox", "--lastname", "Admin", "--email", "admin@sandbox.invalid"]
-    _run([airflow, "users", "create", *user], "creating the administrator", environment)
-    _run([airflow, "sync-perm"], "giving the roles their permissions", environment)
+    for arguments, what in installation.release.setup():
+        _run([installation.bin / "airflow", *arguments], what, environment)
     with closing(sqlite3.connect(database)) as connection:
         # Kept in the file: readers and a writer do not block each other.
         connection.execute("PRAGMA journal_mode=WAL")
@@ -179,8 +205,8 @@ def _read_marker(installation: Installation) -> dict[str, str]:
     return marker
 
 
-def _lock_digest() -> str:
-    return hashlib.sha256(LOCK.read_bytes()).hexdigest()
+def _lock_digest(installation: Installation) -> str:
+    return hashlib.sha256(installation.lock.read_bytes()).hexdigest()
 
 
 @contextmanager

@@ -1,22 +1,22 @@
-"""The processes of one Airflow instance: webserver, scheduler, and a command line for each command asked for."""
+"""The processes of one Airflow instance: webserver, scheduler and the like, and a command line for each command asked for."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import re
 import shutil
 import socket
 import tempfile
 import threading
 import time
 from dataclasses import dataclass
-from http import HTTPStatus
+from functools import partial
 from typing import TYPE_CHECKING
-from urllib.parse import urlencode, urlsplit
+from urllib.parse import urlsplit
 
 from sandbox.processes import GuardedProcess
-from sandbox.settings import ADMIN, instance_environment
+from sandbox.releases import RefusedError
+from sandbox.settings import instance_environment
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from typing import IO, Self
 
     from sandbox.installation import Installation
+    from sandbox.releases import Background, Header
 
-_CSRF_TOKEN = re.compile(r'name="csrf_token" type="hidden" value="([^"]+)"')
 _LOOPBACK = "127.0.0.1"
 _START_SECONDS = 120.0
 
@@ -66,6 +66,7 @@ class Instance:
         with_scheduler: bool,
     ) -> None:
         self.dags_folder = dags_folder
+        self.release = installation.release
         self._prefix = urlsplit(base_url).path
         self._bin = installation.bin
         self._folder = folder
@@ -74,13 +75,18 @@ class Instance:
         shutil.copyfile(installation.database_template, database)
         # An empty file keeps Airflow from writing one: its defaults and the environment are the configuration.
         (folder / "airflow.cfg").touch()
-        self._environment = instance_environment(installation.bin, folder, database, dags_folder, base_url)
+        # On a socket that is ours: no port to race for. Closed when the webserver has it.
+        self._listener = socket.create_server((_LOOPBACK, 0))
+        self._port = self._listener.getsockname()[1]
+        self._environment = {
+            **instance_environment(installation.bin, folder, database, dags_folder),
+            **self.release.settings(folder, base_url, self._port),
+        }
         self._lock = threading.Lock()
         self._processes: list[GuardedProcess] = []
         self._webserver: GuardedProcess | None = None
         self._is_stopping = False
-        self._port = 0
-        self._cookie = ""
+        self._credential: Header | None = None
 
     def __enter__(self) -> Self:
         """Start the processes and wait until the instance serves requests and knows its DAGs.
@@ -90,16 +96,19 @@ class Instance:
         """
         deadline = time.monotonic() + _START_SECONDS
         try:
-            webserver = self._start_webserver()
+            webserver = self._start_webserver(self._listener)
             parse = self._start("reserialize", [self._bin / "airflow", "dags", "reserialize"])
             self._await("webserver", webserver, self._log_in, deadline)
             # Whatever it says: an instance whose DAG files are broken is an instance, too.
             self._await("reserialize", parse, lambda: parse.exit_code() is not None, deadline)
             self._forget(parse)
             if self._with_scheduler:
-                # Not sooner: on SQLite its first parse and the one above would wait for each other.
-                scheduler = self._start("scheduler", [self._bin / "airflow", "scheduler", "--skip-serve-logs"])
-                self._await("scheduler", scheduler, self._is_scheduler_healthy, deadline)
+                # Not sooner: on SQLite the first parse and the one above would wait for each other.
+                started = [
+                    (one, self._start(one.name, [self._bin / "airflow", *one.arguments])) for one in self.release.background
+                ]
+                for one, process in started:
+                    self._await(one.name, process, partial(self._is_healthy, one), deadline)
         except BaseException:
             self.stop()
             raise
@@ -117,11 +126,12 @@ class Instance:
         """
         if self._webserver:
             self._forget(self._webserver)
-        self._cookie = ""
-        self._await("webserver", self._start_webserver(), self._log_in, time.monotonic() + _START_SECONDS)
+        listener = socket.create_server((_LOOPBACK, self._port))
+        self._await("webserver", self._start_webserver(listener), self._log_in, time.monotonic() + _START_SECONDS)
 
     def stop(self) -> None:
         """End every process of the instance, running commands included."""
+        self._listener.close()
         with self._lock:
             self._is_stopping = True
             processes, self._processes = self._processes, []
@@ -154,15 +164,17 @@ class Instance:
         headers: Sequence[tuple[str, str]] = (),
         body: bytes = b"",
         *,
+        as_admin: bool = True,
         timeout_seconds: float = 120.0,
     ) -> WebResponse:
-        """Send a request to the webserver as the administrator.
+        """Send a request to the webserver.
 
         Args:
             method: HTTP method.
             target: Path with the prefix, and query.
-            headers: Without Cookie, Authorization and Connection.
+            headers: Without Connection and, as the administrator, without Cookie and Authorization.
             body: Sent as it is.
+            as_admin: Whether to send the administrator's credential along.
             timeout_seconds: How long the webserver may be silent.
 
         Raises:
@@ -176,46 +188,48 @@ class Instance:
                 connection.putheader(name, value)
             if body and not any(name.lower() == "content-length" for name, _ in headers):
                 connection.putheader("Content-Length", str(len(body)))
-            if self._cookie:
-                connection.putheader("Cookie", self._cookie)
+            if as_admin and self._credential:
+                connection.putheader(*self._credential)
             connection.endheaders(body or None)
             response = connection.getresponse()
             return WebResponse(status=response.status, headers=response.getheaders(), body=response.read())
         finally:
             connection.close()
 
-    def _start_webserver(self) -> GuardedProcess:
-        # What `airflow webserver` starts, less its monitor, and on a socket that is ours: no port to race for.
-        with socket.create_server((_LOOPBACK, 0)) as listener:
-            self._port = listener.getsockname()[1]
-            command: list[str | Path] = [self._bin / "python", "-m", "gunicorn", "airflow.www.app:cached_app()"]
-            command += ["--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"]
-            command += ["--config", "python:airflow.www.gunicorn_config", "--bind", f"fd://{listener.fileno()}"]
-            self._webserver = self._start("webserver", command, (listener.fileno(),))
+    def new_credential(self) -> Header:
+        """Log the administrator in once more.
+
+        Raises:
+            OSError, http.client.HTTPException: The webserver does not answer.
+            StartError: It is not ready.
+        """
+        ask = partial(self.request, as_admin=False, timeout_seconds=2.0)
+        credential = self.release.log_in(self._prefix, ask)
+        if credential is None:
+            raise StartError("Airflow's webserver is not ready")
+        return credential
+
+    def _start_webserver(self, listener: socket.socket) -> GuardedProcess:
+        with listener:
+            descriptor = listener.fileno()
+            command: list[str | Path] = [self._bin / "python", *self.release.webserver]
+            command.append(self.release.socket_option.format(descriptor))
+            self._webserver = self._start("webserver", command, (descriptor,))
             return self._webserver
 
     def _log_in(self) -> bool:
-        """Fill in Airflow's own login form; False while the webserver does not answer yet."""
-        login = f"{self._prefix}/login/"
+        """Log the administrator in; False while the webserver does not answer yet."""
         try:
-            form = self.request("GET", login, timeout_seconds=2.0)
-            csrf_token = _CSRF_TOKEN.search(form.body.decode())
-            if form.status != HTTPStatus.OK or csrf_token is None:
-                return False
-            self._cookie = _session_cookie(form)
-            fields = {"csrf_token": csrf_token[1], "username": ADMIN.name, "password": ADMIN.password}
-            content_type = ("Content-Type", "application/x-www-form-urlencoded")
-            answer = self.request("POST", login, [content_type], urlencode(fields).encode())
-        except (OSError, http.client.HTTPException):
+            self._credential = self.new_credential()
+        except RefusedError as error:
+            raise StartError(str(error)) from error
+        except (OSError, http.client.HTTPException, StartError):
             return False
-        if answer.status != HTTPStatus.FOUND:
-            raise StartError(f"Airflow refused the administrator's login with {answer.status}")
-        self._cookie = _session_cookie(answer)
         return True
 
-    def _is_scheduler_healthy(self) -> bool:
-        health = json.loads(self.request("GET", f"{self._prefix}/health").body)
-        return bool(health["scheduler"]["status"] == "healthy")
+    def _is_healthy(self, background: Background) -> bool:
+        health = json.loads(self.request("GET", f"{self._prefix}{self.release.health_path}").body)
+        return bool(health[background.health_key]["status"] == "healthy")
 
     def _await(self, name: str, process: GuardedProcess, is_ready: Callable[[], bool], deadline: float) -> None:
         while not is_ready():
@@ -260,8 +274,3 @@ class Instance:
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
-
-
-def _session_cookie(response: WebResponse) -> str:
-    cookies = [value.partition(";")[0] for name, value in response.headers if name.lower() == "set-cookie"]
-    return next(cookie for cookie in cookies if cookie.startswith("session="))

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sandbox import cloud
-from sandbox.front import Front, Server
+from sandbox.front import Front, Gateway, Server
 from sandbox.installation import Installation
 from sandbox.instance import Instance
 from sandbox.journal import Journal
@@ -41,6 +41,7 @@ class Sandbox:
     temporary_access_key: Credential
     dags_folder: Path
     run_folder: Path
+    airflow_version: str
     front: Front
     cloud: Cloud
     instance_id: str = INSTANCE_ID
@@ -94,6 +95,7 @@ class Sandbox:
                 "oidc_provider_arn": self.cloud.sts.provider.arn,
                 "job_variables": dict(self.cloud.environ),
                 "airflow_url": self.airflow_url,
+                "airflow_version": self.airflow_version,
                 "dags_folder": str(self.dags_folder),
                 "run_folder": str(self.run_folder),
                 "process_id": os.getpid(),
@@ -110,6 +112,8 @@ class Sandbox:
         port: int = 0,
         installation: Installation | None = None,
         with_scheduler: bool = True,
+        command_api: str = "",
+        needs_token: bool = False,
     ) -> Iterator[Sandbox]:
         """Run a sandbox as long as the ``with`` block lasts.
 
@@ -117,8 +121,10 @@ class Sandbox:
             dags: The instance's DAG folder, used as it is; a fresh copy of the good sample DAGs when None.
             host: Address to listen on.
             port: Port to listen on; 0 picks a free one.
-            installation: Where Airflow is.
-            with_scheduler: Whether runs shall run.
+            installation: Where Airflow is, and which.
+            with_scheduler: Whether runs shall run, and DAG files be parsed without being asked for.
+            command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, beside Airflow's own REST API.
+            needs_token: Whether the login also gives Airflow's own token, without which Airflow answers 401 (Airflow 3).
 
         Raises:
             NotInstalledError: Airflow is not installed.
@@ -142,7 +148,8 @@ class Sandbox:
             journal = Journal(run_folder / "journal.jsonl")
             access_key, temporary_access_key = new_access_key(), new_temporary_access_key()
             tokens = TokenService([access_key, temporary_access_key])
-            server.front = front = Front(tokens, instance, journal)
+            gateway = Gateway(command_api=command_api or installation.release.api, needs_token=needs_token)
+            server.front = front = Front(tokens, instance, journal, gateway)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
             stack.callback(server.shutdown)
             yield Sandbox(
@@ -151,6 +158,7 @@ class Sandbox:
                 temporary_access_key=temporary_access_key,
                 dags_folder=dags_folder,
                 run_folder=run_folder,
+                airflow_version=installation.version,
                 front=front,
                 cloud=stack.enter_context(cloud.serve(tokens.accept, run_folder, host=host)),
             )

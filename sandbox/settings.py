@@ -44,24 +44,13 @@ def base_environment(bin_folder: Path, airflow_home: Path, database: Path) -> di
     }
 
 
-def instance_environment(
-    bin_folder: Path, airflow_home: Path, database: Path, dags_folder: Path, base_url: str
-) -> dict[str, str]:
-    """What the processes of one running instance get, with keys of its own."""
+def instance_environment(bin_folder: Path, airflow_home: Path, database: Path, dags_folder: Path) -> dict[str, str]:
+    """What the processes of one running instance get of whatever release, with a key of its own."""
     return base_environment(bin_folder, airflow_home, database) | {
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags_folder),
         "AIRFLOW__CORE__FERNET_KEY": base64.urlsafe_b64encode(secrets.token_bytes(32)).decode(),
-        # Runs the tasks of a DAG side by side and without a new interpreter for each. Airflow refuses it on SQLite
-        # unless told that one knows: with write-ahead logging and the time-out above it is good enough for a sandbox.
+        # Runs the tasks of a DAG side by side and without a new interpreter for each. With write-ahead logging and the
+        # time-out above SQLite is good enough for that in a sandbox.
         "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-        "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
         "AIRFLOW__CORE__PARALLELISM": "4",
-        "AIRFLOW__WEBSERVER__BASE_URL": base_url,
-        "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(32),
-        # The session lives in the cookie that the front keeps: no write to the database for a read of the API.
-        "AIRFLOW__WEBSERVER__SESSION_BACKEND": "securecookie",
-        # The roles are in the database template already.
-        "AIRFLOW__FAB__UPDATE_FAB_PERMS": "False",
-        # A new file is seen after 10 s instead of 300 s.
-        "AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "10",
     }

@@ -28,7 +28,7 @@ from alibabacloud_tea_openapi.utils_models import Config
 
 import sandbox.guard
 from sandbox import BROKEN_DAGS, Sandbox
-from sandbox.front import Front, Request
+from sandbox.front import Answer, Front, Gateway, Request
 from sandbox.instance import WebResponse
 from sandbox.journal import Journal
 from sandbox.openapi import TokenService
@@ -300,24 +300,44 @@ class _RecordingAirflow:
 
     def __init__(self) -> None:
         self.headers: list[tuple[str, str]] = []
+        self.as_admin: bool | None = None
 
-    def request(self, _method: str, _target: str, headers: list[tuple[str, str]], _body: bytes) -> WebResponse:
-        self.headers = headers
+    def request(
+        self, _method: str, _target: str, headers: list[tuple[str, str]], _body: bytes, *, as_admin: bool
+    ) -> WebResponse:
+        self.headers, self.as_admin = headers, as_admin
         return WebResponse(status=200, headers=[("Set-Cookie", "session=airflows"), ("X-Other", "kept")], body=b"")
 
 
-def test_proxy__keeps_both_sides_credentials_apart(tmp_path: Path) -> None:
-    airflow: Any = _RecordingAirflow()
-    front = Front(TokenService([]), airflow, Journal(tmp_path / "journal.jsonl"))
+def pass_on(airflow: Any, folder: Path, gateway: Gateway) -> Answer:
+    """What a caller with a session gets for a page, who sends credentials of its own along."""
+    front = Front(TokenService([]), airflow, Journal(folder / "journal.jsonl"), gateway)
     front._sessions.add("callers")
     headers = Message()
     for name, value in {"Cookie": "session=callers", "Authorization": "Basic x", "Accept": "text/plain"}.items():
         headers[name] = value
+    return front.answer(Request(method="GET", path=f"{PREFIX}/home", query="", headers=headers, body=b""))
 
-    answer = front.answer(Request(method="GET", path=f"{PREFIX}/home", query="", headers=headers, body=b""))
 
-    assert airflow.headers == [("Accept", "text/plain")]
+def test_proxy__keeps_both_sides_credentials_apart(tmp_path: Path) -> None:
+    airflow: Any = _RecordingAirflow()
+
+    answer = pass_on(airflow, tmp_path, Gateway(command_api="/api/v1"))
+
+    assert (airflow.headers, airflow.as_admin) == ([("Accept", "text/plain")], True)
     assert answer.headers == [("X-Other", "kept")]
+
+
+def test_proxy__leaves_it_to_airflow_who_calls_when_that_needs_a_token(tmp_path: Path) -> None:
+    airflow: Any = _RecordingAirflow()
+
+    answer = pass_on(airflow, tmp_path, Gateway(command_api="/api/v2", needs_token=True))
+
+    assert (airflow.headers, airflow.as_admin) == (
+        [("Cookie", "session=callers"), ("Authorization", "Basic x"), ("Accept", "text/plain")],
+        False,
+    )
+    assert answer.headers == [("Set-Cookie", "session=airflows"), ("X-Other", "kept")]
 
 
 def test_runs__really_run(sandbox: Sandbox, session: requests.Session) -> None:
