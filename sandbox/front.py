@@ -6,7 +6,6 @@ What DMS does is in the module's answers where public documentation says it; REA
 from __future__ import annotations
 
 import http.client
-import json
 import secrets
 import shlex
 import threading
@@ -213,7 +212,7 @@ class Front:
             kind=kind,
             status=401,
             headers=[("Content-Type", refusal.content_type)],
-            body=json.dumps(refusal.body).encode(),
+            body=refusal.body,
         )
 
 

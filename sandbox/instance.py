@@ -196,14 +196,14 @@ class Instance:
         finally:
             connection.close()
 
-    def new_credential(self) -> Header:
+    def new_credential(self, timeout_seconds: float = 120.0) -> Header:
         """Log the administrator in once more.
 
         Raises:
             OSError, http.client.HTTPException: The webserver does not answer.
             StartError: It is not ready.
         """
-        ask = partial(self.request, as_admin=False, timeout_seconds=2.0)
+        ask = partial(self.request, as_admin=False, timeout_seconds=timeout_seconds)
         credential = self.release.log_in(self._prefix, ask)
         if credential is None:
             raise StartError("Airflow's webserver is not ready")
@@ -220,7 +220,7 @@ class Instance:
     def _log_in(self) -> bool:
         """Log the administrator in; False while the webserver does not answer yet."""
         try:
-            self._credential = self.new_credential()
+            self._credential = self.new_credential(timeout_seconds=5.0)
         except RefusedError as error:
             raise StartError(str(error)) from error
         except (OSError, http.client.HTTPException, StartError):

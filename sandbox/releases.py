@@ -43,7 +43,7 @@ class Refusal:
     """What the REST API says to a caller who is not logged in."""
 
     content_type: str
-    body: Mapping[str, object]
+    body: bytes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +76,7 @@ class Airflow2:
             "title": "Unauthorized",
             "type": f"{reference}#section/Errors/Unauthenticated",
         }
-        return Refusal(content_type="application/problem+json", body=body)
+        return Refusal(content_type="application/problem+json", body=json.dumps(body).encode())
 
     def setup(self) -> Sequence[tuple[Sequence[str], str]]:
         """Tables, administrator, roles: arguments of the commands that make them, each with what it is doing."""
@@ -142,7 +142,7 @@ class Airflow3:
         Background(name="dag-processor", arguments=("dag-processor",), health_key="dag_processor"),
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
-    refusal: Refusal = Refusal(content_type=_JSON, body={"detail": "Not authenticated"})
+    refusal: Refusal = Refusal(content_type=_JSON, body=b'{"detail":"Not authenticated"}')
 
     def setup(self) -> Sequence[tuple[Sequence[str], str]]:
         """Tables: there is no more in the database."""
