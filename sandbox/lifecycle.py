@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 from sandbox import cloud
 from sandbox.front import Front, Gateway, Server
 from sandbox.installation import Installation
-from sandbox.instance import Instance
+from sandbox.instance import Instance, StartError
 from sandbox.journal import Journal
 from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, TokenService, new_access_key, new_temporary_access_key
+from sandbox.releases import Airflow3
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,6 +67,11 @@ class Sandbox:
     def airflow_url(self) -> str:
         """Airflow's base URL, as the token answer names it to a caller on this machine."""
         return f"{self.endpoint}{PREFIX}"
+
+    @property
+    def rest_url(self) -> str:
+        """URL of Airflow's REST API, whose path depends on its version."""
+        return f"{self.airflow_url}{self.front.instance.release.api}"
 
     def journal(self) -> list[dict[str, Any]]:
         """Every request so far and what it got, oldest first."""
@@ -128,10 +134,12 @@ class Sandbox:
 
         Raises:
             NotInstalledError: Airflow is not installed.
-            StartError: Airflow did not come up.
+            StartError: Airflow did not come up, or the release has no token.
         """
         installation = installation or Installation()
         installation.require()
+        if needs_token and not isinstance(installation.release, Airflow3):
+            raise StartError(f"Airflow {installation.version} has no token to ask for")
         with ExitStack() as stack:
             run_folder = stack.enter_context(_run_folder(installation.runs))
             dags_folder = Path(shutil.copytree(GOOD_DAGS, run_folder / "dags")) if dags is None else dags.resolve()

@@ -1,4 +1,7 @@
-"""One sandbox for all end-to-end tests of a session: a real Airflow, with a copy of the sample DAGs to write to."""
+"""One sandbox for all end-to-end tests of a session: a real Airflow, with a copy of the sample DAGs to write to.
+
+SANDBOX_AIRFLOW says which. A test that holds for one major version only says so, and why: `@pytest.mark.airflow("2", "...")`.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox import NotInstalledError, Sandbox
+from sandbox.installation import wanted_version
 from sandbox.runner import Runner
 
 if TYPE_CHECKING:
@@ -14,6 +18,19 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.runner import Step
+
+
+def pytest_report_header() -> str:
+    """Say which Airflow is tested against."""
+    return f"Airflow of the sandbox: {wanted_version()}"
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Leave out what holds for the other major version only, and say why."""
+    for marker in item.iter_markers("airflow"):
+        major, reason = marker.args
+        if not wanted_version().startswith(f"{major}."):
+            pytest.skip(f"Airflow {major} only: {reason}")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,8 @@ from alibabacloud_tea_openapi.utils_models import Config
 import sandbox.guard
 from sandbox import BROKEN_DAGS, Sandbox
 from sandbox.front import Answer, Front, Gateway, Request
-from sandbox.instance import WebResponse
+from sandbox.installation import Installation, InstallError, wanted_version
+from sandbox.instance import StartError, WebResponse
 from sandbox.journal import Journal
 from sandbox.openapi import TokenService
 from sandbox.signature import Credential, GatewayError, SignedRequest, verify
@@ -43,6 +44,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning"),
 ]
 
+MAJOR = wanted_version().partition(".")[0]
 PREFIX = "/airflow/1234567890123456/98765432101234/af-sandbox0000000000"
 KEY = Credential(access_key_id="key", access_key_secret="secret")
 TIME_LIMIT_SECONDS = 60.0
@@ -219,19 +221,20 @@ def test_without_a_session__rest_is_401_and_pages_lead_to_the_login(sandbox: San
     base = f"{sandbox.endpoint}{PREFIX}"
     headers = {"Cookie": "session=invented", "Authorization": "Basic YWRtaW46c2FuZGJveA=="}
 
-    rest = requests.get(f"{base}/api/v1/dags", headers=headers, timeout=10)
-    command = requests.post(f"{base}/api/v1/command?command=version", headers=headers, timeout=10)
+    rest = requests.get(f"{sandbox.rest_url}/dags", headers=headers, timeout=10)
+    command = requests.post(f"{sandbox.rest_url}/command?command=version", headers=headers, timeout=10)
     page = requests.get(f"{base}/home", headers=headers, timeout=10, allow_redirects=False)
 
+    wanted = {"2": ("application/problem+json", "Unauthorized"), "3": ("application/json", "Not authenticated")}[MAJOR]
     for answer in (rest, command):
         assert answer.status_code == 401
-        assert answer.headers["Content-Type"] == "application/problem+json"
-        assert answer.json()["title"] == "Unauthorized"
+        problem = answer.json()
+        assert (answer.headers["Content-Type"], problem.get("title") or problem["detail"]) == wanted
     assert (page.status_code, page.headers["Location"]) == (302, f"{PREFIX}/login")
 
 
 def test_expire_sessions__ends_them(sandbox: Sandbox, session: requests.Session) -> None:
-    url = f"{sandbox.airflow_url}/api/v1/dags?limit=1"
+    url = f"{sandbox.rest_url}/dags?limit=1"
     assert session.get(url, timeout=10).status_code == 200
 
     sandbox.expire_sessions()
@@ -244,7 +247,7 @@ def test_expire_sessions__ends_them(sandbox: Sandbox, session: requests.Session)
 
 def run_command(sandbox: Sandbox, session: requests.Session, line: str) -> tuple[dict[str, str], dict[str, Any]]:
     """What the command answered, and its line in the journal."""
-    answer = session.post(f"{sandbox.airflow_url}/api/v1/command", params={"command": line}, timeout=60)
+    answer = session.post(f"{sandbox.rest_url}/command", params={"command": line}, timeout=60)
     assert answer.status_code == 200
     return answer.json(), [entry for entry in sandbox.journal() if entry["kind"] == "command"][-1]
 
@@ -253,9 +256,11 @@ def test_command__answers_text_and_the_journal_knows_the_exit_status(sandbox: Sa
     good, good_entry = run_command(sandbox, session, "version")
     bad, bad_entry = run_command(sandbox, session, "dags state 'no such' 2024-01-01")
 
-    assert good == {"stdout": "2.10.4\n", "stderr": ""}
+    assert good == {"stdout": {"2": "2.10.4\n", "3": "3.2.2\n"}[MAJOR], "stderr": ""}
     assert (good_entry["argv"], good_entry["exit_code"]) == (["version"], 0)
-    assert bad == {"stdout": "", "stderr": "DAG: no such does not exist in 'dag' table\n"}
+    assert bad["stderr"] == "DAG: no such does not exist in 'dag' table\n"
+    # Airflow 3 logs on stdout what its database library loads.
+    assert {"setup plugin alembic" in line for line in bad["stdout"].splitlines()} == {"2": set(), "3": {True}}[MAJOR]
     assert (bad_entry["argv"], bad_entry["exit_code"]) == (["dags", "state", "no such", "2024-01-01"], 1)
     assert bad_entry["wall_seconds"] > 0
 
@@ -268,29 +273,28 @@ def test_command__reads_nothing_from_standard_input(sandbox: Sandbox, session: r
 
 
 def test_rest__is_airflows_own(sandbox: Sandbox, session: requests.Session) -> None:
-    base = f"{sandbox.airflow_url}/api/v1"
+    base = sandbox.rest_url
 
-    dags = session.get(f"{base}/dags?order_by=dag_id&fields=dag_id,is_paused", timeout=10)
+    dags = session.get(f"{base}/dags?order_by=dag_id", timeout=10)
     paused = session.patch(f"{base}/dags/daily_orders", json={"is_paused": True}, timeout=10)
     missing = session.get(f"{base}/dags/nosuch", timeout=10)
     page = session.get(f"{sandbox.airflow_url}/home", timeout=10)
     head = session.head(f"{base}/version", timeout=10)
 
-    assert dags.json() == {
-        "dags": [
-            {"dag_id": "daily_orders", "is_paused": True},
-            {"dag_id": "monthly_report", "is_paused": True},
-            {"dag_id": "partner_exports", "is_paused": True},
-            {"dag_id": "reconcile_payments", "is_paused": True},
-            {"dag_id": "warehouse_check", "is_paused": True},
-        ],
-        "total_entries": 5,
-    }
+    assert dags.json()["total_entries"] == 5
+    assert [(dag["dag_id"], dag["is_paused"]) for dag in dags.json()["dags"]] == [
+        ("daily_orders", True),
+        ("monthly_report", True),
+        ("partner_exports", True),
+        ("reconcile_payments", True),
+        ("warehouse_check", True),
+    ]
     assert (paused.status_code, paused.json()["dag_id"]) == (200, "daily_orders")
-    assert (missing.status_code, missing.json()["title"]) == (404, "DAG not found")
+    not_found = {"2": "DAG not found", "3": "The Dag with ID: `nosuch` was not found"}[MAJOR]
+    assert (missing.status_code, missing.json().get("title") or missing.json()["detail"]) == (404, not_found)
     assert (page.status_code, page.headers["Content-Type"]) == (200, "text/html; charset=utf-8")
-    # Not compared as a whole: a failure would print it.
-    assert page.text.count(f'href="{PREFIX}/dags/daily_orders/grid') > 0
+    # Not compared as a whole: a failure would print it. Airflow 3's page is the same for every DAG.
+    assert page.text.count({"2": f'href="{PREFIX}/dags/daily_orders/grid', "3": f'<base href="{PREFIX}/" />'}[MAJOR]) > 0
     assert all("Set-Cookie" not in answer.headers for answer in (dags, paused, missing, page))
     assert head.content == b""
 
@@ -341,11 +345,12 @@ def test_proxy__leaves_it_to_airflow_who_calls_when_that_needs_a_token(tmp_path:
 
 
 def test_runs__really_run(sandbox: Sandbox, session: requests.Session) -> None:
-    base = f"{sandbox.airflow_url}/api/v1/dags"
+    base = f"{sandbox.rest_url}/dags"
     wanted = {"warehouse_check": {}, "reconcile_payments": {"tolerance": 10}}
+    date: dict[str, str] = {"2": {}, "3": {"logical_date": "2026-03-01T12:00:00Z"}}[MAJOR]
     for dag_id, conf in wanted.items():
         assert session.patch(f"{base}/{dag_id}", json={"is_paused": False}, timeout=10).status_code == 200
-        run = session.post(f"{base}/{dag_id}/dagRuns", json={"dag_run_id": "by-test", "conf": conf}, timeout=10)
+        run = session.post(f"{base}/{dag_id}/dagRuns", json={"dag_run_id": "by-test", "conf": conf, **date}, timeout=10)
         assert run.status_code == 200
 
     states = {dag_id: _final_state(session, f"{base}/{dag_id}/dagRuns/by-test") for dag_id in wanted}
@@ -368,23 +373,72 @@ def _final_state(session: requests.Session, url: str) -> str:
 def test_broken_dags__break_each_in_its_own_way(sandbox: Sandbox, session: requests.Session) -> None:
     shutil.copytree(BROKEN_DAGS, sandbox.dags_folder, dirs_exist_ok=True, copy_function=shutil.copyfile)
     try:
-        answer, entry = run_command(sandbox, session, "dags list-import-errors -o json")
+        # Airflow 3 parses the files only when told so, and knows the folder's modules only when told which bundle it is.
+        fresh = {"2": "", "3": " --local -B dags-folder"}[MAJOR]
+        answer, entry = run_command(sandbox, session, f"dags list-import-errors -o json{fresh}")
     finally:
         for path in BROKEN_DAGS.iterdir():
             (sandbox.dags_folder / path.name).unlink()
 
     assert entry["exit_code"] == 1
     last_lines = {
-        Path(error["filepath"]).name: error["error"].strip().splitlines()[-1] for error in json.loads(answer["stdout"])
+        Path(error["filepath"]).name: error["error"].strip().splitlines()[-1]
+        for error in json.loads(answer["stdout"].splitlines()[-1])
     }
     helper = sandbox.dags_folder / "shop" / "orders.py"
+    word, full_stop = {"2": ("DAG", ""), "3": ("Dag", ".")}[MAJOR]
     assert last_lines == {
         "returns.py": "SyntaxError: '(' was never closed",
         "ad_spend.py": "ModuleNotFoundError: No module named 'marketing_sdk'",
         "loyalty_points.py": f"ImportError: cannot import name 'load_all_orders' from 'shop.orders' ({helper})",
-        "inventory_sync.py": "KeyError: 'Variable inventory_api_url does not exist'",
-        "price_updates.py": "AirflowDagCycleException: Cycle detected in DAG: price_updates. Faulty task: verify",
+        "inventory_sync.py": f"KeyError: 'Variable inventory_api_url does not exist{full_stop}'",
+        "price_updates.py": f"AirflowDagCycleException: Cycle detected in {word}: price_updates. Faulty task: verify",
     }
+
+
+# --- what nobody has said of DMS in front of Airflow 3 -------------------------------------------------------------------
+
+
+@pytest.mark.airflow("3", "Airflow 2 has one REST API, and its session opens it")
+def test_command__is_taken_at_one_path_only(sandbox: Sandbox, session: requests.Session) -> None:
+    answer = session.post(f"{sandbox.airflow_url}/api/v1/command?command=version", timeout=10)
+    unknown = session.get(f"{sandbox.airflow_url}/api/v1/version", timeout=10)
+
+    assert (answer.status_code, answer.text) == (405, '{"detail":"Method Not Allowed"}')
+    assert unknown.status_code == 404
+    assert unknown.json()["error"].startswith("/api/v1 has been removed in Airflow 3, ")
+
+
+@pytest.mark.airflow("3", "Airflow 2 has no tokens")
+def test_needs_token__lets_airflow_ask_who_calls() -> None:
+    with Sandbox.start(with_scheduler=False, needs_token=True, command_api="/api/v1") as sandbox:
+        answer = log_in(sandbox, request_token(sandbox, sandbox.access_key).data.token)
+        cookies = dict(cookie.partition(";")[0].split("=", 1) for cookie in answer.raw.headers.getlist("Set-Cookie"))
+        session, token = f"session={cookies['session']}", cookies["_token"]
+        command = f"{sandbox.airflow_url}/api/v1/command?command=version"
+
+        def ask(**headers: str) -> tuple[int, str]:
+            told = requests.get(f"{sandbox.rest_url}/dags/nosuch", headers=headers, timeout=10)
+            return told.status_code, told.json()["detail"]
+
+        assert sorted(cookies) == ["_token", "session"]
+        assert ask(Cookie=session) == (401, "Not authenticated")
+        assert ask(Cookie=session, Authorization="Bearer invented") == (403, "Invalid JWT token")
+        for proof in ({"Cookie": f"{session}; _token={token}"}, {"Cookie": session, "Authorization": f"Bearer {token}"}):
+            assert ask(**proof) == (404, "The Dag with ID: `nosuch` was not found")
+        assert ask(Authorization=f"Bearer {token}") == (401, "Not authenticated")  # the front's: no session
+        assert requests.post(command, headers={"Cookie": session}, timeout=60).json()["stdout"] == "3.2.2\n"
+
+
+@pytest.mark.airflow("2", "Airflow 3 has tokens")
+def test_needs_token__is_refused_for_airflow_2() -> None:
+    with pytest.raises(StartError, match=r"Airflow 2\.10\.4 has no token"), Sandbox.start(needs_token=True):
+        pytest.fail("it started")
+
+
+def test_installation__is_of_a_release_that_the_sandbox_runs() -> None:
+    with pytest.raises(InstallError, match=r"SANDBOX_AIRFLOW=2\.9\.0: the sandbox runs Airflow 2\.10\.4 or 3\.2\.2\."):
+        Installation(version="2.9.0")
 
 
 # --- start and stop ----------------------------------------------------------------------------------------------------
