@@ -5,25 +5,34 @@ from __future__ import annotations
 import shlex
 import threading
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from functools import partial
+from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
-from dms_airflow.errors import AnswerError, AnswerLostError, LoginError, NetworkError
+from dms_airflow.dialect import (
+    AIRFLOW_2,
+    AIRFLOW_3,
+    COMMAND_PATHS,
+    VERSION_PATHS,
+    Call,
+    find_dialect,
+    is_missing,
+    is_unknown_route,
+    recognise,
+)
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError
 from dms_airflow.transport import read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dms_airflow.clock import Clock
+    from dms_airflow.dialect import Dialect
     from dms_airflow.log import Log
     from dms_airflow.transport import Answer, Transport
 
-API = "/api/v1"
-
-# DMS's own addition to Airflow's API (docs/how-it-works.md).
-COMMAND_PATH = f"{API}/command"
-
 READ_TIMEOUT = 60.0  # seconds, of a REST call
+PROBE_TIMEOUT = 20.0  # seconds, of a question for the version
 PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 
 # Seconds between the tries of a request that may be repeated.
@@ -41,6 +50,14 @@ HINT_GATEWAY = (
 HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
 
 
+class MakePage(Protocol):
+    """Makes the request for one page of a list, which is given as `limit` and `offset`."""
+
+    def __call__(self, dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
+        """Make it as an Airflow wants it."""
+        ...
+
+
 class Session(Protocol):
     """What the client needs of a session."""
 
@@ -54,8 +71,25 @@ class Session(Protocol):
         """What proves the session."""
         ...
 
+    @property
+    def version(self) -> str:
+        """Airflow's version, as far as it is known."""
+        ...
+
+    def note_version(self, version: str) -> None:
+        """Remember Airflow's version."""
+        ...
+
     def open(self) -> None:
         """Log in, or log in again."""
+        ...
+
+    def bear_cookie(self) -> bool:
+        """Prove the session by a bearer token, too; False when that is not possible."""
+        ...
+
+    def settle_bearer(self, *, works: bool) -> None:
+        """Keep to the bearer token, or not."""
         ...
 
 
@@ -65,22 +99,6 @@ class CommandAnswer:
 
     stdout: str
     stderr: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Request:
-    """One request as it is sent, once or again."""
-
-    method: str
-    path: str
-    query: str
-    body: str | None
-    accept: str
-
-    @property
-    def name(self) -> str:
-        """What may be printed of it."""
-        return f"{self.method} {self.path}"
 
 
 class AirflowClient:
@@ -109,11 +127,62 @@ class AirflowClient:
         self._clock = clock
         self._log = log
         self._renewal = threading.Lock()
+        self._command_path = ""
+        self._asked_version = False
 
     @property
     def url(self) -> str:
         """The instance's base URL, without a slash at its end."""
         return self._session.host
+
+    # --- which Airflow it is ---------------------------------------------------------------------------------------------
+
+    @property
+    def known_dialect(self) -> Dialect | None:
+        """How this Airflow is spoken to, as far as an answer has told; None before."""
+        return find_dialect(self._session.version)
+
+    @property
+    def dialect(self) -> Dialect:
+        """How this Airflow is spoken to; asked for where no answer has told yet. For who must know before acting."""
+        return self.known_dialect or self._ask_version() or AIRFLOW_2
+
+    def learn_version(self) -> Dialect:
+        """Learn more of the version than the major one, for who needs that; it stays unknown where Airflow does not tell."""
+        known = self.known_dialect
+        return known if known and known.is_exact else self._ask_version() or known or AIRFLOW_2
+
+    def _ask_version(self) -> Dialect | None:
+        """Ask Airflow for its version, once a step. What it does not tell makes nothing fail."""
+        if self._asked_version:
+            return self.known_dialect
+        self._asked_version = True
+        known = self.known_dialect
+        for path in [known.locate("/version")] if known else VERSION_PATHS:
+            try:
+                answer = self.request("GET", path, timeout=PROBE_TIMEOUT)
+            except ActionError as error:
+                self._log.debug(f"GET {path}: {error.message}")
+                continue
+            told = answer.parse_object().get("version") if answer.status == 200 else None  # noqa: PLR2004
+            if isinstance(told, str) and find_dialect(told):
+                self._note(told)
+                return self.known_dialect
+        if not self.known_dialect:
+            self._log.debug("Airflow does not tell its version; it is spoken to as Airflow 2.")
+        return self.known_dialect
+
+    def locate(self, path: str) -> str:
+        """Give the whole path of one below the API's base, as this Airflow has it, or as Airflow 2 where that is not known."""
+        return (self.known_dialect or AIRFLOW_2).locate(path)
+
+    def _note(self, version: str) -> None:
+        before, found = self.known_dialect, find_dialect(version)
+        self._session.note_version(version)
+        if found and found.major > AIRFLOW_2.major and (not before or before.major != found.major):
+            self._log.info(f"This is Airflow {version}: its REST API is {found.api}.")
+
+    # --- REST ------------------------------------------------------------------------------------------------------------
 
     def request(
         self,
@@ -127,23 +196,68 @@ class AirflowClient:
         tries: int = len(PAUSES) + 1,
         accept: str = "application/json",
     ) -> Answer:
-        """Send one REST request, renewing the session once, and again after a pause where that can do no harm.
+        """Send one REST request that is the same for every Airflow but for the API's base.
 
         Args:
             method: Upper case.
-            path: Encoded, with the API's base, e.g. ``/api/v1/dags``.
+            path: Encoded, below the API's base, e.g. ``/dags``; one that names its API (``/api/v1/dags``) is taken as it is.
             query: Encoded, without the question mark.
             body: JSON.
+            timeout: As in `ask`.
+            repeatable: As in `ask`.
+            tries: As in `ask`.
+            accept: The media type to ask for.
+
+        Raises:
+            ActionError: As in `ask`.
+        """
+
+        def make(dialect: Dialect) -> Call:
+            return Call(method=method, path=dialect.locate(path), query=query, body=body, accept=accept)
+
+        return self.ask(make, timeout=timeout, repeatable=repeatable, tries=tries)
+
+    def ask(
+        self,
+        make: Callable[[Dialect], Call],
+        *,
+        timeout: float = READ_TIMEOUT,
+        repeatable: bool | None = None,
+        tries: int = len(PAUSES) + 1,
+    ) -> Answer:
+        """Send a request as this Airflow wants it: where that is not known, as Airflow 2 does.
+
+        Airflow 3 answers that with words that prove that nothing was done, and is then asked in its own way. After an answer
+        to a request of either API it is known.
+
+        Args:
+            make: Makes the request.
             timeout: Seconds until the whole answer must be there, further tries included.
             repeatable: It changes nothing; by default GET, HEAD and OPTIONS.
             tries: How often it may be sent; 1 for who looks again anyway.
-            accept: The media type to ask for.
 
         Raises:
             ActionError: No answer, or one that only says that the session is gone. An HTTP status of 400 or more is an answer.
         """
-        safe = method in ("GET", "HEAD", "OPTIONS") if repeatable is None else repeatable
-        request = _Request(method=method, path=path, query=query, body=body, accept=accept)
+        deadline = self._clock.monotonic() + timeout
+        known = self.known_dialect
+        call = make(known or AIRFLOW_2)
+        answer = self._insist(call, timeout, repeatable=repeatable, tries=tries)
+        found = recognise(call.path, answer)
+        if known is None and found is None and not answer.body and is_missing(answer):
+            found = self._ask_version()  # an answer to HEAD has no words
+        if found is None or (known and known.major >= found.major):
+            return answer
+        if not self.known_dialect or self.known_dialect.major < found.major:
+            self._note(found.version)
+        again = make(self.known_dialect or found)
+        if again == call:
+            return answer
+        return self._insist(again, deadline - self._clock.monotonic(), repeatable=repeatable, tries=tries)
+
+    def _insist(self, request: Call, timeout: float, *, repeatable: bool | None, tries: int) -> Answer:
+        """Send one request, renewing the session once, and again after a pause where that can do no harm."""
+        safe = request.method in ("GET", "HEAD", "OPTIONS") if repeatable is None else repeatable
         deadline = self._clock.monotonic() + timeout
         for standard in PAUSES[: tries - 1]:
             pause = standard
@@ -166,7 +280,7 @@ class AirflowClient:
             self._clock.sleep(pause)
         return self._request_as_user(request, deadline - self._clock.monotonic())
 
-    def _request_as_user(self, request: _Request, timeout: float) -> Answer:
+    def _request_as_user(self, request: Call, timeout: float) -> Answer:
         used = self._session.headers
         answer = self._send(request, timeout)
         if not self._is_bounced(answer):
@@ -176,7 +290,10 @@ class AirflowClient:
             if self._session.headers == used:  # else another thread has renewed it already
                 self._log.info("The session was not accepted; logging in again.")
                 self._session.open()
+        used = self._session.headers
         answer = self._send(request, timeout)
+        if answer.status == 401 and request.path.startswith(f"{AIRFLOW_3.api}/"):  # noqa: PLR2004
+            answer = self._send_with_bearer(request, timeout, used, answer)
         if answer.status != 403 and self._is_bounced(answer):  # noqa: PLR2004 - a second 403 is Airflow's own word
             raise LoginError(
                 f"{request.name} at {self.url} was sent to the login page twice, the second time with a new session.",
@@ -184,7 +301,22 @@ class AirflowClient:
             )
         return answer
 
-    def _send(self, request: _Request, timeout: float) -> Answer:
+    def _send_with_bearer(self, request: Call, timeout: float, used: Mapping[str, str], refused: Answer) -> Answer:
+        """Send the session's value as a bearer token, which Airflow 3 may want in the cookie's place; try that once."""
+        with self._renewal:
+            if self._session.headers != used:  # another thread has tried it
+                return self._send(request, timeout)
+            if not self._session.bear_cookie():
+                return refused
+            answer = self._send(request, timeout)
+            # A 403 may be Airflow's word on what the identity may do; that the token is none is another one.
+            works = not self._is_bounced(answer) or (answer.status == 403 and "JWT" not in answer.text)  # noqa: PLR2004
+            self._session.settle_bearer(works=works)
+            if works:
+                self._log.info("The session was accepted as a bearer token.")
+            return answer if works else refused
+
+    def _send(self, request: Call, timeout: float) -> Answer:
         headers = {"Accept": request.accept, **self._session.headers}
         if request.body is not None:
             headers["Content-Type"] = "application/json"
@@ -206,9 +338,15 @@ class AirflowClient:
         """
         # quote, not quote_plus: whoever decodes it, %20 is a blank.
         query = urlencode({"command": shlex.join(words)}, quote_via=quote)
-        answer = self.request("POST", COMMAND_PATH, query=query, timeout=timeout, repeatable=repeatable)
+        path = self._command_path or COMMAND_PATHS[0]
+        answer = self.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
+        if not self._command_path and is_unknown_route(answer):
+            self._log.info(f"POST {path} is not known there, so nothing was run; trying {COMMAND_PATHS[1]}.")
+            path = COMMAND_PATHS[1]
+            answer = self.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
         if answer.status >= 400:  # noqa: PLR2004
-            raise self.refuse(answer, f"POST {COMMAND_PATH}")
+            raise self.refuse(answer, f"POST {path}")
+        self._command_path = path
         try:
             told = answer.parse()  # whatever its label: how DMS labels it is not documented
         except ValueError:
@@ -233,10 +371,17 @@ class AirflowClient:
 
         Airflow cuts `limit` silently at 100, so that the entries really given move the offset.
         """
+
+        def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
+            return dialect.get(path, [*query, *page])
+
+        return self.ask_pages(make)
+
+    def ask_pages(self, make: MakePage) -> Iterator[Answer]:
+        """Give the answer to each page of a list that each Airflow is asked for in another way."""
         offset = 0
         while True:
-            page = [*query, ("limit", str(PAGE)), ("offset", str(offset))]
-            answer = self.request("GET", path, query=urlencode(page, quote_via=quote))
+            answer = self.ask(partial(make, page=(("limit", PAGE), ("offset", offset))))
             yield answer
             listed = read_page(answer)
             if listed is None or not listed.entries:

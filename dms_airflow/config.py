@@ -68,6 +68,10 @@ class KeptSession:
 
     host: str
     cookie: str = field(repr=False)
+    bearer: str = field(default="", repr=False)
+    """What goes along as a bearer token, where something does."""
+    version: str = ""
+    """Airflow's, as far as it is known."""
 
 
 def parse_endpoint(text: str) -> Endpoint:

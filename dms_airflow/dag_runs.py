@@ -9,7 +9,6 @@ import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,15 +87,20 @@ def read_dag_run(told: Mapping[str, Any]) -> DagRun | None:
     )
 
 
-def read_dag(told: Mapping[str, Any]) -> Dag | None:
-    """Read a DAG; None when it is none. What an Airflow does not tell stands in nobody's way."""
+def read_dag(told: Mapping[str, Any], *, is_active: bool) -> Dag | None:
+    """Read a DAG; None when it is none. What an Airflow does not tell stands in nobody's way.
+
+    Args:
+        told: What the API gives.
+        is_active: As the Airflow of that API says so.
+    """
     dag_id, limit = told.get("dag_id"), told.get("max_active_runs")
     if not isinstance(dag_id, str):
         return None
     return Dag(
         dag_id=dag_id,
         file=str(told.get("fileloc") or ""),
-        is_active=told.get("is_active") is not False,
+        is_active=is_active,
         is_paused=told.get("is_paused") is True,
         has_import_errors=told.get("has_import_errors") is True,
         max_active_runs=limit if isinstance(limit, int) else None,
@@ -119,12 +123,3 @@ def read_refusal(text: str) -> str:
     rule = _RULE.search(text)
     broken = f" (rule {rule['rule']!r} of its param)" if rule else ""
     return f"conf field {refused['field'].strip()!r}: {refused['problem'].strip()}{broken}"
-
-
-def write_run_url(airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
-    """Name the page of a DAG run, or of the log of one of its task instances."""
-    url = f"{airflow_url}/dags/{quote(dag_id, safe='')}/grid?dag_run_id={quote(run_id, safe='')}"
-    if not task_id:
-        return url
-    place = "" if map_index < 0 else f"&map_index={map_index}"
-    return f"{url}&task_id={quote(task_id, safe='')}{place}&tab=logs"

@@ -81,14 +81,14 @@ def _read_ids(value: object) -> tuple[str, ...]:
     return tuple(str(one) for one in value) if isinstance(value, list) else ()
 
 
-def read_dag(entry: Mapping[str, Any]) -> DagRow:
-    """Read an entry of `GET /dags`."""
+def read_dag(entry: Mapping[str, Any], *, is_active: bool) -> DagRow:
+    """Read an entry of `GET /dags`; whether it is active is for the Airflow's dialect to say."""
     return DagRow(
         dag_id=str(entry.get("dag_id") or ""),
         path=str(entry.get("fileloc") or ""),
         file_token=str(entry.get("file_token") or ""),
         last_parsed_time=str(entry.get("last_parsed_time") or ""),
-        is_active=entry.get("is_active") is not False,
+        is_active=is_active,
         has_import_errors=entry.get("has_import_errors") is True,
     )
 

@@ -36,6 +36,8 @@ HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
     "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
 )
+# A JSON Web Token, by which Airflow 3 knows its users.
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 class SessionStore(Protocol):
@@ -85,6 +87,8 @@ class AirflowSession:
         self._store = store
         self._host = ""
         self._cookie = ""
+        self._bearer = ""
+        self._version = ""
 
     @property
     def host(self) -> str:
@@ -94,7 +98,32 @@ class AirflowSession:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers that prove the session. A cookie jar would hold back a `Secure` cookie from an http host."""
-        return {"Cookie": self._cookie}
+        return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {self._bearer}"} if self._bearer else {})
+
+    @property
+    def version(self) -> str:
+        """Airflow's version, as far as it is known; empty where nothing is."""
+        return self._version
+
+    def note_version(self, version: str) -> None:
+        """Remember Airflow's version, for later steps too."""
+        if version != self._version:
+            self._version = version
+            self._keep()
+
+    def bear_cookie(self) -> bool:
+        """Send the value of the session cookie as a bearer token, too; False when there is none, or another token already."""
+        if self._bearer:
+            return False
+        self._bearer = _read_cookies(self._cookie).get("session", "")
+        return bool(self._bearer)
+
+    def settle_bearer(self, *, works: bool) -> None:
+        """Go on with the bearer token of `bear_cookie`, or without one."""
+        if works:
+            self._keep()
+        else:
+            self._bearer = ""
 
     def open(self) -> None:
         """Take up the session of an earlier step; without one, and when it is called again, log in.
@@ -131,23 +160,39 @@ class AirflowSession:
         for value in cookies.values():
             self._log.mask(value)
         _check_login(answer, host, has_session="session" in cookies)
+        bore_cookie = self._bearer and self._bearer == _read_cookies(self._cookie).get("session")
         self._host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        if self._store:
-            self._store.write(KeptSession(host=host, cookie=self._cookie))
+        # The cookie in which Airflow 3 keeps its token; 3.0 and 3.1 take it as a bearer token only.
+        jwt = cookies.get("_token", "")
+        is_airflow_3 = _JWT.fullmatch(jwt) is not None
+        self._bearer = jwt if is_airflow_3 else cookies["session"] if bore_cookie else ""
+        if is_airflow_3 and not self._version:
+            self._version = "3"
+        self._keep()
+
+    def _keep(self) -> None:
+        if self._store and self._host:
+            kept = KeptSession(host=self._host, cookie=self._cookie, bearer=self._bearer, version=self._version)
+            self._store.write(kept)
 
     def _take_up(self) -> bool:
         kept = self._store.read() if self._store else None
         if kept is None:
             return False
-        for cookie in kept.cookie.split("; "):
-            self._log.mask(cookie.partition("=")[2])
+        for value in (*_read_cookies(kept.cookie).values(), *filter(None, [kept.bearer])):
+            self._log.mask(value)
         try:
             self._host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
         except TokenError:
             return False
-        self._cookie = kept.cookie
+        self._cookie, self._bearer, self._version = kept.cookie, kept.bearer, kept.version
         return True
+
+
+def _read_cookies(header: str) -> dict[str, str]:
+    """Read the cookies of a header by their names."""
+    return {name: value for name, _, value in (cookie.partition("=") for cookie in header.split("; "))}
 
 
 def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:

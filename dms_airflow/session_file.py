@@ -12,6 +12,7 @@ import os
 import secrets
 import stat
 from contextlib import suppress
+from dataclasses import asdict
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -60,16 +61,19 @@ class SessionFile:
                     return None
                 told = json.loads(file.read(LONGEST))
             opened = datetime.fromisoformat(told["opened"])
-            host, cookie = told["host"], told["cookie"]
+            host, cookie, bearer, version = (told[name] for name in ("host", "cookie", "bearer", "version"))
             age = self._clock.time_of_day() - opened
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
-        is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() and text for text in (host, cookie))
-        return KeptSession(host=host, cookie=cookie) if is_whole and timedelta() <= age < LIFETIME else None
+        texts = (host, cookie, bearer, version)
+        is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts) and host and cookie
+        if not is_whole or not timedelta() <= age < LIFETIME:
+            return None
+        return KeptSession(host=host, cookie=cookie, bearer=bearer, version=version)
 
     def write(self, session: KeptSession) -> None:
         """Keep a session in place of what is there. What cannot be kept costs later steps a login, and nothing else."""
-        text = json.dumps({"host": session.host, "cookie": session.cookie, "opened": self._clock.time_of_day().isoformat()})
+        text = json.dumps({**asdict(session), "opened": self._clock.time_of_day().isoformat()})
         draft = self._folder / f"{secrets.token_hex(8)}.tmp"
         try:
             with suppress(FileExistsError):

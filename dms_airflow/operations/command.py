@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow import API
 from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, has_option, read_positionals
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
@@ -120,6 +119,8 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     else:
         context.log.fold("stdout", answer.stdout)
     context.log.fold("stderr", answer.stderr)
+    if line.name == "version" and outcome.succeeded:
+        context.session.note_version(_read_version(answer.stdout))
     return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
 
 
@@ -131,7 +132,7 @@ def _settle(execution: Execution, context: Context) -> Execution:
     if outcome.settled or line.name not in ("dags pause", "dags unpause") or not is_one_dag:
         return execution
     try:
-        answer = context.airflow.request("GET", f"{API}/dags/{quote(dag_ids[0], safe='')}")
+        answer = context.airflow.request("GET", f"/dags/{quote(dag_ids[0], safe='')}")
     except ActionError:
         return execution  # the command itself did end well
     told = answer.parse_object()
@@ -186,8 +187,12 @@ def write_outputs(execution: Execution) -> dict[str, Any]:
     """Give stdout, stderr, the JSON in them, and Airflow's version where it was asked for."""
     outputs = {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
     if execution.line.name == "version" and execution.outcome.succeeded:
-        outputs["airflow-version"] = execution.stdout.strip().rpartition("\n")[2].strip()
+        outputs["airflow-version"] = _read_version(execution.stdout)
     return outputs
+
+
+def _read_version(stdout: str) -> str:
+    return stdout.strip().rpartition("\n")[2].strip()
 
 
 def write_answer(outcome: Outcome) -> str:

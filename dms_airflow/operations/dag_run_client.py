@@ -12,8 +12,9 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from dms_airflow.airflow import API, PAGE, PAUSES, READ_TIMEOUT, read_page
+from dms_airflow.airflow import PAGE, PAUSES, READ_TIMEOUT, read_page
 from dms_airflow.dag_runs import read_dag, read_dag_run, read_date
+from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.task_instances import ACTIVE, read_task_instance, read_upstream
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow import AirflowClient
     from dms_airflow.clock import Clock
     from dms_airflow.dag_runs import Dag, DagRun
+    from dms_airflow.dialect import Call, Dialect
     from dms_airflow.task_instances import TaskInstance
     from dms_airflow.transport import Answer
 
@@ -128,12 +130,17 @@ class DagRunClient:
     def get_dag(self, dag_id: str) -> Dag | None:
         """Read a DAG; None when there is none."""
         told = self._get(_name_dag(dag_id))
-        return None if told is None else self._require(read_dag(told), _name_dag(dag_id))
+        if told is None:
+            return None
+        return self._require(read_dag(told, is_active=self._airflow.dialect.is_active(told)), _name_dag(dag_id))
 
     def list_dag_ids(self) -> list[str]:
         """List the ids of all active DAGs."""
-        query = (("only_active", "true"), ("fields", "dag_id"))
-        pages = [read_page(answer) for answer in self._airflow.iterate_pages(f"{API}/dags", query)]
+
+        def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
+            return dialect.list_dags(page, only_active=True, fields="dag_id")
+
+        pages = [read_page(answer) for answer in self._airflow.ask_pages(make)]
         return [str(entry.get("dag_id")) for page in pages if page for entry in page.entries if isinstance(entry, dict)]
 
     def unpause(self, dag_id: str) -> None:
@@ -146,7 +153,7 @@ class DagRunClient:
             "PATCH", path, query="update_mask=is_paused", body=body, repeatable=True, timeout=timeout
         )
         if answer.parse_object().get("is_paused") is not False:
-            raise self._airflow.refuse(answer, f"PATCH {path}")
+            raise self._airflow.refuse(answer, f"PATCH {self._airflow.locate(path)}")
 
     def read_upstream(self, dag_id: str) -> dict[str, frozenset[str]]:
         """Read which tasks each task of a DAG waits for; empty when Airflow does not tell."""
@@ -154,11 +161,10 @@ class DagRunClient:
 
     # --- DAG runs --------------------------------------------------------------------------------------------------------
 
-    def create_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], timeout: float) -> Answer:
+    def create_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], logical_date: datetime, timeout: float) -> Answer:
         """Ask for a DAG run. Airflow makes one of an id at most."""
         self._require_open()
-        body = json.dumps({"dag_run_id": run_id, "conf": conf})
-        return self._airflow.request("POST", f"{_name_dag(dag_id)}/dagRuns", body=body, timeout=timeout)
+        return self._airflow.ask(lambda dialect: dialect.create_run(dag_id, run_id, conf, logical_date), timeout=timeout)
 
     def get_run(self, dag_id: str, run_id: str, tries: int = OFTEN) -> DagRun | None:
         """Read a DAG run; None when there is none."""
@@ -175,7 +181,12 @@ class DagRunClient:
         body = json.dumps({"state": "failed"})
         answer = self._airflow.request("PATCH", path, body=body, timeout=timeout, repeatable=True)
         if answer.status != _OK:
-            raise self._airflow.refuse(answer, f"PATCH {path}")
+            raise self._airflow.refuse(answer, f"PATCH {self._airflow.locate(path)}")
+
+    def name_page(self, run: DagRun, task_id: str = "", map_index: int = -1) -> str:
+        """Name the page of a DAG run, or of the log of one of its task instances, by what is known of the instance."""
+        dialect = self._airflow.known_dialect or AIRFLOW_2
+        return dialect.write_run_url(self.url, run.dag_id, run.run_id, task_id, map_index)
 
     def count_running(self, dag_id: str) -> int:
         """Count a DAG's runs that are running."""
@@ -204,7 +215,7 @@ class DagRunClient:
         size = len(first)
         if total > 0 and not size:
             raise AnswerError(
-                f"{path} at {self.url} gave none of its {total} task instances.",
+                f"{self._airflow.locate(path)} at {self.url} gave none of its {total} task instances.",
                 "The instance cut its answer. Look at the run's page.",
             )
         most = min(total, MOST_INSTANCES)
@@ -220,7 +231,7 @@ class DagRunClient:
         with self._turns:
             timeout = self._take_time(LOOK_TIMEOUT if tries == 1 else READ_TIMEOUT)
             answer = self._airflow.request(
-                "POST", f"{API}/dags/~/dagRuns/~/taskInstances/list", body=body, repeatable=True, tries=tries, timeout=timeout
+                "POST", "/dags/~/dagRuns/~/taskInstances/list", body=body, repeatable=True, tries=tries, timeout=timeout
             )
         page = read_page(answer)
         return [entry for entry in page.entries if isinstance(entry, dict)] if page else []
@@ -241,7 +252,7 @@ class DagRunClient:
         timeout = self._take_time(READ_TIMEOUT)
         answer = self._airflow.request("GET", path, query=query, accept="text/plain", timeout=timeout)
         if answer.status != _OK:
-            raise self._airflow.refuse(answer, f"GET {path}")
+            raise self._airflow.refuse(answer, f"GET {self._airflow.locate(path)}")
         return answer.text
 
     def list_unmet(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[str, ...]:
@@ -254,16 +265,16 @@ class DagRunClient:
 
     def has_free_slot(self, pool: str) -> bool:
         """Tell whether a pool has a free slot."""
-        slots = (self._get(f"{API}/pools/{quote(pool, safe='')}") or {}).get("open_slots")
+        slots = (self._get(f"/pools/{quote(pool, safe='')}") or {}).get("open_slots")
         return not isinstance(slots, int) or slots > 0
 
     def check_health(self) -> Health:
         """Ask the instance how its metadatabase and its scheduler are."""
-        path = f"{API}/health"
-        told = self._get(path)
+        told = self._ask(lambda dialect: dialect.get(dialect.health_path))
+        path = self._airflow.dialect.health_path
         if told is None or not isinstance(told.get("metadatabase"), dict) or not isinstance(told.get("scheduler"), dict):
             raise AnswerError(
-                f"GET {path} at {self.url} says nothing of metadatabase and scheduler.",
+                f"GET {self._airflow.locate(path)} at {self.url} says nothing of metadatabase and scheduler.",
                 "Look at the instance in DMS's console, and run the step again when it is running.",
             )
         ills, words = [], []
@@ -285,41 +296,46 @@ class DagRunClient:
 
     def _get(self, path: str, tries: int = OFTEN) -> dict[str, Any] | None:
         """Read an object; None when Airflow says that it is not there."""
-        answer = self._read(path, "", tries)
+        return self._ask(lambda dialect: dialect.get(path), tries)
+
+    def _ask(self, make: Callable[[Dialect], Call], tries: int = OFTEN) -> dict[str, Any] | None:
+        """Read an object that lies elsewhere in each Airflow; None when it is not there."""
+        answer = self._read(make, tries)
         # A gateway's 404 says nothing of the thing.
         if answer.status == _NOT_FOUND and answer.parse_object():
             return None
         told = answer.parse_object() if answer.status == _OK else {}
         if not told:
-            raise self._airflow.refuse(answer, f"GET {path}")
+            raise self._airflow.refuse(answer, make(self._airflow.known_dialect or AIRFLOW_2).name)
         return told
 
     def _get_page(
         self, path: str, query: Sequence[tuple[str, str]], limit: int, offset: int, tries: int
     ) -> tuple[list[dict[str, Any]], int]:
-        words = urlencode([*query, ("limit", limit), ("offset", offset)], quote_via=quote)
-        answer = self._read(path, words, tries)
+        answer = self._read(lambda dialect: dialect.get(path, [*query, ("limit", limit), ("offset", offset)]), tries)
         page = read_page(answer)
         if page is None:
-            raise self._airflow.refuse(answer, f"GET {path}")
+            raise self._airflow.refuse(answer, f"GET {self._airflow.locate(path)}")
         return [entry for entry in page.entries if isinstance(entry, dict)], page.total
 
-    def _read(self, path: str, query: str, tries: int) -> Answer:
+    def _read(self, make: Callable[[Dialect], Call], tries: int) -> Answer:
         with self._turns:
             timeout = self._take_time(LOOK_TIMEOUT if tries == 1 else READ_TIMEOUT)
-            answer = self._airflow.request("GET", path, query=query, tries=tries, timeout=timeout)
+            answer = self._airflow.ask(make, tries=tries, timeout=timeout)
         with suppress(ValueError):  # a server without a clock leaves us with the time before
             self.server_time = parsedate_to_datetime(answer.headers.get("Date", ""))
         return answer
 
     def _require(self, thing: T | None, path: str) -> T:
         if thing is None:
-            raise AnswerError(f"GET {path} at {self.url} answered without what was asked for.", "Run the step again.")
+            raise AnswerError(
+                f"GET {self._airflow.locate(path)} at {self.url} answered without what was asked for.", "Run the step again."
+            )
         return thing
 
 
 def _name_dag(dag_id: str) -> str:
-    return f"{API}/dags/{quote(dag_id, safe='')}"
+    return f"/dags/{quote(dag_id, safe='')}"
 
 
 def _name_run(dag_id: str, run_id: str) -> str:

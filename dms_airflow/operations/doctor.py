@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow import __version__
 from dms_airflow.airflow import describe_problem
+from dms_airflow.dialect import VERSION_PATHS, find_dialect
 from dms_airflow.errors import ActionError, LinkError
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.config import LoginToken
     from dms_airflow.credentials import Keys
+    from dms_airflow.dialect import Dialect
     from dms_airflow.errors import InputProblem
     from dms_airflow.operations.context import Context
     from dms_airflow.result import Annotation, Diagram, Folded
@@ -40,9 +42,6 @@ PROBE_TIMEOUT = 20.0  # seconds
 
 # A signature may be fifteen minutes off; an id-token lives some minutes only.
 WORST_CLOCK = 300.0  # seconds
-
-# Airflow's APIs with their health: 2.x, then 3.x.
-_APIS = (("/api/v1", "/health"), ("/api/v2", "/monitor/health"))
 
 HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP); signatures and id-tokens stand and fall with it."
 HINT_REST = "Look in DMS's console whether the instance is running; the identity needs a role in Airflow that may read DAGs."
@@ -77,15 +76,6 @@ class Link:
     milliseconds: int | None = None
     detail: str = ""
     advice: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Api:
-    """Airflow's REST API as it was found."""
-
-    base: str
-    health: str
-    version: str
 
 
 class Examination:
@@ -161,14 +151,14 @@ def run(params: Params, context: Context) -> Result:
     keys = check("credentials", obtain_keys)
     token = check("OpenAPI", lambda: fetch_token(_have(keys)), after=keys)
     is_in = check("login", lambda: log_in(_have(token)), after=token)
-    found: list[Api] = []
+    found: list[Dialect] = []
     check("REST", lambda: _ask_rest(context, found), after=is_in)
-    api = found[0] if found else None
+    dialect = found[0] if found else None
     version = check("CLI", lambda: _ask_cli(context), after=is_in)
     # Anybody may read the health, also who may not read DAGs.
-    check("scheduler", lambda: _ask_scheduler(context, _have(api)), after=api)
-    check("version", lambda: _compare_versions(api, version), after=api or version)
-    return _conclude(examination, api.version if api else version or "")
+    check("scheduler", lambda: _ask_scheduler(context, _have(dialect)), after=dialect)
+    check("version", lambda: _compare_versions(dialect, version), after=dialect or version)
+    return _conclude(examination, dialect.version if dialect else version or "")
 
 
 def _have(value: T | None) -> T:
@@ -208,20 +198,22 @@ def _read_date(answer: Answer) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _ask_rest(context: Context, found: list[Api]) -> tuple[Api, str]:
+def _ask_rest(context: Context, found: list[Dialect]) -> tuple[Dialect, str]:
     """Find the API, which tells its version to anybody, and see whether the session may read DAGs there."""
-    for base, health in _APIS:
-        told = context.airflow.request("GET", f"{base}/version").parse_object().get("version")
-        if isinstance(told, str):
-            found.append(Api(base=base, health=health, version=told))
+    for path in VERSION_PATHS:
+        told = context.airflow.request("GET", path).parse_object().get("version")
+        dialect = find_dialect(told) if isinstance(told, str) else None
+        if dialect:
+            found.append(dialect)
             break
     else:
-        bases = " nor ".join(f"{base}/version" for base, _ in _APIS)
-        raise LinkError(f"Neither {bases} at {context.airflow.url} told a version.", HINT_REST)
-    answer = context.airflow.request("GET", f"{base}/dags", query="limit=1")
+        raise LinkError(f"Neither {' nor '.join(VERSION_PATHS)} at {context.airflow.url} told a version.", HINT_REST)
+    context.session.note_version(dialect.version)
+    path = dialect.locate("/dags")
+    answer = context.airflow.request("GET", path, query="limit=1")
     if answer.status != 200:  # noqa: PLR2004
-        raise LinkError(f"GET {base}/dags answered {answer.status}: {describe_problem(answer)}", HINT_REST)
-    return found[0], f"{base}, {answer.parse_object().get('total_entries', 'some')} DAGs"
+        raise LinkError(f"GET {path} answered {answer.status}: {describe_problem(answer)}", HINT_REST)
+    return dialect, f"{dialect.api}, {answer.parse_object().get('total_entries', 'some')} DAGs"
 
 
 def _ask_cli(context: Context) -> tuple[str, str]:
@@ -232,9 +224,9 @@ def _ask_cli(context: Context) -> tuple[str, str]:
     return version, f"airflow version: {version}"
 
 
-def _ask_scheduler(context: Context, api: Api) -> tuple[bool, str]:
+def _ask_scheduler(context: Context, dialect: Dialect) -> tuple[bool, str]:
     """Read Airflow's own view of its health. A component without a status does not run by itself, which is no fault."""
-    path = f"{api.base}{api.health}"
+    path = dialect.locate(dialect.health_path)
     answer = context.airflow.request("GET", path)
     told = answer.parse_object()
     scheduler = told.get("scheduler")
@@ -258,10 +250,10 @@ def _tell_heartbeat(told: Any, now: datetime) -> str:
     return f"last heartbeat {max(0.0, age):.0f} s ago"
 
 
-def _compare_versions(api: Api | None, cli: str | None) -> tuple[str, str]:
-    told = {version for version in (api and api.version, cli) if version}
+def _compare_versions(dialect: Dialect | None, cli: str | None) -> tuple[str, str]:
+    told = {version for version in (dialect and dialect.version, cli) if version}
     if len(told) > 1:
-        raise LinkError(f"REST tells Airflow {api and api.version}, the CLI {cli}.", HINT_VERSION)
+        raise LinkError(f"REST tells Airflow {dialect and dialect.version}, the CLI {cli}.", HINT_VERSION)
     return (version := told.pop()), f"Airflow {version}"
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Self, TypeVar
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
-from dms_airflow.airflow import API, PAGE, read_page
+from dms_airflow.airflow import PAGE, read_page
 from dms_airflow.commands import COMMANDS
 from dms_airflow.deployment import View, list_shown_words, read_dag, read_stored_error
+from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.errors import AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
 from dms_airflow.operations.command import CommandLine, Execution, show
 from dms_airflow.outcome import judge
@@ -17,7 +19,9 @@ from dms_airflow.outcome import judge
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+    from dms_airflow.airflow import MakePage
     from dms_airflow.deployment import DagRow, ErrorRow
+    from dms_airflow.dialect import Call, Dialect
     from dms_airflow.operations.context import Context
 
     Page = tuple[list[Any], int]
@@ -105,39 +109,48 @@ class Instance:
 
     def list_dags(self) -> tuple[DagRow, ...]:
         """Read every DAG of the database, inactive ones too."""
-        query = (("only_active", "false"), ("order_by", "dag_id"), ("fields", _DAG_FIELDS))
-        return tuple(map(read_dag, self._list(f"{API}/dags", query)))
+
+        def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
+            return dialect.list_dags(page, only_active=False, fields=_DAG_FIELDS)
+
+        rows = list(self._list(make))
+        return tuple(read_dag(row, is_active=self._context.airflow.dialect.is_active(row)) for row in rows)
 
     def list_stored_errors(self) -> tuple[ErrorRow, ...]:
         """Read every import error that the scheduler stored."""
-        return tuple(map(read_stored_error, self._list(f"{API}/importErrors", (("order_by", "import_error_id"),))))
 
-    def _list(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Mapping[str, Any]]:
-        entries, total = self._get_page(path, query, PAGE, 0)
+        def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
+            return dialect.get("/importErrors", [("order_by", "import_error_id"), *page])
+
+        return tuple(map(read_stored_error, self._list(make)))
+
+    def _list(self, make: MakePage) -> Iterator[Mapping[str, Any]]:
+        entries, total = self._get_page(make, PAGE, 0)
         # Airflow may cut `limit`: what it really gave is the size of a page.
         offsets = range(len(entries), total, len(entries)) if entries else range(0)
-        pages = self._pool.map(lambda offset: self._get_page(path, query, len(entries), offset), offsets)
+        pages = self._pool.map(lambda offset: self._get_page(make, len(entries), offset), offsets)
         rows = chain(entries, *(page for page, _ in pages))
         return (entry for entry in rows if isinstance(entry, dict))
 
-    def _get_page(self, path: str, query: Sequence[tuple[str, str]], limit: int, offset: int) -> Page:
+    def _get_page(self, make: MakePage, limit: int, offset: int) -> Page:
         self.requests += 1
-        words = urlencode([*query, ("limit", limit), ("offset", offset)], quote_via=quote)
-        answer = self._context.airflow.request("GET", path, query=words)
+        asked = (("limit", limit), ("offset", offset))
+        airflow = self._context.airflow
+        answer = airflow.ask(partial(make, page=asked))
         page = read_page(answer)
         if page is None:
-            raise self._context.airflow.refuse(answer, f"GET {path}")
+            raise airflow.refuse(answer, make(airflow.known_dialect or AIRFLOW_2, page=asked).name)
         return page.entries, page.total
 
     def fetch_sources(self, tokens: Mapping[str, str]) -> dict[str, str]:
         """Fetch Airflow's copies of sources by their file tokens; what it has no copy of is left out."""
-        answers = self._pool.map(lambda token: self._get(f"{API}/dagSources/{quote(token, safe='')}"), tokens.values())
+        answers = self._pool.map(lambda token: self._get(f"/dagSources/{quote(token, safe='')}"), tokens.values())
         contents = {path: told.get("content") for path, told in zip(tokens, answers, strict=True)}
         return {path: content for path, content in contents.items() if isinstance(content, str)}
 
     def list_words(self, dag_ids: Iterable[str]) -> set[str]:
         """List the author's words that Airflow shows of some DAGs and their tasks."""
-        bases = [f"{API}/dags/{quote(dag_id, safe='')}" for dag_id in dag_ids]
+        bases = [f"/dags/{quote(dag_id, safe='')}" for dag_id in dag_ids]
         details = self._pool.map(self._get, [f"{base}/details" for base in bases])
         tasks = self._pool.map(self._get, [f"{base}/tasks" for base in bases])
         return set().union(*map(list_shown_words, details, tasks))
@@ -158,7 +171,7 @@ class Instance:
 
     def _ask(self, token: str) -> bool:
         self.requests += 1
-        path = f"{API}/parseDagFile/{quote(token, safe='')}"
+        path = f"/parseDagFile/{quote(token, safe='')}"
         # Asking twice is asking once: Airflow answers that it is a duplicate.
         answer = self._context.airflow.request("PUT", path, repeatable=True)
         if answer.status in _REFUSED:

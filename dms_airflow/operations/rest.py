@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from dms_airflow.airflow import API, COMMAND_PATH, READ_TIMEOUT, describe_problem, read_page
+from dms_airflow.airflow import READ_TIMEOUT, describe_problem, read_page
+from dms_airflow.dialect import COMMAND_PATHS
 from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.operations.command import tabulate
@@ -27,7 +28,7 @@ METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PAGINATE = "--paginate"
 
 # Where Airflow answers with secrets of other people: variables, connections, the configuration.
-_SECRET_PATHS = re.compile(r"/api/v\d+/(?:variables|connections|config)(?:/|$)")
+_SECRET_PATHS = re.compile(r"(?:/api/v\d+)?/(?:variables|connections|config)(?:/|$)")
 _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^value$|key_?file|access_?key", re.IGNORECASE)
 
 NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
@@ -37,7 +38,7 @@ HINT_REFUSED = "Airflow's own words above say what it did not accept: https://ai
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
-    """A REST call: method, encoded path and query."""
+    """A REST call: method, encoded path and query. A path that does not begin with /api is one below the instance's API."""
 
     method: str
     path: str
@@ -83,10 +84,8 @@ def parse_path(text: str) -> tuple[str, str]:
     if {".", ".."} & set(re.split(r"[/\\;]", plain)) or "\\" in plain or re.search(r"[\x00-\x1f\x7f]", plain):
         raise InputValueError(f"has a path that leaves the API: {quote_value(path)}")
     path = "/" + path.lstrip("/")
-    if not re.match(r"/api(?:/|$)", path):
-        path = API + path
     encoded = quote(path, safe="/%:@!$&'()*+,;=~")
-    if posixpath.normpath(unquote(encoded)) == COMMAND_PATH:
+    if posixpath.normpath(unquote(encoded)) in ("/command", *COMMAND_PATHS):
         raise InputValueError(
             "must not be the command endpoint: name the CLI command as operation, so that its success is judged"
         )
@@ -97,7 +96,7 @@ def parse_path(text: str) -> tuple[str, str]:
 class Params:
     """The inputs of a REST call."""
 
-    arguments: Request = given(parse_request, required=True, default=Request(method="GET", path=API, query="", paginate=False))
+    arguments: Request = given(parse_request, required=True, default=Request(method="GET", path="/", query="", paginate=False))
     body: str = given(parse_json, default="")
     timeout: float = given(parse_duration, default=READ_TIMEOUT)
 
@@ -125,13 +124,15 @@ def _find_secrets(value: object, key: str = "") -> Iterator[str]:
 def run(params: Params, context: Context) -> Result:
     """Send the call, or a call for each page."""
     request = params.arguments
-    context.log.info(f"{request.method} {request.path}")
+    context.log.info(f"{request.method} {context.airflow.locate(request.path)}")
     if request.paginate:
         answer, content = _fetch_pages(request, context)
+        request = _locate(request, context)
     else:
         answer = context.airflow.request(
             request.method, request.path, query=request.query, body=params.body or None, timeout=params.timeout
         )
+        request = _locate(request, context)
         content = _read(answer, request)
     failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
@@ -148,6 +149,11 @@ def run(params: Params, context: Context) -> Result:
         annotations=tuple(_annotate(headline, answer, params)) if failed else (),
         blocks=(table or Folded(heading="answer", text=shown, language="json" if answer.is_json else "text"),),
     )
+
+
+def _locate(request: Request, context: Context) -> Request:
+    """Name the call as it was sent: the answer has told which API the instance has."""
+    return replace(request, path=context.airflow.locate(request.path))
 
 
 def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotation]:
@@ -189,6 +195,7 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
     ]
     whole: dict[str, Any] | None = None
     for answer in context.airflow.iterate_pages(request.path, query):
+        request = _locate(request, context)
         page = read_page(answer)
         if page is None:
             if 200 <= answer.status < 300:  # noqa: PLR2004

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from dms_airflow.checkout import Checkout
-from dms_airflow.dag_runs import SUCCESS, write_run_url
+from dms_airflow.dag_runs import SUCCESS
 from dms_airflow.errors import ActionError, Cancelled
 from dms_airflow.gantt import LEGEND, render_gantt
 from dms_airflow.import_errors import place_failure
@@ -83,12 +83,12 @@ def describe_completion(completion: Completion) -> str:
     return f"Waiting for {name} {what}: {describe_progress(run.state, instances)}"
 
 
-def tabulate_runs(completions: Sequence[Completion], url: str) -> Table:
+def tabulate_runs(completions: Sequence[Completion], client: DagRunClient) -> Table:
     """Give one line for each DAG run."""
     rows = tuple(
         (
             one.run.dag_id,
-            Link(text=one.run.run_id, url=write_run_url(url, one.run.dag_id, one.run.run_id)),
+            Link(text=one.run.run_id, url=client.name_page(one.run)),
             one.run.state,
             "" if one.run.seconds is None else _write_seconds(one.run.seconds),
             describe_progress(one.run.state, one.instances).partition(", ")[2],
@@ -136,11 +136,11 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
     is_cancelled = completion.ending is Ending.CANCELLED
     checkout = Checkout(context.runner.workspace, dags_path or None)
     failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client)
-    annotations = [_annotate(failure, completion, client.url) for failure in failed]
+    annotations = [_annotate(failure, completion, client) for failure in failed]
     for failure in failed:
         if failure.log:
             context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", failure.log.text)
-    if further := _annotate_run(completion, client.url):
+    if further := _annotate_run(completion, client):
         annotations.insert(0, further)
     upstream = {} if is_cancelled else _read_upstream(completion, client)
     return RunReport(
@@ -168,11 +168,11 @@ def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, cl
     return [*client.map(read, failed[:LOGS]), *rest]
 
 
-def _annotate(failure: _Failure, completion: Completion, url: str) -> Annotation:
+def _annotate(failure: _Failure, completion: Completion, client: DagRunClient) -> Annotation:
     """Name the task, the try, the exception, and the deepest line of the checkout that it came through."""
     run, instance, log = completion.run, failure.instance, failure.log
     tries = f"try {instance.try_number} of {instance.max_tries + 1}"
-    page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
+    page = client.name_page(run, instance.task_id, instance.map_index)
     lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {failure.reason}"]
     if log and log.stack_trace:
         lines.append(log.stack_trace)
@@ -188,10 +188,10 @@ def _annotate(failure: _Failure, completion: Completion, url: str) -> Annotation
     )
 
 
-def _annotate_run(completion: Completion, url: str) -> Annotation | None:
+def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | None:
     """Give what no failed task tells of a run that did not succeed."""
     run, instances = completion.run, completion.instances
-    page = f"Its page: {write_run_url(url, run.dag_id, run.run_id)}"
+    page = f"Its page: {client.name_page(run)}"
     name = f"DAG run {run.run_id} of {run.dag_id}"
     if completion.error:
         (annotation,) = completion.error.to_result().annotations
@@ -250,7 +250,7 @@ def _illustrate(
     if chart:
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
     if completion.instances:
-        rows = tuple(_write_row(one, completion, client.url) for one in sorted(completion.instances, key=_place_in_time))
+        rows = tuple(_write_row(one, completion, client) for one in sorted(completion.instances, key=_place_in_time))
         columns = ("task", "state", "tries", "duration", "log")
         yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
     for failure in failed:
@@ -275,12 +275,12 @@ def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
     return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
 
 
-def _write_row(instance: TaskInstance, completion: Completion, url: str) -> tuple[str | Link, ...]:
+def _write_row(instance: TaskInstance, completion: Completion, client: DagRunClient) -> tuple[str | Link, ...]:
     run = completion.run
     name, state = instance.name, instance.state or "none"
     if not instance.try_number:
         return name, state, "", "", ""
-    page = write_run_url(url, run.dag_id, run.run_id, instance.task_id, instance.map_index)
+    page = client.name_page(run, instance.task_id, instance.map_index)
     tries = f"{instance.try_number} of {instance.max_tries + 1}"
     return (
         name,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow import describe_problem
-from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal, write_run_url
+from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
 from dms_airflow.inputs import given, parse_names
 from dms_airflow.operations import command, trigger
@@ -134,9 +134,10 @@ def _await_health(pause: float, client: DagRunClient, context: Context) -> str:
 def _trigger(order: Order, deadline: float, client: DagRunClient, context: Context) -> DagRun:
     """Make one DAG run by REST, which tells more of a refusal than the command line, and does not start a process."""
     dag_id, run_id = order.dag_id, order.run_id
+    now = context.clock.time_of_day()
 
     def send(timeout: float) -> Answer:
-        answer = client.create_run(dag_id, run_id, order.conf or {}, timeout)
+        answer = client.create_run(dag_id, run_id, order.conf or {}, now, timeout)
         # Airflow says why it refuses; whatever else is no run of ours is a gateway's, and leaves open what happened.
         is_refused = answer.status in _REFUSED and answer.parse_object()
         if not (is_made(answer) or is_refused or answer.status == _CONFLICT):
@@ -188,7 +189,7 @@ def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: 
         },
         annotations=(*refused, *(annotation for report in reports for annotation in report.annotations)),
         blocks=(
-            *([tabulate_runs(completions, client.url)] if completions else []),
+            *([tabulate_runs(completions, client)] if completions else []),
             *([_tabulate_refused(attempts)] if refused else []),
             *(block for report in reports for block in report.blocks),
         ),
@@ -218,7 +219,7 @@ def _name_outputs(attempt: _Attempt, by_dag: dict[str, Completion], client: DagR
     if attempt.dag_id not in by_dag:
         return {"dag-id": attempt.dag_id, "run-state": NOT_TRIGGERED}
     run = by_dag[attempt.dag_id].run
-    return trigger.write_outputs(run, write_run_url(client.url, run.dag_id, run.run_id))
+    return trigger.write_outputs(run, client.name_page(run))
 
 
 def _tell(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient) -> dict[str, Any]:
@@ -228,5 +229,5 @@ def _tell(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient
 
 
 def _describe(run: DagRun, client: DagRunClient) -> dict[str, Any]:
-    url = write_run_url(client.url, run.dag_id, run.run_id)
+    url = client.name_page(run)
     return {"dag_id": run.dag_id, "run_id": run.run_id, "state": run.state, "duration": run.seconds, "url": url}

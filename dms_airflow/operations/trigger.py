@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.commands import has_option, option_value, read_positionals
-from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal, write_run_url
+from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.errors import ActionError, Cancelled, InputProblem
 from dms_airflow.inputs import (
     InputValueError,
@@ -123,13 +123,18 @@ def run_line(line: CommandLine, params: command.TimedParams, context: Context, *
 def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient, context: Context) -> _Triggered:
     """Run the command until it is known whether it made its DAG run."""
     given_id = option_value(line.arguments, "-r", "--run-id")
+    is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
+    now = context.clock.time_of_day()
+    date = () if is_dated else context.airflow.dialect.date_run(now)
     order = Order(
         dag_id="".join(read_positionals(line.arguments)[:1]),
         run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
         conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
         is_own=not given_id,
-        is_dated=has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date"),
+        is_dated=is_dated,
+        logical_date=now if date else None,
     )
+    line = line.add(*date)
     if not given_id:
         line = line.add("--run-id", order.run_id)
     if conf:
@@ -204,7 +209,7 @@ def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Re
     if not run:
         dag_id = "".join(read_positionals(triggered.execution.line.arguments)[:1])
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
-    url = write_run_url(client.url, run.dag_id, run.run_id)
+    url = client.name_page(run)
     outputs = {**result.outputs, **write_outputs(run, url)}
     if not triggered.run:
         return replace(result, outputs=outputs)
@@ -244,11 +249,11 @@ def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) 
     except (ActionError, Cancelled) as error:
         error.outputs = begun.outputs
         raise
-    url = write_run_url(client.url, wait.run.dag_id, wait.run.run_id)
+    url = client.name_page(wait.run)
     return Result(
         ending=completion.ending,
         headline=report.headline,
         outputs={**begun.outputs, **write_outputs(completion.run, url)},
         annotations=report.annotations,
-        blocks=(tabulate_runs([completion], client.url), *report.blocks),
+        blocks=(tabulate_runs([completion], client), *report.blocks),
     )

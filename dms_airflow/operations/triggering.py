@@ -17,6 +17,7 @@ from dms_airflow.errors import ActionError, AnswerError, AnswerLostError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from datetime import datetime
 
     from dms_airflow.config import Runner
     from dms_airflow.dag_runs import DagRun
@@ -53,6 +54,7 @@ class Order:
         conf: Its configuration; None when that is no object.
         is_own: The id is ours: random, so that nobody else's run has it.
         is_dated: The author gave a logical date, so that the run's says nothing about when it was made.
+        logical_date: The moment that we date it by; None where Airflow or the author does.
     """
 
     dag_id: str
@@ -60,6 +62,7 @@ class Order:
     conf: dict[str, Any] | None = field(default_factory=dict)
     is_own: bool = True
     is_dated: bool = False
+    logical_date: datetime | None = None
 
 
 def make_run_id(runner: Runner, token: str) -> str:
@@ -172,11 +175,14 @@ class Trigger:
     def _is_asked_for(self, run: DagRun) -> bool:
         """Tell whether a run of this id is the one that was asked for: of an author's id there may be an older one.
 
-        Airflow dates a manual run by the moment it is made. It is ours when that lies behind our first request, by the
-        server's own clock, and its configuration is the one we sent.
+        Airflow 2 dates a manual run by the moment it is made. It is ours when that lies behind our first request, by the
+        server's own clock, and its configuration is the one we sent. Where we date it, it is ours when it has that date, to
+        the microsecond.
         """
         if self._order.is_own:
             return True
+        if self._order.logical_date:
+            return run.logical_date == self._order.logical_date and (run.conf or {}) == self._order.conf
         now = self._client.server_time
         if self._order.is_dated or not now or not run.logical_date:
             return False

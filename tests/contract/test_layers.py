@@ -25,6 +25,7 @@ LAYERS = {
     "dag_runs": 1,
     "credentials": 1,
     "deployment": 1,
+    "dialect": 1,
     "gantt": 1,
     "import_errors": 1,
     "inputs": 1,

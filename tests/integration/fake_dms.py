@@ -35,6 +35,8 @@ TEMPORARY_KEY = Credential(
 JSON = ("Content-Type", "application/json")
 HTML = ("Content-Type", "text/html; charset=utf-8")
 
+REMOVED = b'{"error":"/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."}'
+UI_PAGE = b'<!doctype html><html><head><title>Airflow</title></head><body><div id="root"></div></body></html>'
 LOGIN_PAGE = b"<!DOCTYPE html><title>Sign In - Airflow</title><form action='/login/'><input type=password></form>"
 
 
@@ -44,8 +46,9 @@ class DroppedError(Exception):
 
 @dataclass
 class FakeAirflow:
-    """Answers what the test wrote; anything else is a failing command, or 404."""
+    """Answers what the test wrote; anything else is a failing command, or what an Airflow of its version says to it."""
 
+    version: str = "2.10.4"  # empty: it tells none
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)
     routes: dict[tuple[str, str], WebResponse] = field(default_factory=dict)
 
@@ -59,8 +62,23 @@ class FakeAirflow:
     def request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
         """Answer a REST call by its method and its path with query below the instance's base."""
         del headers, body
-        found = self.routes.get((method, target.removeprefix(PREFIX)))
-        return found or WebResponse(status=404, headers=[JSON], body=b'{"title": "not scripted", "status": 404}')
+        below = target.removeprefix(PREFIX)
+        return self.routes.get((method, below)) or self.answer_unscripted(method, below)
+
+    def answer_unscripted(self, method: str, target: str) -> WebResponse:
+        """Answer as stock Airflow does to anything that a test did not write (tests/captures/*/rest)."""
+        is_airflow_3 = self.version.startswith("3")
+        if (method, target) == ("GET", f"/api/{'v2' if is_airflow_3 else 'v1'}/version") and self.version:
+            return WebResponse(status=200, headers=[JSON], body=json.dumps({"version": self.version}).encode())
+        if not is_airflow_3:
+            return WebResponse(status=404, headers=[JSON], body=b'{"title": "not scripted", "status": 404}')
+        if target.startswith("/api/v1/") and method == "GET":
+            return WebResponse(status=404, headers=[JSON], body=REMOVED)
+        if method != "GET":
+            return WebResponse(status=405, headers=[JSON], body=b'{"detail":"Method Not Allowed"}')
+        if target.startswith("/api/"):
+            return WebResponse(status=404, headers=[JSON], body=b'{"error":"API route not found"}')
+        return WebResponse(status=200, headers=[HTML], body=UI_PAGE)
 
     def route(self, method: str, target: str, body: Any, status: int = 200) -> None:
         """Script a REST answer."""

@@ -92,7 +92,8 @@ def test_without_waiting_nothing_more_is_asked(dms: FakeDms, airflow: ScriptedRu
 
     assert step.exit_code == 0
     assert len(airflow.made) == 1
-    assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command"]
+    # The version decides whether the run must be dated.
+    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command"]
 
 
 FAULTS = [

@@ -160,6 +160,7 @@ def test_a_login_that_fails(dms: FakeDms, run: Run) -> None:
 
 def test_an_api_that_is_silent_leaves_the_command_line(dms: FakeDms, run: Run) -> None:
     dms.airflow.routes.clear()
+    dms.airflow.version = ""
 
     step = run(DOCTOR)
 
@@ -232,7 +233,7 @@ def test_versions_that_differ(dms: FakeDms, run: Run) -> None:
 def test_airflow_3(dms: FakeDms, run: Run) -> None:
     dms.airflow.routes.clear()
     dms.airflow.commands["version"] = ("3.2.2\n", "")
-    dms.airflow.route("GET", "/api/v2/version", {"version": "3.2.2"})
+    dms.airflow.version = "3.2.2"
     dms.airflow.route("GET", "/api/v2/dags?limit=1", {"dags": [], "total_entries": 1})
     dms.airflow.route("GET", "/api/v2/monitor/health", HEALTH)
 

@@ -173,7 +173,8 @@ def test_an_expired_session_logs_in_again_once(dms: FakeDms, run: Run) -> None:
     step = run({"operation": "dags trigger", "arguments": "etl --run-id r1"})
 
     assert step.exit_code == 0
-    assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command", "POST /", "GET /login", "POST /api/v1/command"]
+    begun = ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command"]
+    assert dms.paths == [*begun, "POST /", "GET /login", "POST /api/v1/command"]
     assert dms.commands() == [["dags", "trigger", "etl", "--run-id", "r1", "-o", "json"]]
 
 
@@ -267,6 +268,7 @@ def test_a_trigger_whose_run_is_not_there_is_sent_again_for_the_same_run(dms: Fa
     assert len(sent) == 2
     assert sent[0] == sent[1]
     assert [path.partition("gha__")[0] for path in dms.paths[2:]] == [
+        "GET /api/v1/version",
         "POST /api/v1/command",
         "GET /api/v1/dags/etl/dagRuns/",
         "POST /api/v1/command",

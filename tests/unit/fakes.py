@@ -5,10 +5,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from dms_airflow.config import Config, Runner
+from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.operations.context import Context
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dms_airflow.dialect import Call, Dialect
+    from dms_airflow.transport import Answer
 
 
 @dataclass
@@ -65,6 +72,23 @@ class FakeLog:
     def mask_in_log(self, value: str) -> None:
         """Remember a private value."""
         self.private.append(value)
+
+
+class AskedAirflow:
+    """The questions of a client, for a stand-in of it that answers requests."""
+
+    dialect: Dialect = AIRFLOW_2
+    known_dialect: Dialect | None = AIRFLOW_2
+    request: Callable[..., Answer]
+
+    def locate(self, path: str) -> str:
+        """Name a path below the API's base."""
+        return self.dialect.locate(path)
+
+    def ask(self, make: Callable[[Dialect], Call], **options: Any) -> Answer:
+        """Send what is made."""
+        call = make(self.dialect)
+        return self.request(call.method, call.path, query=call.query, **options)
 
 
 def make_context(clock: FakeClock, log: FakeLog, **runner: Any) -> Context:

@@ -13,6 +13,7 @@ from requests.exceptions import ReadTimeout
 from urllib3.exceptions import NewConnectionError
 
 from dms_airflow.airflow import AirflowClient
+from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
 from dms_airflow.session import is_bounced
 from dms_airflow.transport import Transport, name_fault
@@ -33,11 +34,26 @@ class FakeSession:
 
     def __init__(self) -> None:
         self.logins = 0
+        self.version = ""
+        self.bearer = ""
 
     @property
     def headers(self) -> Mapping[str, str]:
         """Name the login that the session came from."""
-        return {"Cookie": f"session=s{self.logins}"}
+        return {"Cookie": f"session=s{self.logins}"} | ({"Authorization": self.bearer} if self.bearer else {})
+
+    def note_version(self, version: str) -> None:
+        """Remember it."""
+        self.version = version
+
+    def bear_cookie(self) -> bool:
+        """Bear it unless it is borne already."""
+        is_new, self.bearer = not self.bearer, f"Bearer s{self.logins}"
+        return is_new
+
+    def settle_bearer(self, *, works: bool) -> None:
+        """Keep it or not."""
+        self.bearer = self.bearer if works else ""
 
     def open(self) -> None:
         """Log in again."""
@@ -334,3 +350,174 @@ def test_no_exception_chain_holds_the_query(web: responses.RequestsMock) -> None
 
     assert error.value.__context__ is None
     assert error.value.__cause__ is None
+
+
+# --- which Airflow it is --------------------------------------------------------------------------------------------------
+
+# tests/captures/airflow-3.2.2/rest/meta
+REMOVED = {"error": "/api/v1 has been removed in Airflow 3, please use its upgraded version /api/v2 instead."}
+NOT_ALLOWED = {"detail": "Method Not Allowed"}
+COMMAND_3 = f"{HOST}/api/v2/command"
+
+
+def sent(web: responses.RequestsMock) -> list[str]:
+    return [f"{call.request.method} {(call.request.url or '').removeprefix(HOST).partition('?')[0]}" for call in web.calls]
+
+
+def test_airflow_2_is_known_by_its_first_answer(web: responses.RequestsMock) -> None:
+    web.get(DAGS, json={"dags": [], "total_entries": 0})
+    world = World()
+
+    world.airflow.request("GET", "/dags")
+
+    assert world.airflow.dialect == AIRFLOW_2
+    assert sent(web) == ["GET /api/v1/dags"]
+    assert world.log.lines == []
+
+
+@pytest.mark.parametrize(("method", "refusal"), [("GET", (404, REMOVED)), ("POST", (405, NOT_ALLOWED))])
+def test_airflow_3_is_known_by_its_refusal_and_asked_in_its_own_way(
+    web: responses.RequestsMock, method: str, refusal: tuple[int, Any]
+) -> None:
+    web.add(method, DAGS, status=refusal[0], json=refusal[1])
+    web.add(method, f"{HOST}/api/v2/dags", json={"dags": [3]})
+    world = World()
+
+    answers = [world.airflow.request(method, "/dags") for _ in range(2)]
+
+    assert [answer.parse() for answer in answers] == [{"dags": [3]}] * 2
+    assert sent(web) == [f"{method} /api/v1/dags", f"{method} /api/v2/dags", f"{method} /api/v2/dags"]
+    assert world.log.lines == ["This is Airflow 3: its REST API is /api/v2."]
+
+
+def test_a_path_that_names_its_api_is_taken_as_it_is(web: responses.RequestsMock) -> None:
+    web.get(DAGS, status=404, json=REMOVED)
+    world = World()
+
+    assert world.get().status == 404
+    assert world.airflow.dialect == AIRFLOW_3
+    assert sent(web) == ["GET /api/v1/dags"]
+
+
+def test_an_answer_without_words_is_followed_by_a_question(web: responses.RequestsMock) -> None:
+    web.head(DAGS, status=405)
+    web.get(f"{HOST}/api/v1/version", status=404, json=REMOVED)
+    web.get(f"{HOST}/api/v2/version", json={"version": "3.2.2"})
+    web.head(f"{HOST}/api/v2/dags")
+    world = World()
+
+    assert world.airflow.request("HEAD", "/dags").status == 200
+    assert world.airflow.dialect.version == "3.2.2"
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "version"),
+    [
+        ((200, {"version": "2.10.4"}), None, "2.10.4"),
+        ((404, REMOVED), (200, {"version": "3.1.0"}), "3.1.0"),
+        ((404, {"detail": "by a gateway"}), (200, {"version": "3.0.6"}), "3.0.6"),
+        ((404, REMOVED), (403, {"detail": "not for you"}), "3"),
+        ((403, {}), (403, {}), "2"),
+    ],
+)
+def test_who_must_know_the_version_asks_once(
+    web: responses.RequestsMock, first: tuple[int, Any], second: tuple[int, Any] | None, version: str
+) -> None:
+    web.get(f"{HOST}/api/v1/version", status=first[0], json=first[1])
+    if second:
+        web.get(f"{HOST}/api/v2/version", status=second[0], json=second[1])
+    world = World()
+
+    assert world.airflow.learn_version().version == version
+    asked = len(web.calls)
+    assert world.airflow.dialect.version == world.airflow.learn_version().version == version
+    assert len(web.calls) == asked
+
+
+def test_a_version_that_is_not_told_fails_nothing(web: responses.RequestsMock) -> None:
+    web.get(f"{HOST}/api/v1/version", body=BrokenError("reset"))
+    web.get(f"{HOST}/api/v2/version", body=BrokenError("reset"))
+    world = World()
+
+    assert world.airflow.dialect == AIRFLOW_2
+    assert world.log.debugs[-1] == "Airflow does not tell its version; it is spoken to as Airflow 2."
+
+
+def test_the_version_that_the_session_knows_is_not_asked_for() -> None:
+    world = World()
+    world.session.version = "3.2.2"
+
+    assert world.airflow.dialect.version == world.airflow.learn_version().version == "3.2.2"
+
+
+def test_a_command_goes_where_the_instance_takes_it(web: responses.RequestsMock) -> None:
+    web.post(COMMAND, status=405, json=NOT_ALLOWED)
+    web.post(COMMAND_3, json={"stdout": "3.2.2\n", "stderr": ""})
+    world = World()
+
+    for _ in range(2):
+        assert world.airflow.run_command(["version"], repeatable=True, timeout=60).stdout == "3.2.2\n"
+
+    assert sent(web) == ["POST /api/v1/command", "POST /api/v2/command", "POST /api/v2/command"]
+    assert world.log.lines[-1] == "POST /api/v1/command is not known there, so nothing was run; trying /api/v2/command."
+    assert world.airflow.dialect == AIRFLOW_3
+
+
+def test_a_command_endpoint_at_its_old_path_is_used_on_airflow_3(web: responses.RequestsMock) -> None:
+    web.post(COMMAND, json={"stdout": "3.2.2\n", "stderr": ""})
+    world = World()
+    world.session.version = "3.2.2"
+
+    world.airflow.run_command(["version"], repeatable=True, timeout=60)
+
+    assert sent(web) == ["POST /api/v1/command"]
+
+
+@pytest.mark.parametrize("status", [400, 404, 405, 500])
+def test_a_refusal_in_other_words_may_have_run_the_command(web: responses.RequestsMock, status: int) -> None:
+    web.post(COMMAND, status=status, json={"title": "Bad", "detail": "said DMS"})
+
+    with pytest.raises(AnswerError):
+        World().airflow.run_command(["dags", "trigger", "etl"], repeatable=False, timeout=60)
+
+    assert sent(web) == ["POST /api/v1/command"]
+
+
+def test_a_cookie_that_airflow_3_does_not_take_is_tried_as_a_bearer_token(web: responses.RequestsMock) -> None:
+    dags = f"{HOST}/api/v2/dags"
+    for _ in range(2):
+        web.get(dags, status=401, json={"detail": "Not authenticated"})
+    web.get(dags, json={"dags": []})
+    world = World()
+    world.session.version = "3"
+
+    assert world.airflow.request("GET", "/dags").status == 200
+    assert [call.request.headers.get("Authorization") for call in web.calls] == [None, None, "Bearer s1"]
+    assert world.session.logins == 1
+    assert world.log.lines[-1] == "The session was accepted as a bearer token."
+    assert world.session.bearer == "Bearer s1"
+
+
+@pytest.mark.parametrize(("status", "detail"), [(401, "Not authenticated"), (403, "Invalid JWT token")])
+def test_a_bearer_token_that_is_not_taken_either_is_tried_once(web: responses.RequestsMock, status: int, detail: str) -> None:
+    dags = f"{HOST}/api/v2/dags"
+    for _ in range(2):
+        web.get(dags, status=401, json={"detail": "Not authenticated"})
+    web.get(dags, status=status, json={"detail": detail})
+    world = World()
+    world.session.version = "3"
+
+    with pytest.raises(LoginError):
+        world.airflow.request("GET", "/dags")
+
+    assert len(web.calls) == 3
+    assert world.session.bearer == ""
+
+
+def test_airflow_2_gets_no_bearer_token(web: responses.RequestsMock) -> None:
+    web.get(DAGS, status=401)
+
+    with pytest.raises(LoginError):
+        World().get()
+
+    assert [call.request.headers.get("Authorization") for call in web.calls] == [None, None]

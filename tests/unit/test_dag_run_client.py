@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,10 +13,10 @@ from requests.structures import CaseInsensitiveDict
 from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.operations.dag_run_client import DagRunClient
 from dms_airflow.transport import Answer
-from tests.unit.fakes import FakeClock
+from tests.unit.fakes import AskedAirflow, FakeClock
 
 
-class FakeAirflow:
+class FakeAirflow(AskedAirflow):
     """A run whose task instances are given as on PostgreSQL: pages overlap."""
 
     url = "https://airflow"
@@ -37,7 +38,7 @@ class FakeAirflow:
         asked = parse_qs(query)
         offset, limit = int(asked.get("offset", ["0"])[0]), int(asked.get("limit", ["100"])[0])
         if method == "POST":
-            assert path == "/api/v1/dags/~/dagRuns/~/taskInstances/list"
+            assert path == "/dags/~/dagRuns/~/taskInstances/list"
             form = json.loads(body)
             assert (form["dag_ids"], form["dag_run_ids"]) == (["etl"], ["r1"])
             limit = form["page_limit"]
@@ -126,7 +127,7 @@ def test_nothing_is_begun_once_the_workflow_is_cancelled() -> None:
     client.close()
 
     with pytest.raises(Cancelled):
-        client.create_run("etl", "r1", {}, 10.0)
+        client.create_run("etl", "r1", {}, datetime(2026, 11, 22, tzinfo=UTC), 10.0)
     with pytest.raises(Cancelled):
         client.unpause("etl")
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dms_airflow.dag_runs import Dag, DagRun, read_dag, read_dag_run, read_date, read_refusal, write_run_url
+from dms_airflow.dag_runs import Dag, DagRun, read_dag, read_dag_run, read_date, read_refusal
 from dms_airflow.task_instances import (
     TaskInstance,
     describe_progress,
@@ -55,7 +55,7 @@ def test_what_is_no_dag_run(told: dict[str, Any]) -> None:
 
 
 def test_a_dag() -> None:
-    assert read_dag(read("dags/get")) == Dag(
+    assert read_dag(read("dags/get"), is_active=True) == Dag(
         dag_id="lab_quick",
         file="/opt/airflow/dags/lab_quick.py",
         is_active=True,
@@ -66,7 +66,7 @@ def test_a_dag() -> None:
 
 
 def test_what_is_no_dag() -> None:
-    assert read_dag({"title": "DAG not found"}) is None
+    assert read_dag({"title": "DAG not found"}, is_active=True) is None
 
 
 @pytest.mark.parametrize("value", [None, "", "yesterday", "2026-11-22T09:44:11", 5])
@@ -129,12 +129,3 @@ def test_a_refused_configuration_names_field_and_rule(text: str) -> None:
 
 def test_what_refuses_no_configuration() -> None:
     assert read_refusal("DAG with dag_id: 'x' not found") == ""
-
-
-def test_pages_of_runs_and_logs() -> None:
-    base = "https://h/airflow/1"
-
-    assert write_run_url(base, "a/b", "r+1") == "https://h/airflow/1/dags/a%2Fb/grid?dag_run_id=r%2B1"
-    assert write_run_url(base, "a", "r", "t x", 3) == (
-        "https://h/airflow/1/dags/a/grid?dag_run_id=r&task_id=t%20x&map_index=3&tab=logs"
-    )

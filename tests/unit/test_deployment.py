@@ -61,8 +61,8 @@ def test_durations(text: str, seconds: float) -> None:
 
 
 def test_rows_that_lack_everything() -> None:
-    assert read_dag({}).is_active
-    assert not read_dag({"is_active": False}).is_active
+    assert not read_dag({}, is_active=False).is_active
+    assert not read_dag({}, is_active=True).has_import_errors
     assert read_stored_error({}) == ErrorRow(path="", stack_trace="", timestamp="")
     assert read_report([{"dags": "etl"}])[0].dag_ids == ()
 

@@ -13,7 +13,7 @@ from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.operations.instance import Instance
 from dms_airflow.transport import Answer
-from tests.unit.fakes import FakeClock, FakeLog, make_context
+from tests.unit.fakes import AskedAirflow, FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -25,7 +25,7 @@ EIGHT = 8
 ROUNDS = 3
 
 
-class FakeAirflow:
+class FakeAirflow(AskedAirflow):
     """Answers nobody before eight requests wait for an answer; the first pages of lists excepted, which come alone.
 
     With fewer at once nobody would ever be answered: the barrier breaks, and the test with it.
@@ -82,7 +82,7 @@ def fetch_sources(instance: Instance) -> None:
 
 def list_words(instance: Instance) -> None:
     dag_ids = [f"dag{number}" for number in range(12)]
-    assert "/api/v1/dags/dag11/details" in instance.list_words(dag_ids)
+    assert "/dags/dag11/details" in instance.list_words(dag_ids)
 
 
 @pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources, list_words])
