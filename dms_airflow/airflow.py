@@ -412,10 +412,30 @@ def read_page(answer: Answer) -> Page | None:
 
 
 def describe_problem(answer: Answer) -> str:
-    """Say in one line what an error answer says: Airflow's `title` and `detail`, else how the answer begins."""
-    parts = [answer.parse_object().get(key) for key in ("title", "detail", "error", "message")]
-    words = [" ".join(part.split()) for part in parts if isinstance(part, str) and part.strip()]
+    """Say in one line what an error answer says, in any form that Airflow gives one, else how the answer begins.
+
+    Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
+    field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
+    """
+    told = answer.parse_object()
+    parts = [words for key in ("title", "detail", "error", "message") for words in _read_words(told.get(key))]
+    words = [" ".join(part.split()) for part in parts if part.strip()]
     return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer)
+
+
+def _read_words(part: object) -> list[str]:
+    if isinstance(part, str):
+        return [part]
+    if isinstance(part, dict):
+        return [part[key] for key in ("reason", "message") if isinstance(part.get(key), str)]
+    if isinstance(part, list):
+        problems = [
+            ": ".join(filter(None, (".".join(map(str, one.get("loc") or [])), str(one.get("msg") or ""))))
+            for one in part
+            if isinstance(one, dict)
+        ]
+        return ["; ".join(filter(None, problems))]
+    return []
 
 
 def show_beginning(answer: Answer) -> str:

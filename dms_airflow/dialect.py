@@ -10,14 +10,18 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
+
+from dms_airflow.structured_log import read_structured_log
+from dms_airflow.task_log import read_task_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from dms_airflow.task_log import TaskLog
     from dms_airflow.transport import Answer
 
 _NOT_FOUND, _NOT_ALLOWED = 404, 405
@@ -121,6 +125,19 @@ class Dialect(ABC):
             logical_date: Now, for an Airflow that does not date a run by itself.
         """
 
+    @abstractmethod
+    def read_log(self, path: str, map_index: int) -> Call:
+        """Make the call that reads a task's log.
+
+        Args:
+            path: Of the log, below the API's base.
+            map_index: Of a mapped task; -1 when it is not mapped.
+        """
+
+    @abstractmethod
+    def parse_log(self, answer: Answer) -> TaskLog:
+        """Read what `read_log` is answered."""
+
     # --- command line ----------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -168,6 +185,14 @@ class Airflow2(Dialect):
         del logical_date
         return _post_run(self, dag_id, {"dag_run_id": run_id, "conf": conf})
 
+    def read_log(self, path: str, map_index: int) -> Call:
+        """As text. As JSON it would be the repr of a Python list."""
+        return replace(_get_log(self, path, map_index), accept="text/plain")
+
+    def parse_log(self, answer: Answer) -> TaskLog:
+        """Lines of text."""
+        return read_task_log(answer.text)
+
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
         """By itself."""
         del logical_date
@@ -214,6 +239,15 @@ class Airflow3(Dialect):
     def create_run(self, dag_id: str, run_id: str, conf: Mapping[str, Any], logical_date: datetime) -> Call:
         """Without a date `ds` and its kin are undefined in the run's templates, and tasks fail."""
         return _post_run(self, dag_id, {"dag_run_id": run_id, "conf": conf, "logical_date": logical_date.isoformat()})
+
+    def read_log(self, path: str, map_index: int) -> Call:
+        """As JSON. There is no text: Airflow answers 406."""
+        return _get_log(self, path, map_index)
+
+    def parse_log(self, answer: Answer) -> TaskLog:
+        """Records."""
+        content = answer.parse_object().get("content")
+        return read_structured_log(content) if isinstance(content, list) else read_task_log(answer.text)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
         """As by REST."""
@@ -275,6 +309,10 @@ def is_unknown_route(answer: Answer) -> bool:
 def is_missing(answer: Answer) -> bool:
     """Tell an answer whose status says that there is no such thing, or nothing that takes this method."""
     return answer.status in (_NOT_FOUND, _NOT_ALLOWED)
+
+
+def _get_log(dialect: Dialect, path: str, map_index: int) -> Call:
+    return dialect.get(path, [("map_index", map_index)] if map_index >= 0 else [])
 
 
 def _post_run(dialect: Dialect, dag_id: str, body: Mapping[str, Any]) -> Call:

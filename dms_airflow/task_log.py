@@ -18,8 +18,10 @@ _RECORD = re.compile(r"\[\d{4}-\d\d-\d\dT[^\]\n]{1,40}\] \{(?P<source>[^}\n]{1,2
 # Marks for the web page to fold lines by. GitHub would take them for its own.
 _GROUP = re.compile(r"::(?:group::|endgroup::)")
 
-# The record of the exception that ended the try, the most telling first: the second one shows Airflow's own frames too.
-_ENDINGS = (("taskinstance.py", "Task failed with exception"), ("standard_task_runner.py", "Failed to execute job"))
+# How the record of the exception that ended the try begins.
+FAILED = "Task failed with exception"
+# The most telling first: the second one shows Airflow's own frames too.
+_ENDINGS = (("taskinstance.py", FAILED), ("standard_task_runner.py", "Failed to execute job"))
 # By these a try says why it ended without an exception of its own, the most telling first: a signal follows from what stands
 # before it.
 _SAYS_WHY = (
@@ -68,17 +70,21 @@ class _Record:
 
 def read_task_log(text: str) -> TaskLog:
     """Read the log of one try, as `Accept: text/plain` gives it."""
-    plain = "\n".join(
-        _GROUP.sub("", line) for line in _ESCAPE.sub("", text).split("\n") if not line.rstrip().endswith("::endgroup::")
-    )
+    plain = clean(text)
     records = _split_records(plain)
     for source, beginning in _ENDINGS:
         for record in reversed(records):
             if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
-                return _read_failure(plain, "\n".join(record.lines).rstrip("\n"))
+                return read_failure(plain, "\n".join(record.lines).rstrip("\n"))
     said = [record.message for record in records if record.source != "logging_mixin.py"]
     why = next((one for pattern in _SAYS_WHY for one in reversed(said) if pattern.match(one)), "")
     return TaskLog(text=plain, exception="", message=why, stack_trace="")
+
+
+def clean(text: str) -> str:
+    """Take colours and fold marks out of a log."""
+    lines = _ESCAPE.sub("", text).split("\n")
+    return "\n".join(_GROUP.sub("", line) for line in lines if not line.rstrip().endswith("::endgroup::"))
 
 
 def _split_records(text: str) -> list[_Record]:
@@ -95,7 +101,13 @@ def _split_records(text: str) -> list[_Record]:
     ]
 
 
-def _read_failure(text: str, stack_trace: str) -> TaskLog:
+def read_failure(text: str, stack_trace: str) -> TaskLog:
+    """Read the exception that ended a try from its traceback.
+
+    Args:
+        text: The log.
+        stack_trace: As Python writes it; empty where the record of the exception is all there is.
+    """
     # Airflow leaves out the blank lines of a log; without them a chain's sentence is one more line of a message.
     spaced = _CHAIN.sub(r"\n\n\1\n\n", stack_trace)
     blocks = spaced.rpartition(f"\n\n{_HANDLING}\n\n")

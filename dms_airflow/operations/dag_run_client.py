@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from email.utils import parsedate_to_datetime
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, urlencode
+from urllib.parse import quote
 
 from dms_airflow.airflow import PAGE, PAUSES, READ_TIMEOUT, read_page
 from dms_airflow.dag_runs import read_dag, read_dag_run, read_date
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from dms_airflow.dag_runs import Dag, DagRun
     from dms_airflow.dialect import Call, Dialect
     from dms_airflow.task_instances import TaskInstance
+    from dms_airflow.task_log import TaskLog
     from dms_airflow.transport import Answer
 
     T = TypeVar("T")
@@ -244,16 +245,14 @@ class DagRunClient:
             pages = pool.map(lambda offset: self._get_page(path, (), size, offset, tries)[0], offsets)
             return [entry for page in pages for entry in page]
 
-    def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> str:
-        """Read the log of a task instance's last try as text."""
+    def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> TaskLog:
+        """Read the log of a task instance's last try."""
         path = f"{_name_run(dag_id, run_id)}/taskInstances/{quote(instance.task_id, safe='')}/logs/{instance.try_number}"
-        query = urlencode({"map_index": instance.map_index}) if instance.map_index >= 0 else ""
-        # As JSON it would be the repr of a Python list.
         timeout = self._take_time(READ_TIMEOUT)
-        answer = self._airflow.request("GET", path, query=query, accept="text/plain", timeout=timeout)
+        answer = self._airflow.ask(lambda dialect: dialect.read_log(path, instance.map_index), timeout=timeout)
         if answer.status != _OK:
             raise self._airflow.refuse(answer, f"GET {self._airflow.locate(path)}")
-        return answer.text
+        return self._airflow.dialect.parse_log(answer)
 
     def list_unmet(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[str, ...]:
         """List why a task instance is not scheduled, in Airflow's words."""

@@ -15,7 +15,7 @@ from dms_airflow.operations.waiting import tell_elapsed
 from dms_airflow.render import cut_middle
 from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
 from dms_airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
-from dms_airflow.task_log import TaskLog, cut_tail, read_task_log
+from dms_airflow.task_log import TaskLog, cut_tail
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -155,10 +155,9 @@ def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, cl
 
     def read(instance: TaskInstance) -> _Failure:
         try:
-            text = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
+            log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
         except ActionError as error:
             return _Failure(instance=instance, log=None, fault=error.message)
-        log = read_task_log(text)
         file, line = place_failure(log.stack_trace, dag_file, checkout)
         # Only this is shown, and a log may have many megabytes.
         log = replace(log, text=cut_tail(log.text, LOG_TAIL))

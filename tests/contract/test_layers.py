@@ -38,6 +38,7 @@ LAYERS = {
     "render": 1,
     "sdk": 1,
     "source": 1,
+    "structured_log": 1,
     "task_instances": 1,
     "task_log": 1,
     "tracebacks": 1,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import ssl
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,18 +12,20 @@ import requests
 import responses
 from requests.exceptions import ConnectionError as BrokenError
 from requests.exceptions import ReadTimeout
+from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NewConnectionError
 
-from dms_airflow.airflow import AirflowClient
+from dms_airflow.airflow import AirflowClient, describe_problem
 from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
 from dms_airflow.session import is_bounced
-from dms_airflow.transport import Transport, name_fault
+from dms_airflow.transport import Answer, Transport, name_fault
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+CAPTURES = Path(__file__).parents[1] / "captures"
 HOST = "https://data-cn-hangzhou-dms.aliyuncs.com/airflow/1/2/af-1"
 DAGS = f"{HOST}/api/v1/dags"
 COMMAND = f"{HOST}/api/v1/command"
@@ -521,3 +525,38 @@ def test_airflow_2_gets_no_bearer_token(web: responses.RequestsMock) -> None:
         World().get()
 
     assert [call.request.headers.get("Authorization") for call in web.calls] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        (
+            "2.10.4/rest/importErrors/missing",
+            "Import error not found: The ImportError with import_error_id: `999999` was not found",
+        ),
+        ("3.2.2/rest/dagruns/trigger_missing_dag", "Dag with dag_id: 'nosuch' not found"),
+        ("3.2.2/rest/dagruns/trigger_no_logical_date", "body.logical_date: Field required"),
+        (
+            "3.2.2/rest/dagruns/trigger_logical_same",
+            (
+                "Unique constraint violation: Serious error when handling your request. Check logs for more details - you will "
+                "find it in api server when you look for ID tZTww2la"
+            ),
+        ),
+        ("3.2.2/rest/meta/not_found_path", "API route not found"),
+    ],
+)
+def test_an_error_is_told_in_one_line_whatever_its_form(name: str, words: str) -> None:
+    told = json.loads((CAPTURES / f"airflow-{name}.json").read_text(encoding="utf-8"))
+    got = told.get("response", told)
+    answer = Answer(status=got["status"], headers=CaseInsensitiveDict(got["headers"]), body=got["body"].encode(), cookies={})
+
+    assert describe_problem(answer) == words
+
+
+@pytest.mark.parametrize("detail", [[], {}, [None], 5, {"reason": 1}])
+def test_an_error_without_words_is_quoted(detail: Any) -> None:
+    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
+    answer = Answer(status=500, headers=headers, body=json.dumps({"detail": detail}).encode(), cookies={})
+
+    assert describe_problem(answer) == f'(application/json) {{"detail": {json.dumps(detail)}}}'

@@ -1,0 +1,162 @@
+"""Why a task failed, read from logs as Airflow 3 gives them: tests/captures/airflow-3.2.2/rest/logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from requests.structures import CaseInsensitiveDict
+
+from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
+from dms_airflow.structured_log import read_structured_log
+from dms_airflow.transport import Answer
+
+LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"
+PATH = "/dags/a/dagRuns/r/taskInstances/t/logs/1"
+
+
+def read(name: str) -> Answer:
+    told = json.loads((LOGS / f"{name}.json").read_text(encoding="utf-8"))
+    return Answer(status=told["status"], headers=CaseInsensitiveDict(told["headers"]), body=told["body"].encode(), cookies={})
+
+
+def entry(event: str, **further: Any) -> dict[str, Any]:
+    """An entry as the task runner writes it."""
+    return {
+        "timestamp": "2026-11-22T10:12:59Z",
+        "event": event,
+        "level": "error",
+        "logger": "task",
+        "filename": "task_runner.py",
+        "lineno": 1381,
+        **further,
+    }
+
+
+def exception(kind: str, value: str, **further: Any) -> dict[str, Any]:
+    """An exception that came from one line of a DAG file."""
+    frames = [{"filename": "/opt/airflow/dags/etl.py", "lineno": 7, "name": "load"}]
+    return {"exc_type": kind, "exc_value": value, "is_cause": False, "frames": frames, **further}
+
+
+# Written by hand from the capture.
+STACK_TRACE = """\
+Traceback (most recent call last):
+  File "/opt/airflow/dags/lab_fail.py", line 16, in boom
+  File "/opt/airflow/dags/lab_fail.py", line 10, in _inner
+ZeroDivisionError: division by zero
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/opt/airflow/dags/lab_fail.py", line 18, in boom
+RuntimeError: boom: could not divide, see cause"""
+
+
+def test_a_failed_task() -> None:
+    log = AIRFLOW_3.parse_log(read("json_try1"))
+
+    assert (log.exception, log.message) == ("RuntimeError", "boom: could not divide, see cause")
+    assert log.stack_trace == STACK_TRACE
+    lines = log.text.split("\n")
+    assert lines[:4] == [
+        "Log message source details",
+        "/opt/airflow/logs/dag_id=lab_fail/run_id=rest_fail/task_id=boom/attempt=1.log",
+        "[2026-11-22T10:12:59.447859Z] {task_runner.py:1926} INFO - Pre Execute",
+        "[2026-11-22T10:12:59.484492Z] {manager.py:209} INFO - DAG bundles loaded: dags-folder",
+    ]
+    assert lines[-1] == "[2026-11-22T10:12:59.663253Z] {task.stdout} INFO - about to fail"
+    assert "[2026-11-22T10:12:59.661996Z] {task_runner.py:1381} ERROR - Task failed with exception" in lines
+    assert "::" not in log.text
+
+
+def test_a_failed_mapped_task() -> None:
+    log = AIRFLOW_3.parse_log(read("mapped_1"))
+
+    assert (log.exception, log.message) == ("ValueError", "bad element 2")
+    assert '  File "/opt/airflow/dags/lab_mapped.py", line ' in log.stack_trace
+
+
+def test_each_airflow_is_asked_for_the_form_that_it_gives() -> None:
+    two, three = AIRFLOW_2.read_log(PATH, -1), AIRFLOW_3.read_log(PATH, 2)
+
+    assert (two.path, two.query, two.accept) == (f"/api/v1{PATH}", "", "text/plain")
+    assert (three.path, three.query, three.accept) == (f"/api/v2{PATH}", "map_index=2", "application/json")
+
+
+def test_an_exception_that_came_up_in_the_handling_of_another() -> None:
+    detail = [exception("KeyError", "'b'"), exception("ValueError", "a\nsecond line")]
+
+    log = read_structured_log([entry("Task failed with exception", error_detail=detail)])
+
+    assert (log.exception, log.message) == ("KeyError", "'b'")
+    assert (
+        "ValueError: a\nsecond line\n\nDuring handling of the above exception, another exception occurred:\n" in log.stack_trace
+    )
+
+
+def test_a_syntax_error_names_its_line() -> None:
+    syntax = {
+        "offset": 5,
+        "filename": "/opt/airflow/dags/lib.py",
+        "line": "x = (\n",
+        "lineno": 3,
+        "msg": "'(' was never closed",
+    }
+    detail = [exception("SyntaxError", "'(' was never closed (lib.py, line 3)", syntax_error=syntax)]
+
+    log = read_structured_log([entry("Task failed with exception", error_detail=detail)])
+
+    assert (log.exception, log.message) == ("SyntaxError", "'(' was never closed")
+    assert '  File "/opt/airflow/dags/lib.py", line 3\n    x = (\nSyntaxError' in log.stack_trace
+
+
+@pytest.mark.parametrize(
+    ("entries", "message"),
+    [
+        ([entry("Task exited", exit_code=3)], "Task exited exit_code=3"),
+        (
+            [
+                entry("Server indicated the task shouldn't be running anymore. Terminating process", detail="failed"),
+                entry("Task killed!"),
+            ],
+            "Server indicated the task shouldn't be running anymore. Terminating process detail=failed",
+        ),
+        ([entry("Process exited abnormally", exit_code=7)], "Process exited abnormally exit_code=7"),
+        ([entry("Task exited", logger="task.stdout")], ""),
+        ([entry("Task failed with exception")], ""),
+        ([entry("Task failed with exception", error_detail="?")], ""),
+        ([None, 5, {}], ""),
+        ([], ""),
+    ],
+)
+def test_a_try_that_ended_without_an_exception_says_why(entries: list[Any], message: str) -> None:
+    log = read_structured_log(entries)
+
+    assert (log.exception, log.message, log.stack_trace) == ("", message, "")
+
+
+def test_lines_that_airflow_could_not_read_are_read_as_text() -> None:
+    lines = ["[2026-11-22T09:44:17.719+0000] {local_task_job_runner.py:266} INFO - Task exited with return code 1", "more"]
+
+    log = read_structured_log(lines)
+
+    assert log.text == "\n".join(lines)
+    assert log.message == "Task exited with return code 1"
+
+
+def test_a_log_that_is_none_is_shown_as_it_is() -> None:
+    answer = Answer(status=200, headers=CaseInsensitiveDict({"Content-Type": "text/plain"}), body=b"no log", cookies={})
+
+    assert AIRFLOW_3.parse_log(answer).text == "no log"
+
+
+def test_colours_and_marks_of_a_message_are_taken_out() -> None:
+    detail = [exception("ValueError", "\x1b[31mred\x1b[0m")]
+
+    log = read_structured_log([entry("Task failed with exception", error_detail=detail), entry("::group::\x1b[1mPost")])
+
+    assert log.message == "red"
+    assert log.text.endswith("ERROR - Post")
