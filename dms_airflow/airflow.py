@@ -147,6 +147,12 @@ class AirflowClient:
         """How this Airflow is spoken to; asked for where no answer has told yet. For who must know before acting."""
         return self.known_dialect or self._ask_version() or AIRFLOW_2
 
+    @property
+    def version(self) -> str:
+        """Airflow's version; empty where it is not known, or the major one only."""
+        known = self.known_dialect
+        return known.version if known and known.is_exact else ""
+
     def learn_version(self) -> Dialect:
         """Learn more of the version than the major one, for who needs that; it stays unknown where Airflow does not tell."""
         known = self.known_dialect
@@ -175,6 +181,11 @@ class AirflowClient:
     def locate(self, path: str) -> str:
         """Give the whole path of one below the API's base, as this Airflow has it, or as Airflow 2 where that is not known."""
         return (self.known_dialect or AIRFLOW_2).locate(path)
+
+    def note_version(self, version: str) -> None:
+        """Take note of a version that Airflow told beside; what it told before counts for more."""
+        if not (self.known_dialect and self.known_dialect.is_exact) and find_dialect(version):
+            self._note(version)
 
     def _note(self, version: str) -> None:
         before, found = self.known_dialect, find_dialect(version)

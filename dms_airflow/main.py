@@ -112,7 +112,8 @@ def main(
     if any(problem.name == "result-file" for problem in problems):
         config = replace(config, result_file="")  # it may lie anywhere
     before_report()
-    occasion = Occasion.of(config, airflow_url=session.host, duration=clock.monotonic() - started)
+    duration = clock.monotonic() - started
+    occasion = Occasion.of(config, airflow_url=session.host, airflow_version=airflow.version, duration=duration)
     try:
         return report(result, occasion, config, runner, workflow)
     except Exception as error:  # noqa: BLE001 - as above

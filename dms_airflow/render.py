@@ -48,16 +48,18 @@ class Occasion:
     instance_id: str
     region: str
     airflow_url: str
+    airflow_version: str
     duration: float  # seconds
 
     @classmethod
-    def of(cls, config: Config, *, airflow_url: str, duration: float) -> Self:
+    def of(cls, config: Config, *, airflow_url: str, airflow_version: str, duration: float) -> Self:
         """Name the occasion by the step's inputs."""
         return cls(
             operation=config.operation,
             instance_id=config.instance_id,
             region=config.region,
             airflow_url=airflow_url,
+            airflow_version=airflow_version,
             duration=duration,
         )
 

@@ -30,6 +30,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
         The exit code.
     """
     outputs = {
+        "airflow-version": occasion.airflow_version,
         **{name: _clean(name, value, workflow) for name, value in result.outputs.items()},
         "status": result.ending.status,
         "duration": round(occasion.duration, 1),

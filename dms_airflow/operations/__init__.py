@@ -45,7 +45,7 @@ OPERATIONS: Mapping[str, Operation] = {
 }
 
 # Written by every operation.
-COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url"})
+COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url", "airflow-version"})
 
 
 def find_operation(name: str) -> Operation:

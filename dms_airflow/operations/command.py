@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.operations.context import Context
 
-OUTPUTS = frozenset({"stdout", "stderr", "json", "airflow-version"})
+OUTPUTS = frozenset({"stdout", "stderr", "json"})
 
 # How long a command may take when `timeout` is empty: a backfill runs until its work is done.
 LONGEST_COMMAND = 1800.0  # seconds
@@ -120,7 +120,7 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
         context.log.fold("stdout", answer.stdout)
     context.log.fold("stderr", answer.stderr)
     if line.name == "version" and outcome.succeeded:
-        context.session.note_version(_read_version(answer.stdout))
+        context.airflow.note_version(answer.stdout.strip().rpartition("\n")[2].strip())
     return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
 
 
@@ -184,15 +184,8 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
 
 
 def write_outputs(execution: Execution) -> dict[str, Any]:
-    """Give stdout, stderr, the JSON in them, and Airflow's version where it was asked for."""
-    outputs = {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
-    if execution.line.name == "version" and execution.outcome.succeeded:
-        outputs["airflow-version"] = _read_version(execution.stdout)
-    return outputs
-
-
-def _read_version(stdout: str) -> str:
-    return stdout.strip().rpartition("\n")[2].strip()
+    """Give stdout, stderr, and the JSON in them."""
+    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
 
 
 def write_answer(outcome: Outcome) -> str:

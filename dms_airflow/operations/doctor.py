@@ -208,7 +208,7 @@ def _ask_rest(context: Context, found: list[Dialect]) -> tuple[Dialect, str]:
             break
     else:
         raise LinkError(f"Neither {' nor '.join(VERSION_PATHS)} at {context.airflow.url} told a version.", HINT_REST)
-    context.session.note_version(dialect.version)
+    context.airflow.note_version(dialect.version)
     path = dialect.locate("/dags")
     answer = context.airflow.request("GET", path, query="limit=1")
     if answer.status != 200:  # noqa: PLR2004

@@ -31,15 +31,16 @@ def check_readiness(dag_id: str, on_paused: str, client: DagRunClient, context: 
     dag = client.get_dag(dag_id)
     if dag is None:
         raise DagNotFoundError(f"{client.url} has no DAG {dag_id}.", suggest_dag(dag_id, client))
-    if not dag.is_active:
-        raise DagNotReadyError(
-            f"DAG {dag_id} is not active: its file {dag.file} is gone, or does not define it any more.",
-            "Deploy the file again and wait until the scheduler has read it, e.g. with the operation deploy-gate.",
-        )
+    # First: on Airflow 3 a file that does not import takes its DAGs out of service, too.
     if dag.has_import_errors:
         raise DagNotReadyError(
             f"DAG {dag_id} has import errors: its file {dag.file} does not import on the instance.",
             "Run the operation dags list-import-errors to see them on their lines.",
+        )
+    if not dag.is_active:
+        raise DagNotReadyError(
+            f"DAG {dag_id} is not active: its file {dag.file} is gone, or does not define it any more.",
+            "Deploy the file again and wait until the scheduler has read it, e.g. with the operation deploy-gate.",
         )
     if dag.is_paused and on_paused == "fail":
         raise DagNotReadyError(

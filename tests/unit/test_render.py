@@ -14,7 +14,12 @@ from dms_airflow.render import Occasion, cut_middle, fit_annotations, render_out
 from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 
 OCCASION = Occasion(
-    operation="dags list", instance_id="af-1", region="cn-hangzhou", airflow_url="https://h/airflow/1", duration=1.26
+    operation="dags list",
+    instance_id="af-1",
+    region="cn-hangzhou",
+    airflow_url="https://h/airflow/1",
+    airflow_version="",
+    duration=1.26,
 )
 
 
