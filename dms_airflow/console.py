@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +25,22 @@ _LOG_RECORD = re.compile(
     r"\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?\] "
     r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] "
 )
+# The same two, read. The second ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message
+# has several lines, the last one does.
+_FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
+_SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[(?P<level>[a-z]+) *\] (?P<message>.*)")
+_LOGGER = re.compile(r"\[[\w.]+\](?: loc=[\w.]+:\d+)?$")
 _NO_RECORDS = "No data found"
 _TABLE_RULE = re.compile(r"=+(?:\+=+)*\s*")
 _YAML_KEY = re.compile(r"(?:- |  )([\w-]+):")
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogRecord:
+    """The first line of a log record; `level` is in lower case."""
+
+    level: str
+    message: str
 
 
 def split_lines(text: str) -> list[str]:
@@ -37,6 +51,17 @@ def split_lines(text: str) -> list[str]:
 def is_log_record(line: str) -> bool:
     """Whether this line is the first of a log record."""
     return _LOG_RECORD.match(line) is not None
+
+
+def read_log_record(line: str) -> LogRecord | None:
+    """Read the first line of a log record, in whatever form and colours Airflow writes it."""
+    line = _ANSI.sub("", line).rstrip()
+    match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
+    if match is None:
+        return None
+    message = match["message"]
+    logger = _LOGGER.search(message) if match.re is _SECOND_FORM else None
+    return LogRecord(level=match["level"].lower(), message=message[: logger.start()].rstrip() if logger else message)
 
 
 def find_json(lines: Sequence[str], columns: Sequence[str]) -> _Rows | None:

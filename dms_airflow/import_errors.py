@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import tracebacks
+from dms_airflow.console import LogRecord, read_log_record
 from dms_airflow.lines import find_shown_line, split_lines
 from dms_airflow.source import find_line
 
@@ -15,14 +16,19 @@ if TYPE_CHECKING:
 
     from dms_airflow.checkout import Checkout
 
-# Airflow 2's log lines: `[2026-11-22T09:52:24.407+0000] {dagbag.py:387} ERROR - Failed to import: /opt/…/x.py`
-# (tests/captures/airflow-2.10.4/cli/dags/reserialize__broken.json).
-_LOG_LINE = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
+# With what Airflow logs a traceback (reserialize__broken.json and reserialize__serialize.json in tests/captures); only
+# reserializing says the last two. The words without a colon are those of 3.2.
+_FAILURE = re.compile(
+    r"(?:(?:Failed to import|Failed to bag_dag|Failed to write serialized DAG): |Error bagging DAG from "
+    r"|Failed to write serialized DAG dag_id=\S* fileloc=)(?P<path>.+)"
+)
 
-# Of the three, only reserializing says the last.
-_FAILURE = re.compile(r"(?P<what>Failed to import|Failed to bag_dag|Failed to write serialized DAG): (?P<path>.+)")
+# 3.2 says this behind each failed import, and alone for a file that it did not come to import.
+_NOT_LOADED = re.compile(r"Error loading DAG from (?P<path>.+?): (?P<text>.*)")
 
 _IMPORT = re.compile(r"Importing (?P<path>/.+)")
+_FOLDER = re.compile(r"Filling up the DagBag from (?P<folder>/.+)")
+_BUNDLES = re.compile(r"DAG bundles loaded: (?P<names>.+)")
 
 # The answer of `-o json`, which may follow a traceback directly.
 _JSON_LINE = re.compile(r'\[\{"(?:filepath|error|bundle_name)": ')
@@ -66,26 +72,42 @@ def read_error(instance_path: str, stack_trace: str) -> DagImportError:
     )
 
 
-def read_list(answer: Iterable[Mapping[str, Any]], stdout: str) -> tuple[DagImportError, ...]:
+def read_list(
+    answer: Iterable[Mapping[str, Any]], stdout: str, folders: Mapping[str, str] | None = None
+) -> tuple[DagImportError, ...]:
     """Read the answer of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before it.
 
     The rows decide what is broken. A logged traceback takes the place of the row's two frames only when it tells of the
     same error: a DAG file may print anything.
 
     Args:
-        answer: the rows, `filepath` and `error` each.
+        answer: the rows, `filepath` and `error` each; from Airflow 3 on `filepath` is below the DAG bundle `bundle_name`.
         stdout: all that the command printed.
+        folders: the bundles' folders, where they are known; the log names those of a parse.
     """
     logged: dict[str, list[DagImportError]] = {}
     for block in _read_log(stdout):
         logged.setdefault(block.path, []).append(read_error(block.path, block.text))
+    parsed = [folder for record in _read_records(stdout) if (folder := _FOLDER.fullmatch(record.message))]
     errors: list[DagImportError] = []
     for row in answer:
-        error = read_error(str(row.get("filepath") or ""), str(row.get("error") or ""))
+        path, bundle = str(row.get("filepath") or ""), str(row.get("bundle_name") or "")
+        known = [folders[bundle]] if folders and bundle in folders else [match["folder"] for match in parsed]
+        error = read_error(_place_below(known, path, logged), str(row.get("error") or ""))
         # The last one: of a file's several errors Airflow lists the last.
         same = [other for other in logged.get(error.instance_path, ()) if _tell_the_same(error, other)]
         errors.append(same[-1] if same else error)
     return tuple(errors)
+
+
+def _place_below(folders: Sequence[str], path: str, logged: Mapping[str, Any]) -> str:
+    """Make a path below a DAG bundle an absolute one, where that is certain."""
+    if path.startswith("/") or not path:
+        return path
+    places = list(dict.fromkeys(f"{folder.rstrip('/')}/{path}" for folder in folders))
+    if len(places) > 1:
+        places = [place for place in places if place in logged]
+    return places[0] if len(places) == 1 else path
 
 
 def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
@@ -94,11 +116,16 @@ def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
     return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
 
 
+def read_bundles(stdout: str) -> tuple[str, ...]:
+    """Read the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it asks any of them."""
+    names = [match["names"] for record in _read_records(stdout) if (match := _BUNDLES.fullmatch(record.message))]
+    return tuple(names[0].split(", ")) if names else ()
+
+
 def read_dag_files(stdout: str) -> tuple[str, ...]:
-    """List the DAG files, sound or broken, that Airflow says it imports: with `-v` only, and zip members not."""
-    logged = (_LOG_LINE.match(line) for line in stdout.split("\n"))
-    imports = (_IMPORT.fullmatch(match["message"].rstrip()) for match in logged if match and match["level"] == "DEBUG")
-    return tuple(match["path"] for match in imports if match)
+    """List the DAG files, sound or broken, that Airflow says it imports: Airflow 2 with `-v` only, and zip members not."""
+    records = [record for record in _read_records(stdout) if record.level == "debug"]
+    return tuple(match["path"] for record in records if (match := _IMPORT.fullmatch(record.message.rstrip())))
 
 
 def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
@@ -179,18 +206,28 @@ def _first_line(error: DagImportError) -> str:
     return error.message.split("\n", 1)[0]
 
 
+def _read_records(stdout: str) -> Iterator[LogRecord]:
+    return filter(None, map(read_log_record, stdout.split("\n")))
+
+
 def _read_log(stdout: str) -> Iterator[_LogBlock]:
-    """Find the failures in a log. A block ends at the next log line, or at the command's JSON answer."""
+    """Find the failures in a log. A block ends at the next log record, or at the command's JSON answer."""
     path: str | None = None
     lines: list[str] = []
+    told: set[str] = set()  # paths, and what follows each of their slashes
     for line in stdout.split("\n"):
-        logged = _LOG_LINE.match(line)
-        if logged is None and not _JSON_LINE.match(line):
+        record = read_log_record(line)
+        if record is None and not _JSON_LINE.match(line):
             lines.append(line)
             continue
         if path is not None:
             yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))
-        failure = _FAILURE.fullmatch(logged["message"].rstrip()) if logged and logged["level"] == "ERROR" else None
+            told.update(path[index + 1 :] for index, sign in enumerate(path) if sign == "/")
+            told.add(path)
+        message = record.message.rstrip() if record and record.level == "error" else ""
+        failure, not_loaded = _FAILURE.fullmatch(message), _NOT_LOADED.fullmatch(message)
         path, lines = (failure["path"] if failure else None), []
+        if not_loaded and not_loaded["path"] not in told:
+            path, lines = not_loaded["path"], [not_loaded["text"]]
     if path is not None:
         yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))

@@ -21,8 +21,11 @@ _CHAIN_SENTENCES = frozenset(
     }
 )
 
-# Whose frame is outermost in a whole traceback of an import: that of Airflow's module that caught the exception.
-_CATCHER = re.compile(r'(?:  \|)? {2,3}File ".*/airflow/\w+/dagbag\.py", line \d+, in .*')
+# Whose frame is outermost in a whole traceback of an import: that of Airflow's module that caught the exception; the second
+# is 3.2's.
+_CATCHER = re.compile(
+    r'(?:  \|)? {2,3}File ".*/airflow/(?:\w+/dagbag|dag_processing/importers/python_importer)\.py", line \d+, in .*'
+)
 
 # At most nine digits: int() refuses very long numbers, and no file has a thousand million lines.
 _FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')

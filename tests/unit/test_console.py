@@ -22,6 +22,34 @@ def test_log_records_of_every_version_are_known(line: str) -> None:
     assert [console.is_log_record(found) for found in console.split_lines(line)] == [True]
 
 
+@pytest.mark.parametrize(
+    ("line", "level", "message"),
+    [
+        (LOG_2, "info", "Filling up the DagBag from /opt/airflow/dags"),
+        (LOG_3, "info", "creating dag run"),
+        (LOG_3_TASK, "info", "Task started"),
+        (LOG_3_1, "info", "DAG bundles"),
+        (
+            "2026-11-22T10:13:35Z [error    ] Failed to import: /d/a [b] c.py [x.y] loc=z.py:9",
+            "error",
+            "Failed to import: /d/a [b] c.py",
+        ),
+        (
+            "2026-11-22T10:13:35Z [error    ] Error loading DAG from x.py: first of two lines",
+            "error",
+            "Error loading DAG from x.py: first of two lines",
+        ),
+    ],
+)
+def test_a_log_record_is_read(line: str, level: str, message: str) -> None:
+    assert console.read_log_record(line) == console.LogRecord(level=level, message=message)
+
+
+@pytest.mark.parametrize("line", ["", "2026 was good", "[2026] {x} INFO - y", '[{"dag_id": "x"}]', "[INFO] paused"])
+def test_what_is_no_log_record(line: str) -> None:
+    assert console.read_log_record(line) is None
+
+
 @pytest.mark.parametrize("line", ["2026-11-21T00:00:00+00:00", '[{"dag_id": "x"}]', "[]", "[INFO] paused", "2026 was good", ""])
 def test_results_are_no_log_records(line: str) -> None:
     assert not console.is_log_record(line)

@@ -15,6 +15,7 @@ from dms_airflow.checkout import Checkout
 from dms_airflow.import_errors import (
     DagImportError,
     locate,
+    read_bundles,
     read_dag_files,
     read_error,
     read_list,
@@ -39,14 +40,17 @@ LINE_BY_SOURCE = {
 }
 
 
-def read_capture(name: str) -> str:
-    stdout = json.loads((CAPTURES / "cli" / "dags" / f"{name}.json").read_text("utf-8"))["stdout"]
+def read_capture(name: str, folder: str = "airflow-2.10.4/cli/dags") -> str:
+    stdout = json.loads((CAPTURES.parent / folder / f"{name}.json").read_text("utf-8"))["stdout"]
     assert isinstance(stdout, str)
     return stdout
 
 
+AIRFLOW_3 = "airflow-3.2.2/cli/dags"
+
+
 def read_answer(stdout: str) -> list[dict[str, Any]]:
-    rows = next(line for line in stdout.split("\n") if line.startswith('[{"filepath"'))
+    rows = next(line for line in stdout.split("\n") if line.startswith(('[{"filepath"', '[{"bundle_name"')))
     answer = json.loads(rows)
     assert isinstance(answer, list)
     return answer
@@ -94,6 +98,62 @@ def test_locate__every_broken_file_of_a_listing(tmp_path: Path, layout: str, cap
 
     assert len(errors) == 33
     assert find_places(errors) == expected_places(layout, depth)
+
+
+@LAYOUTS
+def test_locate__every_broken_file_of_a_listing_of_airflow_3(tmp_path: Path, layout: str) -> None:
+    stdout = read_capture("list_import_errors__broken_local_bundle_verbose_json", AIRFLOW_3)
+
+    errors = locate(read_list(read_answer(stdout), stdout), copy_dags(tmp_path, layout))
+
+    assert len(errors) == 33
+    assert find_places(errors) == expected_places(layout, "annotate_full_traceback")
+
+
+def below(path: str) -> str:
+    """What Airflow 3 tells of a path: below the bundle, but that of a zip's member is absolute."""
+    return path if ".zip/" in path else path.removeprefix(INSTANCE)
+
+
+@LAYOUTS
+@pytest.mark.parametrize(
+    ("capture", "depth"),
+    [
+        ("list_import_errors__broken_local_bundle_json", "annotate_depth_2"),
+        ("list_import_errors__local_depth_50", "annotate_full_traceback"),
+    ],
+)
+def test_locate__rows_of_airflow_3_without_a_log_are_below_the_bundle(
+    tmp_path: Path, layout: str, capture: str, depth: str
+) -> None:
+    stdout = read_capture(capture, AIRFLOW_3)
+
+    errors = locate(read_list(read_answer(stdout), stdout), copy_dags(tmp_path, layout))
+
+    right = expected_places(layout, depth)
+    right[f"{INSTANCE}missing_name.py"] = (f"{layout}missing_name.py", None)  # another source there: it imports from a provider
+    assert find_places(errors) == {below(path): place for path, place in right.items()}
+
+
+def test_locate__every_broken_file_of_a_reserialize_of_airflow_3(tmp_path: Path) -> None:
+    errors = locate(read_reserialize(read_capture("reserialize__broken", AIRFLOW_3)), copy_dags(tmp_path, "dags/"))
+
+    right = expected_places("dags/", "annotate_full_traceback")
+    right[f"{INSTANCE}missing_name.py"] = ("dags/missing_name.py", None)  # another source there: it imports from a provider
+    assert len(errors) == 33
+    assert find_places(errors) == right
+
+
+@pytest.mark.parametrize("version", ["3.0.6", "3.1.0"])
+def test_read_reserialize__of_the_first_releases_of_airflow_3(version: str) -> None:
+    errors = read_reserialize(read_capture("reserialize", f"airflow-3.2.2/other/{version}"))
+
+    folder = f"/opt/airflow/h{version}/dags"
+    assert [(error.instance_path, error.exception, error.message) for error in errors] == [
+        (f"{folder}/syntax_error.py", "SyntaxError", "'(' was never closed"),
+        (f"{folder}/uses_helper.py", "ModuleNotFoundError", "No module named 'lablib'"),
+    ]
+    assert errors[0].stack_trace.endswith("SyntaxError: '(' was never closed")
 
 
 @LAYOUTS
@@ -270,6 +330,62 @@ def test_read_reserialize__several_dags_of_a_file_and_a_repeated_one() -> None:
 @pytest.mark.parametrize("capture", ["reserialize__good", "reserialize__noise", "reserialize__sysexit"])
 def test_read_reserialize__no_errors(capture: str) -> None:
     assert read_reserialize(read_capture(capture)) == ()
+
+
+@pytest.mark.parametrize("capture", ["reserialize__good", "reserialize__good_verbose", "reserialize__bundle"])
+def test_read_reserialize__no_errors_of_airflow_3(capture: str) -> None:
+    assert read_reserialize(read_capture(capture, AIRFLOW_3)) == ()
+
+
+def make_record(message: str, level: str = "error    ") -> str:
+    return f"2026-11-22T19:55:20.164111Z [{level}] {message} [airflow.dag_processing.dagbag.BundleDagBag] loc=dagbag.py:327\n"
+
+
+def test_read_reserialize__a_file_that_airflow_3_did_not_come_to_import() -> None:
+    stdout = (
+        make_record("Failed to import: /d/x_etl.py")
+        + "KeyError: 1\n"
+        + make_record("Error loading DAG from x_etl.py: 1")
+        + make_record("Error loading DAG from etl.py: Received SIGSEGV signal while processing /d/etl.py.")
+    )
+
+    assert [(error.instance_path, error.exception, error.message) for error in read_reserialize(stdout)] == [
+        ("/d/x_etl.py", "KeyError", "1"),
+        ("etl.py", "", "Received SIGSEGV signal while processing /d/etl.py."),
+    ]
+
+
+def test_read_reserialize__a_dag_that_airflow_3_does_not_write() -> None:
+    stdout = make_record("Failed to write serialized DAG dag_id=etl fileloc=/d/my dags/etl.py") + "ValueError: no\n"
+
+    assert [(error.instance_path, error.exception) for error in read_reserialize(stdout)] == [
+        ("/d/my dags/etl.py", "ValueError")
+    ]
+
+
+def test_read_bundles() -> None:
+    missing = read_capture("list_import_errors__bundles_missing_verbose_json", AIRFLOW_3)
+
+    assert read_bundles(missing) == ("ours", "theirs")
+    assert read_bundles(read_capture("list_import_errors__broken_local_bundle_verbose_json", AIRFLOW_3)) == ("dags-folder",)
+    assert read_bundles(read_capture("list_import_errors__broken_verbose_json")) == ()
+
+
+def test_read_list__a_path_below_one_of_several_bundles() -> None:
+    rows = [
+        {"bundle_name": "ours", "filepath": "etl.py", "error": "KeyError: 1"},
+        {"bundle_name": "theirs", "filepath": "silent.py", "error": "KeyError: 2"},
+    ]
+    stdout = (
+        make_record("Filling up the DagBag from /ours", "info     ")
+        + make_record("Filling up the DagBag from /theirs", "info     ")
+        + make_record("Failed to import: /theirs/etl.py")
+        + "KeyError: 1\n"
+    )
+
+    assert [error.instance_path for error in read_list(rows, stdout)] == ["/theirs/etl.py", "silent.py"]
+    known = read_list(rows, stdout, {"ours": "/ours", "theirs": "/theirs"})
+    assert [error.instance_path for error in known] == ["/ours/etl.py", "/theirs/silent.py"]
 
 
 @pytest.mark.parametrize(
