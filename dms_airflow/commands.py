@@ -46,6 +46,8 @@ class Command:
     """It ends with status 1 when it has records to show."""
     success: re.Pattern[str] | None = None
     """The line that shows that a command without records worked; None: any line that is not a log record."""
+    failure_record: re.Pattern[str] | None = None
+    """A log record that shows that it failed, though Airflow ends with 0. Searched in the records' messages."""
     silent: bool = False
     """It may print nothing at all when it worked."""
     silent_options: tuple[str, ...] = ()
@@ -104,10 +106,6 @@ _NOT_PAUSED = Doubt(
     text="Nothing was changed: the DAG is in this state already, or does not exist.",
     sign=re.compile(r"^No (?:un)?paused DAGs were found$"),
     settled=False,
-)
-_TASK_TEST_FAILED = Doubt(
-    text="The task failed; this version of Airflow ends `tasks test` with 0 all the same.",
-    sign=re.compile(r"\] Task failed with exception\b"),
 )
 # Airflow 2 says when it clears nothing; Airflow 3, known by its log records, never does.
 _MAYBE_NOT_CLEARED = Doubt(
@@ -183,7 +181,10 @@ _TABLE = (
             r"\b[Mm]arking task as (?:SUCCESS|SKIPPED|UP_FOR_RESCHEDULE)\b"
             r"|\[TASK TEST\] Trigger completed|\[DAG TEST\] end task\b| Dry run$"
         ),
-        doubts=(_TASK_TEST_FAILED,),
+        # From Airflow 3 on the task's own end is in the log only: Airflow ends with 0 when it failed, too.
+        failure_record=re.compile(
+            r"^Task (?:failed with exception|exited)\b|^\[DAG TEST\] Error running task |\bnew_state=(?:failed|up_for_retry)\b"
+        ),
     ),
     Command(
         name="connections add",

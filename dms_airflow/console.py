@@ -29,7 +29,7 @@ _LOG_RECORD = re.compile(
 # has several lines, the last one does.
 _FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
 _SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[(?P<level>[a-z]+) *\] (?P<message>.*)")
-_LOGGER = re.compile(r"\[[\w.]+\](?: loc=[\w.]+:\d+)?$")
+_LOGGER = re.compile(r"\[[\w.]+\](?P<values>(?: \w+=.*)?)$")
 _NO_RECORDS = "No data found"
 _TABLE_RULE = re.compile(r"=+(?:\+=+)*\s*")
 _YAML_KEY = re.compile(r"(?:- |  )([\w-]+):")
@@ -37,10 +37,11 @@ _YAML_KEY = re.compile(r"(?:- |  )([\w-]+):")
 
 @dataclass(frozen=True, kw_only=True)
 class LogRecord:
-    """The first line of a log record; `level` is in lower case."""
+    """The first line of a log record; `level` is in lower case, `values` are what else was logged: `loc=dagbag.py:415`."""
 
     level: str
     message: str
+    values: str = ""
 
 
 def split_lines(text: str) -> list[str]:
@@ -59,9 +60,11 @@ def read_log_record(line: str) -> LogRecord | None:
     match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
     if match is None:
         return None
-    message = match["message"]
+    level, message = match["level"].lower(), match["message"]
     logger = _LOGGER.search(message) if match.re is _SECOND_FORM else None
-    return LogRecord(level=match["level"].lower(), message=message[: logger.start()].rstrip() if logger else message)
+    if logger is None:
+        return LogRecord(level=level, message=message)
+    return LogRecord(level=level, message=message[: logger.start()].rstrip(), values=logger["values"].strip())
 
 
 def find_json(lines: Sequence[str], columns: Sequence[str]) -> _Rows | None:

@@ -4,7 +4,8 @@ Airflow's exit status is told as Airflow would have set it; where that cannot be
 
 1. A sign of failure on stderr decides, whatever else was printed: an exception that ended the interpreter, a usage
    error, or a text with which Airflow is known to end this command. Tracebacks in stdout are log records of DAG files
-   and tasks: they are no sign.
+   and tasks: they are no sign. Airflow 3 ends `tasks test` with 0 whatever became of the task; only its log tells, and
+   a task that failed is a failure here.
 2. `dags list-import-errors` ends 1 when it has records to show.
 3. Otherwise the result itself must be there: the records, or the line that this command prints when it worked.
    Warnings, and what DAG files print on stderr, then mean nothing.
@@ -80,6 +81,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
         return Outcome(succeeded=False, reason=_shorten(reason), advice=advice, answer=answer, has_answer=answer is not None)
 
     failure = _find_usage_error(errors) or _find_exception(errors) or _find_message(command, errors)
+    failure = failure or _find_failure_record(command, output)
     if failure:
         return fail(failure, _advise(command, arguments, failure))
 
@@ -170,6 +172,19 @@ def _read_exception(lines: Sequence[str]) -> str:
 
 def _find_message(command: Command, errors: Sequence[str]) -> str:
     return next((line for line in errors if command.failure and command.failure.search(line)), "")
+
+
+def _find_failure_record(command: Command, output: Sequence[str]) -> str:
+    """What the log says of a failure that Airflow keeps to itself: the exception that ended the work, else the record."""
+    if not command.failure_record:
+        return ""
+    records = [(index, record) for index, line in enumerate(output) if (record := console.read_log_record(line))]
+    for place, (index, record) in enumerate(records):
+        if command.failure_record.search(f"{record.message} {record.values}"):
+            end = records[place + 1][0] if place + 1 < len(records) else len(output)
+            headers = [at for at in range(index, end) if _TRACEBACK.match(output[at])]
+            return (_read_exception(output[headers[-1] + 1 : end]) if headers else "") or record.message
+    return ""
 
 
 # 3. The result.

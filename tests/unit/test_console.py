@@ -42,7 +42,18 @@ def test_log_records_of_every_version_are_known(line: str) -> None:
     ],
 )
 def test_a_log_record_is_read(line: str, level: str, message: str) -> None:
-    assert console.read_log_record(line) == console.LogRecord(level=level, message=message)
+    record = console.read_log_record(line)
+
+    assert record
+    assert (record.level, record.message) == (level, message)
+
+
+def test_a_log_record_has_values() -> None:
+    record = console.read_log_record(
+        "2026-11-22T20:17:41.9Z [error    ] Task exited                    [task] exit_code=3 loc=x.py:1"
+    )
+
+    assert record == console.LogRecord(level="error", message="Task exited", values="exit_code=3 loc=x.py:1")
 
 
 @pytest.mark.parametrize("line", ["", "2026 was good", "[2026] {x} INFO - y", '[{"dag_id": "x"}]', "[INFO] paused"])
