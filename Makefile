@@ -12,7 +12,7 @@ IMAGE ?= dms-airflow
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(LOCK_OPTIONS)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container image docs picture lock clean
+.PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container bench image docs picture lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
@@ -71,6 +71,9 @@ e2e: sandbox ## The whole action against a real Airflow
 
 container: $(SETUP) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
 	LAB="$(LAB)" $(BIN)/pytest tests/container
+
+bench: $(SETUP) ## Measure the action against what a user would do instead (a few minutes; docs/performance.md)
+	$(BIN)/python -m benchmarks
 
 image: ## Build the image
 	docker build -t $(IMAGE) .

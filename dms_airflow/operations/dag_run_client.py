@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow import PAGE, PAUSES, READ_TIMEOUT, read_page
-from dms_airflow.dag_runs import read_dag, read_dag_run, read_date
+from dms_airflow.dag_runs import SUCCESS, read_dag, read_dag_run, read_date
 from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.task_instances import ACTIVE, read_task_instance, read_upstream
@@ -47,6 +47,8 @@ MAP_GRACE = 0.5  # seconds
 WAIT_SLICE = 0.2  # seconds
 
 MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more pages are asked for
+
+HISTORY = 5  # runs that say how long such a run takes
 
 _OK = 200
 _NOT_FOUND = 404
@@ -192,6 +194,12 @@ class DagRunClient:
     def count_running(self, dag_id: str) -> int:
         """Count a DAG's runs that are running."""
         return self._get_page(f"{_name_dag(dag_id)}/dagRuns", (("state", "running"),), 1, 0, OFTEN)[1]
+
+    def list_durations(self, dag_id: str) -> list[float]:
+        """List how many seconds each of a DAG's last successful runs took."""
+        query = (("state", SUCCESS), ("order_by", "-start_date"))
+        runs = [read_dag_run(entry) for entry in self._get_page(f"{_name_dag(dag_id)}/dagRuns", query, HISTORY, 0, 1)[0]]
+        return [run.seconds for run in runs if run and run.seconds is not None]
 
     # --- task instances --------------------------------------------------------------------------------------------------
 

@@ -1,11 +1,13 @@
 """Waiting for DAG runs: soon at first, then rarer, one request a look while nothing changes, through minutes of silence.
 
 While a task instance is at work its DAG run cannot have ended, and while none is, nothing but the run's own state is news. So
-a look asks for the one or for the other, by turns where both may change.
+a look asks for the one or for the other, by turns where both may change. How long the DAG's last runs took says when the end
+is likely, and looks are kept for then: without that, who notices an end within five seconds has to look every five.
 """
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
@@ -24,10 +26,17 @@ if TYPE_CHECKING:
 
 # Seconds between two looks, by the share of the time that has passed: the end of a short run is noticed soon, a long one is
 # not asked for more often than needed.
-SHORTEST_PAUSE = 0.5
-PAUSE_SHARE = 0.1
+SHORTEST_PAUSE = 1.0
+PAUSE_SHARE = 0.25
 # After so many seconds a pause may be so long.
-LONGEST_PAUSES = ((600.0, 5.0), (1800.0, 10.0), (float("inf"), 15.0))
+LONGEST_PAUSES = ((900.0, 5.0), (1800.0, 10.0), (float("inf"), 15.0))
+
+# What is known of the DAG's last runs is asked for when it begins to matter. The end is likely between these shares of the
+# shortest of them.
+HISTORY_AFTER = 20.0  # seconds
+LIKELY_FROM = 0.9
+LIKELY_UNTIL = 1.25
+UNLIKELY_PAUSE = 10.0  # seconds, while the end is not likely: a run that fails early is noticed later by so much at most
 
 # A run of this many task instances or fewer is read whole with one request.
 SMALL_RUN = 100
@@ -56,6 +65,7 @@ class Watch:
         instances: Its task instances.
         stall: Why it does nothing, where that was found out.
         error: What ended the wait for it, where that was not its end.
+        usual: Seconds that the shortest of the DAG's last successful runs took; None where that is not known.
     """
 
     run: DagRun
@@ -63,6 +73,7 @@ class Watch:
     stall: str = ""
     news: list[str] = field(default_factory=list)
     error: ActionError | None = None
+    usual: float | None = None
     _asks_tasks: bool = False
     _missing: float | None = None
     _explained: int = 0
@@ -74,6 +85,11 @@ class Watch:
     def is_over(self) -> bool:
         """Whether nothing more is to be learnt of it. A run that had ended before the first look was not seen yet."""
         return self.error is not None or (self.run.is_finished and self._moved is not None)
+
+    def learn(self, client: DagRunClient) -> None:
+        """Learn how long such a run usually takes, where Airflow tells."""
+        with suppress(ActionError):
+            self.usual = min(client.list_durations(self.run.dag_id), default=None)
 
     def look(self, client: DagRunClient, now: float) -> None:
         """Look once, and keep what is new as lines to tell."""
@@ -102,11 +118,8 @@ class Watch:
         if self._asks_tasks:
             if len(self.instances) <= SMALL_RUN or self._are_others_active(client):
                 self.instances = client.list_task_instances(*ids, tries=1)
-            if not _list_active(self.instances):  # then the run may have ended meanwhile
-                run = client.get_run(*ids, tries=1)
-                if run and run.is_finished and not self._are_finished:
-                    self.instances = client.list_task_instances(*ids, tries=1)
-                self.run = run or self.run
+            if self._are_finished or not self.instances:  # then the run may have ended meanwhile
+                self.run = client.get_run(*ids, tries=1) or self.run
         else:
             run = client.get_run(*ids, tries=1)
             self._missing = None if run else now if self._missing is None else self._missing
@@ -183,9 +196,11 @@ def wait_for_runs(
         left = deadline - clock.monotonic()
         if left <= 0:
             return
-        clock.sleep(min(left, poll_interval or choose_pause(elapsed)))
+        clock.sleep(min(left, poll_interval or min(choose_pause(elapsed, watch.usual) for watch in unfinished)))
         now = clock.monotonic()
         try:
+            if elapsed < HISTORY_AFTER <= now - began and not poll_interval:
+                client.map(partial(Watch.learn, client=client), unfinished)
             client.map(partial(Watch.look, client=client, now=now), unfinished)
         except AnswerTimeoutError:
             return
@@ -196,13 +211,17 @@ def wait_for_runs(
             watch.news.clear()
 
 
-def choose_pause(elapsed: float) -> float:
+def choose_pause(elapsed: float, usual: float | None = None) -> float:
     """Choose how long to wait before the next look.
 
     Args:
         elapsed: Seconds since the waiting began.
+        usual: Seconds that such a run takes at least, where that is known.
     """
     longest = next(pause for until, pause in LONGEST_PAUSES if elapsed < until)
+    if usual is not None and elapsed < usual * LIKELY_UNTIL:
+        until_likely = usual * LIKELY_FROM - elapsed
+        longest = max(longest / 2, min(until_likely, max(longest, UNLIKELY_PAUSE)))
     return min(longest, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))
 
 

@@ -27,10 +27,13 @@ class FakeAirflow(AskedAirflow):
         self.total = len(entries) if total is None else total
         self.timeouts: list[float] = []
         self.sent: list[str] = []
+        self.queries: list[str] = []
+        self.key = "task_instances"
 
     def request(self, method: str, path: str, *, query: str = "", body: str = "", timeout: float, **_: Any) -> Answer:
         """Answer with a page."""
         self.sent.append(f"{method} {path}")
+        self.queries.append(query)
         self.timeouts.append(timeout)
         headers = CaseInsensitiveDict({"Content-Type": "application/json"})
         if method == "POST" and not self.takes_post:
@@ -44,7 +47,7 @@ class FakeAirflow(AskedAirflow):
             limit = form["page_limit"]
         if offset:
             offset -= 1  # one more time the last of the page before, and the last of all not at all
-        told = {"task_instances": self.entries[offset : offset + limit], "total_entries": self.total}
+        told = {self.key: self.entries[offset : offset + limit], "total_entries": self.total}
         return Answer(status=200, headers=headers, body=json.dumps(told).encode(), cookies={})
 
     def refuse(self, answer: Answer, what: str) -> AnswerError:
@@ -132,3 +135,13 @@ def test_nothing_is_begun_once_the_workflow_is_cancelled() -> None:
         client.unpause("etl")
 
     assert not airflow.sent
+
+
+def test_how_long_the_last_successful_runs_took() -> None:
+    run = {"dag_id": "etl", "dag_run_id": "r1", "state": "success", "start_date": "2026-11-22T12:00:00+00:00"}
+    airflow = FakeAirflow([{**run, "end_date": "2026-11-22T12:10:00.5+00:00"}, {**run, "end_date": None}])
+    airflow.key = "dag_runs"
+
+    assert make_client(airflow).list_durations("etl") == [600.5]
+    assert airflow.sent == ["GET /api/v1/dags/etl/dagRuns"]
+    assert airflow.queries == ["state=success&order_by=-start_date&limit=5&offset=0"]

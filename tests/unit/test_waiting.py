@@ -36,6 +36,7 @@ class FakeClient:
     running: int = 1
     free: bool = True
     unmet: tuple[str, ...] = ()
+    durations: tuple[float, ...] = ()
     gone_from: float = float("inf")
     back_from: float = float("inf")
     asked: list[tuple[float, str]] = field(default_factory=list)
@@ -81,6 +82,12 @@ class FakeClient:
         active = [(name, state) for name, state in tasks.items() if state in ("running", "queued", "scheduled")]
         shown = [TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in active]
         return tuple(reversed(shown))[:100], len(shown)  # in no order
+
+    def list_durations(self, dag_id: str) -> list[float]:
+        """List how long the last runs took."""
+        assert dag_id == "etl"
+        self._now("history")
+        return list(self.durations)
 
     def get_dag(self, dag_id: str) -> Dag:
         """Read the DAG."""
@@ -149,20 +156,20 @@ def test_a_quick_run_is_told_as_it_goes() -> None:
     took = world.wait()
 
     assert world.watch.run.state == "success"
-    assert 5.9 <= took <= 6.6
+    assert took == 6.25
     assert [line.split("  ")[-1] for line in world.log.lines] == [
         "queued",
         "running, 0 of 2 tasks done, 1 running: a",
         "running, 1 of 2 tasks done, 1 running: b",
         "success, 2 of 2 tasks done",
     ]
-    assert world.log.lines[0] == "      0s  queued"
+    assert world.log.lines[0] == "      1s  queued"
 
 
 def test_the_first_look_comes_within_a_second() -> None:
     world = World((0.0, "success", {"a": "success"}))
 
-    assert world.wait() == 0.5
+    assert world.wait() == 1.0
 
 
 def test_one_request_a_look_while_nothing_changes() -> None:
@@ -289,7 +296,7 @@ def test_a_run_that_had_ended_before_the_first_look_is_read() -> None:
     world = World((0.0, "success", {"a": "success"}))
     world.watch.run = DagRun(dag_id="etl", run_id="r1", state="success")
 
-    assert world.wait() == 0.5
+    assert world.wait() == 1.0
     assert [one.task_id for one in world.watch.instances] == ["a"]
 
 
@@ -388,10 +395,13 @@ def test_lines_of_several_runs_name_their_dag() -> None:
         poll_interval=None,
     )
 
-    assert world.log.lines == ["      0s  etl: success, 1 of 1 tasks done", "      0s  elt: success, 1 of 1 tasks done"]
+    assert world.log.lines == ["      1s  etl: success, 1 of 1 tasks done", "      1s  elt: success, 1 of 1 tasks done"]
 
 
-@pytest.mark.parametrize(("elapsed", "pause"), [(0.0, 0.5), (5.0, 0.5), (20.0, 2.0), (300.0, 5.0), (700.0, 10.0), (1e5, 15.0)])
+@pytest.mark.parametrize(
+    ("elapsed", "pause"),
+    [(0.0, 1.0), (4.0, 1.0), (12.0, 3.0), (20.0, 5.0), (300.0, 5.0), (700.0, 5.0), (1000.0, 10.0), (1e5, 15.0)],
+)
 def test_pauses_grow_with_the_time(elapsed: float, pause: float) -> None:
     assert choose_pause(elapsed) == pause
 
@@ -399,3 +409,60 @@ def test_pauses_grow_with_the_time(elapsed: float, pause: float) -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.9, "59s"), (61, "1m01s"), (3599, "59m59s"), (3725, "1h02m")])
 def test_elapsed_time_in_words(seconds: float, text: str) -> None:
     assert tell_elapsed(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "pause"),
+    [
+        (2.0, 1.0),
+        (20.0, 5.0),
+        (100.0, 10.0),
+        (529.0, 10.0),
+        (534.0, 6.0),
+        (539.0, 2.5),
+        (600.0, 2.5),
+        (749.0, 2.5),
+        (760.0, 5.0),
+    ],
+)
+def test_pauses_are_short_when_the_end_is_likely(elapsed: float, pause: float) -> None:
+    assert choose_pause(elapsed, usual=600.0) == pause
+
+
+def test_a_usual_run_costs_less_than_fixed_looks_and_is_noticed_sooner() -> None:
+    world = World(
+        (0.0, "running", {"a": "running"}), (610.0, "success", {"a": "success"}), durations=(700.0, 600.0), start=1000.0
+    )
+
+    took = world.wait()
+
+    assert 610.0 <= took <= 612.5
+    assert len(world.client.asked) < 120
+
+
+def test_how_long_runs_take_is_asked_once_and_not_for_a_short_run() -> None:
+    long = World((0.0, "running", {"a": "running"}), (60.0, "success", {"a": "success"}))
+    short = World((0.0, "running", {"a": "running"}), (15.0, "success", {"a": "success"}))
+
+    long.wait()
+    short.wait()
+
+    assert [what for _, what in long.client.asked].count("history") == 1
+    assert "history" not in [what for _, what in short.client.asked]
+
+
+def test_a_run_whose_history_nobody_tells_is_waited_for() -> None:
+    world = World((0.0, "running", {"a": "running"}), (60.0, "success", {"a": "success"}), faults=[(20.0, 30.0, bad_gateway())])
+
+    world.wait()
+
+    assert world.watch.run.state == "success"
+
+
+def test_one_request_a_look_while_nothing_is_at_work() -> None:
+    tasks: dict[str, str | None] = {"a": "failed", "b": None}
+    world = World((0.0, "running", tasks), (300.0, "failed", {**tasks, "b": "upstream_failed"}))
+
+    world.wait(poll_interval=10.0)
+
+    assert len([1 for moment, what in world.client.asked if 20.0 < moment <= 290.0 and what in ("run", "tasks")]) == 27

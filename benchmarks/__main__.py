@@ -1,0 +1,14 @@
+"""Runs every benchmark, or those that are named: ``python -m benchmarks [NAME …]``."""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks import waiting
+
+BENCHMARKS = {"waiting": waiting.main}
+
+if __name__ == "__main__":
+    for name in sys.argv[1:] or BENCHMARKS:
+        BENCHMARKS[name]()
+        print(flush=True)

@@ -1,0 +1,184 @@
+"""Waiting for a DAG run: requests, and the delay between its end and our noticing.
+
+Peer: a loop that asks for the run every five seconds. Both on a clock that only sleeping moves, ours by the real waiting code:
+nothing here depends on the machine. Floor: who must notice every end within five seconds and knows nothing of the run asks as
+often as the peer.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Any, cast
+
+from requests.structures import CaseInsensitiveDict
+
+from dms_airflow.config import Config, Runner
+from dms_airflow.dag_runs import DagRun
+from dms_airflow.dialect import AIRFLOW_2
+from dms_airflow.operations.context import Context
+from dms_airflow.operations.dag_run_client import DagRunClient
+from dms_airflow.operations.waiting import Watch, wait_for_runs
+from dms_airflow.transport import Answer
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from dms_airflow.dialect import Call, Dialect
+
+START = datetime(2026, 11, 22, 12, tzinfo=UTC)
+FIXED = 5.0  # seconds between two looks of the peer
+TIMEOUT = 7200.0  # seconds
+
+
+class Clock:
+    """A clock that only sleeping moves."""
+
+    now = 0.0
+
+    def monotonic(self) -> float:
+        """Tell the time."""
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        """Move on."""
+        self.now += seconds
+
+    def time_of_day(self) -> datetime:
+        """Tell date and time."""
+        return START + timedelta(seconds=self.now)
+
+
+class Silence:
+    """A log that keeps nothing."""
+
+    def __getattr__(self, _: str) -> Any:
+        """Take whatever is told."""
+        return lambda *_: None
+
+
+@dataclass
+class Airflow:
+    """An instance with one DAG run, which counts the requests.
+
+    Args:
+        clock: Time.
+        tasks: The tasks run one after the other; seconds of each.
+        history: Seconds of the runs before.
+    """
+
+    clock: Clock
+    tasks: tuple[float, ...]
+    history: tuple[float, ...]
+    url: str = "https://airflow.example"
+    asked: list[str] = field(default_factory=list)
+
+    def request(self, method: str, path: str, **_: Any) -> Answer:
+        """Answer for the run, its tasks, or the runs before it."""
+        self.asked.append(f"{method} {path}")
+        body = json.dumps(self._answer(path.rpartition("/")[2])).encode()
+        headers = CaseInsensitiveDict({"Content-Type": "application/json"})
+        return Answer(status=200, headers=headers, body=body, cookies={})
+
+    def ask(self, make: Callable[[Dialect], Call], **_: Any) -> Answer:
+        """Answer as Airflow 2."""
+        call = make(AIRFLOW_2)
+        return self.request(call.method, call.path)
+
+    def _answer(self, what: str) -> dict[str, Any]:
+        if what == "dagRuns":
+            runs = [describe_run(f"r{number}", seconds) for number, seconds in enumerate(self.history)]
+            return {"dag_runs": runs, "total_entries": len(runs)}
+        if what == "taskInstances":
+            ends = [sum(self.tasks[: number + 1]) for number in range(len(self.tasks))]
+            told = [self._describe_task(number, end) for number, end in enumerate(ends)]
+            return {"task_instances": told, "total_entries": len(told)}
+        return describe_run("r", sum(self.tasks), self.clock.now)
+
+    def _describe_task(self, number: int, end: float) -> dict[str, Any]:
+        began = end - self.tasks[number] <= self.clock.now
+        state = "success" if end <= self.clock.now else "running" if began else None
+        return {"task_id": f"t{number}", "map_index": -1, "state": state}
+
+
+def describe_run(run_id: str, seconds: float, now: float | None = None) -> dict[str, Any]:
+    """Describe a run that takes so long, as it is at a moment; None: when it has ended."""
+    ended = now is None or now >= seconds
+    return {
+        "dag_id": "etl",
+        "dag_run_id": run_id,
+        "state": "success" if ended else "running",
+        "start_date": START.isoformat(),
+        "end_date": (START + timedelta(seconds=seconds)).isoformat() if ended else None,
+    }
+
+
+def wait(tasks: tuple[float, ...], history: tuple[float, ...]) -> tuple[int, float]:
+    """Wait as the action does; give requests and delay."""
+    clock = Clock()
+    airflow = Airflow(clock, tasks, history)
+    nothing, log = cast("Any", None), cast("Any", Silence())
+    context = Context(
+        config=Config(),
+        airflow=nothing,
+        session=nothing,
+        transport=nothing,
+        runner=Runner(workspace=Path()),
+        clock=clock,
+        log=log,
+    )
+    client = DagRunClient(cast("Any", airflow), clock, TIMEOUT)
+    watch = Watch(run=DagRun(dag_id="etl", run_id="r", state="queued"))
+    wait_for_runs([watch], client, context, deadline=TIMEOUT, poll_interval=None)
+    client.close()
+    return len(airflow.asked), clock.now - sum(tasks)
+
+
+def poll(tasks: tuple[float, ...]) -> tuple[int, float]:
+    """Wait as the peer does: sleep five seconds, ask for the run."""
+    clock = Clock()
+    airflow = Airflow(clock, tasks, ())
+    state = "running"
+    while state == "running":
+        clock.sleep(FIXED)
+        state = json.loads(airflow.request("GET", "/r").body)["state"]
+    return len(airflow.asked), clock.now - sum(tasks)
+
+
+def main() -> None:
+    """Print a row for each kind of run: requests, mean and worst delay."""
+    print("waiting: requests · mean delay · worst delay (seconds), over 20 run lengths half a second apart")
+    print(f"{'run':44}{'action':>22}{'every 5 s':>22}{'requests':>10}")
+    usual = (620.0, 605.0, 600.0)
+    kinds: tuple[tuple[str, float, int, tuple[float, ...]], ...] = (
+        ("10 min, as usual, 1 task", 600.0, 1, usual),
+        ("10 min, as usual, 10 tasks", 600.0, 10, usual),
+        ("10 min, no run before, 1 task", 600.0, 1, ()),
+        ("10 min, no run before, 10 tasks", 600.0, 10, ()),
+        ("10 min, usually 1 min", 600.0, 1, (60.0,)),
+        ("1 min, usually 10 (failed early)", 60.0, 1, usual),
+        ("5 min, usually 10 (failed early)", 300.0, 1, usual),
+        ("1 min, as usual", 60.0, 1, (62.0, 58.0)),
+        ("15 s", 15.0, 1, ()),
+        ("1 h, as usual", 3600.0, 10, (3700.0, 3550.0)),
+        ("1 h, no run before", 3600.0, 10, ()),
+    )
+    for name, seconds, count, history in kinds:
+        runs = [tuple((seconds + half / 2 + 0.25) / count for _ in range(count)) for half in range(20)]
+        ours = [wait(tasks, history) for tasks in runs]
+        theirs = [poll(tasks) for tasks in runs]
+        ratio = mean(one[0] for one in ours) / mean(one[0] for one in theirs)
+        print(f"{name:44}{describe(ours):>22}{describe(theirs):>22}{ratio:>9.2f}x")
+
+
+def describe(measured: list[tuple[int, float]]) -> str:
+    """Write the means of requests and delay, and the worst delay."""
+    requests, delays = zip(*measured, strict=True)
+    return f"{mean(requests):.0f} · {mean(delays):.1f} · {max(delays):.1f}"
+
+
+if __name__ == "__main__":
+    main()
