@@ -13,13 +13,11 @@ COPY requirements.txt /requirements.txt
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
     --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt
 
-# Out go the packages' commands, tests and what only compilers read; and machine code that makes asynchronous requests faster, of
-# which there are none: without it these packages import their own Python.
+# Out go the packages' commands, tests and what only compilers read.
 RUN cd /image/usr/local/lib/python3.13/site-packages \
-    && rm -rf bin cffi dulwich/cli.py dulwich/porcelain \
+    && rm -rf bin dulwich/cli.py dulwich/porcelain \
     && find . -depth -type d -name tests -exec rm -rf {} + \
-    && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete \
-    && find aiohttp frozenlist multidict propcache yarl -name '*.so' -delete
+    && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete
 
 COPY entrypoint.py /image/app/entrypoint.py
 COPY dms_airflow /image/app/dms_airflow

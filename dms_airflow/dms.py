@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
 from dms_airflow.errors import ActionError, AnswerError, TokenError, UnknownHostError
-from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning, name_network_failure, tame
+from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning, name_network_failure, spare_imports, tame
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
@@ -163,10 +163,11 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
 
 def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> tuple[Any, Any, Any]:
     """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
-    from alibabacloud_dms20250414.client import Client  # noqa: PLC0415 - see the module's docstring
-    from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest  # noqa: PLC0415
-    from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415
-    from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
+    with spare_imports():
+        from alibabacloud_dms20250414.client import Client  # noqa: PLC0415 - see the module's docstring
+        from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest  # noqa: PLC0415
+        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415
+        from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
 
     config = Config(
         access_key_id=keys.access_key_id,

@@ -25,7 +25,7 @@ from dms_airflow.credentials import (
     Way,
 )
 from dms_airflow.errors import ActionError, CredentialsError
-from dms_airflow.sdk import ask_provider, name_network_failure, tame, trust
+from dms_airflow.sdk import ask_provider, name_network_failure, spare_imports, tame, trust
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
@@ -90,7 +90,8 @@ def obtain_keys(
 
 
 def _read_profile(way: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
-    from alibabacloud_credentials import provider  # noqa: PLC0415 - see the module's docstring
+    with spare_imports():
+        from alibabacloud_credentials import provider  # noqa: PLC0415 - see the module's docstring
 
     def read() -> Any:
         if way.is_of_command_line:
@@ -113,7 +114,8 @@ def _read_profile(way: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
 
 
 def _ask_server(way: CredentialsUri, ca_bundle: str, clock: Clock) -> Keys:
-    from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - see the module's docstring
+    with spare_imports():
+        from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 
     who = f"The server {urlsplit(way.uri).hostname}"
     return _ask(lambda: URLCredentialsProvider(uri=_name_port(way.uri)), clock, ca_bundle, who, HINT_URI)
@@ -135,7 +137,8 @@ def _ask_instance(way: EcsRole, probe: Callable[[str], bool], clock: Clock) -> K
             f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {way.role_name}, but" if way.role_name else f"{_NOTHING_GIVEN}, and"
         )
         raise CredentialsError(f"{given} this runner is no ECS instance.", HINT_CREDENTIALS)
-    from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
+    with spare_imports():
+        from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 
     def make() -> Any:
         # Nothing is refreshed in the background: the step is over before.

@@ -16,7 +16,16 @@ from typing import TYPE_CHECKING
 from dms_airflow.errors import ActionError, RoleError
 from dms_airflow.oidc import IdToken, read_claims, write_trust_policy
 from dms_airflow.result import Folded
-from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, ask_provider, find_meaning, name_network_failure, tame
+from dms_airflow.sdk import (
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    Meaning,
+    ask_provider,
+    find_meaning,
+    name_network_failure,
+    spare_imports,
+    tame,
+)
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
@@ -145,8 +154,9 @@ def _write_privately(role: OidcRole, token: str, temp: Path | None) -> Iterator[
 
 
 def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, clock: Clock) -> Keys:
-    from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
-    from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
+    with spare_imports():
+        from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
+        from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
 
     failure: ActionError
     with tame(clock) as heard:

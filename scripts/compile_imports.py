@@ -68,11 +68,12 @@ def import_all(folder: Path) -> None:
     files = [folder / "entrypoint.py", *sorted((folder / PACKAGE).rglob("*.py"))]
     for file in files[1:]:
         importlib.import_module(".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
-    for file in files:
-        for module, name in list_imports(ast.parse(file.read_bytes())):
-            imported = importlib.import_module(module)
-            if name and not hasattr(imported, name):
-                importlib.import_module(f"{module}.{name}")
+    with importlib.import_module(f"{PACKAGE}.sdk").spare_imports():
+        for file in files:
+            for module, name in list_imports(ast.parse(file.read_bytes())):
+                imported = importlib.import_module(module)
+                if name and not hasattr(imported, name):
+                    importlib.import_module(f"{module}.{name}")
 
 
 def list_imports(node: ast.AST) -> Iterator[tuple[str, str]]:
