@@ -7,6 +7,7 @@ The SDK is imported only when a token is needed: the import alone takes a third 
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
@@ -16,7 +17,7 @@ from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dms_airflow.clock import Clock
     from dms_airflow.config import Endpoint
@@ -149,24 +150,27 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
         AnswerError: Its answer makes no sense.
     """
     failure: ActionError
-    client, request, runtime = _prepare_call(instance_id, endpoint, keys, ca_bundle)
+    call = _prepare_call(instance_id, endpoint, keys, ca_bundle)
     with tame(clock) as heard:
         try:
-            response = client.create_airflow_login_token_with_options(request, runtime)
+            body = dict(call()["body"] or {})
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
             failure = _name_failure(error, heard, instance_id, endpoint)
         else:
-            return _read_token(response.body.to_map() if response.body else {}, instance_id, endpoint)
+            return _read_token(body, instance_id, endpoint)
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
     raise failure
 
 
-def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> tuple[Any, Any, Any]:
-    """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
+def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> Callable[[], dict[str, Any]]:
+    """Make the call by the SDK's core, as `create_airflow_login_token_with_options` of alibabacloud_dms20250414 does.
+
+    That package's client imports a module for each of the four hundred messages of DMS, for one of which it is needed here. The
+    explicit configuration keeps the SDK from looking around.
+    """
     with spare_imports():
-        from alibabacloud_dms20250414.client import Client  # noqa: PLC0415 - see the module's docstring
-        from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest  # noqa: PLC0415
-        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415
+        from alibabacloud_tea_openapi.client import Client  # noqa: PLC0415 - see the module's docstring
+        from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params  # noqa: PLC0415
         from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
 
     config = Config(
@@ -179,7 +183,19 @@ def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: s
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
     )
-    return Client(config), CreateAirflowLoginTokenRequest(airflow_id=instance_id), RuntimeOptions(ca=ca_bundle or None)
+    call = Params(
+        action="CreateAirflowLoginToken",
+        version="2025-04-14",
+        protocol="HTTPS",
+        pathname="/",
+        method="POST",
+        auth_type="AK",
+        style="RPC",
+        req_body_type="formData",
+        body_type="json",
+    )
+    request = OpenApiRequest(query={"AirflowId": instance_id})
+    return partial(Client(config).call_api, call, request, RuntimeOptions(ca=ca_bundle or None))
 
 
 def _read_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:

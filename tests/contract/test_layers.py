@@ -60,7 +60,6 @@ STRANGERS = 2
 
 HOMES = {
     "alibabacloud_credentials": {"identity", "sts"},
-    "alibabacloud_dms20250414": {"dms"},
     "alibabacloud_tea_openapi": {"dms"},
     "darabonba": {"dms"},
     "dulwich": {"change"},
