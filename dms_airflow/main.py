@@ -142,7 +142,7 @@ def _read_operation(
     problems.extend(judge_other_inputs(operation, environ))
     problems.extend(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
     if problems or not operation:
-        raise refuse_inputs(operation, problems)
+        raise refuse_inputs(config.operation, problems)
     return operation, params
 
 

@@ -2,17 +2,18 @@
 
 An operation is a module with `Params` (its inputs), `OUTPUTS` (the outputs it may write) and `run(params, context)`, which
 returns a Result and never exits. To add one: its file, its line in OPERATIONS, its inputs and outputs in action.yml, its test.
+Only the operation that runs is imported: all of them together take as long as everything else of the action.
 """
 
 from __future__ import annotations
 
 import difflib
-from typing import TYPE_CHECKING, Any, Protocol
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dms_airflow.commands import COMMANDS
 from dms_airflow.errors import InputError, InputProblem
 from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
-from dms_airflow.operations import cli, command, deploy_gate, doctor, import_errors, rest, smoke_test, trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -32,17 +33,19 @@ class Operation(Protocol):
         ...
 
 
-OPERATIONS: Mapping[str, Operation] = {
-    **dict.fromkeys(COMMANDS, command),
-    "dags list-import-errors": import_errors,
-    "dags reserialize": import_errors,
-    "dags trigger": trigger,
-    "cli": cli,
-    "rest": rest,
-    "deploy-gate": deploy_gate,
-    "smoke-test": smoke_test,
-    "doctor": doctor,
+# The module of each.
+OPERATIONS: Mapping[str, str] = {
+    **dict.fromkeys(COMMANDS, "command"),
+    "dags list-import-errors": "import_errors",
+    "dags reserialize": "import_errors",
+    "dags trigger": "trigger",
+    "cli": "cli",
+    "rest": "rest",
+    "deploy-gate": "deploy_gate",
+    "smoke-test": "smoke_test",
+    "doctor": "doctor",
 }
+DOCTOR = "doctor"
 
 # Written by every operation.
 COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url", "airflow-version"})
@@ -54,18 +57,25 @@ def find_operation(name: str) -> Operation:
     Raises:
         InputValueError: There is none; the nearest name is suggested.
     """
-    if found := OPERATIONS.get(name):
-        return found
+    if name in OPERATIONS:
+        return import_operation(name)
     nearest = difflib.get_close_matches(name.lower().replace("_", "-").removeprefix("airflow "), OPERATIONS, n=1)
     suggestion = f"; did you mean {nearest[0]}?" if nearest else ""
     raise InputValueError(f"is no operation of this action: {quote_value(name)}{suggestion}")
 
 
-def refuse_inputs(operation: Operation | None, problems: Sequence[InputProblem]) -> InputError:
+def import_operation(name: str) -> Operation:
+    """Import the module of an operation."""
+    return cast("Operation", import_module(f"{__name__}.{OPERATIONS[name]}"))
+
+
+def refuse_inputs(operation: str, problems: Sequence[InputProblem]) -> InputError:
     """Make the error for wrong inputs."""
     error = InputError(problems)
     # The inputs are the doctor's first link.
-    if operation is doctor:
+    if operation == DOCTOR:
+        from dms_airflow.operations import doctor  # noqa: PLC0415 - see the module's docstring
+
         links = doctor.refuse(problems)
         error.outputs, error.blocks = {"json": doctor.write_links(links)}, (doctor.tabulate(links),)
     return error
@@ -78,7 +88,7 @@ def run_operation(operation: Operation, params: Any, context: Context) -> Result
         ActionError: What kept us from knowing how it went.
     """
     # The doctor goes the way to the instance itself, to say where it ends.
-    if operation is not doctor:
+    if context.config.operation != DOCTOR:
         context.session.open()
     return operation.run(params, context)
 
@@ -87,14 +97,27 @@ def run_operation(operation: Operation, params: Any, context: Context) -> Result
 DEMANDING = frozenset({"body", "conf", "expect-dags", "wait-for-completion"})
 
 
+# The inputs that only some operations read, with their defaults in action.yml.
+DEFAULTS: Mapping[str, str] = {
+    **dict.fromkeys(("baseline", "body", "conf", "dags-path", "expect-dags", "poll-interval", "timeout"), ""),
+    "fail-on": "any",
+    "on-cancel": "leave",
+    "on-paused": "fail",
+    "verify-source": "true",
+    "wait-for-completion": "false",
+}
+
+
 def judge_other_inputs(operation: Operation | None, environ: Mapping[str, str]) -> Iterator[InputProblem]:
     """Judge the inputs that the operation does not read: a wrong value is a mistake wherever it stands."""
     own = name_inputs(operation.Params) if operation else {}
-    others = {name: source for each in OPERATIONS.values() for name, source in name_inputs(each.Params).items()}
-    for name, source in others.items():
-        text = read_input(environ, name)
-        if name in own or name in ("operation", "arguments") or not text.strip():
-            continue
+    texts = {name: read_input(environ, name) for name in DEFAULTS if name not in own}
+    given = {name: text for name, text in texts.items() if text.strip() not in ("", DEFAULTS[name])}
+    if not given:
+        return
+    others = {name: source for one in OPERATIONS for name, source in name_inputs(import_operation(one).Params).items()}
+    for name, text in given.items():
+        source = others[name]
         try:
             value = source.parse(text)
         except InputValueError as error:

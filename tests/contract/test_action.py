@@ -14,7 +14,7 @@ from dms_airflow import __version__, operations
 from dms_airflow.commands import COMMANDS
 from dms_airflow.config import Config
 from dms_airflow.inputs import load, name_inputs
-from dms_airflow.operations import COMMON_OUTPUTS, OPERATIONS
+from dms_airflow.operations import COMMON_OUTPUTS, DEFAULTS, OPERATIONS, import_operation
 
 if TYPE_CHECKING:
     from dms_airflow.errors import InputProblem
@@ -42,16 +42,18 @@ providers widgets, cheat-sheet, db clean, version
 """
 COMMAND_NAMES = [" ".join(name.split()) for name in NAMES.split(",")]
 
+MODULES = {name: import_operation(name) for name in OPERATIONS}
+
 
 def test_inputs_are_those_of_the_contract_and_of_the_code() -> None:
-    read = set(name_inputs(Config)).union(*(name_inputs(operation.Params) for operation in OPERATIONS.values()))
+    read = set(name_inputs(Config)).union(*(name_inputs(operation.Params) for operation in MODULES.values()))
 
     assert sorted(ACTION["inputs"]) == sorted(INPUTS.split())
     assert sorted(read) == sorted(INPUTS.split())
 
 
 def test_outputs_are_those_of_the_contract_and_of_the_code() -> None:
-    written = COMMON_OUTPUTS.union(*(operation.OUTPUTS for operation in OPERATIONS.values()))
+    written = COMMON_OUTPUTS.union(*(operation.OUTPUTS for operation in MODULES.values()))
 
     assert sorted(ACTION["outputs"]) == sorted(OUTPUTS.split())
     assert sorted(written) == sorted(OUTPUTS.split())
@@ -85,16 +87,23 @@ def given_defaults() -> dict[str, str]:
     return {f"INPUT_{name.upper()}": value for name, value in {**declared, **required}.items()}
 
 
-@pytest.mark.parametrize("cls", [Config, *{operation.Params for operation in OPERATIONS.values()}])
+@pytest.mark.parametrize("cls", [Config, *{operation.Params for operation in MODULES.values()}])
 def test_a_default_is_what_an_empty_input_means(cls: Any) -> None:
     environ = given_defaults()
     empty = {name: environ[name] for name in ("INPUT_INSTANCE-ID", "INPUT_OPERATION", "INPUT_REGION", "INPUT_ARGUMENTS")}
     problems: list[InputProblem] = []
-    if cls is OPERATIONS["cli"].Params:
+    if cls is MODULES["cli"].Params:
         environ["INPUT_ARGUMENTS"] = empty["INPUT_ARGUMENTS"] = "version"
 
     assert load(cls, environ, problems) == load(cls, empty, problems)
     assert problems == []
+
+
+def test_the_defaults_of_inputs_that_only_some_operations_read_are_those_of_action_yml() -> None:
+    every = {"operation", "arguments", *name_inputs(Config)}
+    some = {name for operation in MODULES.values() for name in name_inputs(operation.Params)} - every
+
+    assert {name: ACTION["inputs"][name].get("default", "") for name in some} == DEFAULTS
 
 
 def test_required_inputs_are_marked() -> None:
@@ -126,12 +135,12 @@ def test_the_entrypoint_is_immune_to_the_workspace() -> None:
 def test_every_operation_is_tested_as_a_whole() -> None:
     folders = (PROJECT / "tests" / "integration", PROJECT / "tests" / "e2e")
     text = "".join(file.read_text(encoding="utf-8") for folder in folders for file in folder.glob("test_*.py"))
-    modules = {operation.__name__.rpartition(".")[2]: operation for operation in OPERATIONS.values()}  # type: ignore[attr-defined]
+    modules = {operation.__name__.rpartition(".")[2]: operation for operation in MODULES.values()}  # type: ignore[attr-defined]
 
     untested = [
         name
         for name, module in modules.items()
-        if not any(f'"operation": "{operation}"' in text for operation in OPERATIONS if OPERATIONS[operation] is module)
+        if not any(f'"operation": "{operation}"' in text for operation in OPERATIONS if MODULES[operation] is module)
     ]
     assert untested == []
 
