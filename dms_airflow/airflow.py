@@ -20,8 +20,8 @@ from dms_airflow.dialect import (
     is_unknown_route,
     recognise,
 )
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError
-from dms_airflow.transport import read_retry_after
+from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError, UnknownHostError
+from dms_airflow.transport import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,14 +38,13 @@ PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 # Seconds between the tries of a request that may be repeated.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 
-_PASSING = (429, 502, 503, 504)
-
 HINT_FORBIDDEN = (
     "The session is valid, but the RAM identity lacks the right in Airflow. Ask the instance's administrator for a role "
     "that has it."
 )
 HINT_GATEWAY = (
-    "DMS's gateway or the instance is busy or restarting; look at the instance in DMS's console, and run the step again later."
+    "DMS's gateway or the instance is busy, restarting or failing; look at the instance in DMS's console. If it was to change "
+    "something, look in Airflow whether it did; then run the step again."
 )
 HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
 
@@ -275,15 +274,16 @@ class AirflowClient:
             try:
                 answer = self._request_as_user(request, deadline - self._clock.monotonic())
             except (NetworkError, AnswerLostError) as error:
-                # What never left may be sent again whatever it asks for.
+                # What never left may be sent again whatever it asks for. That nobody knows the host may pass: somebody did.
                 may_repeat = safe or isinstance(error, NetworkError)
+                may_repeat = may_repeat and (error.may_pass or isinstance(error, UnknownHostError))
                 if not may_repeat or self._clock.monotonic() + pause >= deadline:
                     raise
                 reason = error.message
             else:
                 pause = read_retry_after(answer.headers, standard)
                 # 429 proves that nothing happened; the others prove it for no request that changes something.
-                may_repeat = answer.status == 429 or (safe and answer.status in _PASSING)  # noqa: PLR2004
+                may_repeat = answer.status == 429 or (safe and may_pass(answer.status))  # noqa: PLR2004
                 if not may_repeat or self._clock.monotonic() + pause >= deadline:
                     return answer
                 reason = f"{request.name} answered {answer.status}."
@@ -375,7 +375,9 @@ class AirflowClient:
         message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer)}"
         if answer.status == 403:  # noqa: PLR2004
             return AnswerError(message, HINT_FORBIDDEN, status=answer.status)
-        return AnswerError(message, HINT_GATEWAY if answer.status in _PASSING else HINT_COMMAND, status=answer.status)
+        error = AnswerError(message, HINT_GATEWAY if may_pass(answer.status) else HINT_COMMAND, status=answer.status)
+        error.retry_after = read_retry_after(answer.headers)
+        return error
 
     def iterate_pages(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Answer]:
         """Give the answer to each page of a list, until all entries were seen or an answer is not such a page.

@@ -9,12 +9,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from dms_airflow.airflow import READ_TIMEOUT, describe_problem, read_page
+from dms_airflow.airflow import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT, describe_problem, read_page
 from dms_airflow.dialect import COMMAND_PATHS
 from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.operations.command import tabulate
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result
+from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -34,6 +35,9 @@ _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^valu
 NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
 HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
 HINT_REFUSED = "Airflow's own words above say what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
+
+HINT_REDIRECT = "Redirects are not followed, so that the session goes nowhere else: use the path that the API reference names."
+_HINTS = {401: HINT_FORBIDDEN, 403: HINT_FORBIDDEN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,12 +137,14 @@ def run(params: Params, context: Context) -> Result:
             request.method, request.path, query=request.query, body=params.body or None, timeout=params.timeout
         )
         request = _locate(request, context)
-        content = _read(answer, request)
+        content = _read(answer, request, context.airflow.url)
     failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
     headline = f"{request.method} {request.path} answered {answer.status}"
     if failed:
-        headline = f"{headline}: {describe_problem(answer)}"
+        headline = (
+            f"{request.method} {request.path} at {context.airflow.url} answered {answer.status}: {describe_problem(answer)}"
+        )
     shown = _show(answer, content, request)
     context.log.fold("answer", shown)
     table = None if failed or request.answers_secrets else _tabulate(content)
@@ -158,11 +164,15 @@ def _locate(request: Request, context: Context) -> Request:
 
 def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotation]:
     sent_nothing = not params.body and params.arguments.method in ("POST", "PUT", "PATCH")
-    hint = HINT_BODY if sent_nothing and answer.status in (400, 415, 422) else HINT_REFUSED
+    hint = _HINTS.get(answer.status, HINT_GATEWAY if may_pass(answer.status) else HINT_REFUSED)
+    if sent_nothing and answer.status in (400, 415, 422):
+        hint = HINT_BODY
+    if 300 <= answer.status < 400:  # noqa: PLR2004
+        hint = HINT_REDIRECT
     yield Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
 
 
-def _read(answer: Answer, request: Request) -> Any:
+def _read(answer: Answer, request: Request, url: str) -> Any:
     """Read the body as JSON; None for an empty one, or one that does not claim to be JSON.
 
     Raises:
@@ -175,12 +185,12 @@ def _read(answer: Answer, request: Request) -> Any:
             return answer.parse()
         except ValueError:
             raise AnswerError(
-                f"{request.method} {request.path} answered {answer.status} with JSON that is broken.",
+                f"{request.method} {request.path} at {url} answered {answer.status} with JSON that is broken.",
                 "What was asked for may have happened; look in Airflow before you run the step again.",
             ) from None
     if answer.status < 400 and answer.content_type == "text/html":  # noqa: PLR2004
         raise AnswerError(
-            f"{request.method} {request.path} answered {answer.status} with a web page where data was expected.",
+            f"{request.method} {request.path} at {url} answered {answer.status} with a web page where data was expected.",
             "Check the path; what stands between the runner and Airflow may have answered in its place.",
         )
     return None
@@ -203,7 +213,7 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
                     f"GET {request.path} is no list with total_entries, so there are no pages to fetch.",
                     f"Leave out {PAGINATE}.",
                 )
-            return answer, _read(answer, request)
+            return answer, _read(answer, request, context.airflow.url)
         if whole is None:
             whole = answer.parse()
         else:

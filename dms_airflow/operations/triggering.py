@@ -113,13 +113,15 @@ class Trigger:
         """
         first: ActionError | None = None
         answer: T | None = None
-        for pause in (*PAUSES, None):
+        for standard in (*PAUSES, None):
+            pause = standard
             try:
                 answer = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
                 found = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
                 may_pass = not isinstance(error, AnswerError) or error.status not in _REFUSALS
+                pause = standard and max(standard, error.retry_after)
                 answer = None
             except ActionError as error:
                 raise first or error from None

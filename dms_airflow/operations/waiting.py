@@ -13,9 +13,10 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.dag_runs import QUEUED, DagRun
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError, RunGoneError
+from dms_airflow.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.operations.stalls import explain_stall
 from dms_airflow.task_instances import ACTIVE, RUNNING, describe_progress
+from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,9 +50,6 @@ GONE_AFTER = 20.0  # seconds
 # The look at the end of the time may take so long.
 LAST_LOOK = 1.0  # seconds
 
-_BUSY = frozenset({408, 429})
-_SERVER_ERROR = 500
-
 # A run that does nothing is explained after so many seconds, and again when the reason may have changed.
 STALL_SECONDS = (10.0, 60.0, 300.0)
 
@@ -80,6 +78,8 @@ class Watch:
     _moved: float | None = None
     _silent: float | None = None
     _told: str = ""
+    retry_after: float = 0.0
+    """Seconds that the last answer asked to wait."""
 
     @property
     def is_over(self) -> bool:
@@ -94,6 +94,7 @@ class Watch:
     def look(self, client: DagRunClient, now: float) -> None:
         """Look once, and keep what is new as lines to tell."""
         before = (self.run.state, self.instances)
+        self.retry_after = 0.0
         try:
             self._ask(client, now)
         except RunGoneError as error:
@@ -146,8 +147,11 @@ class Watch:
 
     def _bear(self, error: ActionError, now: float) -> None:
         """Take a look that failed for one more silence, unless it has lasted too long."""
-        passes = isinstance(error, (NetworkError, AnswerLostError)) or (
-            isinstance(error, AnswerError) and (error.status is None or error.status in _BUSY or error.status >= _SERVER_ERROR)
+        self.retry_after = error.retry_after
+        passes = (
+            error.may_pass
+            or isinstance(error, UnknownHostError)
+            or (isinstance(error, AnswerError) and (error.status is None or may_pass(error.status)))
         )
         if self._silent is None:
             self._silent = now
@@ -196,7 +200,9 @@ def wait_for_runs(
         left = deadline - clock.monotonic()
         if left <= 0:
             return
-        clock.sleep(min(left, poll_interval or min(choose_pause(elapsed, watch.usual) for watch in unfinished)))
+        asked = max(watch.retry_after for watch in unfinished)
+        pause = poll_interval or min(choose_pause(elapsed, watch.usual) for watch in unfinished)
+        clock.sleep(min(left, max(asked, pause)))
         now = clock.monotonic()
         try:
             if elapsed < HISTORY_AFTER <= now - began and not poll_interval:

@@ -400,7 +400,7 @@ def test_one_look_settles_what_unpause_leaves_open(dms: FakeDms, run: Run, body:
 
 def test_a_look_that_fails_leaves_the_success(dms: FakeDms, run: Run) -> None:
     replay(dms, "dags pause", "pause__missing")
-    dms.fail("rest", answer(500, b"<h1>Ooops!</h1>", HTML))
+    dms.fail("rest", answer(400, b"<h1>Ooops!</h1>", HTML))
 
     step = run({"operation": "dags pause", "arguments": "etl"})
 
