@@ -119,6 +119,11 @@ _MAYBE_NO_VARIABLE = Doubt(text="Airflow says the same when there was no such va
 _ASKS_WITH_REGEX: dict[str, Any] = {"asks": True, "asks_only_with": "--treat-dag-id-as-regex"}
 
 _TABLE = (
+    # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
+    Command(
+        name="backfill create",
+        success=re.compile(r"\] Created backfill Dag run\.|^Runs to be attempted:$"),
+    ),
     Command(
         name="dags backfill",
         success=re.compile(r"Backfill done for DAG |No run dates were found for the given dates|^Dry run of DAG "),

@@ -250,8 +250,8 @@ class Airflow3(Dialect):
         return read_structured_log(content) if isinstance(content, list) else read_task_log(answer.text)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
-        """As by REST."""
-        return ("--logical-date", logical_date.isoformat())
+        """As by REST, and to the microsecond: of one date there is one run, and the command line would cut it to the second."""
+        return ("--logical-date", logical_date.isoformat(), "--no-replace-microseconds")
 
     def write_run_url(self, airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """A page of its own."""

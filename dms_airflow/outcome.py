@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow import console
 from dms_airflow.commands import has_option, option_value
+from dms_airflow.renames import advise_renamed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -251,7 +252,7 @@ def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
         return ADVICE_JSON
     if command.airflow_name and "invalid choice" in reason:
         return ADVICE_RENAMED.format(name=command.airflow_name)
-    return ""
+    return advise_renamed(command.name, reason)
 
 
 def _shorten(reason: str) -> str:

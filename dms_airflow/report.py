@@ -30,7 +30,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
         The exit code.
     """
     outputs = {
-        "airflow-version": occasion.airflow_version,
+        **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
         **{name: _clean(name, value, workflow) for name, value in result.outputs.items()},
         "status": result.ending.status,
         "duration": round(occasion.duration, 1),

@@ -38,7 +38,7 @@ dags report, dags reserialize, dags show, dags state, dags test, dags trigger, d
 tasks list, tasks render, tasks state, tasks states-for-dag-run, tasks test, connections add, connections delete,
 variables delete, variables get, variables list, variables set, providers behaviours, providers get, providers hooks,
 providers list, providers links, providers notifications, providers secrets, providers triggerer, providers triggers,
-providers widgets, cheat-sheet, db clean, version
+providers widgets, cheat-sheet, db clean, version, backfill create
 """
 COMMAND_NAMES = [" ".join(name.split()) for name in NAMES.split(",")]
 

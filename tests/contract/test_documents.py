@@ -16,14 +16,16 @@ from requests.structures import CaseInsensitiveDict
 
 from dms_airflow import dms, sts
 from dms_airflow.config import Config
+from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3, Call
 from dms_airflow.inputs import load
 from dms_airflow.operations import OPERATIONS, find_operation
 from dms_airflow.result import Annotation, Ending, Level, Result
 from dms_airflow.transport import Answer
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from dms_airflow.dialect import Dialect
     from dms_airflow.errors import InputProblem
     from dms_airflow.sdk import Meaning
 
@@ -371,8 +373,9 @@ class FakeAirflow:
     def __init__(self, status: str) -> None:
         self.status = status
 
-    def request(self, method: str, path: str, *, timeout: float) -> Answer:
-        assert (method, path, timeout) == ("GET", "/api/v1/health", 60.0)
+    def ask(self, make: Callable[[Dialect], Call], *, timeout: float) -> Answer:
+        assert (make(AIRFLOW_2), timeout) == (Call(method="GET", path="/api/v1/health"), 60.0)
+        assert make(AIRFLOW_3) == Call(method="GET", path="/api/v2/monitor/health")
         body = f'{{"scheduler": {{"status": "{self.status}"}}}}'.encode()
         return Answer(status=200, headers=CaseInsensitiveDict(), body=body, cookies={})
 

@@ -36,6 +36,7 @@ LAYERS = {
     "patience": 1,
     "redaction": 1,
     "render": 1,
+    "renames": 1,
     "sdk": 1,
     "source": 1,
     "structured_log": 1,

@@ -28,6 +28,7 @@ SUPPORTED = {
     "variables": "delete get list set",
     "providers": "behaviours get hooks links list notifications secrets triggerer triggers widgets",
     "db": "clean",
+    "backfill": "create",
 }
 READS = {
     "dags list", "dags list-import-errors", "dags list-jobs", "dags list-runs", "dags next-execution", "dags report",

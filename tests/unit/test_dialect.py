@@ -144,7 +144,11 @@ def test_a_run_is_dated_where_airflow_does_not() -> None:
         "logical_date": "2026-11-22T12:00:00.123456+00:00",
     }
     assert AIRFLOW_2.date_run(NOON) == ()
-    assert AIRFLOW_3.date_run(NOON) == ("--logical-date", "2026-11-22T12:00:00.123456+00:00")
+    assert AIRFLOW_3.date_run(NOON) == (
+        "--logical-date",
+        "2026-11-22T12:00:00.123456+00:00",
+        "--no-replace-microseconds",
+    )
 
 
 def test_pages_of_runs_and_logs() -> None:

@@ -150,8 +150,8 @@ def test_what_a_task_prints_is_no_record_of_its_failure() -> None:
 
 
 def test_the_captures_are_there() -> None:
-    assert len(ALL) == 520
-    assert (len(FAILED), len(DECISIVE)) == (190, 172)
+    assert len(ALL) == 523
+    assert (len(FAILED), len(DECISIVE)) == (190, 173)
 
 
 JSON_ASKED = sorted(
@@ -245,6 +245,57 @@ def test_advice(name: str, advice: str) -> None:
     capture = ALL[f"airflow-2.10.4/cli/{name}.json"]
 
     assert judge(capture.command, capture.arguments, capture.stdout, capture.stderr).advice == advice
+
+
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        (
+            "backfill__2x",
+            (
+                "On Airflow 3 write `backfill create --dag-id DAG --from-date DATE --to-date DATE`: the scheduler then makes "
+                "the runs, and the command does not wait for them."
+            ),
+        ),
+        ("list_runs__d_2x", "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`."),
+        ("trigger__e_2x", "Airflow 3 calls this option `-l`, `--logical-date`."),
+        (
+            "list_import_errors__S_2x",
+            "Airflow 3 has bundles in the place of folders: `-B`, `--bundle-name`; the DAG folder is `dags-folder`.",
+        ),
+        ("reserialize__clear_only_2x", "Airflow 3 has no such option any more."),
+        ("list_runs__missing", ""),
+    ],
+)
+def test_a_form_that_airflow_3_refuses_names_the_new_one(name: str, advice: str) -> None:
+    capture = ALL[f"airflow-3.2.2/cli/dags/{name}.json"]
+
+    assert judge(capture.command, capture.arguments, capture.stdout, capture.stderr).advice == advice
+
+
+@pytest.mark.parametrize(
+    ("name", "refusal", "advice"),
+    [
+        ("dags trigger", "unrecognized arguments: -l 2026-11-22", "Airflow 2 calls this option `-e`, `--exec-date`."),
+        ("dags trigger", "unrecognized arguments: --logical-date=now", "Airflow 2 calls this option `-e`, `--exec-date`."),
+        (
+            "dags list-runs",
+            "the following arguments are required: -d/--dag-id",
+            "Airflow 2 takes the DAG's id as an option: `dags list-runs -d DAG`.",
+        ),
+        (
+            "backfill create",
+            "argument GROUP: invalid choice: 'backfill'",
+            "Airflow 2 calls this command `dags backfill`.",
+        ),
+        ("dags trigger", "unrecognized arguments: --nonsense", ""),
+        ("dags list-jobs", "unrecognized arguments: -e x", ""),
+    ],
+)
+def test_a_form_that_airflow_2_refuses_names_the_old_one(name: str, refusal: str, advice: str) -> None:
+    stderr = f"airflow command error: {refusal}, see help above.\n"
+
+    assert judge(COMMANDS[name], [], "", stderr).advice == advice
 
 
 def test_an_unconfirmed_db_clean() -> None:
