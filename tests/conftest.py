@@ -1,0 +1,8 @@
+"""For all tiers: no test depends on how fast the machine is."""
+
+from __future__ import annotations
+
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
