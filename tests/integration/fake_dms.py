@@ -11,11 +11,11 @@ import re
 import threading
 from collections import defaultdict, deque
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from sandbox.front import Answer, Front, Request, Server
+from sandbox.front import Answer, Front, Gateway, Request, Server
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.journal import Journal
 from sandbox.openapi import INSTANCE_ID, PREFIX, TokenService
@@ -85,13 +85,20 @@ class FakeAirflow:
         self.routes[method, target] = WebResponse(status=status, headers=[JSON], body=json.dumps(body).encode())
 
 
+# As what Airflow 3 wants to have the session proved: by the cookie alone; by the cookie `_token` or its value as a bearer token
+# (3.2); by that bearer token only (3.0 and 3.1); by the session's value as a bearer token.
+PROOFS = ("session", "token", "bearer", "session as bearer")
+JWT = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
+
+
 class FakeDms(Front):
     """The front, with what it received and faults in the place of its answers."""
 
     def __init__(self, airflow: FakeAirflow, journal: Journal) -> None:
         self.tokens = TokenService([KEY, TEMPORARY_KEY])
-        super().__init__(self.tokens, airflow, journal)  # type: ignore[arg-type]
+        super().__init__(self.tokens, airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
         self.airflow = airflow
+        self.proof = PROOFS[0]
         self.received: list[Request] = []
         self.faults: defaultdict[str, deque[Callable[[Request], Answer | None]]] = defaultdict(deque)
         self.endpoint = ""
@@ -123,22 +130,57 @@ class FakeDms(Front):
         """The words of each command that ran."""
         return [entry["argv"] for entry in self.journal.read() if entry["kind"] == "command" and "argv" in entry]
 
+    def become_airflow_3(self, version: str = "3.2.2", *, command_api: str = "/api/v2", proof: str = PROOFS[0]) -> None:
+        """Be an Airflow 3, in one of the ways in which DMS may serve it."""
+        self.airflow.version = version
+        self.proof = proof
+        self._command = f"{PREFIX}{command_api}/command"
+
     def fail(self, kind: str, fault: Callable[[Request], Answer | None] | Answer, times: int = 1) -> None:
         """Let the next requests of a kind (token, login, command, rest) meet a fault."""
         self.faults[kind].extend([fault if callable(fault) else lambda _: fault] * times)
 
     def _route(self, request: Request) -> Answer:
         self.received.append(request)
-        kind = {"/": "token", f"{PREFIX}/login": "login", f"{PREFIX}/api/v1/command": "command"}.get(request.path, "rest")
+        kind = {"/": "token", f"{PREFIX}/login": "login", self._command: "command"}.get(request.path, "rest")
         if self.faults[kind]:
             answer = self.faults[kind].popleft()(request)
             if answer is not None:
                 return answer
-        answer = super()._route(request)
+        answer = self._demand_proof(request) or super()._route(request)
+        if kind == "login" and answer.status == HTTPStatus.FOUND and self.proof in ("token", "bearer"):
+            answer = replace(answer, headers=[*answer.headers, ("Set-Cookie", f"_token={JWT}; HttpOnly; Path=/")])
         if kind == "token" and answer.status == HTTPStatus.OK:
             self._given_out.add(json.loads(answer.body).get("Data", {}).get("Token", KEY.access_key_id))
         self._given_out |= {re.split("[=;]", value)[1] for name, value in answer.headers if name == "Set-Cookie"}
         return answer
+
+    def _demand_proof(self, request: Request) -> Answer | None:
+        """Answer 401 as Airflow 3 does to who is nobody to it; anybody may read its version and its health."""
+        below = request.path.removeprefix(PREFIX)
+        if not below.startswith("/api/v2/") or below in ("/api/v2/version", "/api/v2/monitor/health"):
+            return None
+        bearer = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        cookies = request.headers.get("Cookie", "")
+        is_proved = {
+            "session": True,
+            "token": bearer == JWT or f"_token={JWT}" in cookies,
+            "bearer": bearer == JWT,
+            "session as bearer": bool(bearer) and f"session={bearer}" in cookies,
+        }
+        return None if is_proved[self.proof] else answer(401, b'{"detail":"Not authenticated"}', JSON)
+
+    def _pass_on(self, request: Request) -> Answer:
+        headers = [(name, value) for name, value in request.headers.items() if name not in ("Cookie", "Authorization")]
+        response = self.airflow.request(request.method, request.target, headers, request.body)
+        return Answer(kind="proxy", status=response.status, headers=response.headers, body=response.body)
+
+    def _refuse(self, request: Request) -> Answer:
+        if not request.path.startswith(f"{PREFIX}/api/"):
+            return answer(302, b"", ("Location", f"{PREFIX}/login"))
+        return answer(
+            401, b'{"detail": null, "status": 401, "title": "Unauthorized"}', ("Content-Type", "application/problem+json")
+        )
 
 
 def drop(request: Request) -> Answer:
