@@ -168,7 +168,7 @@ class FakeDms(Front):
             "bearer": bearer == JWT,
             "session as bearer": bool(bearer) and f"session={bearer}" in cookies,
         }
-        return None if is_proved[self.proof] else answer(401, b'{"detail":"Not authenticated"}', JSON)
+        return None if is_proved.get(self.proof) else answer(401, b'{"detail":"Not authenticated"}', JSON)
 
     def _pass_on(self, request: Request) -> Answer:
         headers = [(name, value) for name, value in request.headers.items() if name not in ("Cookie", "Authorization")]

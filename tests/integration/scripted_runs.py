@@ -23,6 +23,9 @@ HEALTHY = {
     "triggerer": {"latest_triggerer_heartbeat": None, "status": None},
 }
 
+# When Airflow 2 makes its runs.
+NOON = "2026-11-22T12:00:00+00:00"
+
 ScriptedStep = tuple[str, dict[str, str | None]]  # the run's state, and its tasks' states
 
 DONE: ScriptedStep = ("success", {"extract": "success", "load": "success"})
@@ -36,7 +39,8 @@ class ScriptedDag:
     steps: Sequence[ScriptedStep] = GOOD
     fields: dict[str, Any] = field(default_factory=dict)
     refusal: tuple[int, dict[str, Any]] | None = None
-    logs: dict[str, str] = field(default_factory=dict)
+    logs: dict[str, Any] = field(default_factory=dict)
+    """By task: text, or on Airflow 3 the entries."""
 
 
 @dataclass
@@ -94,7 +98,7 @@ class ScriptedRuns(FakeAirflow):
         frame = 'Traceback (most recent call last):\n  File "/usr/bin/airflow", line 8, in <module>\n'
         if dag_id not in self.dags:
             reason = f"airflow.exceptions.DagNotFound: Dag id {dag_id} not found in DagModel\n"
-        elif not self.make(dag_id, run_id):
+        elif not self.make(dag_id, run_id, self._read_date(arguments)):
             reason = (
                 "airflow.exceptions.DagRunAlreadyExists: A DAG Run already exists for DAG "
                 f"{dag_id} at 2026-11-22 12:00:00+00:00 with run id {run_id}\n"
@@ -104,13 +108,24 @@ class ScriptedRuns(FakeAirflow):
             return CommandResult(stdout=f"{json.dumps(answer)}\n", stderr="", exit_code=0, seconds=0.0)
         return CommandResult(stdout="", stderr=frame + reason, exit_code=1, seconds=0.0)
 
-    def make(self, dag_id: str, run_id: str) -> bool:
+    def _read_date(self, arguments: Sequence[str]) -> str | None:
+        """Read the date that Airflow's command line gives a run."""
+        if not self.is_airflow_3:
+            return NOON
+        return arguments[list(arguments).index("--logical-date") + 1] if "--logical-date" in arguments else None
+
+    @property
+    def is_airflow_3(self) -> bool:
+        """Whether it speaks as Airflow 3 does."""
+        return self.version.startswith("3")
+
+    def make(self, dag_id: str, run_id: str, logical_date: str | None = NOON) -> bool:
         """Make a run; False when there is one of this id."""
         with self._lock:
             if (dag_id, run_id) in self.runs:
                 return False
             self.made.append((dag_id, run_id))
-            self.runs[dag_id, run_id] = {"looks": 0}
+            self.runs[dag_id, run_id] = {"looks": 0, "logical_date": logical_date}
         return True
 
     def request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
@@ -128,11 +143,12 @@ class ScriptedRuns(FakeAirflow):
     def _request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
         """Answer for DAGs and their runs; anything else as scripted."""
         url = urlsplit(target.removeprefix(PREFIX))
-        if url.path == "/api/v1/health":
+        api, health = ("/api/v2", "/monitor/health") if self.is_airflow_3 else ("/api/v1", "/health")
+        if url.path == f"{api}{health}":
             return _answer(self.health)
-        if url.path == "/api/v1/dags":
+        if url.path == f"{api}/dags":
             return _answer({"dags": [{"dag_id": dag_id} for dag_id in self.dags], "total_entries": len(self.dags)})
-        if match := re.fullmatch(r"/api/v1/dags/([^/]+)(?:/(.*))?", url.path):
+        if match := re.fullmatch(rf"{api}/dags/([^/]+)(?:/(.*))?", url.path):
             return self._answer_dag(method, match[1], match[2] or "", parse_qs(url.query), body)
         return super().request(method, target, headers, body)
 
@@ -142,7 +158,8 @@ class ScriptedRuns(FakeAirflow):
             return _answer({"title": "DAG not found", "status": 404}, 404)
         if not rest:
             dag.fields |= json.loads(body) if method == "PATCH" else {}
-            return _answer({"dag_id": dag_id, "fileloc": f"/opt/airflow/dags/{dag_id}.py", "is_active": True, **dag.fields})
+            is_alive = {"is_stale": False} if self.is_airflow_3 else {"is_active": True}
+            return _answer({"dag_id": dag_id, "fileloc": f"/opt/airflow/dags/{dag_id}.py", **is_alive, **dag.fields})
         if rest == "tasks":
             return _answer({"tasks": [{"task_id": "extract", "downstream_task_ids": ["load"]}, {"task_id": "load"}]})
         if rest == "dagRuns":
@@ -159,7 +176,12 @@ class ScriptedRuns(FakeAirflow):
         if dag.refusal:
             return _answer(dag.refusal[1], dag.refusal[0])
         run_id = body["dag_run_id"]
-        if not self.make(dag_id, run_id):
+        if self.is_airflow_3 and "logical_date" not in body:
+            return _answer({"detail": [{"type": "missing", "loc": ["body", "logical_date"], "msg": "Field required"}]}, 422)
+        is_made = self.make(dag_id, run_id, body.get("logical_date", NOON))
+        if not is_made and self.is_airflow_3:
+            return _answer({"detail": {"reason": "Unique constraint violation", "message": "Serious error"}}, 409)
+        if not is_made:
             return _answer({"title": "Conflict", "detail": f"DAGRun ID: '{run_id}' already exists", "status": 409}, 409)
         return _answer(self._describe(dag_id, run_id, "queued") | {"conf": body["conf"]})
 
@@ -170,7 +192,8 @@ class ScriptedRuns(FakeAirflow):
             run["state"] = "failed"
             return _answer(self._describe(dag_id, run_id, "failed"))
         if "/logs/" in below:
-            return _text(dag.logs.get(below.split("/")[1], "*** no log\n"))
+            log = dag.logs.get(below.split("/")[1], "*** no log\n")
+            return _answer({"content": log, "continuation_token": None}) if isinstance(log, list) else _text(log)
         # Each look at the run is a step; its tasks are those of the step that was told last.
         with self._lock:
             run["looks"] += not below
@@ -202,7 +225,7 @@ class ScriptedRuns(FakeAirflow):
             "dag_id": dag_id,
             "dag_run_id": run_id,
             "state": state,
-            "logical_date": "2026-11-22T12:00:00+00:00",
+            "logical_date": self.runs[dag_id, run_id]["logical_date"],
             "start_date": None if state == "queued" else "2026-11-22T12:00:00+00:00",
             "end_date": "2026-11-22T12:00:04+00:00" if ended else None,
             "conf": {},
