@@ -21,7 +21,7 @@ from sandbox.runner import PROJECT, Runner
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-ROUNDS = 15
+ROUNDS = 11
 
 
 def main() -> None:

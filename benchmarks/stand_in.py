@@ -17,7 +17,7 @@ from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
-from sandbox.front import Front, Request, Server
+from sandbox.front import Front, Gateway, Request, Server
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.journal import Journal
 from sandbox.openapi import INSTANCE_ID, PREFIX, TokenService
@@ -98,7 +98,7 @@ class CountingFront(Front):
     """The front, which counts by kind and knows how many requests were open at once."""
 
     def __init__(self, airflow: Airflow, journal: Journal) -> None:
-        super().__init__(TokenService([KEY]), airflow, journal)  # type: ignore[arg-type]
+        super().__init__(TokenService([KEY]), airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
         self.counts: Counter[str] = Counter()
         self._open = 0
         self._turn = threading.Lock()
