@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import os
-import time
+import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from statistics import median
 from typing import TYPE_CHECKING
@@ -21,20 +22,30 @@ class Cost:
     memory: float
 
 
-def run(command: Sequence[str], environ: Mapping[str, str]) -> Cost:
+# Starts a program and waits for it, in a process that is small: a program's peak memory is never less than its starter's.
+LAUNCH = """
+import os, sys, time
+nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
+began = time.perf_counter()
+pid = os.posix_spawn(sys.argv[1], sys.argv[1:], os.environ, file_actions=nowhere)
+_, status, usage = os.wait4(pid, 0)
+wall = time.perf_counter() - began
+print([wall, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, os.waitstatus_to_exitcode(status)])
+"""
+
+
+def run(command: Sequence[str], environ: Mapping[str, str], exit_code: int = 0) -> Cost:
     """Run a program to its end, its output to nowhere.
 
     Raises:
-        RuntimeError: It failed.
+        RuntimeError: It ended with another exit code.
     """
-    nowhere = [(os.POSIX_SPAWN_OPEN, stream, os.devnull, os.O_RDWR, 0) for stream in (0, 1, 2)]
-    started = time.perf_counter()
-    pid = os.posix_spawn(command[0], list(command), dict(environ), file_actions=nowhere)
-    _, status, usage = os.wait4(pid, 0)
-    wall = time.perf_counter() - started
-    if status:
-        raise RuntimeError(f"{command} ended with {os.waitstatus_to_exitcode(status)}")
-    return Cost(wall=wall, cpu=usage.ru_utime + usage.ru_stime, memory=usage.ru_maxrss / 1024)
+    launch = [sys.executable, "-I", "-S", "-c", LAUNCH, *command]
+    told = subprocess.run(launch, env=dict(environ), stdout=subprocess.PIPE, check=True).stdout
+    wall, cpu, memory, ended = json.loads(told)
+    if ended != exit_code:
+        raise RuntimeError(f"{command} ended with {ended}")
+    return Cost(wall=wall, cpu=cpu, memory=memory)
 
 
 def compare(name: str, ours: Callable[[], Cost], theirs: Callable[[], Cost], rounds: int, goal: str) -> None:
