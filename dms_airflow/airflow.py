@@ -453,7 +453,8 @@ def _read_words(part: object) -> list[str]:
 
 def show_beginning(answer: Answer) -> str:
     """Quote the first 300 characters of an answer on one line, with its content type."""
-    text = " ".join(answer.text[:2000].split())[:300]
+    text = " ".join(answer.body[:8000].decode("utf-8", "replace").split())
+    text = f"{text[:299]}…" if len(text) > 300 else text  # noqa: PLR2004 - as documented
     return f"({answer.content_type or 'no content type'}) {text or 'nothing'}"
 
 

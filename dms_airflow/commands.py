@@ -7,11 +7,11 @@ The signs were seen in tests/captures (Airflow 2.10.4, 3.0.6, 3.1.0, 3.2.2) and 
 from __future__ import annotations
 
 import difflib
-import json
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+
+from dms_airflow import secret_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -58,8 +58,10 @@ class Command:
     asks_only_with: str = ""
     """The option without which it does not ask."""
     secret_options: tuple[str, ...] = ()
+    shown_options: tuple[str, ...] = ()
+    """Where there are secrets, all options with a value that is none: whatever is misspelled is one."""
     secret_position: int | None = None
-    """Index of the positional argument that is a secret."""
+    """Index of the positional argument from which on they are secrets."""
     secret_answer: bool = False
     """Its stdout is a secret."""
 
@@ -195,6 +197,8 @@ _TABLE = (
         name="connections add",
         success=re.compile(r"^Successfully added `conn_id`="),
         secret_options=("--conn-uri", "--conn-password", "--conn-json", "--conn-extra"),
+        shown_options=("--conn-type", "--conn-host", "--conn-login", "--conn-port", "--conn-schema", "--conn-description"),
+        secret_position=1,
     ),
     Command(name="connections delete", success=re.compile(r"^Successfully deleted connection with ")),
     Command(
@@ -202,9 +206,17 @@ _TABLE = (
         success=re.compile(r"^Variable .* deleted$"),
         doubts=(_MAYBE_NO_VARIABLE,),
     ),
-    Command(name="variables get", repeatable=True, secret_answer=True),
+    Command(
+        name="variables get",
+        repeatable=True,
+        secret_options=("-d", "--default"),
+        secret_position=1,
+        secret_answer=True,
+    ),
     Command(name="variables list", repeatable=True, json=True, columns=("key",)),
-    Command(name="variables set", success=re.compile(r"^Variable .* created$"), secret_position=1),
+    Command(
+        name="variables set", success=re.compile(r"^Variable .* created$"), shown_options=("--description",), secret_position=1
+    ),
     *(
         Command(name=f"providers {what}", repeatable=True, json=True)
         for what in ("behaviours", "get", "hooks", "links", "list", "notifications", "secrets", "triggers", "widgets")
@@ -259,12 +271,59 @@ def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:
     A connection's URI holds a password, its JSON and its extra may hold more. Airflow prints them in its own spelling.
     """
     found: list[str] = []
-    for name in command.secret_options:
-        for value in _read_options(arguments, (name,)):
-            found += [value, *_find_uri_password(value), *_find_json_secrets(value)]
-    if command.secret_position is not None:
-        found += read_positionals(arguments)[command.secret_position :]
-    return tuple(dict.fromkeys(secret for secret in found if secret))
+    for _, value, secret in _split_words(command, arguments):
+        found += [value, *secret_words.find_secrets(value)] if secret else secret_words.find_secrets(value)
+    return tuple(dict.fromkeys(filter(None, found)))
+
+
+def hide_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
+    """The arguments as they may be shown, whatever the length of a secret."""
+    return [
+        head + (secret_words.MASK if secret and value else secret_words.hide_secrets(value))
+        for head, value, secret in _split_words(command, arguments)
+    ]
+
+
+def _split_words(command: Command, arguments: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
+    """Give each word as what may be shown of it, the value in it, and whether that is secret.
+
+    Of a command that takes secrets nothing is shown but what is known to be none: Airflow prints an option that it does not
+    know, and whoever misspells one does not mean to show its value.
+    """
+    guarded = bool(command.secret_options) or command.secret_position is not None
+    position, is_value, value_is_secret, all_positional = 0, False, False, False
+    for word in arguments:
+        option, equals, value = word.partition("=")
+        if is_value and (not word.startswith("-") or _NO_OPTION.search(word) or value_is_secret):
+            is_value = False
+            yield "", word, value_is_secret
+        elif word == "--" and not all_positional:
+            all_positional, is_value = True, False
+            yield word, "", False
+        elif all_positional or not word.startswith("-") or _NO_OPTION.search(word):
+            yield "", word, command.secret_position is not None and position >= command.secret_position
+            position += 1
+        elif not guarded:
+            yield (f"{option}=", value, False) if equals else ("", word, False)
+        elif any(one.startswith(option) for one in _BARE_OPTIONS):
+            yield "", word, False
+        else:
+            # argparse takes any unambiguous beginning. `--conn-p` is none: what follows may be a password.
+            may_be_secret = any(name.startswith(option) for name in command.secret_options)
+            value_is_secret = may_be_secret or not any(name.startswith(option) for name in command.shown_options)
+            # In `--conn-passwordx` and `-dx` the name holds the value.
+            glued = not may_be_secret and any(option.startswith(name) for name in command.secret_options)
+            is_value = not equals and not (glued and not option.startswith("--"))
+            yield ("", word, True) if glued else (f"{option}=" if equals else option, value, value_is_secret)
+
+
+# Options without a value of the commands that take secrets.
+_BARE_OPTIONS = ("-v", "--verbose", "-h", "--help", "-j", "--json")
+
+
+def _is_one_of(option: str, names: Sequence[str]) -> bool:
+    # argparse takes any unambiguous beginning. `--conn-p` is none: what follows may be a password.
+    return option in names or (len(option) > len("--conn-p") and any(name.startswith(option) for name in names))
 
 
 # Short options that take no value in all of these commands: only behind them may another option stand in the same word,
@@ -312,39 +371,3 @@ def read_positionals(arguments: Sequence[str]) -> list[str]:
         elif word in _VALUED or (len(word) > len("--") and any(option.startswith(word) for option in _VALUED)):
             next(words, None)
     return positionals
-
-
-def _find_uri_password(text: str) -> tuple[str, ...]:
-    try:
-        password = urlsplit(text).password
-    except ValueError:
-        return ()
-    return (password, unquote(password)) if password else ()
-
-
-# Words by which Airflow itself takes a field for secret (airflow.utils.log.secrets_masker, DEFAULT_SENSITIVE_FIELDS).
-_SECRET_KEY = re.compile(
-    r"access_token|api_?key|authorization|passphrase|passwd|password|private_key|secret|token|keyfile_dict|service_account",
-    re.IGNORECASE,
-)
-
-
-def _find_json_secrets(text: str) -> list[str]:
-    try:
-        value = json.loads(text)
-    except (ValueError, RecursionError):
-        return []
-    found: list[str] = []
-    pending: list[tuple[Any, bool]] = [(value, False)]
-    while pending:
-        value, secret = pending.pop()
-        if isinstance(value, dict):
-            pending += [(item, secret or _SECRET_KEY.search(key) is not None) for key, item in value.items()]
-        elif isinstance(value, list):
-            pending += [(item, secret) for item in value]
-        elif isinstance(value, str) and value.lstrip().startswith("{"):
-            # A connection's extra is often JSON inside JSON.
-            found += [value, *_find_json_secrets(value)] if secret else _find_json_secrets(value)
-        elif isinstance(value, str) and secret:
-            found.append(value)
-    return found

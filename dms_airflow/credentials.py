@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 from dms_airflow.config import Config
 from dms_airflow.errors import CredentialsError
 from dms_airflow.inputs import name_inputs, read_input
+from dms_airflow.secret_words import find_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -260,5 +261,8 @@ def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
     for name, source in name_inputs(Config).items():
         if source.secret:
             yield read_input(environ, name)
-    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN"):
+    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
         yield environ.get(name, "")
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        for text in (environ.get(name, ""), environ.get(name.lower(), "")):
+            yield from find_secrets(text)

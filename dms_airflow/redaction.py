@@ -150,7 +150,7 @@ def _spell_character(character: str, backslashes: str) -> str:
     if character == " ":
         forms.append(r"\+")
     if character == "'":
-        forms.insert(0, rf"""'(?:"'"|{_SOME}')'""")
+        forms.insert(0, rf"""'(?:{_ANY}"'{_ANY}"|{_SOME}')'""")
     return f"(?:{'|'.join(forms)})"
 
 

@@ -15,6 +15,7 @@ from actions_toolkit.file_command import prepare_key_value_message
 
 from dms_airflow.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
 from dms_airflow.render import cut_middle
+from dms_airflow.secret_words import hide_passwords
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,14 +79,14 @@ class Workflow:
         for part in list_parts(value):
             if len(part) >= SHORTEST_MASKED:
                 self._command("add-mask", {}, part)
-                if quote(part, safe="") != part:
-                    self._command("add-mask", {}, quote(part, safe=""))
+                if (encoded := quote(part, safe="", errors="backslashreplace")) != part:
+                    self._command("add-mask", {}, encoded)
 
     # --- what report prints ------------------------------------------------------------------------------------------
 
     def redact(self, text: str) -> str:
-        """Take secrets and private values out of a text to be shown."""
-        return self._private.redact(self._secrets.redact(text))
+        """Take secrets, private values and the passwords of URLs, whosever they are, out of a text to be shown."""
+        return hide_passwords(self._private.redact(self._secrets.redact(text)))
 
     @property
     def has_words(self) -> bool:
@@ -105,7 +106,7 @@ class Workflow:
         }
         # GitHub cannot order an annotation without a file, and takes a line without one for nothing.
         present = {name: value for name, value in properties.items() if value and (name != "line" or annotation.file)}
-        message = "\n".join(disarm(line) for line in split_lines(self.redact(annotation.message)))
+        message = "\n".join(map(disarm, self._split(annotation.message)))
         self._command(str(annotation.level), present, message)
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
@@ -133,12 +134,19 @@ class Workflow:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _print(self, text: str) -> None:
-        for line in split_lines(self.redact(text)):
+        for line in self._split(text):
             self._stdout.write(f"{disarm(line)}\n")
         self._stdout.flush()
 
+    def _split(self, text: str) -> list[str]:
+        redacted = self.redact(text)
+        lines = split_lines(redacted)
+        plain = "\n".join(lines)
+        # What stood between the letters of a secret may be gone now.
+        return lines if plain == redacted else self.redact(plain).split("\n")
+
     def _flatten(self, text: str) -> str:
-        return " ".join(" ".join(split_lines(self.redact(text))).split())
+        return " ".join(" ".join(self._split(text)).split())
 
     def _command(self, name: str, properties: Mapping[str, object], message: str) -> None:
         self._stdout.write(f"{Command(name, dict(properties), message)}\n")

@@ -8,12 +8,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, has_option, read_positionals
+from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words
 from dms_airflow.outcome import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
+from dms_airflow.secret_words import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -147,10 +148,9 @@ def _settle(execution: Execution, context: Context) -> Execution:
 
 def show(line: CommandLine) -> str:
     """Write the command as a person would type it, its secret words left out whatever their length."""
-    text = shlex.join(line.words)
-    for secret in sorted(line.secrets, key=len, reverse=True):
-        text = text.replace(shlex.quote(secret), "***").replace(secret, "***") if secret else text
-    return text
+    name = line.words[: len(line.words) - len(line.arguments)]
+    hidden = hide_secrets(COMMANDS[line.name], line.arguments)
+    return shlex.join([*name, *hidden]).replace(f"'{MASK}'", MASK)
 
 
 def report(execution: Execution) -> Result:

@@ -15,6 +15,7 @@ from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.operations.command import tabulate
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result
+from dms_airflow.secret_words import find_secrets
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
@@ -28,8 +29,10 @@ OUTPUTS = frozenset({"json", "status-code"})
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 PAGINATE = "--paginate"
 
-# Where Airflow answers with secrets of other people: variables, connections, the configuration.
-_SECRET_PATHS = re.compile(r"(?:/api/v\d+)?/(?:variables|connections|config)(?:/|$)")
+# Where Airflow answers with secrets of other people: variables, connections, the configuration, the words of commands.
+_SECRET_PATHS = re.compile(r"(?:/api/v\d+)?/(?:variables|connections|config|eventLogs)(?:/|$)")
+# What of a connection or a variable is none; of a misspelled key nobody knows.
+_SHOWN_KEYS = frozenset({"connection_id", "conn_type", "description", "host", "login", "schema", "port", "key"})
 _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^value$|key_?file|access_?key", re.IGNORECASE)
 
 NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
@@ -111,18 +114,11 @@ class Params:
 
     def list_secrets(self) -> Sequence[str]:
         """Name the body's values that look like passwords."""
-        return tuple(_find_secrets(json.loads(self.body))) if self.body else ()
-
-
-def _find_secrets(value: object, key: str = "") -> Iterator[str]:
-    if isinstance(value, dict):
-        for name, inner in value.items():
-            yield from _find_secrets(inner, name)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _find_secrets(inner, key)
-    elif isinstance(value, str) and _SECRET_KEYS.search(key):
-        yield value
+        if self.arguments.answers_secrets:
+            # Whatever it is, even no object at all: Airflow quotes what it refuses.
+            whole = self.body if self.body.startswith("{") else json.dumps({"": json.loads(self.body)} if self.body else {})
+            return find_secrets(whole, lambda key: key not in _SHOWN_KEYS)
+        return find_secrets(self.body, lambda key: _SECRET_KEYS.search(key) is not None)
 
 
 def run(params: Params, context: Context) -> Result:

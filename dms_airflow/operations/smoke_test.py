@@ -18,6 +18,7 @@ from dms_airflow.operations.readiness import check_readiness, suggest_dag
 from dms_airflow.operations.run_report import describe_completion, report_runs, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
 from dms_airflow.result import Ending, Result, Table
+from dms_airflow.secret_words import find_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,8 +59,8 @@ class Params(trigger.WaitParams, command.TimedParams):
             yield InputProblem(name="conf", message="is given, but arguments names no DAG to give it to")
 
     def list_secrets(self) -> Sequence[str]:
-        """Name what must be masked: nothing."""
-        return ()
+        """Name what must be masked."""
+        return find_secrets(self.conf)
 
 
 @dataclass(frozen=True, kw_only=True)

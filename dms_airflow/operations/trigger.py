@@ -28,9 +28,10 @@ from dms_airflow.operations.run_report import report_runs, tabulate_runs
 from dms_airflow.operations.triggering import Order, Trigger, make_run_id
 from dms_airflow.outcome import ADVICE_ENDED_EARLY, Outcome
 from dms_airflow.result import Link, Result, Table
+from dms_airflow.secret_words import find_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from dms_airflow.operations.context import Context
 
@@ -52,6 +53,10 @@ class WaitParams:
 @dataclass(frozen=True, kw_only=True)
 class Params(WaitParams, command.Params):
     """The inputs of `dags trigger`."""
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked."""
+        return (*super().list_secrets(), *find_secrets(self.conf))
 
     def check(self) -> Iterator[InputProblem]:
         """A DAG to trigger, and one configuration, which is an object."""

@@ -38,6 +38,7 @@ LAYERS = {
     "render": 1,
     "renames": 1,
     "sdk": 1,
+    "secret_words": 1,
     "source": 1,
     "structured_log": 1,
     "task_instances": 1,

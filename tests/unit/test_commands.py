@@ -13,6 +13,7 @@ from dms_airflow.commands import (
     find_command,
     find_secrets,
     has_option,
+    hide_secrets,
     option_value,
     read_positionals,
     suggest_command,
@@ -162,10 +163,55 @@ def test_the_secret_of_a_variable(arguments: list[str], secrets: tuple[str, ...]
     assert find_secrets(SET, arguments) == secrets
 
 
+@pytest.mark.parametrize(
+    ("name", "arguments", "shown"),
+    [
+        ("connections add", ["c", "--conn-password", "x"], "c --conn-password ***"),
+        ("connections add", ["c", "--conn-password=-x"], "c --conn-password=***"),
+        ("connections add", ["c", "--conn-passwrd", "x"], "c --conn-passwrd ***"),
+        ("connections add", ["c", "--conn-passwrd=x"], "c --conn-passwrd=***"),
+        ("connections add", ["c", "--conn-passwordx"], "c ***"),
+        ("connections add", ["c", "--conn-p", "x"], "c --conn-p ***"),
+        ("connections add", ["c", "--conn-po", "5432"], "c --conn-po 5432"),
+        ("connections add", ["c", "--conn-password", "two", "words"], "c --conn-password *** ***"),
+        ("connections add", ["c", "--password", "-x"], "c --password ***"),
+        ("connections add", ["-v", "c", "--conn-host", "http://u:x@h", "--conn-login", "me"],
+         "-v c --conn-host http://u:***@h --conn-login me"),
+        ("variables set", ["k", "v", "w"], "k *** ***"),
+        ("variables set", ["k", "--", "-v"], "k -- ***"),
+        ("variables set", ["--valeu=v", "k"], "--valeu=*** k"),
+        ("variables get", ["k", "-d", "v"], "k -d ***"),
+        ("variables get", ["k", "-dv"], "k ***"),
+        ("variables get", ["k", "--default=v"], "k --default=***"),
+        ("dags test", ["etl", "-c", '{"n": 1, "db": {"Password": "x", "pin_token": 123456}}'],
+         'etl -c {"n": 1, "db": {"Password": "***", "pin_token": "***"}}'),
+        ("dags test", ["etl", "--conf={'api_key': 'x', 'n': 1}"], "etl --conf={'api_key': ***, 'n': 1}"),
+        ("tasks test", ["etl", "t", "--env-vars", '{"A": "token=x y"}'], 'etl t --env-vars {"A": "token=*** y"}'),
+        ("dags list", ["-o", "json", "--columns", "dag_id"], "-o json --columns dag_id"),
+    ],
+)  # fmt: skip
+def test_what_is_shown_of_a_command(name: str, arguments: list[str], shown: str) -> None:
+    assert " ".join(hide_secrets(COMMANDS[name], arguments)) == shown
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments", "secrets"),
+    [
+        ("connections add", ["c", "--conn-passwrd", "hunter2"], {"hunter2"}),
+        ("connections add", ["c", "--conn-passwordhunter2"], {"--conn-passwordhunter2"}),
+        ("dags trigger", ["etl", "-c", '{"auth": {"token": ["one", {"two": "three"}]}, "max_tokens": 4096}'], {"one", "three"}),
+        ("dags test", ["etl", "--conf={'password': 'hunter2'}"], {"hunter2"}),
+        ("dags backfill", ["etl", "--conf", '{"dsn": "pg://u:p%40@h"}'], {"p%40", "p@"}),
+    ],
+)
+def test_misspelled_options_and_configurations_hold_secrets_too(name: str, arguments: list[str], secrets: set[str]) -> None:
+    assert set(find_secrets(COMMANDS[name], arguments)) == secrets
+
+
 def test_other_commands_have_no_secret_arguments() -> None:
     with_secrets = {name for name, command in COMMANDS.items() if command.secret_options or command.secret_position is not None}
 
-    assert with_secrets == {"connections add", "variables set"}
+    assert with_secrets == {"connections add", "variables get", "variables set"}
     assert [name for name, command in COMMANDS.items() if command.secret_answer] == ["variables get"]
 
 

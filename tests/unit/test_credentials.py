@@ -197,6 +197,9 @@ def test_every_secret_is_listed() -> None:
         **KEYS,
         "ALIBABA_CLOUD_SECURITY_TOKEN": "env-token",
         "ACTIONS_ID_TOKEN_REQUEST_TOKEN": "bearer",
+        "ALIBABA_CLOUD_CREDENTIALS_URI": "http://h/uri",
+        "https_proxy": "http://me:pr%40xy@h:3128",
+        "HTTP_PROXY": "http://h:3128",
     }
 
     assert {secret for secret in list_secrets(environ) if secret} == {
@@ -207,4 +210,7 @@ def test_every_secret_is_listed() -> None:
         "env-secret",
         "env-token",
         "bearer",
+        "http://h/uri",
+        "pr%40xy",
+        "pr@xy",
     }

@@ -30,6 +30,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "JSON with letters": lambda text: json.dumps(text, ensure_ascii=False),
     "JSON in a URL": lambda text: quote(json.dumps(text)),
     "shell": shlex.quote,
+    "shell in JSON": lambda text: json.dumps(shlex.quote(text)),
     "Python": repr,
     "Python of bytes": ascii,
     "HTML": html.escape,
