@@ -161,7 +161,8 @@ def test_each_way_in_which_dms_may_serve_it(
 
 
 @pytest.mark.usefixtures("airflow")
-def test_a_session_that_opens_nothing_is_a_login_that_failed(dms: FakeDms, run_here: Run) -> None:    dms.become_airflow_3(proof="none")
+def test_a_session_that_opens_nothing_is_a_login_that_failed(dms: FakeDms, run_here: Run) -> None:
+    dms.become_airflow_3(proof="none")
 
     step = run_here({"operation": "rest", "arguments": "GET /dags/etl"})
 
