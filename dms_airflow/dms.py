@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
 from dms_airflow.errors import ActionError, AnswerError, TokenError, UnknownHostError
-from dms_airflow.sdk import CONNECT_TIMEOUT, READ_TIMEOUT, Meaning, find_meaning, name_network_failure, spare_imports, tame
+from dms_airflow.sdk import (
+    CONNECT_TIMEOUT,
+    READ_TIMEOUT,
+    Meaning,
+    find_meaning,
+    import_client,
+    name_network_failure,
+    spare_imports,
+    tame,
+)
 from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
@@ -153,24 +162,20 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
     call = _prepare_call(instance_id, endpoint, keys, ca_bundle)
     with tame(clock) as heard:
         try:
-            body = dict(call()["body"] or {})
+            response = call()
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
             failure = _name_failure(error, heard, instance_id, endpoint)
         else:
-            return _read_token(body, instance_id, endpoint)
+            return _read_token(response.body.to_map() if response.body else {}, instance_id, endpoint)
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
     raise failure
 
 
-def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> Callable[[], dict[str, Any]]:
-    """Make the call by the SDK's core, as `create_airflow_login_token_with_options` of alibabacloud_dms20250414 does.
-
-    That package's client imports a module for each of the four hundred messages of DMS, for one of which it is needed here. The
-    explicit configuration keeps the SDK from looking around.
-    """
+def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> Callable[[], Any]:
+    """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
+    client, messages = import_client("alibabacloud_dms20250414")
     with spare_imports():
-        from alibabacloud_tea_openapi.client import Client  # noqa: PLC0415 - see the module's docstring
-        from alibabacloud_tea_openapi.utils_models import Config, OpenApiRequest, Params  # noqa: PLC0415
+        from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - see the module's docstring
         from darabonba.runtime import RuntimeOptions  # noqa: PLC0415
 
     config = Config(
@@ -183,19 +188,9 @@ def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: s
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=READ_TIMEOUT,
     )
-    call = Params(
-        action="CreateAirflowLoginToken",
-        version="2025-04-14",
-        protocol="HTTPS",
-        pathname="/",
-        method="POST",
-        auth_type="AK",
-        style="RPC",
-        req_body_type="formData",
-        body_type="json",
-    )
-    request = OpenApiRequest(query={"AirflowId": instance_id})
-    return partial(Client(config).call_api, call, request, RuntimeOptions(ca=ca_bundle or None))
+    call = client(config).create_airflow_login_token_with_options
+    request = messages.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
+    return partial(call, request, RuntimeOptions(ca=ca_bundle or None))
 
 
 def _read_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:

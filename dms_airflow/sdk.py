@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import sys
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
 from io import BytesIO
+from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -23,7 +27,6 @@ from dms_airflow.errors import ActionError, AnswerError, NetworkError, UnknownHo
 from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault, read_body, read_retry_after
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Iterator, Sequence
 
     from requests import PreparedRequest, Response
@@ -73,6 +76,43 @@ def spare_imports() -> Iterator[None]:
     finally:
         for name in absent:
             del sys.modules[name]
+
+
+class _Messages(ModuleType):
+    """The messages of a generated client, each imported when it is asked for.
+
+    The package `models` of such a client imports all of them, a module each: four hundred for DMS, of which one call is made.
+    """
+
+    def __init__(self, name: str, source: Path) -> None:
+        super().__init__(name)
+        self.__path__ = [str(source.parent)]
+        self._imports = source.read_text(encoding="utf-8")
+
+    def __getattr__(self, name: str) -> Any:
+        found = re.search(rf"(?m)^from \.(\w+) import {name}$", self._imports)
+        if not found:
+            raise AttributeError(name)
+        return getattr(import_module(f"{self.__name__}.{found[1]}"), name)
+
+
+def import_client(package: str) -> tuple[Any, Any]:
+    """Import a generated client of the SDK.
+
+    Args:
+        package: Its name.
+
+    Returns:
+        The class of the client, and the module of its messages.
+    """
+    name = f"{package}.models"
+    if name not in sys.modules:
+        found = find_spec(name)
+        if not found or not found.origin:
+            raise ModuleNotFoundError(name)
+        sys.modules[name] = _Messages(name, Path(found.origin))
+    with spare_imports():
+        return import_module(f"{package}.client").Client, sys.modules[name]
 
 
 @dataclass

@@ -33,6 +33,7 @@ OF_THE_SDK = {
     "aiofiles",
     "alibabacloud_credentials",
     "alibabacloud_credentials_api",
+    "alibabacloud_dms20250414",
     "alibabacloud_gateway_spi",
     "alibabacloud_tea_openapi",
     "darabonba",
@@ -62,6 +63,8 @@ def test_a_command_imports_these_packages() -> None:
     modules = list_imports("version", "token")
 
     assert list_packages(modules) == WITHOUT_TOKEN | OF_THE_SDK
+    messages = [name for name in modules if name.startswith("alibabacloud_dms20250414.models.")]
+    assert messages == ["alibabacloud_dms20250414.models._create_airflow_login_token_request"]
 
 
 def test_a_command_with_a_kept_session_imports_these_packages() -> None:

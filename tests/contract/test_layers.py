@@ -62,6 +62,7 @@ STRANGERS = 2
 
 HOMES = {
     "alibabacloud_credentials": {"identity", "sts"},
+    "alibabacloud_dms20250414": {"dms"},
     "alibabacloud_tea_openapi": {"dms"},
     "darabonba": {"dms"},
     "dulwich": {"change"},

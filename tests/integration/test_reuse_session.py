@@ -100,7 +100,7 @@ def test_the_sdk_is_not_even_imported(dms: FakeDms, cloud: FakeCloud, workspace:
     first, second = runner.run(inputs, cloud.environ), runner.run(inputs, cloud.environ)
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert "alibabacloud_tea_openapi" in first.stderr
+    assert "alibabacloud_dms20250414" in first.stderr
     assert "aiohttp" not in first.stderr
     assert second.stderr == "[]\n"
     assert cloud.kinds == ["id-token", "sts"]
