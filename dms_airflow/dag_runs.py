@@ -20,7 +20,8 @@ FINISHED = frozenset({SUCCESS, "failed"})
 # "Invalid input for param seconds: 'abc' is not of type 'integer'", a blank line, "Failed validating 'type' in schema: …"
 # A traceback shows the line of Airflow's own source, too, which is no answer: it does not begin with these words.
 _REFUSED_PARAM = re.compile(
-    r"^(?:[\w.]*ParamValidationError: )?Invalid input for param (?P<field>[^\n:]+): (?P<problem>[^\n]+)", re.MULTILINE
+    r"^(?:[\w.]*(?:ParamValidationError|ValueError): )?Invalid input for param (?P<field>[^\n:]+): (?P<problem>[^\n]+)",
+    re.MULTILINE,
 )
 _RULE = re.compile(r"Failed validating '(?P<rule>[^'\n]+)' in schema")
 

@@ -121,6 +121,10 @@ def test_which_task_waits_for_which() -> None:
         'Traceback\n    raise ParamValidationError(f"Invalid input for param {key}: {ve}") from None\n'  # noqa: ISC004 - one text
         "airflow.exceptions.ParamValidationError: Invalid input for param seconds: 'abc' is not of type 'integer'\n\n"
         "Failed validating 'type' in schema:\n    {'type': 'integer'}\n\nOn instance:\n    'abc'\n",
+        # Airflow 3.2.2
+        'Traceback\n    raise ValueError(f"Invalid input for param {k}: {e}") from None\n'  # noqa: ISC004 - one text
+        "ValueError: Invalid input for param seconds: 'abc' is not of type 'integer'\n\n"
+        "Failed validating 'type' in schema:\n    {'type': 'integer'}\n\nOn instance:\n    'abc'\n",
     ],
 )
 def test_a_refused_configuration_names_field_and_rule(text: str) -> None:
