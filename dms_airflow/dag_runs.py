@@ -35,6 +35,7 @@ class DagRun:
         run_id: Unique within the DAG.
         state: ``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents.
         logical_date: By default, of a manual run, the moment it was made.
+        due: When it may begin: on Airflow 3 a moment of its own, on Airflow 2 its logical date.
         start_date: When its first task could start; None while queued.
         end_date: When it ended.
         conf: Its configuration.
@@ -44,6 +45,7 @@ class DagRun:
     run_id: str
     state: str
     logical_date: datetime | None = None
+    due: datetime | None = None
     start_date: datetime | None = None
     end_date: datetime | None = None
     conf: Mapping[str, Any] | None = None
@@ -82,6 +84,7 @@ def read_dag_run(told: Mapping[str, Any]) -> DagRun | None:
         run_id=run_id,
         state=state,
         logical_date=read_date(told.get("logical_date")),
+        due=read_date(told.get("run_after") or told.get("logical_date")),
         start_date=read_date(told.get("start_date")),
         end_date=read_date(told.get("end_date")),
         conf=conf if isinstance(conf, dict) else None,

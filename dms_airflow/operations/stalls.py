@@ -37,8 +37,8 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], client: DagRun
     if ills := client.check_health().ills:
         return f"the instance is not healthy: {'; '.join(ills)}"
     if run.state == QUEUED:
-        if run.logical_date and client.server_time and run.logical_date > client.server_time:
-            return f"its logical date {run.logical_date.isoformat()} lies in the future"
+        if run.due and client.server_time and run.due > client.server_time:
+            return f"it is not to begin before {run.due.isoformat()}, which lies in the future"
         running = client.count_running(run.dag_id)
         if dag and dag.max_active_runs and running >= dag.max_active_runs:
             return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"

@@ -37,6 +37,7 @@ class FakeClient:
     free: bool = True
     unmet: tuple[str, ...] = ()
     durations: tuple[float, ...] = ()
+    due: datetime | None = None
     gone_from: float = float("inf")
     back_from: float = float("inf")
     asked: list[tuple[float, str]] = field(default_factory=list)
@@ -66,7 +67,7 @@ class FakeClient:
         state, _ = self._now("run")
         assert tries == 1
         gone = self.gone_from <= self.clock.now - self.start < self.back_from
-        return None if gone else DagRun(dag_id=dag_id, run_id=run_id, state=state)
+        return None if gone else DagRun(dag_id=dag_id, run_id=run_id, state=state, due=self.due)
 
     def list_task_instances(self, dag_id: str, run_id: str, tries: int = 5) -> tuple[TaskInstance, ...]:
         """Read its task instances."""
@@ -330,6 +331,11 @@ def test_one_request_a_look_while_hundreds_of_tasks_are_at_work() -> None:
             "the instance is not healthy: scheduler unhealthy, heartbeat 300 s ago",
         ),
         ({"running": 2}, "2 runs of etl are running, and its max_active_runs is 2"),
+        (
+            {"due": datetime(2026, 11, 23, tzinfo=UTC)},
+            "it is not to begin before 2026-11-23T00:00:00+00:00, which lies in the future",
+        ),
+        ({"due": datetime(2026, 11, 22, 11, tzinfo=UTC)}, "Airflow names no reason; the scheduler may be busy"),
         ({}, "Airflow names no reason; the scheduler may be busy"),
     ],
 )
