@@ -17,6 +17,11 @@ from subprocess import PIPE, Popen
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import requests
+from alibabacloud_dms20250414.client import Client
+from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest
+from alibabacloud_tea_openapi.models import Config
+
 from sandbox.front import Front, Gateway, Request, Server
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.journal import Journal
@@ -52,7 +57,7 @@ class Airflow:
         del arguments
         return CommandResult(stdout=self._stdout, stderr="", exit_code=0, seconds=0.0)
 
-    def request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
+    def request(self, method: str, target: str, headers: object, body: bytes, **_: object) -> WebResponse:
         """Answer a page of DAGs, or a source."""
         del method, headers, body
         time.sleep(self._latency)
@@ -156,6 +161,20 @@ class StandIn:
             "ALIBABA_CLOUD_ACCESS_KEY_ID": KEY.access_key_id,
             "ALIBABA_CLOUD_ACCESS_KEY_SECRET": KEY.access_key_secret,
         }
+
+    def log_in(self) -> tuple[str, str]:
+        """Give the instance's base URL and the cookie of a new session."""
+        client = Client(
+            Config(
+                access_key_id=KEY.access_key_id,
+                access_key_secret=KEY.access_key_secret,
+                endpoint=self.endpoint.removeprefix("http://"),
+                protocol="http",
+            )
+        )
+        token = client.create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id=INSTANCE_ID)).body.data
+        login = requests.get(f"{token.host}/login", params={"token": token.token}, allow_redirects=False, timeout=60.0)
+        return token.host, f"session={login.cookies['session']}"
 
     def count(self) -> dict[str, int]:
         """Give what it was asked since the last time."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import threading
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
@@ -25,6 +26,7 @@ from dms_airflow.transport import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
+    from concurrent.futures import Future
 
     from dms_airflow.clock import Clock
     from dms_airflow.dialect import Dialect
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
 
 READ_TIMEOUT = 60.0  # seconds, of a REST call
 PROBE_TIMEOUT = 20.0  # seconds, of a question for the version
+CONCURRENCY = 8  # pages of a list that are asked for at once
+WAIT_SLICE = 0.2  # seconds
 PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 
 # Seconds between the tries of a request that may be repeated.
@@ -391,17 +395,46 @@ class AirflowClient:
         return self.ask_pages(make)
 
     def ask_pages(self, make: MakePage) -> Iterator[Answer]:
-        """Give the answer to each page of a list that each Airflow is asked for in another way."""
-        offset = 0
-        while True:
-            answer = self.ask(partial(make, page=(("limit", PAGE), ("offset", offset))))
-            yield answer
-            listed = read_page(answer)
-            if listed is None or not listed.entries:
-                return
-            offset += len(listed.entries)
-            if offset >= listed.total:
-                return
+        """Give the answer to each page of a list that each Airflow is asked for in another way: in order, asked ahead."""
+
+        def ask(offset: int) -> Answer:
+            return self.ask(partial(make, page=(("limit", PAGE), ("offset", offset))))
+
+        answer = ask(0)
+        yield answer
+        page: Page | None = read_page(answer)
+        if page is None or not 0 < len(page.entries) < page.total:
+            return
+        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most steps read no second page
+
+        pool = ThreadPoolExecutor(CONCURRENCY)
+        ahead: deque[Future[Answer]] = deque()
+        size = offset = asked = len(page.entries)
+        try:
+            while page is not None and page.entries and offset < page.total:
+                while len(ahead) < CONCURRENCY and asked < page.total:
+                    ahead.append(pool.submit(ask, asked))
+                    asked += size
+                answer = _await(ahead.popleft())
+                yield answer
+                page = read_page(answer)
+                given = len(page.entries) if page else 0
+                offset += given
+                if given != size:  # then the pages behind it begin elsewhere than was asked ahead
+                    while ahead:
+                        ahead.pop().cancel()
+                    size, asked = given, offset
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _await(future: Future[Answer]) -> Answer:
+    """Wait by slices: a signal that comes just before Python begins to wait is seen only when it has waited."""
+    from concurrent.futures import wait  # noqa: PLC0415 - as above
+
+    while wait([future], timeout=WAIT_SLICE).not_done:
+        pass
+    return future.result()
 
 
 @dataclass(frozen=True, kw_only=True)

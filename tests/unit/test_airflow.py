@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import ssl
 from pathlib import Path
+from threading import Barrier, current_thread
+from threading import enumerate as enumerate_threads
 from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import requests
@@ -23,7 +26,7 @@ from dms_airflow.transport import Answer, Transport, name_fault
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 HOST = "https://data-cn-hangzhou-dms.aliyuncs.com/airflow/1/2/af-1"
@@ -314,6 +317,48 @@ def test_pages_are_followed_by_what_was_given(web: responses.RequestsMock) -> No
         "tags=x%20y&limit=100&offset=0",
         "tags=x%20y&limit=100&offset=2",
     ]
+
+
+def serve_list(web: responses.RequestsMock, total: int, count: Callable[[int], int]) -> list[int]:
+    """Serve the list 0, 1, 2 …, so many entries from an offset; give the offsets asked for."""
+    asked: list[int] = []
+
+    def answer(request: requests.PreparedRequest) -> tuple[int, dict[str, str], str]:
+        offset = int(parse_qs(urlsplit(request.url or "").query)["offset"][0])
+        asked.append(offset)
+        entries = [{"dag_id": number} for number in range(offset, min(total, offset + count(offset)))]
+        return 200, {}, json.dumps({"dags": entries, "total_entries": total})
+
+    web.add_callback(responses.GET, DAGS, callback=answer, content_type="application/json")
+    return asked
+
+
+def list_ids() -> list[Any]:
+    """Read the list."""
+    answers = World().airflow.iterate_pages("/api/v1/dags", [])
+    return [entry["dag_id"] for answer in answers for entry in answer.parse()["dags"]]
+
+
+def test_eight_pages_are_asked_for_at_once_and_given_in_order(web: responses.RequestsMock) -> None:
+    together = Barrier(8, timeout=30)  # breaks unless eight are on their way
+
+    def count(offset: int) -> int:
+        if offset:
+            together.wait()
+        return 100
+
+    asked = serve_list(web, 1700, count)
+
+    assert list_ids() == list(range(1700))
+    assert sorted(asked) == list(range(0, 1700, 100))
+
+
+def test_no_entry_is_missed_or_given_twice_where_a_page_is_cut(web: responses.RequestsMock) -> None:
+    serve_list(web, 30, lambda offset: 1 if offset == 4 else 2)
+
+    assert list_ids() == list(range(30))
+    for thread in set(enumerate_threads()) - {current_thread()}:
+        thread.join()  # what was asked ahead in vain must not outlive the fake server
 
 
 def test_a_list_that_shrinks_ends(web: responses.RequestsMock) -> None:

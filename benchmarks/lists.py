@@ -1,0 +1,118 @@
+"""Long lists: 10,000 DAGs by `rest` with --paginate, and the sources of 500 DAG files as `verify-source` fetches them.
+
+Peer: the same requests one after the other. The stand-in answers after 50 ms. Floor: an eighth of that waiting, since eight
+requests are sent at once at most.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, cast
+
+import requests
+
+from benchmarks import stand_in
+from benchmarks.measure import Cost, compare, run
+from dms_airflow.airflow import AirflowClient
+from dms_airflow.clock import SystemClock
+from dms_airflow.operations.instance import Instance
+from dms_airflow.transport import Transport
+from sandbox.runner import Runner
+
+ROUNDS = 3
+LATENCY = 0.05  # seconds
+DAGS = 10_000
+FILES = 500
+
+
+class Silence:
+    """A log that keeps nothing."""
+
+    def __getattr__(self, _: str) -> Any:
+        """Take whatever is told."""
+        return lambda *_: None
+
+
+class Session:
+    """A session that is open."""
+
+    version = "2.10.4"
+
+    def __init__(self, host: str, cookie: str) -> None:
+        self.host = host
+        self.headers = {"Cookie": cookie}
+        self.bear_cookie = False
+
+
+class World:
+    """What the deploy gate's instance needs of a step's context."""
+
+    def __init__(self, session: Session) -> None:
+        self.clock, self.log = SystemClock(), cast("Any", Silence())
+        transport = Transport(http=requests.Session(), clock=self.clock, log=self.log)
+        self.airflow = AirflowClient(
+            session=cast("Any", session),
+            is_bounced=lambda _: False,
+            transport=transport,
+            clock=self.clock,
+            log=self.log,
+        )
+
+
+def main() -> None:
+    """Print the ratios."""
+    with stand_in.serve(dags=DAGS, latency=LATENCY) as dms, tempfile.TemporaryDirectory() as folder:
+        runner = Runner(workspace=Path(folder), temp=Path(folder))
+        environ = {"PATH": os.environ["PATH"], **dms.variables}
+
+        def step() -> Cost:
+            inputs = {"operation": "rest", "arguments": "GET /dags --paginate", "result-file": "dags.json"}
+            return run(runner.command, runner.prepare({**dms.inputs, **inputs})[0])
+
+        def plain() -> Cost:
+            return run([sys.executable, str(Path(__file__).with_name("plain_pages.py"))], environ)
+
+        compare(f"{DAGS} DAGs by rest --paginate, whole process", step, plain, ROUNDS, "0.25x wall")
+        dms.count()
+        step()
+        print(f"requests: {sorted(dms.count().items())}")
+        session = dms.log_in()
+        compare(
+            f"{FILES} sources",
+            lambda: measure(fetch_side_by_side, session),
+            lambda: measure(fetch_one_by_one, session),
+            ROUNDS,
+            "0.25x wall",
+        )
+
+
+def measure(fetch: Any, session: tuple[str, str]) -> Cost:
+    """Measure a function of this process, whose memory says nothing."""
+    began, used = time.perf_counter(), time.process_time()
+    assert len(fetch(*session)) == FILES
+    return Cost(wall=time.perf_counter() - began, cpu=time.process_time() - used, memory=1.0)
+
+
+def fetch_side_by_side(host: str, cookie: str) -> dict[str, str]:
+    """Fetch the sources as the deploy gate does."""
+    world = cast("Any", World(Session(host, cookie)))
+    with Instance(world, timeout=600.0, poll_interval=None) as instance:
+        return instance.fetch_sources({f"dag_{number:05}.py": str(number) for number in range(FILES)})
+
+
+def fetch_one_by_one(host: str, cookie: str) -> dict[str, str]:
+    """Fetch the sources as a loop does."""
+    http = requests.Session()
+    headers = {"Cookie": cookie, "Accept": "application/json"}
+    return {
+        f"dag_{number:05}.py": http.get(f"{host}/api/v1/dagSources/{number}", headers=headers).json()["content"]
+        for number in range(FILES)
+    }
+
+
+if __name__ == "__main__":
+    main()
