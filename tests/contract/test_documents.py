@@ -171,9 +171,20 @@ def test_the_readmes_lead_to_each_other_from_their_tops() -> None:
     assert "(README.md)" in "".join(CHINESE.splitlines(keepends=True)[:4])
 
 
-def test_the_readmes_link_the_same_examples_and_pictures() -> None:
+def test_what_the_chinese_readme_shows_to_copy_is_shown_in_english_too() -> None:
+    # But for comments, which are translated. Its section on OIDC is a page of its own in English.
+    def read_blocks(*files: str) -> list[str]:
+        blocks = [block for file in files for kind in ("yaml", "json") for block in read_code(PROJECT / file, kind)]
+        return [re.sub(r"(?m)(?:^| +)# .*\n", "\n", block) for block in blocks]
+
+    chinese = read_blocks("README.zh-CN.md")
+    assert len(chinese) >= 12
+    assert [block for block in chinese if block not in read_blocks("README.md", "docs/credentials.md")] == []
+
+
+def test_the_readmes_link_the_same_examples_pages_and_pictures() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    targets = re.compile(r"\(((?:examples|docs/images)/[\w.-]+)\)")
+    targets = re.compile(r"\(((?:examples|docs/images|docs)/[\w.-]+)[#)]")
 
     assert set(targets.findall(CHINESE)) == set(targets.findall(readme))
     assert {f"examples/{file.name}" for file in EXAMPLES} <= set(targets.findall(readme))
