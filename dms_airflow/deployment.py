@@ -9,7 +9,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
@@ -45,6 +45,12 @@ class DagRow:
     """By the server's clock; only compared with itself."""
     is_active: bool
     has_import_errors: bool
+    source: str = ""
+    """Where the API has Airflow's copy of its source, below the API's base; empty where it has none."""
+    bundle: str = ""
+    """The DAG bundle it is of; empty before Airflow 3."""
+    bundle_folder: str = ""
+    """The instance's absolute path of the bundle; empty where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,16 +58,17 @@ class ErrorRow:
     """An import error as the scheduler stored it."""
 
     path: str
+    """The instance's absolute path; below the bundle where the bundle's folder is not known."""
     stack_trace: str
     timestamp: str
     """By the server's clock; rewritten whenever the file is parsed and fails again."""
 
 
 def read_report(answer: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
-    """Read the answer of `dags report -o json` (tests/captures/airflow-2.10.4/cli/dags/report__json.json)."""
+    """Read the answer of `dags report -o json` (dags/report__json.json in tests/captures); 3.2 leaves the first slash out."""
     return tuple(
         ParsedFile(
-            path=str(row.get("file") or ""),
+            path=f"/{str(row.get('file') or '').removeprefix('/')}",
             seconds=_read_seconds(str(row.get("duration") or "")),
             dag_ids=_read_ids(row.get("dags")),
         )
@@ -81,11 +88,15 @@ def _read_ids(value: object) -> tuple[str, ...]:
     return tuple(str(one) for one in value) if isinstance(value, list) else ()
 
 
-def read_dag(entry: Mapping[str, Any], *, is_active: bool) -> DagRow:
-    """Read an entry of `GET /dags`; whether it is active is for the Airflow's dialect to say."""
+def read_dag(entry: Mapping[str, Any], *, is_active: bool, source: str = "") -> DagRow:
+    """Read an entry of `GET /dags`; whether it is active and where its source is are for the Airflow's dialect to say."""
+    path, below = str(entry.get("fileloc") or ""), f"/{entry.get('relative_fileloc') or ''}"
     return DagRow(
         dag_id=str(entry.get("dag_id") or ""),
-        path=str(entry.get("fileloc") or ""),
+        path=path,
+        source=source,
+        bundle=str(entry.get("bundle_name") or ""),
+        bundle_folder=path.removesuffix(below) if below != "/" and path.endswith(below) else "",
         file_token=str(entry.get("file_token") or ""),
         last_parsed_time=str(entry.get("last_parsed_time") or ""),
         is_active=is_active,
@@ -93,10 +104,11 @@ def read_dag(entry: Mapping[str, Any], *, is_active: bool) -> DagRow:
     )
 
 
-def read_stored_error(entry: Mapping[str, Any]) -> ErrorRow:
-    """Read an entry of `GET /importErrors`."""
+def read_stored_error(entry: Mapping[str, Any], folders: Mapping[str, str]) -> ErrorRow:
+    """Read an entry of `GET /importErrors`; from Airflow 3 on its path is below a bundle, whose folder makes it absolute."""
+    path, folder = str(entry.get("filename") or ""), folders.get(str(entry.get("bundle_name") or ""))
     return ErrorRow(
-        path=str(entry.get("filename") or ""),
+        path=f"{folder}/{path}" if folder and not path.startswith("/") else path,
         stack_trace=str(entry.get("stack_trace") or ""),
         timestamp=str(entry.get("timestamp") or ""),
     )
@@ -114,6 +126,17 @@ def find_dags_folder(dags: Iterable[DagRow], report: Iterable[ParsedFile]) -> st
         if dag.path.endswith(path)
     )
     return folders.most_common(1)[0][0] if folders else None
+
+
+def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[DagRow], folder: str) -> tuple[ParsedFile, ...]:
+    """Add the DAGs that the database has of each file, for an Airflow whose report comes of another import than its own."""
+    known: dict[str, set[str]] = {}
+    for dag in dags:
+        if dag.is_active and not dag.has_import_errors:
+            known.setdefault(dag.path, set()).add(dag.dag_id)
+    return tuple(
+        replace(file, dag_ids=tuple(sorted({*file.dag_ids, *known.get(f"{folder}{file.path}", ())}))) for file in report
+    )
 
 
 # --- is it the same source? -----------------------------------------------------------------------------------------------

@@ -31,6 +31,11 @@ _REMOVED = "has been removed in Airflow 3"
 # What it answers to a path or a method that no route takes, and nothing else is beside it.
 _NO_ROUTE = ({"detail": "Method Not Allowed"}, {"detail": "Not Found"}, {"error": "API route not found"})
 
+# The DAG bundle that an Airflow 3 has which is given no others.
+DEFAULT_BUNDLE = "dags-folder"
+
+_IMPORTS_HELPERS = 2  # the first minor version of Airflow 3 whose command line does
+
 _VERSION = re.compile(r"(\d+)(?:\.(\d+))?(?:\.\S*)?")
 
 
@@ -144,6 +149,30 @@ class Dialect(ABC):
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
         """Give the words that `dags trigger` needs to date its run by this moment; none where Airflow does so by itself."""
 
+    @abstractmethod
+    def import_now(self, bundles: Sequence[str] = ()) -> tuple[str, ...] | None:
+        """Give the options with which `dags list-import-errors` imports every file now, as the scheduler would.
+
+        None where no options do that: only what the scheduler's processor of DAG files stored is true there.
+
+        Args:
+            bundles: The instance's DAG bundles; by default the one that Airflow 3 comes with.
+        """
+
+    @abstractmethod
+    def import_alone(self, path: str) -> tuple[str, ...] | None:
+        """Give the options with which `dags list-import-errors` imports one file; None where it cannot."""
+
+    @property
+    @abstractmethod
+    def keeps_broken_dags(self) -> bool:
+        """Whether the last good version of a DAG stays in service while its file is broken."""
+
+    @property
+    @abstractmethod
+    def keeps_old_sources(self) -> bool:
+        """Whether Airflow's copy of a source stays behind when a file came with an old modification time."""
+
     # --- pages for people ------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -197,6 +226,25 @@ class Airflow2(Dialect):
         """By itself."""
         del logical_date
         return ()
+
+    def import_now(self, bundles: Sequence[str] = ()) -> tuple[str, ...] | None:
+        """It always does."""
+        del bundles
+        return ()
+
+    def import_alone(self, path: str) -> tuple[str, ...] | None:
+        """By the file's path."""
+        return ("-S", path)
+
+    @property
+    def keeps_broken_dags(self) -> bool:
+        """Until `dags reserialize`."""
+        return True
+
+    @property
+    def keeps_old_sources(self) -> bool:
+        """A new copy is taken only when the time is newer than that of the last copy."""
+        return True
 
     def write_run_url(self, airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """A view of the DAG's grid."""
@@ -252,6 +300,32 @@ class Airflow3(Dialect):
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
         """As by REST, and to the microsecond: of one date there is one run, and the command line would cut it to the second."""
         return ("--logical-date", logical_date.isoformat(), "--no-replace-microseconds")
+
+    def import_now(self, bundles: Sequence[str] = ()) -> tuple[str, ...] | None:
+        """By default it reads the database. With these it imports; in 3.0 and 3.1 without the DAG folder's own modules.
+
+        There a sound DAG that imports a helper is listed with a `ModuleNotFoundError`
+        (tests/captures/airflow-3.2.2/other/3.1.0/import_errors_local_bundle.json).
+        """
+        minor = self.release[1]
+        if minor is not None and minor < _IMPORTS_HELPERS:
+            return None
+        return ("--local", *(word for bundle in bundles or (DEFAULT_BUNDLE,) for word in ("-B", bundle)))
+
+    def import_alone(self, path: str) -> tuple[str, ...] | None:
+        """Only whole bundles."""
+        del path
+        return None
+
+    @property
+    def keeps_broken_dags(self) -> bool:
+        """Its DAGs are stale from the next parse on: nothing runs them, and nobody can trigger them."""
+        return False
+
+    @property
+    def keeps_old_sources(self) -> bool:
+        """Each parse takes a copy."""
+        return False
 
     def write_run_url(self, airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """A page of its own."""

@@ -27,6 +27,8 @@ _FAILURE = re.compile(
 _NOT_LOADED = re.compile(r"Error loading DAG from (?P<path>.+?): (?P<text>.*)")
 
 _IMPORT = re.compile(r"Importing (?P<path>/.+)")
+_NOT_SERIALIZED = re.compile(r"Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ")
+_HEADER = "Traceback (most recent call last):"
 _FOLDER = re.compile(r"Filling up the DagBag from (?P<folder>/.+)")
 _BUNDLES = re.compile(r"DAG bundles loaded: (?P<names>.+)")
 
@@ -116,10 +118,31 @@ def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
     return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
 
 
+def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...]:
+    """Read the error with which `dags reserialize` ends at the first DAG that does not serialize, from Airflow 3 on.
+
+    It has written nothing then, and does not name the file.
+
+    Args:
+        stderr: all that the command printed there.
+        files: DAG ids, and the absolute paths of their files.
+    """
+    start = stderr.find(_HEADER)
+    error = read_error("", stderr[start:].rstrip("\n")) if start >= 0 else None
+    dag = _NOT_SERIALIZED.match(error.message) if error else None
+    path = files.get(dag["id"]) if dag else None
+    return (replace(error, instance_path=path),) if error and path else ()
+
+
 def read_bundles(stdout: str) -> tuple[str, ...]:
     """Read the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it asks any of them."""
     names = [match["names"] for record in _read_records(stdout) if (match := _BUNDLES.fullmatch(record.message))]
     return tuple(names[0].split(", ")) if names else ()
+
+
+def names_folder(stdout: str) -> bool:
+    """Tell whether the log, with `-v`, names a folder of which the DAG files are imported now."""
+    return any(_FOLDER.fullmatch(record.message) for record in _read_records(stdout))
 
 
 def read_dag_files(stdout: str) -> tuple[str, ...]:

@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.dag_files import Expected, choose_files, find_root
 from dms_airflow.deployment import (
+    add_known_dags,
     find_dags_folder,
     find_new_words,
     is_same_source,
     read_report,
+    strip_member,
 )
+from dms_airflow.source import defines_dag
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -64,6 +67,12 @@ class Arrival:
         wanted = set(paths)
         return {dag.path: dag.file_token for dag in self.dags if dag.path in wanted and dag.file_token}
 
+    def list_sources(self, paths: Iterable[str]) -> dict[str, str]:
+        """Give where the API has the sources of absolute paths: of a DAG that is active, since those of others are old."""
+        wanted = set(paths)
+        dags = sorted(self.dags, key=lambda dag: dag.is_active)
+        return {dag.path: dag.source for dag in dags if dag.path in wanted and dag.source}
+
 
 class Arrivals:
     """Looks whether the files of a checkout have arrived on an instance.
@@ -104,9 +113,21 @@ class Arrivals:
                 changed.update(f"{arrival.folder}{path}" for path in arrival.expected.awaited if arrival.folder is not None)
             differing = [f"{other[path]} (another version)" for path in other if path not in lagging]
             arrival = replace(arrival, changed=frozenset(changed), lagging=frozenset(lagging))
-            return arrival, (*missing, *differing)
+            return arrival, (*missing, *differing, *self._list_unlisted(arrival))
 
         return self._instance.poll(look)
+
+    def _list_unlisted(self, arrival: Arrival) -> list[str]:
+        """Name new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
+        if self._instance.dialect.import_now() is not None:
+            return []
+        stored = {*(dag.path for dag in arrival.dags), *(error.path for error in self._instance.list_stored_errors())}
+        seen = {strip_member(path).removeprefix(arrival.folder or "") for path in stored}
+        return [
+            f"{file} (not yet seen by the dag-processor)"
+            for path, file in sorted(arrival.expected.awaited.items())
+            if path not in seen and (path in arrival.unread or defines_dag(self._checkout.read(file)))
+        ]
 
     def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[DagRow, ...]) -> Arrival:
         """Put together what the instance parses and what of the checkout it must parse."""
@@ -114,6 +135,8 @@ class Arrivals:
         root = find_root(paths, self._checkout)
         expected = choose_files(root, self._checkout, paths) if root else Expected(awaited={}, doubtful=())
         folder = find_dags_folder(dags, report or ())
+        if report is not None and self._instance.dialect.import_now() is None:
+            report = add_known_dags(report, dags, folder or "")
         with_row = {dag.path.removeprefix(folder) for dag in dags} if folder is not None else set()
         with_dag = {file.path for file in report or () if file.dag_ids}
         return Arrival(
@@ -137,14 +160,14 @@ class Arrivals:
         files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
         wanted = [path for path in files if path in dag_ids and path not in lagging]
         tokens = arrival.list_tokens(wanted)
-        sources = self._instance.fetch_sources(tokens)
+        sources = self._instance.fetch_sources(arrival.list_sources(wanted))
         contents = {path: self._checkout.read(files[path]) for path in sources}
         other = [path for path, source in sources.items() if not is_same_source(source, contents[path])]
         for path in other:
-            words = find_new_words(sources[path], contents[path])
+            words = find_new_words(sources[path], contents[path]) if self._instance.dialect.keeps_old_sources else set()
             if words and words & self._instance.list_words(dag_ids[path]):
                 lagging.add(path)
-        self._instance.ask_to_parse(tokens[path] for path in other if path not in lagging)
+        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens and path not in lagging)
         return {path: files[path] for path in other}
 
     def list_doubts(self, arrival: Arrival) -> Iterator[Doubt]:

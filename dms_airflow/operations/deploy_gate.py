@@ -1,7 +1,8 @@
 """`deploy-gate`: after a deploy, the instance runs this commit, and every DAG file of it imports and serializes.
 
 Five steps, each a function that returns what it found; docs/deploy-gate.md tells what each costs and cannot see. The gate
-never makes a bad deploy worse: `dags reserialize` runs only when no view of Airflow knows of anything broken.
+never makes a bad deploy worse: `dags reserialize` runs only when no view of Airflow knows of anything broken, and never on an
+Airflow (3.0, 3.1) whose `dags reserialize` itself stores errors that are none.
 """
 
 from __future__ import annotations
@@ -13,23 +14,27 @@ from dms_airflow import tracebacks
 from dms_airflow.baseline import compare, read_baseline
 from dms_airflow.checkout import Checkout
 from dms_airflow.dag_files import might_define_dag
-from dms_airflow.deployment import (
-    Standing,
-    is_same_source,
-    judge_file,
-    strip_member,
+from dms_airflow.deployment import is_same_source, strip_member
+from dms_airflow.import_errors import (
+    locate,
+    read_bundles,
+    read_dag_files,
+    read_ending,
+    read_error,
+    read_list,
+    read_reserialize,
 )
-from dms_airflow.import_errors import locate, read_dag_files, read_error, read_list, read_reserialize
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.lines import contradicts, split_lines
 from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt
 from dms_airflow.operations.findings import Findings, Problem, first_line, tell
 from dms_airflow.operations.import_errors import ImportErrorParams
 from dms_airflow.operations.instance import SHORTEST_LIMIT, Instance, join
+from dms_airflow.operations.processor import follow
 from dms_airflow.result import Ending, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dms_airflow.import_errors import DagImportError
     from dms_airflow.operations.command import Execution
@@ -48,26 +53,29 @@ QUESTIONS = (
     "Does the scheduler agree?",
     "Are the expected DAGs there?",
 )
-HINT_ARRIVAL = (
-    "Check that the deploy ended well and reaches this instance, and that its scheduler runs. Airflow's stored source stays "
-    "behind when a deploy keeps old modification times (rsync -t, cp -p): let it set new ones, or set verify-source: false. "
-    "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
+HINT_ARRIVAL = "Check that the deploy ended well and reaches this instance, and that its scheduler runs. "
+HINT_OLD_TIMES = (
+    "Airflow's stored source stays behind when a deploy keeps old modification times (rsync -t, cp -p): let it set new ones, "
+    "or set verify-source: false. "
 )
+HINT_NOT_DEPLOYED = "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
 HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
 HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that is deployed as dags-path."
-HINT_CULPRIT = (
-    "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported. The last good "
-    "versions of all DAGs are untouched."
-)
+HINT_CULPRIT = "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported."
+UNTOUCHED = " The last good versions of all DAGs are untouched."
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.
 CLASHES = frozenset({"PendingRollbackError", "IntegrityError", "InternalError", "StaleDataError"})
 
+DUPLICATE = "AirflowDagDuplicatedIdException"
+
 NOT_SERIALIZED = Doubt(
     "whether every DAG serializes",
     "dags reserialize was left out, since it would drop the last good versions of what is broken",
 )
+NOT_SERIALIZED_3 = NOT_SERIALIZED._replace(reason="dags reserialize is left out while anything is broken")
+NOT_ASKED = "not asked: the dag-processor's word is the only true one on this Airflow"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,7 +127,18 @@ class _Gate:
             findings = step(findings)
             if findings.problems or self._counts(findings.errors):
                 break
-        return replace(findings, steps=tuple(self._steps))
+        return replace(findings, steps=tuple(self._steps), out_of_service=self._list_out_of_service(findings))
+
+    def _list_out_of_service(self, findings: Findings) -> Mapping[str, Sequence[str]]:
+        """Name the DAGs that each broken file takes out of service at once; not all Airflows do that.
+
+        Only the command line knows of duplicate ids: they take nothing out of service.
+        """
+        if not findings.errors or self._instance.dialect.keeps_broken_dags:
+            return {}
+        broken = {strip_member(error.instance_path) for error in findings.errors if error.exception != DUPLICATE}
+        dags = [dag for dag in findings.arrival.dags if dag.is_active or dag.has_import_errors]
+        return {path: ids for path in broken if (ids := sorted(dag.dag_id for dag in dags if strip_member(dag.path) == path))}
 
     def _close(self, result: str) -> None:
         """Note what a step found and cost."""
@@ -145,7 +164,7 @@ class _Gate:
         return self._add_arrival(findings, arrival, awaited)
 
     def _add_arrival(self, findings: Findings, arrival: Arrival, awaited: Sequence[str]) -> Findings:
-        problems = (_run_out(awaited, HINT_ARRIVAL),) if awaited else ()
+        problems = (_run_out(awaited, self._hint_arrival),) if awaited else ()
         return replace(findings, arrival=arrival, doubts=tuple(self._arrivals.list_doubts(arrival)), problems=problems)
 
     def see_imports(self, findings: Findings) -> Findings:
@@ -158,7 +177,7 @@ class _Gate:
             findings = self._add_arrival(findings, *self._arrivals.await_files())
             if findings.arrival.report is None:
                 findings = replace(
-                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{HINT_CULPRIT}"),)
+                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._hint_culprit}"),)
                 )
         self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
@@ -169,9 +188,13 @@ class _Gate:
 
     def see_serialization(self, findings: Findings) -> Findings:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
+        if self._instance.dialect.import_now() is None:
+            self._close(NOT_ASKED)
+            return findings
         if findings.errors:
-            self._close(f"not checked: {NOT_SERIALIZED.reason}")
-            return replace(findings, doubts=(NOT_SERIALIZED, *findings.doubts))
+            doubt = NOT_SERIALIZED if self._instance.dialect.keeps_broken_dags else NOT_SERIALIZED_3
+            self._close(f"not checked: {doubt.reason}")
+            return replace(findings, doubts=(doubt, *findings.doubts))
         before = findings.arrival
         errors, problem = self.reserialize(before)
         findings = replace(findings, errors=errors, problems=(problem,) if problem else ())
@@ -205,15 +228,17 @@ class _Gate:
 
     def find_import_errors(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
         """Let Airflow import every file now; wait while an error is that of an older version of its file."""
+        if self._instance.dialect.import_now() is None:
+            return self._find_processed(arrival)
         executions: list[Execution | None] = []
 
         def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
             # Where the report hung, this would hang as long.
-            execution = None if arrival.hangs else self._instance.run("dags list-import-errors", "-o", "json", "-v")
+            execution = None if arrival.hangs else self._import_now(arrival)
             executions.append(execution)
             if execution is None:
                 return (), ()
-            errors = read_list(execution.outcome.answer or [], execution.stdout)
+            errors = read_list(execution.outcome.answer or [], execution.stdout, self._instance.folders)
             located = locate(errors, self._checkout, read_dag_files(execution.stdout))
             stale = [error for error in located if self._params.verify_source and self._is_stale(error, arrival)]
             return located, tuple(f"{error.file} (an error of another version)" for error in stale)
@@ -221,10 +246,27 @@ class _Gate:
         errors, awaited = self._instance.poll(look)
         execution = executions[-1]
         if awaited:
-            return errors, _run_out(awaited, HINT_ARRIVAL)
+            return errors, _run_out(awaited, self._hint_arrival)
         if execution is None or not (execution.outcome.succeeded or execution.outcome.lists_errors):
             return errors, self._find_culprit(execution, arrival)
         return errors, None
+
+    def _import_now(self, arrival: Arrival) -> Execution | None:
+        """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
+        bundles = tuple(dict.fromkeys(dag.bundle for dag in arrival.dags if dag.bundle and dag.is_active))
+        options = self._instance.dialect.import_now(bundles) or ()
+        execution = self._instance.run("dags list-import-errors", *options, "-o", "json", "-v")
+        there = read_bundles(execution.stdout) if execution else ()
+        if there and set(there) != {options[index + 1] for index, word in enumerate(options) if word == "-B"}:
+            options = self._instance.dialect.import_now(there) or ()
+            execution = self._instance.run("dags list-import-errors", *options, "-o", "json", "-v")
+        return execution
+
+    def _find_processed(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
+        """Let the dag-processor import every file that is there, where the command line does so in another way."""
+        there = arrival.list_files() - {f"{arrival.folder}{path}" for path in arrival.unread}
+        errors, awaited = self.settle(self._find_stored(arrival, set()), frozenset(there), arrival)
+        return errors, _run_out(awaited, HINT_SCHEDULER) if awaited else None
 
     def _is_stale(self, error: DagImportError, arrival: Arrival) -> bool:
         """Tell whether the traceback shows lines that the checkout's file has not."""
@@ -234,43 +276,63 @@ class _Gate:
         lines = split_lines(self._checkout.read(file)) if file is not None else []
         return file is not None and any(contradicts(lines, number, text) for number, text in shown)
 
+    @property
+    def _hint_arrival(self) -> str:
+        times = HINT_OLD_TIMES if self._instance.dialect.keeps_old_sources else ""
+        return HINT_ARRIVAL + times + HINT_NOT_DEPLOYED
+
+    @property
+    def _hint_culprit(self) -> str:
+        return HINT_CULPRIT + (UNTOUCHED if self._instance.dialect.keeps_broken_dags else "")
+
     def _find_culprit(self, execution: Execution | None, arrival: Arrival) -> Problem:
         """Say which DAG file kept Airflow from answering, or that it is not known."""
-        if execution is not None:
-            imports = read_dag_files(execution.stdout)
-            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
-            if imports:  # the last one ended the interpreter
-                return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
-            return Problem(message=f"{reason}\n{HINT_CULPRIT}")
+        imports = read_dag_files(execution.stdout) if execution is not None else ()
         reason = "airflow dags list-import-errors gave no answer in time"
-        suspects = self._list_suspects(arrival)
+        if execution is not None:
+            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
+        if imports:  # the last one ended the interpreter
+            return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
+        changed, same = self._list_suspects(arrival)
+        if self._instance.dialect.import_alone("") is None:
+            return self._suspect(changed, reason, arrival)
+        if execution is not None:
+            return Problem(message=f"{reason}\n{self._hint_culprit}")
+        suspects = [*changed, *same]
         for number, path in enumerate(suspects):
             if self._instance.remaining < 0:
                 left = join(suspects[number:])
                 return Problem(
-                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{HINT_CULPRIT}"
+                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{self._hint_culprit}"
                 )
             limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
-            alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
+            options = self._instance.dialect.import_alone(path) or ()
+            alone = self._instance.run("dags list-import-errors", *options, "-o", "json", limit=limit)
             if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
                 return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
-        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{HINT_CULPRIT}")
+        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{self._hint_culprit}")
 
-    def _list_suspects(self, arrival: Arrival) -> list[str]:
-        """List the absolute paths of DAG files, those that may be new or changed first."""
+    def _suspect(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
+        """Name what is new or changed, where files cannot be imported one by one."""
+        if len(changed) == 1:
+            return self._accuse(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival)
+        told = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
+        return Problem(message=f"{reason}\n{told}\n{self._hint_culprit}")
+
+    def _list_suspects(self, arrival: Arrival) -> tuple[list[str], list[str]]:
+        """List the absolute paths of DAG files: those that may be new or changed, and the others."""
         # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
         folder = arrival.folder or ("" if arrival.report is None and arrival.dags else "DAGS_FOLDER")
         files = {f"{folder}{path}": file for path, file in arrival.expected.awaited.items()}
-        tokens = arrival.list_tokens(files)
-        sources = self._instance.fetch_sources(tokens)
+        sources = self._instance.fetch_sources(arrival.list_sources(files))
         same = {path for path, source in sources.items() if is_same_source(source, self._checkout.read(files[path]))}
-        return sorted(files, key=lambda path: (path in same, path))
+        return sorted(files.keys() - same), sorted(same)
 
     def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
         # The other files show where the DAG folder is.
         files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
-        return Problem(message=f"{message}\n{HINT_CULPRIT}", file=files.get(path))
+        return Problem(message=f"{message}\n{self._hint_culprit}", file=files.get(path))
 
     # --- 3 ---------------------------------------------------------------------------------------------------------------
 
@@ -281,8 +343,9 @@ class _Gate:
 
         def look() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
             execution = self._instance.run("dags reserialize")
-            errors = locate(read_reserialize(execution.stdout), self._checkout, arrival.list_files()) if execution else ()
-            clash = any(error.exception in CLASHES for error in errors)
+            errors = self._read_reserialize(execution, arrival) if execution else ()
+            ended_by = execution.outcome.reason.partition(":")[0] if execution else ""
+            clash = ended_by in CLASHES or any(error.exception in CLASHES for error in errors)
             return (execution, errors), ("dags reserialize, which met another writer of the database",) if clash else ()
 
         (execution, errors), awaited = self._instance.poll(look)
@@ -292,7 +355,14 @@ class _Gate:
             return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
         if errors or execution.outcome.succeeded:
             return errors, None
-        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{HINT_CULPRIT}")
+        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._hint_culprit}")
+
+    def _read_reserialize(self, execution: Execution, arrival: Arrival) -> tuple[DagImportError, ...]:
+        errors = read_reserialize(execution.stdout)
+        if not errors and not execution.outcome.succeeded:
+            files = {dag_id: f"{arrival.folder or ''}{file.path}" for file in arrival.report or () for dag_id in file.dag_ids}
+            errors = read_ending(execution.stderr, files)
+        return locate(errors, self._checkout, arrival.list_files())
 
     # --- 4 ---------------------------------------------------------------------------------------------------------------
 
@@ -305,30 +375,10 @@ class _Gate:
     def settle(
         self, stored: frozenset[str], changed: frozenset[str], arrival: Arrival
     ) -> tuple[tuple[DagImportError, ...], Sequence[str]]:
-        """Ask the scheduler to parse files, and follow them until it has stored what became of each.
-
-        An answer counts when two looks in a row give it: a zip's errors come and go.
-        """
-        paths = sorted(stored | changed)
-        before = self._instance.view()
-        tokens = replace(arrival, dags=tuple(before.dags)).list_tokens(paths)
-        self._instance.ask_to_parse(tokens.values())
-        must_be_parsed = {path for path in changed if path in tokens}
-        last: dict[str, Standing] = {}
-
-        def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
-            now = self._instance.view()
-            standing = {path: judge_file(path, before, now, must_be_parsed=path in must_be_parsed) for path in paths}
-            awaited = [path for path in paths if standing[path] is Standing.AWAITED or standing[path] is not last.get(path)]
-            last.update(standing)
-            broken = [path for path in paths if standing[path] is Standing.BROKEN]
-            rows = [row for path in broken for row in now.list_errors(path)]
-            errors = tuple(read_error(row.path, row.stack_trace) for row in rows)
-            return locate(errors, self._checkout, arrival.list_files()), tuple(
-                f"the scheduler's word on {path}" for path in awaited
-            )
-
-        return self._instance.poll(look)
+        """Ask the scheduler to parse files, and follow them until it has stored what became of each."""
+        rows, awaited = follow(self._instance, self._instance.view(), stored | changed, changed)
+        errors = tuple(read_error(row.path, row.stack_trace) for row in rows)
+        return locate(errors, self._checkout, arrival.list_files()), awaited
 
     # --- 5 ---------------------------------------------------------------------------------------------------------------
 

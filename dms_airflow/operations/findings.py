@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.operations.arrival import Arrival, Doubt
@@ -11,7 +11,7 @@ from dms_airflow.operations.instance import join
 from dms_airflow.result import Annotation, Ending, Level, Result, Table
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.deployment import ParsedFile
     from dms_airflow.import_errors import DagImportError
@@ -34,7 +34,11 @@ class Problem:
 
 @dataclass(frozen=True, kw_only=True)
 class Findings:
-    """What the gate knows when it ends. `complete`: every import error is among `errors`."""
+    """What the gate knows when it ends.
+
+    `complete`: every import error is among `errors`. `out_of_service` are the DAG ids that nobody can run while their file
+    is broken, by the instance's absolute path of the file.
+    """
 
     arrival: Arrival = NOTHING_YET
     errors: tuple[DagImportError, ...] = ()
@@ -42,6 +46,7 @@ class Findings:
     doubts: tuple[Doubt, ...] = ()
     complete: bool = False
     steps: tuple[tuple[str, ...], ...] = ()
+    out_of_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 def first_line(text: str) -> str:
@@ -51,7 +56,8 @@ def first_line(text: str) -> str:
 
 def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
     """Make the step's result of what the gate found."""
-    told = report_errors(findings.errors, params, context, complete=findings.complete)
+    notes = {path: f"Out of service until it is mended: {join(ids, 20)}." for path, ids in findings.out_of_service.items()}
+    told = report_errors(findings.errors, params, context, complete=findings.complete, notes=notes)
     for problem in findings.problems:
         context.log.info(problem.message)
     report = findings.arrival.report or ()
@@ -62,6 +68,9 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
         headline = first_line(findings.problems[0].message)
     elif ending is Ending.SUCCESS:
         headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
+    stopped = sorted({dag_id for ids in findings.out_of_service.values() for dag_id in ids})
+    if stopped:
+        headline += f"; out of service until mended: {join(stopped)}"
     located = findings.arrival.expected.awaited
     broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
     findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))

@@ -9,9 +9,11 @@ from dms_airflow.baseline import Baseline, compare, read_baseline
 from dms_airflow.change import find_changed_files
 from dms_airflow.checkout import Checkout
 from dms_airflow.commands import has_option
-from dms_airflow.import_errors import locate, read_dag_files, read_list, read_reserialize
+from dms_airflow.deployment import strip_member
+from dms_airflow.import_errors import locate, read_dag_files
 from dms_airflow.inputs import given, parse_choice, parse_text
 from dms_airflow.operations import command
+from dms_airflow.operations.listing import list_import_errors, reserialize
 from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
 
 if TYPE_CHECKING:
@@ -71,25 +73,18 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
     """Run `dags list-import-errors` or `dags reserialize`, and tell every import error."""
-    if line.name == "dags list-import-errors":
-        # JSON is the only form of the answer that is never ambiguous; -v adds whole tracebacks in place of two frames.
-        if not has_option(line.arguments, "-o", "--output"):
-            line = line.add("-o", "json")
-        if not has_option(line.arguments, "-v", "--verbose"):
-            line = line.add("-v")
-    execution = command.execute(line, params.timeout, context)
+    listing = line.name == "dags list-import-errors"
+    told = (list_import_errors if listing else reserialize)(line, params.timeout, context)
     checkout = Checkout(context.runner.workspace, params.dags_path or None)
-    errors = locate(_read(execution), checkout, read_dag_files(execution.stdout))
-    return _report(execution, errors, params, context)
+    errors = locate(told.errors, checkout, read_dag_files(told.execution.stdout))
+    partial = has_option(line.arguments, "-S", "--subdir", "-B", "--bundle-name")
+    result = _report(told.execution, errors, params, context, partial=partial)
+    return replace(result, annotations=(*result.annotations, *told.warnings))
 
 
-def _read(execution: Execution) -> tuple[DagImportError, ...]:
-    if execution.line.name == "dags reserialize":
-        return read_reserialize(execution.stdout)
-    return read_list(execution.outcome.answer or [], execution.stdout)
-
-
-def _report(execution: Execution, errors: Sequence[DagImportError], params: ImportErrorParams, context: Context) -> Result:
+def _report(
+    execution: Execution, errors: Sequence[DagImportError], params: ImportErrorParams, context: Context, *, partial: bool
+) -> Result:
     result = command.report(execution)
     if not errors and not execution.outcome.succeeded:
         # Either the command failed before it could tell, or the author's own output format hides which they are.
@@ -97,7 +92,6 @@ def _report(execution: Execution, errors: Sequence[DagImportError], params: Impo
         return replace(result, ending=Ending.SUCCESS) if only_reported else result
     # Any other failure of the command counts whatever fail-on says.
     broken = not execution.outcome.succeeded and not execution.outcome.lists_errors
-    partial = has_option(execution.line.arguments, "-S", "--subdir")
     told = report_errors(errors, params, context, complete=not broken and not partial)
     return replace(
         result,
@@ -110,7 +104,12 @@ def _report(execution: Execution, errors: Sequence[DagImportError], params: Impo
 
 
 def report_errors(
-    errors: Sequence[DagImportError], params: ImportErrorParams, context: Context, *, complete: bool = True
+    errors: Sequence[DagImportError],
+    params: ImportErrorParams,
+    context: Context,
+    *,
+    complete: bool = True,
+    notes: Mapping[str, str] | None = None,
 ) -> ErrorReport:
     """Judge import errors by `fail-on` and `baseline`, print them to the log, and say what the step reports of them.
 
@@ -119,6 +118,7 @@ def report_errors(
         params: The policy.
         context: Where the checkout is, which change this is, and the log.
         complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
+        notes: What else to say of an error, by the instance's path of its file.
     """
     baseline = _read_known(params, context.runner)
     compared = compare(errors, baseline.errors)
@@ -137,7 +137,10 @@ def report_errors(
             "import-error-count": len(ordered),
             "new-import-error-count": sum(error.new for error in ordered),
         },
-        annotations=(*_warn(baseline), *(_annotate(error, params) for error in ordered)),
+        annotations=(
+            *_warn(baseline),
+            *(_annotate(error, params, (notes or {}).get(strip_member(error.instance_path), "")) for error in ordered),
+        ),
         tables=tuple(_tabulate(ordered, resolved, context.runner)),
         stack_traces=tuple(map(_fold, ordered)),
     )
@@ -172,8 +175,9 @@ def _warn(baseline: Baseline) -> Iterator[Annotation]:
         )
 
 
-def _annotate(error: DagImportError, params: ImportErrorParams) -> Annotation:
+def _annotate(error: DagImportError, params: ImportErrorParams, note: str) -> Annotation:
     where = "" if error.file else f"\nOn the instance, in {error.instance_path}; no file of the checkout is this one."
+    where += f"\n{note}" if note else ""
     return Annotation(
         level=Level.ERROR if params.counts(error) else Level.WARNING,
         title=f"DAG import error: {error.exception or 'unknown'}",

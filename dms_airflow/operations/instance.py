@@ -64,6 +64,8 @@ class Instance:
         self._may_ask = True
         self.commands = 0
         self.requests = 0
+        self.folders: dict[str, str] = {}
+        """The absolute paths of the DAG bundles, as far as the DAGs that were listed show them; empty before Airflow 3."""
 
     def __enter__(self) -> Self:
         """Keep the pool open."""
@@ -72,6 +74,12 @@ class Instance:
     def __exit__(self, *_: object) -> None:
         """Drop what is still to be asked."""
         self._pool.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def dialect(self) -> Dialect:
+        """Which Airflow this is; of Airflow 3 with the minor version, if it is told."""
+        known = self._context.airflow.dialect
+        return known if known.major == AIRFLOW_2.major else self._context.airflow.learn_version()
 
     @property
     def remaining(self) -> float:
@@ -114,15 +122,18 @@ class Instance:
             return dialect.list_dags(page, only_active=False, fields=_DAG_FIELDS)
 
         rows = list(self._list(make))
-        return tuple(read_dag(row, is_active=self._context.airflow.dialect.is_active(row)) for row in rows)
+        dialect = self._context.airflow.dialect
+        dags = tuple(read_dag(row, is_active=dialect.is_active(row), source=_locate(row, dialect)) for row in rows)
+        self.folders.update({dag.bundle: dag.bundle_folder for dag in dags if dag.bundle and dag.bundle_folder})
+        return dags
 
     def list_stored_errors(self) -> tuple[ErrorRow, ...]:
-        """Read every import error that the scheduler stored."""
+        """Read every import error that the scheduler stored; their paths are absolute where the DAGs show the folder."""
 
         def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
             return dialect.get("/importErrors", [("order_by", "import_error_id"), *page])
 
-        return tuple(map(read_stored_error, self._list(make)))
+        return tuple(read_stored_error(row, self.folders) for row in self._list(make))
 
     def _list(self, make: MakePage) -> Iterator[Mapping[str, Any]]:
         entries, total = self._get_page(make, PAGE, 0)
@@ -142,10 +153,10 @@ class Instance:
             raise airflow.refuse(answer, make(airflow.known_dialect or AIRFLOW_2, page=asked).name)
         return page.entries, page.total
 
-    def fetch_sources(self, tokens: Mapping[str, str]) -> dict[str, str]:
-        """Fetch Airflow's copies of sources by their file tokens; what it has no copy of is left out."""
-        answers = self._pool.map(lambda token: self._get(f"/dagSources/{quote(token, safe='')}"), tokens.values())
-        contents = {path: told.get("content") for path, told in zip(tokens, answers, strict=True)}
+    def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
+        """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""
+        answers = self._pool.map(self._get, places.values())
+        contents = {path: told.get("content") for path, told in zip(places, answers, strict=True)}
         return {path: content for path, content in contents.items() if isinstance(content, str)}
 
     def list_words(self, dag_ids: Iterable[str]) -> set[str]:
@@ -207,6 +218,10 @@ class Instance:
             self._context.clock.sleep(min(pause, max(self.remaining, 1.0)))
         assert found is not None  # noqa: S101 - the loop ends with a look, or raises
         return found
+
+
+def _locate(row: Mapping[str, Any], dialect: Dialect) -> str:
+    return dialect.locate_source(row) if row.get("file_token") else ""
 
 
 def join(names: Sequence[str], most: int = 5) -> str:

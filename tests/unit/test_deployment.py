@@ -14,6 +14,7 @@ from dms_airflow.deployment import (
     ErrorRow,
     Standing,
     View,
+    add_known_dags,
     find_dags_folder,
     find_new_words,
     is_same_source,
@@ -52,6 +53,39 @@ def test_a_real_report() -> None:
     assert len(report) == 8
 
 
+def test_a_real_report_of_airflow_3() -> None:
+    told = json.loads((CAPTURES.parent / "airflow-3.2.2/cli/dags/report__json.json").read_text(encoding="utf-8"))
+    rows = next(line for line in told["stdout"].split("\n") if line.startswith("[{"))
+
+    report = read_report(json.loads(rows))
+
+    assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
+    assert "/team_a/lab_sub.py" in {file.path for file in report}
+
+
+def test_real_rows_of_airflow_3() -> None:
+    dag = json.loads((CAPTURES.parent / "airflow-3.2.2/rest/dags/list.json").read_text(encoding="utf-8"))
+    errors = json.loads((CAPTURES.parent / "airflow-3.2.2/rest/importErrors/broken.json").read_text(encoding="utf-8"))
+
+    row = read_dag(json.loads(dag["body"])["dags"][0], is_active=True, source="/dagSources/lab_daily")
+    first, *_ = json.loads(errors["body"])["import_errors"]
+
+    assert (row.path, row.bundle, row.bundle_folder) == ("/opt/airflow/dags/lab_daily.py", "dags-folder", "/opt/airflow/dags")
+    assert read_stored_error(first, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/exec_string.py"
+    assert read_stored_error(first, {}).path == "exec_string.py"
+    member = {"filename": "/opt/airflow/dags/packed.zip/x.py", "bundle_name": "dags-folder"}
+    assert read_stored_error(member, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/packed.zip/x.py"
+
+
+def test_what_a_report_does_not_know_the_database_adds() -> None:
+    report = read_report([{"file": "/a.py", "dags": []}, {"file": "/b.py", "dags": ["b"]}])
+    broken = DagRow(dag_id="c", path="/d/b.py", file_token="t", last_parsed_time="t1", is_active=True, has_import_errors=True)
+
+    added = add_known_dags(report, [row("a", "/d/a.py"), row("b", "/d/b.py"), broken], "/d")
+
+    assert [file.dag_ids for file in added] == [("a",), ("b",)]
+
+
 @pytest.mark.parametrize(
     ("text", "seconds"),
     [("0:00:05.000874", 5.000874), ("1 day, 1:02:03", 90123.0), ("0:01:00", 60.0), ("soon", 0.0), ("", 0.0)],
@@ -63,7 +97,7 @@ def test_durations(text: str, seconds: float) -> None:
 def test_rows_that_lack_everything() -> None:
     assert not read_dag({}, is_active=False).is_active
     assert not read_dag({}, is_active=True).has_import_errors
-    assert read_stored_error({}) == ErrorRow(path="", stack_trace="", timestamp="")
+    assert read_stored_error({}, {}) == ErrorRow(path="", stack_trace="", timestamp="")
     assert read_report([{"dags": "etl"}])[0].dag_ids == ()
 
 

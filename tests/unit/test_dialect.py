@@ -132,6 +132,31 @@ def test_what_is_read_of_a_dag() -> None:
     assert AIRFLOW_3.locate_source({"dag_id": "a b", "file_token": "t/k"}) == "/dagSources/a%20b"
 
 
+@pytest.mark.parametrize(
+    ("dialect", "words"),
+    [
+        (AIRFLOW_2, ()),
+        (AIRFLOW_3, ("--local", "-B", "dags-folder")),
+        (Airflow3(version="3.2.2"), ("--local", "-B", "dags-folder")),
+        (Airflow3(version="3.1.0"), None),
+        (Airflow3(version="3.0.6"), None),
+    ],
+)
+def test_files_are_imported_now_where_that_tells_the_truth(dialect: Dialect, words: tuple[str, ...] | None) -> None:
+    assert dialect.import_now() == words
+
+
+def test_import_of_several_bundles_and_of_one_file() -> None:
+    assert AIRFLOW_3.import_now(("ours", "theirs")) == ("--local", "-B", "ours", "-B", "theirs")
+    assert AIRFLOW_2.import_alone("/d/x.py") == ("-S", "/d/x.py")
+    assert AIRFLOW_3.import_alone("/d/x.py") is None
+
+
+def test_what_becomes_of_broken_files_and_old_copies() -> None:
+    assert (AIRFLOW_2.keeps_broken_dags, AIRFLOW_3.keeps_broken_dags) == (True, False)
+    assert (AIRFLOW_2.keeps_old_sources, AIRFLOW_3.keeps_old_sources) == (True, False)
+
+
 def test_a_run_is_dated_where_airflow_does_not() -> None:
     two, three = (dialect.create_run("a b", "r1", {"x": 1}, NOON) for dialect in (AIRFLOW_2, AIRFLOW_3))
 

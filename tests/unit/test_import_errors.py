@@ -17,6 +17,7 @@ from dms_airflow.import_errors import (
     locate,
     read_bundles,
     read_dag_files,
+    read_ending,
     read_error,
     read_list,
     read_reserialize,
@@ -361,6 +362,22 @@ def test_read_reserialize__a_dag_that_airflow_3_does_not_write() -> None:
     assert [(error.instance_path, error.exception) for error in read_reserialize(stdout)] == [
         ("/d/my dags/etl.py", "ValueError")
     ]
+
+
+def test_read_ending__the_first_dag_that_does_not_serialize_ends_reserialize_on_airflow_3() -> None:
+    told = json.loads((CAPTURES.parent / AIRFLOW_3 / "reserialize__serialize.json").read_text("utf-8"))
+    files = {"bad_timetable": "/opt/airflow/dags/bad_timetable.py", "other": "/opt/airflow/dags/other.py"}
+
+    (error,) = read_ending(told["stderr"], files)
+
+    assert (error.instance_path, error.exception) == ("/opt/airflow/dags/bad_timetable.py", "SerializationError")
+    assert error.message.startswith("Failed to serialize DAG 'bad_timetable': Timetable class ")
+    assert read_ending(told["stderr"], {}) == ()
+
+
+@pytest.mark.parametrize("stderr", ["", "giving up\n", make_trace("/a/b.py", 1, "OSError: disk full\n")])
+def test_read_ending__by_something_else(stderr: str) -> None:
+    assert read_ending(stderr, {"etl": "/d/etl.py"}) == ()
 
 
 def test_read_bundles() -> None:

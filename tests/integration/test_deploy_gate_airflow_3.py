@@ -1,0 +1,333 @@
+"""The deploy gate on Airflow 3: the same questions, another order of truths; and what takes DAGs out of service is said."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+
+from sandbox.instance import CommandResult, WebResponse
+from sandbox.openapi import PREFIX
+from tests.integration.fake_dms import FakeAirflow
+from tests.integration.test_deploy_gate import DAG, FOLDER, TRACEBACK, File, Model, clock, gate, make, write
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from sandbox.runner import Step
+    from tests.integration.fake_dms import FakeDms
+
+__all__ = ["clock", "gate"]  # fixtures
+
+NOW = "dags list-import-errors --local -B dags-folder -o json -v"
+HELPED = 'from airflow import DAG\nfrom lib.names import NAME\n\nDAG("helped")\n'
+NO_LIB = "ModuleNotFoundError: No module named 'lib'"
+RECORD = "2026-11-22T10:24:45.206247Z [error    ] {} [airflow.dag_processing.dagbag.BundleDagBag] loc=dagbag.py:327\n"
+NOT_SERIALIZED = (
+    'Traceback (most recent call last):\n  File "/usr/local/bin/airflow", line 6, in <module>\n    sys.exit(main())\n'
+    "airflow.exceptions.SerializationError: Failed to serialize DAG 'etl': no such timetable\n"
+)
+
+
+@dataclass
+class Model3(Model):
+    """An instance with Airflow 3, whose dag-processor takes a broken file's DAGs out of service."""
+
+    version: str = "3.2.2"
+
+    @property
+    def lies(self) -> bool:
+        """Whether the command line imports files without the DAG folder's own modules."""
+        return not self.version.startswith("3.2")
+
+    def parse(self, name: str, *, by_scheduler: bool = True) -> None:
+        """Store what became of a file; `dags reserialize` does the same."""
+        del by_scheduler
+        self.now += 1
+        file, below = self.files[name], name.removeprefix("/")
+        self.errors.pop(name, None)
+        if file.error or file.unserializable:
+            row = {"filename": below, "bundle_name": "dags-folder", "stack_trace": file.error or NOT_SERIALIZED}
+            self.errors[name] = {**row, "timestamp": f"t{self.now}"}
+            for dag in self.rows.values():
+                if dag["relative_fileloc"] == below:
+                    dag.update(is_stale=True, has_import_errors=True)
+            return
+        for dag_id in file.dag_ids:
+            self.rows[dag_id] = {
+                "dag_id": dag_id,
+                "fileloc": FOLDER + name,
+                "relative_fileloc": below,
+                "bundle_name": "dags-folder",
+                "file_token": f"token{name}",
+                "last_parsed_time": f"t{self.now}",
+                "is_stale": False,
+                "has_import_errors": False,
+            }
+            self.sources[dag_id] = file.source
+
+    def run_command(self, arguments: Sequence[str]) -> CommandResult:
+        """Answer as the CLI does."""
+        name, stdout, stderr = " ".join(arguments[:2]), "", ""
+        self.calls.append(" ".join(arguments) if name == "dags list-import-errors" else name)
+        scripted = self.answers.get(name)
+        if isinstance(scripted, CommandResult):
+            return scripted
+        seen = {path: NO_LIB if self.lies and "lib." in file.source else file.error for path, file in self.files.items()}
+        if name == "dags report":
+            slash = "/" if self.lies else ""
+            rows = [
+                {
+                    "file": slash + path[1:],
+                    "duration": "0:00:01",
+                    "dag_num": "1",
+                    "dags": [] if seen[path] else list(file.dag_ids),
+                }
+                for path, file in self.files.items()
+            ]
+            stdout = json.dumps(rows) + "\n"
+        elif name == "dags list-import-errors":
+            rows = [
+                {"bundle_name": "dags-folder", "filepath": path[1:], "error": error} for path, error in seen.items() if error
+            ]
+            stdout = json.dumps(rows) + "\n"
+        elif name == "dags reserialize":
+            assert not self.lies, "it stores errors that are none"
+            stdout = RECORD.format("Bulk-writing dags to db").replace("error    ", "info     ")
+            if any(file.unserializable for file in self.files.values()):
+                stdout, stderr = "", NOT_SERIALIZED
+            else:
+                for path in self.files:
+                    self.parse(path)
+        return CommandResult(stdout=stdout, stderr=stderr, exit_code=-1, seconds=0.0)
+
+    def request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
+        """Answer as the REST API does."""
+        parts = urlsplit(target.removeprefix(f"{PREFIX}/api/v2"))
+        words = parts.path.strip("/").split("/")
+        if words == ["version"] or not target.startswith(f"{PREFIX}/api/v2/"):
+            return FakeAirflow(version=self.version).request(method, target, headers, body)
+        self.calls.append(f"{method} {words[0]}")
+        query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+        if words in (["dags"], ["importErrors"]):
+            table: dict[str, dict[str, Any]] = self.rows if words == ["dags"] else self.errors
+            return self._list({"dags": "dags"}.get(words[0], "import_errors"), list(table.values()), query)
+        if words[0] == "dagSources":
+            return make(200, {"content": self.sources[words[1]], "dag_id": words[1]})
+        assert words[0] == "parseDagFile"
+        if self.scheduler_runs:
+            self.parse(parts.path.removeprefix("/parseDagFile/token").replace("%2F", "/"))
+        return WebResponse(status=201, headers=[], body=b"null")
+
+
+@pytest.fixture
+def model(dms: FakeDms, workspace: Path) -> Model3:
+    """An instance that runs what the checkout holds: one DAG file."""
+    model = Model3(files={"/etl.py": File(DAG, ("etl",))})
+    model.parse("/etl.py")
+    dms.become_airflow_3()
+    dms.airflow.run_command = model.run_command  # type: ignore[method-assign]
+    dms.airflow.request = model.request  # type: ignore[method-assign]
+    write(workspace, "etl.py", DAG)
+    return model
+
+
+def broken(name: str = "/etl.py") -> File:
+    return File(DAG, ("etl",), error=TRACEBACK.format(path=FOLDER + name, line='DAG("etl")'))
+
+
+def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model3, gate: Callable[..., Step]) -> None:
+    step = gate(expect_dags="etl")
+
+    assert step.exit_code == 0, step.log
+    assert model.calls == [
+        "dags report",
+        "GET dags",
+        "GET dagSources",
+        NOW,
+        "GET importErrors",
+        "dags reserialize",
+        "GET importErrors",
+        "GET dags",
+    ]
+
+
+def test_another_version_is_waited_for(model: Model3, gate: Callable[..., Step], workspace: Path) -> None:
+    new = 'from airflow import DAG\n\nDAG("etl", tags=["new"])\n'
+    write(workspace, "etl.py", new)
+
+    step = gate(lambda: model.files.update({"/etl.py": File(new, ("etl",))}))
+
+    assert step.exit_code == 0, step.log
+    assert "etl.py (another version)" in step.log
+    assert model.calls.count("PUT parseDagFile") == 3  # twice while another version is there, once to see that it is parsed
+
+
+def test_a_broken_file_is_on_its_line_and_what_is_out_of_service_is_said(model: Model3, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"] = broken()
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["import-error-count"]) == (1, "1")
+    (error,) = step.annotations
+    assert (error.properties["file"], error.properties["line"]) == ("dags/etl.py", "3")
+    assert "\nOut of service until it is mended: etl.\n" in error.data
+    assert "1 import error; out of service until mended: etl (failure after" in step.log
+    assert "dags reserialize" not in model.calls
+
+
+def test_a_duplicate_id_takes_nothing_out_of_service(model: Model3, gate: Callable[..., Step], workspace: Path) -> None:
+    text = f"AirflowDagDuplicatedIdException: Ignoring DAG etl from {FOLDER}/twin.py - also found in {FOLDER}/etl.py"
+    write(workspace, "twin.py", DAG)
+    model.files["/twin.py"] = File(DAG, (), error=text)
+
+    step = gate()
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["DAG import error: AirflowDagDuplicatedIdException"]
+    assert "ut of service" not in step.log + step.summary
+
+
+def test_known_errors_pass_and_reserialize_is_left_out_without_a_false_reason(model: Model3, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"] = broken()
+
+    step = gate(fail_on="none")
+
+    assert step.exit_code == 0, step.log
+    assert "dags reserialize" not in model.calls
+    assert "last good versions" not in step.log + step.summary
+    assert "dags reserialize is left out while anything is broken" in step.summary
+
+
+def test_the_error_row_of_a_deleted_file_does_not_count(model: Model3, gate: Callable[..., Step]) -> None:
+    model.files["/gone.py"] = broken("/gone.py")
+    model.parse("/gone.py")
+    del model.files["/gone.py"]
+
+    assert gate().exit_code == 0
+
+
+def test_an_error_that_only_the_dag_processor_knows_fails_and_nothing_is_reserialized(
+    model: Model3, gate: Callable[..., Step]
+) -> None:
+    model.files["/etl.py"].unserializable = True
+    model.parse("/etl.py")
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["import-error-count"]) == (1, "1")
+    assert step.annotations[0].properties["file"] == "dags/etl.py"
+    assert "dags reserialize" not in model.calls
+
+
+def test_a_dag_that_ends_reserialize_is_an_import_error_of_its_file(model: Model3, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"].unserializable = True
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["import-error-count"]) == (1, "1")
+    (error,) = step.annotations
+    assert error.properties["title"] == "DAG import error: SerializationError"
+    assert (error.properties["file"], error.properties["line"]) == ("dags/etl.py", "3")
+
+
+def test_a_reserialize_that_meets_the_dag_processor_storing_the_same_dag_runs_again(
+    model: Model3, gate: Callable[..., Step]
+) -> None:
+    frame = '  File "/usr/local/lib/python3.11/site-packages/airflow/__main__.py", line 55, in main\n    args.func(args)\n'
+    clash = f"Traceback (most recent call last):\n{frame}sqlalchemy.exc.IntegrityError: UNIQUE constraint failed: dag.dag_id\n"
+    model.answers["dags reserialize"] = CommandResult(stdout="", stderr=clash, exit_code=-1, seconds=0.0)
+
+    step = gate(model.answers.clear)
+
+    assert step.exit_code == 0, step.log
+    assert model.calls.count("dags reserialize") == 2
+
+
+def test_other_bundles_are_imported_too(model: Model3, gate: Callable[..., Step]) -> None:
+    loaded = RECORD.format("DAG bundles loaded: dags-folder, theirs").replace("error    ", "info     ")
+    model.answers["dags list-import-errors"] = CommandResult(stdout=f"{loaded}[]\n", stderr="", exit_code=-1, seconds=0.0)
+
+    assert gate().exit_code == 0
+    assert [call for call in model.calls if "list-import" in call] == [NOW, NOW.replace("-o", "-B theirs -o")]
+
+
+def test_where_no_file_can_be_tried_alone_the_changed_ones_are_named(
+    model: Model3, gate: Callable[..., Step], workspace: Path
+) -> None:
+    write(workspace, "new.py", DAG.replace("etl", "new"))
+    model.files["/new.py"] = File(DAG.replace("etl", "new"))
+    model.answers["dags list-import-errors"] = CommandResult(stdout="", stderr="", exit_code=-1, seconds=0.0)
+
+    step = gate()
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["file"] == "dags/new.py"
+    assert f"The only DAG file that is new or changed is {FOLDER}/new.py." in step.annotations[0].data
+    assert "last good versions" not in step.annotations[0].data
+
+
+@pytest.fixture
+def early(model: Model3, workspace: Path) -> Model3:
+    """An early Airflow 3, and a sound DAG that imports a helper."""
+    model.version = "3.1.0"
+    model.files["/helped.py"] = File(HELPED, ("helped",))
+    model.parse("/helped.py")
+    write(workspace, "helped.py", HELPED)
+    return model
+
+
+def test_an_early_airflow_3_is_believed_by_its_dag_processor_only(early: Model3, gate: Callable[..., Step]) -> None:
+    step = gate(expect_dags="etl helped")
+
+    assert step.exit_code == 0, step.log
+    assert step.outputs["import-errors"] == "[]"
+    assert [call for call in early.calls if call.startswith("dags")] == ["dags report"]
+    assert early.calls.count("PUT parseDagFile") == 2
+    assert "could not be verified" not in step.summary
+
+
+def test_a_broken_file_of_an_early_airflow_3(early: Model3, gate: Callable[..., Step]) -> None:
+    early.files["/etl.py"] = broken()
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["import-error-count"]) == (1, "1")
+    assert step.annotations[0].properties["file"] == "dags/etl.py"
+
+
+def test_a_new_file_of_an_early_airflow_3_is_awaited(early: Model3, gate: Callable[..., Step], workspace: Path) -> None:
+    source = DAG.replace("etl", "new")
+    write(workspace, "new.py", source)
+    early.files["/new.py"] = File(source, ("new",))
+
+    step = gate(lambda: early.parse("/new.py"), expect_dags="new")
+
+    assert step.exit_code == 0, step.log
+    assert "Waiting for dags/new.py (not yet seen by the dag-processor)" in step.log
+
+
+def test_a_new_broken_file_of_an_early_airflow_3_is_not_taken_for_a_helper(
+    early: Model3, gate: Callable[..., Step], workspace: Path
+) -> None:
+    source = DAG.replace("etl", "new")
+    write(workspace, "new.py", source)
+    early.files["/new.py"] = File(source, ("new",), error=TRACEBACK.format(path=f"{FOLDER}/new.py", line='DAG("new")'))
+
+    step = gate(lambda: None, *[lambda: early.parse("/new.py")] * 9)  # nobody can ask for it: it has its turn again and again
+
+    assert (step.exit_code, step.outputs.get("import-error-count")) == (1, "1"), step.log
+    assert step.annotations[0].properties["file"] == "dags/new.py"
+
+
+def test_a_dag_processor_that_does_not_run(early: Model3, gate: Callable[..., Step]) -> None:
+    early.scheduler_runs = False
+
+    step = gate(timeout="60s")
+
+    assert step.outputs["status"] == "timeout"
+    assert f"{FOLDER}/helped.py" in step.annotations[0].data
