@@ -118,14 +118,17 @@ class Instance:
         """End every process."""
         self.stop()
 
-    def restart_webserver(self) -> None:
-        """End the webserver, and start another one. Until that serves, requests meet a bad gateway.
+    def stop_webserver(self) -> None:
+        """End the webserver: requests meet a bad gateway."""
+        if self._webserver:
+            self._forget(self._webserver)
+
+    def start_webserver(self) -> None:
+        """Start a webserver after the one that was stopped. Until it serves, requests wait.
 
         Raises:
             StartError: It was not ready in time.
         """
-        if self._webserver:
-            self._forget(self._webserver)
         listener = socket.create_server((_LOOPBACK, self._port))
         self._await("webserver", self._start_webserver(listener), self._log_in, time.monotonic() + _START_SECONDS)
 

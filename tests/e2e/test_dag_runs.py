@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import NotInstalledError, Sandbox
+from sandbox.installation import wanted_version
 from sandbox.runner import Runner
 
 if TYPE_CHECKING:
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.e2e
 
+MAJOR = wanted_version().partition(".")[0]
 DAGS = Path(__file__).with_name("dags")
 START_SECONDS = 60.0  # for a task to begin; a busy machine takes its time
 
@@ -56,7 +58,8 @@ def wait(act: Act) -> Act:
 
 
 def count_runs(sandbox: Sandbox, dag_id: str) -> int:
-    answer = sandbox.run_airflow("dags", "list-runs", "-d", dag_id, "-o", "plain")
+    option = {"2": ["-d"], "3": []}[MAJOR]
+    answer = sandbox.run_airflow("dags", "list-runs", *option, dag_id, "-o", "plain")
     return sum(line.startswith(dag_id) for line in answer.stdout.splitlines())
 
 
@@ -129,7 +132,7 @@ def test_a_paused_dag(sandbox: Sandbox, wait: Act) -> None:
     assert [one.properties["title"] for one in step.annotations] == ["DAG not ready"]
     assert count_runs(sandbox, "paused") == 0
 
-    step = wait("paused", on_paused="ignore", timeout="15s", on_cancel="fail-run")
+    step = wait("paused", on_paused="ignore", timeout="25s", on_cancel="fail-run")
 
     assert (step.exit_code, step.outputs["status"], step.outputs["run-state"]) == (1, "timeout", "failed")
     assert "DAG paused is paused" in step.annotations[0].data
@@ -247,7 +250,9 @@ def test_a_session_and_a_webserver_lost_in_the_middle(sandbox: Sandbox, start: C
     waiting.await_line("1 running: halt")
 
     sandbox.expire_sessions()
-    sandbox.front.instance.restart_webserver()
+    sandbox.front.instance.stop_webserver()
+    waiting.await_line("Still waiting.")
+    sandbox.front.instance.start_webserver()
     waiting.await_line("answers again")
     Path(sandbox.dags_folder, "go-on").touch()
     step = waiting.finish()

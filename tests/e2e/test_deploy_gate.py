@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import threading
+from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -13,7 +15,6 @@ from sandbox.lifecycle import GOOD_DAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sandbox import Sandbox
     from sandbox.runner import Step
@@ -75,7 +76,8 @@ class Deploy:
         for name in self._names:
             (self.instance / name).unlink(missing_ok=True)
         for dag_id in ("stock", "ledger"):
-            self._sandbox.run_airflow("dags", "delete", "-y", dag_id)
+            path = urlsplit(self._sandbox.rest_url).path
+            self._sandbox.front.instance.request("DELETE", f"{path}/dags/{dag_id}")
         self._sandbox.run_airflow("dags", "reserialize")
 
 
@@ -96,7 +98,7 @@ def gate(act: Act, **inputs: str) -> Step:
 def is_stored(act: Act, name: str = "stock.py") -> bool:
     """Ask the scheduler's view whether a file is broken."""
     known = act("rest", "GET /importErrors --paginate").read_json("json")
-    return any(error["filename"].endswith(f"/{name}") for error in known["import_errors"])
+    return any(Path(error["filename"]).name == name for error in known["import_errors"])
 
 
 def commands(sandbox: Sandbox, since: int) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from sandbox.installation import wanted_version
 from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS
 
 if TYPE_CHECKING:
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
     Act = Callable[..., Step]
 
 pytestmark = pytest.mark.e2e
+
+MAJOR = wanted_version().partition(".")[0]
+# Airflow 3 answers the first command, at the path of Airflow 2, with 405: it did not run.
+NOT_THERE = {"2": [], "3": ["proxy"]}[MAJOR]
 
 # Written by hand from sandbox/dags/broken.
 PLACES = {
@@ -55,6 +60,7 @@ def test_import_errors_are_told_on_their_lines(act: Act, operation: str) -> None
     assert annotated == {(file, line) for file, line, _ in PLACES}
 
 
+@pytest.mark.airflow("2", "3 has no --subdir: its command line reads configured bundles only")
 def test_a_folder_is_checked_before_it_is_deployed(sandbox: Sandbox, workspace: Path, tmp_path: Path, act: Act) -> None:
     preview = tmp_path / "preview"
     for folder in (preview, workspace / "dags"):
@@ -72,6 +78,8 @@ def test_a_folder_is_checked_before_it_is_deployed(sandbox: Sandbox, workspace: 
 
 
 def test_a_run_is_triggered_once_under_the_id_that_was_told(sandbox: Sandbox, act: Act) -> None:
+    before = len(sandbox.journal())
+
     step = act("dags trigger", "warehouse_check", conf='{"shelf": "a \'b\' \\"c\\""}')
 
     assert step.exit_code == 0
@@ -80,8 +88,10 @@ def test_a_run_is_triggered_once_under_the_id_that_was_told(sandbox: Sandbox, ac
     told = act("rest", f"GET /dags/warehouse_check/dagRuns/{run_id}")
     assert told.read_json("json")["conf"] == {"shelf": "a 'b' \"c\""}
     assert told.read_json("json")["dag_run_id"] == run_id
-    kinds = [entry["kind"] for entry in sandbox.journal()]
-    assert kinds[-6:] == ["token", "login", "command", "token", "login", "proxy"]
+    kinds = [entry["kind"] for entry in sandbox.journal()[before:]]
+    # The version is asked for first, since Airflow 3 wants a logical date; that one has no REST below /api/v1.
+    asked, moved = {"2": (["proxy"], []), "3": (["proxy", "proxy"], ["proxy"])}[MAJOR]
+    assert kinds == ["token", "login", *asked, *NOT_THERE, "command", "token", "login", *moved, "proxy"]
 
 
 def test_several_commands_with_one_login(sandbox: Sandbox, act: Act) -> None:
@@ -95,13 +105,14 @@ def test_several_commands_with_one_login(sandbox: Sandbox, act: Act) -> None:
         ("variables get nosuch", "failure"),
         ("version", "not run"),
     ]
-    assert [entry["kind"] for entry in sandbox.journal()[before:]] == ["token", "login", "command", "command"]
+    assert [entry["kind"] for entry in sandbox.journal()[before:]] == ["token", "login", *NOT_THERE, "command", "command"]
 
 
 def test_rest_of_all_verbs(act: Act) -> None:
     body = '{"key": "e2e_rest", "value": "rest-value"}'
 
-    assert act("rest", "POST /variables", body=body).outputs["status-code"] == "200"
+    created = act("rest", "POST /variables", body=body)
+    assert created.outputs["status-code"] == {"2": "200", "3": "201"}[MAJOR]
     assert act("rest", "GET /variables/e2e_rest").read_json("json")["value"] == "rest-value"
     changed = act("rest", "PATCH /variables/e2e_rest", body='{"key": "e2e_rest", "value": "other-value"}')
     assert changed.outputs["status-code"] == "200"
@@ -129,7 +140,7 @@ def test_a_session_that_ends_in_the_middle_is_renewed(sandbox: Sandbox, act: Act
 
     assert step.exit_code == 0
     kinds = [entry["kind"] for entry in sandbox.journal()[before:]]
-    assert kinds == ["token", "login", "command", "command", "token", "login", "command"]
+    assert kinds == ["token", "login", *NOT_THERE, "command", "command", "token", "login", "command"]
 
 
 def test_temporary_credentials(sandbox: Sandbox, act: Act) -> None:
