@@ -39,6 +39,9 @@ CONCURRENCY = 8  # pages of a list that are asked for at once
 WAIT_SLICE = 0.2  # seconds
 PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 
+# What only reads.
+_SAFE = ("GET", "HEAD", "OPTIONS")
+
 # Seconds between the tries of a request that may be repeated.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
 
@@ -258,8 +261,8 @@ class AirflowClient:
         call = make(known or AIRFLOW_2)
         answer = self._insist(call, timeout, repeatable=repeatable, tries=tries)
         found = recognise(call.path, answer)
-        if known is None and found is None and not answer.body and is_missing(answer):
-            found = self._ask_version()  # an answer to HEAD has no words
+        if known is None and found is None and is_missing(answer) and call.method in _SAFE and make(AIRFLOW_3) != call:
+            found = self._ask_version()  # an answer to HEAD has no words, nor has a gateway's
         if found is None or (known and known.major >= found.major):
             return answer
         if not self.known_dialect or self.known_dialect.major < found.major:
@@ -271,7 +274,7 @@ class AirflowClient:
 
     def _insist(self, request: Call, timeout: float, *, repeatable: bool | None, tries: int) -> Answer:
         """Send one request, renewing the session once, and again after a pause where that can do no harm."""
-        safe = request.method in ("GET", "HEAD", "OPTIONS") if repeatable is None else repeatable
+        safe = request.method in _SAFE if repeatable is None else repeatable
         deadline = self._clock.monotonic() + timeout
         for standard in PAUSES[: tries - 1]:
             pause = standard

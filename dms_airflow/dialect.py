@@ -14,9 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from dms_airflow.structured_log import read_structured_log
-from dms_airflow.task_log import read_task_log
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -220,6 +217,8 @@ class Airflow2(Dialect):
 
     def parse_log(self, answer: Answer) -> TaskLog:
         """Lines of text."""
+        from dms_airflow.task_log import read_task_log  # noqa: PLC0415 - only who waits reads logs, and each step would pay
+
         return read_task_log(answer.text)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
@@ -294,6 +293,9 @@ class Airflow3(Dialect):
 
     def parse_log(self, answer: Answer) -> TaskLog:
         """Records."""
+        from dms_airflow.structured_log import read_structured_log  # noqa: PLC0415 - as above
+        from dms_airflow.task_log import read_task_log  # noqa: PLC0415 - as above
+
         content = answer.parse_object().get("content")
         return read_structured_log(content) if isinstance(content, list) else read_task_log(answer.text)
 

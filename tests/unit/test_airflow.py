@@ -448,6 +448,22 @@ def test_a_path_that_names_its_api_is_taken_as_it_is(web: responses.RequestsMock
     assert sent(web) == ["GET /api/v1/dags"]
 
 
+def test_a_page_that_is_missing_at_a_gateway_is_followed_by_a_question(web: responses.RequestsMock) -> None:
+    web.get(DAGS, status=404, body="<h1>Not Found</h1>", content_type="text/html")
+    web.get(f"{HOST}/api/v1/version", status=404, body="<h1>Not Found</h1>", content_type="text/html")
+    web.get(f"{HOST}/api/v2/version", json={"version": "3.0.6"})
+    web.get(f"{HOST}/api/v2/dags", json={"dags": []})
+
+    assert World().airflow.request("GET", "/dags").status == 200
+
+
+def test_a_change_that_is_missing_at_a_gateway_is_not_sent_again(web: responses.RequestsMock) -> None:
+    web.post(DAGS, status=404, body="<h1>Not Found</h1>", content_type="text/html")
+
+    assert World().airflow.request("POST", "/dags", body="{}").status == 404
+    assert sent(web) == ["POST /api/v1/dags"]
+
+
 def test_an_answer_without_words_is_followed_by_a_question(web: responses.RequestsMock) -> None:
     web.head(DAGS, status=405)
     web.get(f"{HOST}/api/v1/version", status=404, json=REMOVED)
