@@ -167,8 +167,9 @@ class AirflowSession:
         jwt = cookies.get("_token", "")
         is_airflow_3 = _JWT.fullmatch(jwt) is not None
         self._bearer = jwt if is_airflow_3 else cookies["session"] if bore_cookie else ""
-        if is_airflow_3 and not self._version:
-            self._version = "3"
+        if is_airflow_3:
+            self._version = self._version or "3"
+            self._log.info("The login gave a token of Airflow 3, too, which goes along as a bearer token.")
         self._keep()
 
     def _keep(self) -> None:
