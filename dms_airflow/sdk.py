@@ -17,19 +17,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import requests
-from requests.adapters import HTTPAdapter
 from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from dms_airflow.credentials import Keys
 from dms_airflow.errors import ActionError, AnswerError, NetworkError, UnknownHostError
-from dms_airflow.transport import HINT_LOST, HINT_REFUSED, name_fault, read_body, read_retry_after
+from dms_airflow.transport import HINT_LOST, HINT_REFUSED, make_careful, name_fault, read_body, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from requests import PreparedRequest, Response
+    from requests.adapters import BaseAdapter
 
     from dms_airflow.clock import Clock
 
@@ -143,16 +143,18 @@ class _CarefulSession(requests.Session):
         super().__init__()
         self._clock = clock
         self._heard = heard
-        self._plain = HTTPAdapter()
+        make_careful(self)
+        self._own = dict(self.adapters)
 
-    def get_adapter(self, url: str | bytes) -> HTTPAdapter:
-        """Give requests' own adapter in place of the SDK's."""
-        del url
-        return self._plain
+    def get_adapter(self, url: str | bytes) -> BaseAdapter:
+        """Give the action's own adapter in place of the SDK's."""
+        scheme = urlsplit(str(url)).scheme
+        return self._own[f"{scheme}://"]
 
     def close(self) -> None:
         """Close all connections."""
-        self._plain.close()
+        for adapter in self._own.values():
+            adapter.close()
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
         """Send a request, and read its answer within LONGEST_ANSWER and the time-out of the SDK."""

@@ -16,6 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import exceptions as http_errors
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import (
     ConnectTimeoutError,
     DecodeError,
@@ -134,6 +137,7 @@ class Transport:
         self._log = log
         http.headers["User-Agent"] = f"dms-airflow/{__version__}"
         http.auth = _keep_as_is
+        make_careful(http)
         # A cookie goes where the caller says, never where its own Domain= would have it.
         http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if ca_bundle:
@@ -198,6 +202,59 @@ class Transport:
         raise failure
 
 
+class HandshakeError(NewConnectionError):
+    """The connection broke while it was made: nothing was sent."""
+
+
+class _Connection(HTTPSConnection):
+    """Tells a handshake that failed from an answer that was lost."""
+
+    def connect(self) -> None:
+        """Connect, and shake hands."""
+        try:
+            super().connect()
+        except (ssl.SSLCertVerificationError, ssl.CertificateError):
+            raise
+        except (ConnectionError, ssl.SSLError) as error:
+            if getattr(error, "library", "") == "X509":
+                raise  # the bundle of authorities
+            self.close()
+            raise HandshakeError(self, "handshake failed") from error
+        if getattr(self.sock, "version", str)() is None:  # reset so soon that Python did not even try to shake hands
+            self.close()
+            raise HandshakeError(self, "no handshake")
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Let connections that are made directly tell."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Let connections through a proxy tell."""
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+        return manager
+
+
+def make_careful(http: requests.Session) -> None:
+    """Let a session tell what never left, and look for no redirect.
+
+    Even where it is to follow none, it would read the whole body of one, however long and slow.
+    """
+    http.get_redirect_target = _find_no_target  # type: ignore[method-assign]
+    http.mount("https://", _Adapter())
+
+
+def _find_no_target(resp: requests.Response) -> None:
+    """Stand where requests would look where a redirect leads."""
+
+
 def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
     """Read the body of a streamed answer, as far as time and memory go.
 
@@ -255,6 +312,12 @@ def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
 # up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
 _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
     ((NameResolutionError,), UnknownHostError, "{base}: no such host.", HINT_DNS),
+    (
+        (HandshakeError,),
+        NetworkError,
+        "{base}: the connection broke before anything was sent.",
+        f"{HINT_REFUSED} {HINT_TLS}",
+    ),
     ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
     ((ssl.SSLCertVerificationError,), NetworkError, "{base}: its TLS certificate is not trusted.", HINT_TLS),
     (

@@ -1,6 +1,7 @@
-"""Writes the generated tables of the documentation from action.yml: `make docs`; with `--check` it only tells what is stale.
+"""Writes what is generated of the documentation: `make docs`; with `--check` it only tells what is stale.
 
-A table stands between `<!-- inputs -->` and `<!-- end inputs -->`, and the same for `outputs`.
+README's tables come from action.yml: a table stands between `<!-- inputs -->` and `<!-- end inputs -->`, and the same for
+`outputs`. docs/faults.md comes from tests/faults.py, by which the tests judge.
 """
 
 from __future__ import annotations
@@ -17,7 +18,51 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ("README.md",)
+if str(ROOT) not in sys.path:
+    sys.path.insert(0, str(ROOT))
+
+from tests.faults import CELLS, FAULTS, STAGES  # noqa: E402 - a script has only its own folder on the path
+
+FAULTS_PAGE = "docs/faults.md"
+
+FAULTS_HEAD = """\
+# What happens when something goes wrong on the way
+
+Made by `make docs` from `tests/faults.py`; each line is tested (`tests/integration/test_faults.py`).
+
+A step goes through stages. For each stage the table says what the step does when one of its requests meets a fault, and what
+when all of them do. Bold is the title of the one error that the step ends with; [Troubleshooting](troubleshooting.md) says what
+to do then. Nothing that changes something is done twice, and a success is told only of what was done.
+
+Between two tries lie 1, 2, 4 and 8 seconds, or what `Retry-After` says. Where the time that a request may take is over after
+the first try, there is no second one. Which requests are sent again, and why, stands in [How it
+works](how-it-works.md#what-is-sent-again-and-what-never).
+"""
+
+# What a stage has of its own.
+NOTES = {
+    "token": (
+        "It may take 30 seconds. No try begins after a minute. A fault after the request left counts as not reached: "
+        "asking again does no harm."
+    ),
+    "login": (
+        "It may take 60 seconds. Each try has a new token. Only status, target and cookie of the answer count, so "
+        "that its body may be anything."
+    ),
+    "command that reads": "In this table `timeout` is 120 seconds.",
+    "command that changes": (
+        "In this table `timeout` is 120 seconds. After any fault that leaves open whether it happened, it is not sent again."
+    ),
+    "REST read": "`timeout` is 60 seconds when it is empty. An empty body is an answer.",
+    "REST write": (
+        "`timeout` is 60 seconds when it is empty. After any fault that leaves open whether it happened, it is not sent again."
+    ),
+    "trigger": "After a fault that leaves open whether the DAG run was made, the action looks for it by its run id.",
+    "poll": (
+        "In this table a look each 30 seconds, for five minutes. What does not pass by itself ends the wait after two minutes."
+    ),
+    "log": "The run has failed, and the step fails with **Task failed** in any case.",
+}
 
 
 class MarkerError(ValueError):
@@ -44,6 +89,34 @@ def _fill(text: str, name: str, table: str) -> str:
         raise MarkerError(f"needs {begin} once and, behind it, {end} once")
     before, _, rest = text.partition(begin)
     return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+
+
+def describe_faults() -> str:
+    """Write the page of faults: a table for each stage."""
+    parts = [FAULTS_HEAD]
+    for stage, name in STAGES.items():
+        cells = {words: CELLS[fault][stage] for fault, words in FAULTS.items()}
+        rows = (
+            f"| {words} | {_describe_ending(cell.once, stage)} | {_describe_ending(cell.always, stage)} |"
+            for words, cell in cells.items()
+        )
+        table = "\n".join(["| fault | once | each time |", "|---|---|---|", *rows])
+        parts.append(f"## {name[0].upper()}{name[1:]}\n\n{NOTES[stage]}\n\n{table}\n")
+    return "\n".join(parts)
+
+
+def _describe_ending(cell: str, stage: str) -> str:
+    """Write an ending in words: `done 2`, `Answer lost 1`."""
+    ending, _, count = cell.rpartition(" ")
+    again = f", asked {count} times" if count != "1" else ""
+    if ending == "done":
+        if stage == "poll":
+            return "goes on waiting"
+        return f"done{again}"
+    if ending in ("log not read", "told as it came"):
+        words = {"log not read": "told without its log", "told as it came": "the log as it came"}
+        return f"{words[ending]}{again}"
+    return f"**{ending}**{f' after {count} requests' if stage == 'poll' else again}"
 
 
 def _tabulate_inputs(inputs: Mapping[str, Any]) -> str:
@@ -78,14 +151,15 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     parser.add_argument("--check", action="store_true", help="write nothing; name what is stale and end with 1")
     options = parser.parse_args(arguments)
     action = yaml.safe_load((root / "action.yml").read_text(encoding="utf-8"))
+    readme = root / "README.md"
+    pages = {readme: document(readme.read_text(encoding="utf-8"), action)}
+    if (root / "docs").is_dir():
+        pages[root / FAULTS_PAGE] = describe_faults()
     stale = []
-    for name in DOCUMENTS:
-        path = root / name
-        text = path.read_text(encoding="utf-8")
-        current = document(text, action)
-        if current == text:
+    for path, current in pages.items():
+        if path.exists() and path.read_text(encoding="utf-8") == current:
             continue
-        stale.append(name)
+        stale.append(path.relative_to(root).as_posix())
         if not options.check:
             path.write_text(current, encoding="utf-8")
     for name in stale:

@@ -42,6 +42,7 @@ _CLOCK_GRAIN = timedelta(seconds=2)
 # What proves that the request was understood and refused, so that the same one is refused again.
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
 _NOT_FOUND = 404
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -120,7 +121,11 @@ class Trigger:
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
                 found = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
-                may_pass = not isinstance(error, AnswerError) or error.status not in _REFUSALS
+                # 429 was answered several times by now; it is asked again only when the server said when.
+                is_refused = isinstance(error, AnswerError) and (
+                    error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
+                )
+                may_pass = not is_refused
                 pause = standard and max(standard, error.retry_after)
                 answer = None
             except ActionError as error:

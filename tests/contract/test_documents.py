@@ -116,6 +116,25 @@ def test_check_names_the_stale_document_and_writes_nothing(tmp_path: Path, capsy
     assert SCRIPT.main(["--check"], tmp_path) == 0
 
 
+def test_the_page_of_faults_is_current() -> None:
+    assert (PROJECT / "docs" / "faults.md").read_text(encoding="utf-8") == SCRIPT.describe_faults(), "run: make docs"
+
+
+def test_each_error_of_the_page_of_faults_is_explained() -> None:
+    page = (PROJECT / "docs" / "faults.md").read_text(encoding="utf-8").partition("## ")[2]
+
+    titles = set(re.findall(r"\*\*(.+?)\*\*", page)) - {"Task failed"}
+    assert titles == {
+        "Host not reached",
+        "Unusable answer",
+        "Login failed",
+        "Answer lost",
+        "Time ran out",
+        "Airflow refused the request",
+    }
+    assert all(f"\n## {title}\n" in TROUBLESHOOTING for title in titles)
+
+
 def test_the_tables_of_readme_are_current() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from sandbox.runner import Step
 
 
-PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY")
+PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
 
 
 @pytest.fixture
@@ -83,19 +83,30 @@ def run_here(
     runner = Runner(workspace=workspace, temp=temp)
 
     def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None, *secrets: str) -> Step:
-        variables, files = runner.prepare({**dms.inputs, **inputs}, environ)
-        # What the SDK and requests read for themselves.
-        for name in (*PROXIES, *map(str.lower, PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "DEBUG"):
-            if name in variables:
-                monkeypatch.setenv(name, variables[name])
-            else:
-                monkeypatch.delenv(name, raising=False)
-        log = StringIO()
-        step = runner.collect(main(variables, log, clock), files, log.getvalue())
+        step = run_in_process(runner, {**dms.inputs, **inputs}, environ, clock, monkeypatch)
         check_leaks(step, (temp, workspace), {*dms.secrets, *secrets})
         return step
 
     return run_step
+
+
+def run_in_process(
+    runner: Runner,
+    inputs: Mapping[str, str],
+    environ: Mapping[str, str] | None,
+    clock: FakeClock,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Step:
+    """Run the action in this process."""
+    variables, files = runner.prepare(inputs, environ)
+    # What the SDK and requests read for themselves.
+    for name in (*PROXIES, *map(str.lower, PROXIES), "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE", "SSL_CERT_FILE", "DEBUG"):
+        if name in variables:
+            monkeypatch.setenv(name, variables[name])
+        else:
+            monkeypatch.delenv(name, raising=False)
+    log = StringIO()
+    return runner.collect(main(variables, log, clock), files, log.getvalue())
 
 
 def check_leaks(step: Step, folders: Iterable[Path], secrets: Iterable[str]) -> None:

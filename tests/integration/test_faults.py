@@ -1,0 +1,270 @@
+"""Every stage of a step under every fault ends as tests/faults.py says: one clear error, and nothing done twice."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import ssl
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import pytest
+import trustme
+
+from sandbox.front import Answer
+from sandbox.openapi import PREFIX
+from sandbox.runner import Runner
+from tests.faults import CELLS, FAULTS, STAGES
+from tests.integration.conftest import check_leaks, run_in_process
+from tests.integration.fake_dms import HTML, LOGIN_PAGE
+from tests.integration.misbehaviour import (
+    FOR_EVER,
+    Fault,
+    MisbehaviourError,
+    Plan,
+    cut_off,
+    drip,
+    keep_silent,
+    never_end,
+    open_places,
+    reset,
+    serve_misbehaving,
+    watch_the_door,
+)
+from tests.integration.scripted_runs import ScriptedDag
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from sandbox.runner import Step
+    from tests.integration.misbehaviour import MisbehavingDms, Places
+    from tests.integration.scripted_runs import ScriptedStep
+    from tests.unit.fakes import FakeClock
+
+WAIT = {"operation": "dags trigger", "arguments": "etl", "wait-for-completion": "true", "poll-interval": "30s", "timeout": "5m"}
+
+WRITES = ("command that changes", "REST write", "trigger", "poll", "log")
+
+# What runs, and which of its requests is the stage.
+STEPS: dict[str, tuple[str, dict[str, str]]] = {
+    "token": (r"^POST /$", {"operation": "version"}),
+    "login": (r"^GET /login$", {"operation": "version"}),
+    "command that reads": (r"/command$", {"operation": "version", "timeout": "120s"}),
+    "command that changes": (r"/command$", {"operation": "variables set", "arguments": "k v4lue", "timeout": "120s"}),
+    "REST read": (r"/pools$", {"operation": "rest", "arguments": "GET /pools"}),
+    "REST write": (r"/pools$", {"operation": "rest", "arguments": "POST /pools", "body": '{"name": "p", "slots": 1}'}),
+    "trigger": (r"/command$", {"operation": "dags trigger", "arguments": "etl", "timeout": "10m"}),
+    "poll": (r"^GET /api/v1/dags/etl/dagRuns/", WAIT),
+    "log": (r"/logs/", WAIT),
+}
+
+LOG = """\
+[2026-11-22T12:00:02.000+0000] {taskinstance.py:3311} ERROR - Task failed with exception
+Traceback (most recent call last):
+  File "/opt/airflow/dags/etl.py", line 7, in load
+    raise ValueError("no rows")
+ValueError: no rows
+"""
+
+BIG = (b" " * 999_999 + b"\n") * 100
+
+
+def say(status: int, body: bytes = b"", *headers: tuple[str, str]) -> Fault:
+    """An answer that proves that nothing happened, or says nothing of it: then it did."""
+    happens = status in (408, 500, 502, 503, 504)
+    return Fault(answer=lambda _: Answer(kind="fault", status=status, headers=list(headers), body=body), happens=happens)
+
+
+def change(headers: Callable[[Answer], list[tuple[str, str]]], body: Callable[[bytes], bytes]) -> Fault:
+    """The right answer, in a wrong form."""
+
+    def answer(right: Answer) -> Answer:
+        return Answer(kind="fault", status=right.status, headers=headers(right), body=body(right.body))
+
+    return Fault(answer=answer, happens=True)
+
+
+def keep_headers(right: Answer) -> list[tuple[str, str]]:
+    return list(right.headers)
+
+
+def relabel(label: str) -> Callable[[Answer], list[tuple[str, str]]]:
+    def headers(right: Answer) -> list[tuple[str, str]]:
+        return [*(pair for pair in right.headers if pair[0] != "Content-Type"), ("Content-Type", label)]
+
+    return headers
+
+
+def spoil(body: bytes) -> bytes:
+    """Write Chinese into the answer as GBK does."""
+    gbk = b"\xca\xfd\xbe\xdd"
+    return body.replace(b'"', b'"note": "%s", "' % gbk, 1) if body.startswith(b"{") else body.replace(b"rows", gbk)
+
+
+def play(what: Callable[..., None]) -> Callable[[Answer], Answer]:
+    def answer(_: Answer) -> Answer:
+        raise MisbehaviourError(what)
+
+    return answer
+
+
+ERROR_PAGE = b"<!DOCTYPE html><title>Error</title><h1>The gateway is not well</h1>"
+
+
+# Seconds that an answer may take at a stage.
+LIMITS = {"token": 30, "login": 60, "REST read": 60, "REST write": 60, "poll": 30, "log": 60}
+
+
+def make_fault(name: str, stage: str, clock: FakeClock) -> Fault:
+    """Make what FAULTS describes in words."""
+    statuses = {"500": 500, "502": 502, "503": 503, "504": 504, "401": 401, "403": 403, "404": 404, "408": 408, "409": 409}
+    if name in statuses:
+        return say(statuses[name], ERROR_PAGE, HTML)
+    return {
+        "no such host": lambda: Fault(place="nobody"),
+        "refused": lambda: Fault(place="closed"),
+        "reset before": lambda: Fault(place="reset"),
+        "connect time-out": lambda: Fault(place="silence"),
+        "TLS": lambda: Fault(place="stranger"),
+        "reset after": lambda: Fault(answer=play(reset), happens=True),
+        "read time-out": lambda: Fault(answer=play(keep_silent), happens=True, is_silent=True),
+        "429": lambda: say(429, ERROR_PAGE, HTML),
+        "429, Retry-After": lambda: say(429, ERROR_PAGE, HTML, ("Retry-After", "20")),
+        "redirect to a login page": lambda: say(302, b"", ("Location", f"{PREFIX}/login/?next=x")),
+        "redirect to another host": lambda: say(302, b"", ("Location", "https://signin.example.com/")),
+        "login page": lambda: say(200, LOGIN_PAGE, HTML),
+        "empty body": lambda: change(keep_headers, lambda _: b""),
+        "truncated JSON": lambda: change(keep_headers, lambda body: body[: len(body) // 2]),
+        "broken off": lambda: Fault(answer=cut_off, happens=True),
+        "wrong content type": lambda: change(relabel("text/html"), lambda body: body),
+        "wrong charset": lambda: change(keep_headers, spoil),
+        "wrong compression": lambda: change(lambda right: [*right.headers, ("Content-Encoding", "gzip")], lambda body: body),
+        "100 MB": lambda: change(
+            lambda right: [*right.headers, ("Content-Encoding", "gzip")],
+            lambda body: gzip.compress(BIG + body, compresslevel=1),
+        ),
+        "endless body": lambda: Fault(answer=never_end, happens=True),
+        "slow bytes": lambda: Fault(answer=drip(clock, LIMITS.get(stage, 120) + 1.0), happens=True),
+    }[name]()
+
+
+@pytest.fixture(scope="module")
+def authority() -> trustme.CA:
+    """Whom the steps trust."""
+    return trustme.CA()
+
+
+@pytest.fixture(scope="module")
+def places() -> Iterator[Places]:
+    """Where ways lead astray."""
+    stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(stranger)
+    with open_places(stranger) as opened:
+        yield opened
+
+
+@dataclass
+class World:
+    """A DMS behind an unsafe way, and a runner."""
+
+    dms: MisbehavingDms
+    clock: FakeClock
+    runner: Runner
+    bundle: str
+    monkeypatch: pytest.MonkeyPatch
+
+    def go(self, stage: str, plan: Plan) -> Step:
+        """Run the step of a stage, with a plan of what goes wrong."""
+        ended: ScriptedStep = ("failed", {"extract": "success", "load": "failed"})
+        self.dms.runs.dags["etl"] = ScriptedDag(steps=(ended,), logs={"load": LOG}) if stage == "log" else ScriptedDag()
+        self.dms.plan = plan
+        inputs = {**self.dms.inputs, **STEPS[stage][1]}
+        step = run_in_process(self.runner, inputs, {"REQUESTS_CA_BUNDLE": self.bundle}, self.clock, self.monkeypatch)
+        secrets = {*self.dms.secrets, *(["v4lue"] if stage == "command that changes" else [])}
+        check_leaks(step, (self.runner.temp, self.runner.workspace), secrets)
+        return step
+
+
+@pytest.fixture
+def world(
+    tmp_path: Path, authority: trustme.CA, places: Places, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[World]:
+    """A new one for each test."""
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    folders = workspace, temp = tmp_path / "workspace", tmp_path / "runner-here"
+    for folder in folders:
+        folder.mkdir()
+    monkeypatch.setattr("dms_airflow.transport.LONGEST_ANSWER", 101_000_000)
+    with serve_misbehaving(tmp_path, authority) as dms:
+        watch_the_door(monkeypatch, dms, places, clock)
+        dms.runs.commands["version"] = ("2.10.4\n", "")
+        dms.runs.commands["variables set"] = ("Variable k created\n", "")
+        dms.runs.route("GET", "/api/v1/pools", {"pools": [{"name": "default_pool"}], "total_entries": 1})
+        dms.runs.route("POST", "/api/v1/pools", {"name": "p", "slots": 1})
+        yield World(
+            dms=dms,
+            clock=clock,
+            runner=Runner(workspace=workspace, temp=temp),
+            bundle=str(bundle),
+            monkeypatch=monkeypatch,
+        )
+
+
+def judge(step: Step, stage: str, sent: int) -> str:
+    """Write how a step ended, as tests/faults.py does."""
+    errors = [one for one in step.annotations if one.name == "error"]
+    if stage == "log":
+        # The run has failed in any case: what counts is whether its log was read.
+        (error,) = errors
+        if "ValueError: no rows" in error.data:
+            return f"done {sent}"
+        is_read = re.match(r".* failed \(try 1 of 1\): (?:GET |https://|The answer to )", error.data) is None
+        return f"told as it came {sent}" if is_read else f"log not read {sent}"
+    if step.exit_code == 0:
+        assert errors == []
+        return f"done {sent}"
+    (error,) = errors
+    return f"{error.properties['title']} {sent}"
+
+
+def check_error(step: Step, dms: MisbehavingDms) -> None:
+    """One clear error: what failed, for which instance or host, and what to do."""
+    (error,) = (one for one in step.annotations if one.name == "error")
+    what, _, advice = error.data.partition("\n")
+    assert "af-sandbox0000000000" in error.data or dms.endpoint.removeprefix("https://") in error.data
+    assert len(what) > 20
+    assert len(advice) > 20
+
+
+# What does no harm once does none twice; a big answer takes its time.
+CASES = [
+    (fault, stage, mode)
+    for fault in FAULTS
+    for stage in STAGES
+    for mode in ("once", "always")
+    if (fault, mode) != ("100 MB", "once")
+]
+
+
+@pytest.mark.parametrize(("fault", "stage", "mode"), CASES)
+def test_a_fault(fault: str, stage: str, mode: str, world: World) -> None:
+    if fault == "endless body":
+        world.monkeypatch.setattr("dms_airflow.transport.LONGEST_ANSWER", 1_000_000)
+    plan = Plan(what=STEPS[stage][0], fault=make_fault(fault, stage, world.clock), times=1 if mode == "once" else FOR_EVER)
+
+    step = world.go(stage, plan)
+
+    assert judge(step, stage, plan.sent) == getattr(CELLS[fault][stage], mode)
+    if step.exit_code:
+        check_error(step, world.dms)
+    check_effects(step, stage, plan, world.dms)
+
+
+def check_effects(step: Step, stage: str, plan: Plan, dms: MisbehavingDms) -> None:
+    """Nothing is done twice, and a success is told only of what was done."""
+    done = len(dms.runs.made) if stage in ("trigger", "poll", "log") else plan.done
+    if stage in WRITES:
+        assert done <= 1
+        assert step.exit_code != 0 or done == 1
