@@ -217,9 +217,9 @@ class Airflow2(Dialect):
 
     def parse_log(self, answer: Answer) -> TaskLog:
         """Lines of text."""
-        from dms_airflow.task_log import read_task_log  # noqa: PLC0415 - only who waits reads logs, and each step would pay
+        from dms_airflow.task_log import read_long_log  # noqa: PLC0415 - only who waits reads logs, and each step would pay
 
-        return read_task_log(answer.text)
+        return read_long_log(answer.body)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
         """By itself."""

@@ -66,12 +66,22 @@ class Occasion:
 
 def cut_middle(text: str, limit: int) -> str:
     """Shorten a text to a number of bytes: its beginning and its end stay, a line between them says what was left out."""
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= limit:
+    length = count_bytes(text)
+    if length <= limit:
         return text
-    notice = f"\n[… {len(raw) - limit} bytes left out …]\n"
+    notice = f"\n[… {length - limit} bytes left out …]\n"
     half = max(0, (limit - len(notice.encode())) // 2)
-    return raw[:half].decode("utf-8", "ignore") + notice + raw[len(raw) - half :].decode("utf-8", "ignore")
+    # No character is shorter than a byte, so that these hold what is kept.
+    head, tail = text[:half].encode("utf-8", "replace"), text[len(text) - half :].encode("utf-8", "replace")
+    return head[:half].decode("utf-8", "ignore") + notice + tail[len(tail) - half :].decode("utf-8", "ignore")
+
+
+def count_bytes(text: str) -> int:
+    """Count the bytes of a text in UTF-8, without a second copy of it."""
+    if text.isascii():
+        return len(text)
+    size = 1024 * 1024
+    return sum(len(text[start : start + size].encode("utf-8", "replace")) for start in range(0, len(text), size))
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------------
@@ -86,7 +96,7 @@ def render_outputs(outputs: Mapping[str, Any]) -> tuple[dict[str, str], tuple[An
             written[name] = cut_middle(str(value), TEXT_OUTPUT_LIMIT)
             continue
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-        if len(text.encode("utf-8", "replace")) > JSON_OUTPUT_LIMIT:
+        if count_bytes(text) > JSON_OUTPUT_LIMIT:
             text, what = _shorten_list(value) if isinstance(value, list) else ("", "was left empty")
             warnings.append(
                 Annotation(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -71,15 +72,19 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
     if not config.result_file:
         return result
     answer = result.outputs.get("json")
+    # The answer may have many megabytes: it is written as it came, never read again.
+    mark = f"<{secrets.token_hex(16)}>"
     whole: dict[str, Any] = {
         "operation": occasion.operation,
         "instance-id": occasion.instance_id,
         "headline": workflow.redact_words(result.headline),
-        "outputs": {**result.outputs, "json": json.loads(answer)} if answer else dict(result.outputs),
+        "outputs": {**result.outputs, "json": mark} if answer else dict(result.outputs),
         "annotations": [{**asdict(one), "message": workflow.redact_words(one.message)} for one in result.annotations],
     }
     try:
-        workflow.write_result_file(runner.workspace / config.result_file, json.dumps(whole, ensure_ascii=False, indent=2))
+        texts = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(whole)
+        pieces = (str(answer) if text == f'"{mark}"' else text for text in texts)
+        workflow.write_result_file(runner.workspace / config.result_file, pieces)
     except OSError as error:
         failure = ResultFileError(
             f"result-file {config.result_file} could not be written: {error.strerror}.",

@@ -8,7 +8,7 @@ follows its record. What the task itself prints comes as records of `logging_mix
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dms_airflow import tracebacks
 
@@ -41,6 +41,12 @@ _CHAIN = re.compile(rf"\n+({re.escape(_HANDLING)}|{re.escape(_CAUSED)})\n+(?={re
 # What Airflow makes of sys.exit() in a task.
 _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
+
+
+# Why a task failed stands at the end of its log, and several logs are read at once.
+LONGEST_LOG = 1024 * 1024  # bytes
+
+_LEFT_OUT = re.compile("\\[… ([0-9]{1,18}) lines before these left out …\\]\n".encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -132,17 +138,30 @@ def _drop_own_frames(stack_trace: str) -> str:
     return "\n".join(kept) if any(_FRAME.match(line) for line in kept) else ""
 
 
-def cut_tail(text: str, limit: int) -> str:
+def read_long_log(raw: bytes) -> TaskLog:
+    """Read the end of a log that may be long; its failure, where that alone is longer, from its beginning."""
+    log = read_task_log(cut_tail(raw, LONGEST_LOG))
+    begun = max(raw.rfind(f" ERROR - {beginning}".encode()) for _, beginning in _ENDINGS)
+    if log.exception or begun < 0 or len(raw) <= LONGEST_LOG:
+        return log
+    begun = raw.rfind(b"\n", 0, begun) + 1
+    failure = read_task_log(raw[begun : begun + LONGEST_LOG].decode("utf-8", "replace"))
+    return replace(failure, text=log.text)
+
+
+def cut_tail(text: str | bytes, limit: int) -> str:
     """Keep the last whole lines of a text.
 
     Args:
-        text: The text.
+        text: The text, which may be a tail already; bytes are UTF-8.
         limit: How many bytes of it may stay.
     """
-    raw = text.encode("utf-8", "replace")
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
     if len(raw) <= limit:
-        return text
-    tail = raw[len(raw) - limit :]
-    kept = tail[tail.find(b"\n") + 1 :] if b"\n" in tail else tail
-    left = raw[: len(raw) - len(kept)].count(b"\n")
-    return f"[… {left} lines before these left out …]\n{kept.decode('utf-8', 'ignore')}"
+        return raw.decode("utf-8", "replace")
+    start = len(raw) - limit
+    start = raw.find(b"\n", start) + 1 or start
+    left = raw.count(b"\n", 0, start)
+    if notice := _LEFT_OUT.match(raw):
+        left += int(notice[1]) - 1
+    return f"[… {left} lines before these left out …]\n{raw[start:].decode('utf-8', 'ignore')}"

@@ -6,6 +6,7 @@ hold the login token or a password.
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import socket
@@ -269,20 +270,19 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
         AnswerTimeoutError: It was still coming when time ran out.
         RequestException: As urllib3's HTTPError and OSError: it broke off.
     """
-    chunks: list[bytes] = []
-    length = 0
+    # It hands over its content without a copy.
+    content = io.BytesIO()
     # read1 hands over what has come: a server that sends byte by byte cannot hold the step beyond its time.
     while chunk := response.raw.read1(_CHUNK, decode_content=True):
-        length += len(chunk)
-        if length > LONGEST_ANSWER:
+        if content.tell() + len(chunk) > LONGEST_ANSWER:
             raise AnswerError(
                 f"The answer to {what} is longer than {LONGEST_ANSWER // 1024**2} MB.",
                 "Ask for less, e.g. with limit= in the query. If it was to change something, it may have: look in Airflow.",
             )
         if clock.monotonic() > deadline:
             raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
-        chunks.append(chunk)
-    return b"".join(chunks)
+        content.write(chunk)
+    return content.getvalue()
 
 
 def may_pass(status: int) -> bool:

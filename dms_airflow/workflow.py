@@ -18,7 +18,7 @@ from dms_airflow.render import cut_middle
 from dms_airflow.secret_words import hide_passwords
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from dms_airflow.config import Runner
@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
 # What one folded text may add to the log.
 FOLD_LIMIT = 512 * 1024  # bytes
+
+# So much of a file is encoded at once.
+PIECE = 1024 * 1024  # characters
 
 
 class Workflow:
@@ -122,14 +125,19 @@ class Workflow:
         if self._runner.summary_file is not None:
             _append(self._runner.summary_file, markdown)
 
-    def write_result_file(self, path: Path, text: str) -> None:
-        """Write the whole result.
+    def write_result_file(self, path: Path, pieces: Iterable[str]) -> None:
+        """Write the whole result, piece by piece: it may be too long to be held twice.
 
         Raises:
             OSError: It cannot be written there.
         """
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(self._secrets.redact(text) + "\n", encoding="utf-8", errors="backslashreplace")
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for piece in pieces:
+                text = self._secrets.redact(piece)
+                for start in range(0, len(text), PIECE):
+                    file.write(text[start : start + PIECE])
+            file.write("\n")
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

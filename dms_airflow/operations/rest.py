@@ -35,6 +35,9 @@ _SECRET_PATHS = re.compile(r"(?:/api/v\d+)?/(?:variables|connections|config|even
 _SHOWN_KEYS = frozenset({"connection_id", "conn_type", "description", "host", "login", "schema", "port", "key"})
 _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^value$|key_?file|access_?key", re.IGNORECASE)
 
+# A longer answer is shown as it came: it is cut anyway.
+LONGEST_INDENTED = 1024 * 1024  # bytes
+
 NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
 HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
 HINT_REFUSED = "Airflow's own words above say what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
@@ -225,7 +228,9 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
 def _show(answer: Answer, content: object, request: Request) -> str:
     if request.answers_secrets and answer.status < 400:  # noqa: PLR2004
         return NOT_SHOWN
-    return answer.text if content is None else json.dumps(content, indent=2, ensure_ascii=False)
+    if content is None or len(answer.body) > LONGEST_INDENTED:
+        return answer.text
+    return json.dumps(content, indent=2, ensure_ascii=False)
 
 
 def _tabulate(content: object) -> Any:

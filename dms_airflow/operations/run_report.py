@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
 from dms_airflow.checkout import Checkout
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 
 # Logs are fetched of so many failed tasks of a step: GitHub shows ten errors of it.
 LOGS = 10
+
+LOGS_AT_ONCE = 2
 
 LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
 
@@ -152,10 +155,13 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
 
 def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient) -> list[_Failure]:
     failed = [one for one in completion.instances if one.state == FAILED]
+    # Each may have many megabytes until its end is cut out of it.
+    few = BoundedSemaphore(LOGS_AT_ONCE)
 
     def read(instance: TaskInstance) -> _Failure:
         try:
-            log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
+            with few:
+                log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
         except ActionError as error:
             return _Failure(instance=instance, log=None, fault=error.message)
         file, line = place_failure(log.stack_trace, dag_file, checkout)

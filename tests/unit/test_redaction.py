@@ -138,6 +138,7 @@ def test_longer_secrets_go_first() -> None:
     assert redactor.redact("secret-and-more secret") == "*** ***"
 
 
+@settings(deadline=None)
 @given(st.text(alphabet=st.characters(codec="utf-8"), min_size=4), st.text(), st.text())
 def test_no_secret_is_left(secret: str, before: str, after: str) -> None:
     redactor = Redactor()

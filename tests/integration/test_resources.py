@@ -1,0 +1,125 @@
+"""Memory stays under 300 MB, whatever Airflow answers: the whole action as a process, measured by the kernel."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from sandbox.runner import PROJECT, Runner
+from tests.integration.fake_dms import JSON, answer
+from tests.integration.scripted_runs import ScriptedDag, ScriptedRuns
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from sandbox.runner import Step
+    from tests.integration.fake_dms import FakeDms
+
+    Run = Callable[[Mapping[str, str]], tuple[Step, int]]
+
+LIMIT = 300  # MB
+ENTRYPOINT = (sys.executable, "-Esu", str(PROJECT / "entrypoint.py"))
+
+# Runs what follows, and writes down the largest memory that it had, in kB.
+MEASURE = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as file:
+    file.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
+@pytest.fixture
+def run(dms: FakeDms, workspace: Path, tmp_path: Path) -> Run:
+    """Run the action, and tell how many MB it took at most."""
+    temp = tmp_path / "runner"
+    temp.mkdir()
+    peak = tmp_path / "peak"
+    runner = Runner(workspace=workspace, temp=temp, command=(sys.executable, "-c", MEASURE, str(peak), *ENTRYPOINT))
+
+    def run_step(inputs: Mapping[str, str]) -> tuple[Step, int]:
+        step = runner.run({**dms.inputs, "result-file": "result.json", **inputs})
+        assert step.stderr == ""
+        return step, int(peak.read_text()) // 1024
+
+    return run_step
+
+
+def write_traceback(number: int) -> str:
+    lines = (
+        f'  File "/opt/airflow/dags/pkg/module_{line}.py", line {line}, in f\n    call({"x" * 55})\n' for line in range(1, 39)
+    )
+    return f"Traceback (most recent call last):\n{''.join(lines)}ModuleNotFoundError: No module named 'missing_{number}'\n"
+
+
+def test_an_answer_of_fifty_megabytes(dms: FakeDms, run: Run, workspace: Path) -> None:
+    body = {"dags": [{"dag_id": f"dag_{number}", "text": "y" * 480} for number in range(100_000)], "total_entries": 100_000}
+    dms.fail("rest", answer(200, json.dumps(body).encode(), JSON))
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
+
+
+@pytest.mark.parametrize("line", ["x" * 99, '[{"dag_id": "etl", "owner": "ops"}]'])
+def test_a_command_that_prints_fifty_megabytes(dms: FakeDms, run: Run, line: str) -> None:
+    printed = "digraph etl {\n" + f"{line}\n" * (50_000_000 // len(line))
+    dms.fail("command", answer(200, json.dumps({"stdout": printed, "stderr": ""}).encode(), JSON))
+
+    step, peak = run({"operation": "dags show", "arguments": "etl"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert "bytes left out …]" in step.outputs["stdout"]
+
+
+def test_five_thousand_import_errors(dms: FakeDms, run: Run, workspace: Path) -> None:
+    rows = [{"filepath": f"/opt/airflow/dags/f{number}.py", "error": write_traceback(number)} for number in range(5000)]
+    dms.airflow.commands["dags list-import-errors"] = (f"{json.dumps(rows)}\n", "")
+
+    step, peak = run({"operation": "dags list-import-errors"})
+
+    assert step.exit_code == 1
+    assert step.outputs["import-error-count"] == "5000"
+    assert peak < LIMIT
+    assert len(json.loads((workspace / "result.json").read_text())["outputs"]["import-errors"]) == 5000
+
+
+def test_ten_thousand_dags(dms: FakeDms, run: Run) -> None:
+    fields = dict.fromkeys(("description", "fileloc", "file_token", "owner", "timetable"), "v" * 60)
+    for offset in range(0, 10_000, 100):
+        page = [{"dag_id": f"dag_{number}", **fields} for number in range(offset, offset + 100)]
+        dms.airflow.route("GET", f"/api/v1/dags?limit=100&offset={offset}", {"dags": page, "total_entries": 10_000})
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags --paginate"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+
+
+def test_five_thousand_task_instances_and_ten_logs_of_twenty_megabytes(dms: FakeDms, run: Run) -> None:
+    reason = (
+        "[2026-11-22T09:44:17.719+0000] {taskinstance.py:3311} ERROR - Task failed with exception\n"
+        "Traceback (most recent call last):\nValueError: the end\n"
+    )
+    log = "[2026-11-22T09:44:17.719+0000] {logging_mixin.py:190} INFO - é\n" * 300_000 + reason
+    states = {f"task_{number}": "failed" if number < 10 else "success" for number in range(5000)}
+    airflow = ScriptedRuns()
+    airflow.dags["etl"] = ScriptedDag(
+        steps=(("failed", dict(states)),), logs={name: log for name, state in states.items() if state == "failed"}
+    )
+    dms.airflow = dms.instance = airflow  # type: ignore[assignment]
+
+    step, peak = run({"operation": "dags trigger", "arguments": "etl", "wait-for-completion": "true"})
+
+    assert step.exit_code == 1
+    assert "ValueError: the end" in step.annotations[0].data
+    assert "lines before these left out …]" in step.summary
+    assert peak < LIMIT
