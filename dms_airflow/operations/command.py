@@ -212,8 +212,10 @@ def tabulate(heading: str, answer: object) -> Table | None:
     if not isinstance(answer, list) or not answer or not all(isinstance(row, dict) for row in answer):
         return None
     columns = tuple(dict.fromkeys(str(key) for row in answer for key in row))
+    if not 0 < len(columns) <= WIDEST_TABLE:
+        return None
     rows = tuple(tuple(_write_cell(row.get(column)) for column in columns) for row in answer)
-    if not columns or len(columns) > WIDEST_TABLE or any(len(cell) > LONGEST_CELL for row in rows for cell in row):
+    if any(len(cell) > LONGEST_CELL for row in rows for cell in row):
         return None
     return Table(heading=heading, columns=columns, rows=rows)
 
