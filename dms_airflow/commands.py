@@ -124,7 +124,12 @@ _TABLE = (
     # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
     Command(
         name="backfill create",
-        success=re.compile(r"\] Created backfill Dag run\.|^Runs to be attempted:$"),
+        # In log records; 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
+        success=re.compile(
+            r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)"
+            r"|\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)"
+            r"|^(?:Runs|Logical dates) to be attempted:$"
+        ),
     ),
     Command(
         name="dags backfill",

@@ -274,6 +274,25 @@ def test_a_form_that_airflow_3_refuses_names_the_new_one(name: str, advice: str)
 
 
 @pytest.mark.parametrize(
+    "line",
+    [
+        "[2026-11-22T09:41:57.166+0000] {backfill.py:498} INFO - created backfill dag run dag_id=etl backfill_id=1, info=x",
+        "\x1b[2m2026-11-22T09:41:57.166Z\x1b[0m [\x1b[32minfo     \x1b[0m] Skipped creating backfill dag run for dag_id=etl",
+        "2026-11-22T09:41:57.166Z [info     ] Backfill Dag run already exists; skipping. [airflow] dag_id=etl",
+        "Logical dates to be attempted:",
+    ],
+)
+def test_a_backfill_that_was_asked_for_worked_on_each_airflow_3(line: str) -> None:
+    assert judge(COMMANDS["backfill create"], ["--dag-id", "etl"], f"{line}\n", "").succeeded
+
+
+def test_what_a_dag_file_prints_is_no_backfill() -> None:
+    printed = "Created backfill Dag run.\ncreated backfill dag run dag_id=etl\n"
+
+    assert not judge(COMMANDS["backfill create"], ["--dag-id", "etl"], printed, "").succeeded
+
+
+@pytest.mark.parametrize(
     ("name", "refusal", "advice"),
     [
         ("dags trigger", "unrecognized arguments: -l 2026-11-22", "Airflow 2 calls this option `-e`, `--exec-date`."),
