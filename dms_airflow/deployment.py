@@ -114,6 +114,15 @@ def read_stored_error(entry: Mapping[str, Any], folders: Mapping[str, str]) -> E
     )
 
 
+def is_left_behind(filename: str) -> bool:
+    """Tell an import error that `dags reserialize` of Airflow 3.0 stored: with an absolute path, and nobody removes it.
+
+    The dag-processor's own are below the bundle, but for the members of a zip, which are always absolute
+    (tests/captures/airflow-3.2.2/other/3.0.6/import_errors_db.json).
+    """
+    return filename.startswith("/") and strip_member(filename) == filename
+
+
 def find_dags_folder(dags: Iterable[DagRow], report: Iterable[ParsedFile]) -> str | None:
     """Find the absolute path of the instance's DAG folder; None when no file of the report is in the database yet."""
     namesakes: dict[str, list[str]] = {}

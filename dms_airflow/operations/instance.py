@@ -10,7 +10,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow import PAGE, read_page
 from dms_airflow.commands import COMMANDS
-from dms_airflow.deployment import View, list_shown_words, read_dag, read_stored_error
+from dms_airflow.deployment import View, is_left_behind, list_shown_words, read_dag, read_stored_error
 from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.errors import AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
 from dms_airflow.operations.command import CommandLine, Execution, show
@@ -133,7 +133,10 @@ class Instance:
         def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
             return dialect.get("/importErrors", [("order_by", "import_error_id"), *page])
 
-        return tuple(read_stored_error(row, self.folders) for row in self._list(make))
+        rows = list(self._list(make))
+        if self.dialect.import_now() is None:
+            rows = [row for row in rows if not is_left_behind(str(row.get("filename") or ""))]
+        return tuple(read_stored_error(row, self.folders) for row in rows)
 
     def _list(self, make: MakePage) -> Iterator[Mapping[str, Any]]:
         entries, total = self._get_page(make, PAGE, 0)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.commands import has_option
+from dms_airflow.deployment import is_left_behind
 from dms_airflow.dialect import DEFAULT_BUNDLE
 from dms_airflow.import_errors import names_folder, read_bundles, read_list, read_reserialize
 from dms_airflow.operations import command
@@ -82,9 +83,8 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Told:
         _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
         folders = instance.folders
     execution = command.execute(line, timeout, context)
-    # `dags reserialize` stored the absolute ones, in 3.0, and nobody ever removes them; a zip's members are always absolute.
     rows = execution.outcome.answer or []
-    own = [row for row in rows if not str(row.get("filepath")).startswith("/") or ".zip/" in str(row.get("filepath"))]
+    own = [row for row in rows if not is_left_behind(str(row.get("filepath")))]
     if len(own) < len(rows):
         context.log.info(f"Left out: {len(rows) - len(own)} import errors that dags reserialize stored on this Airflow.")
     old = Annotation(

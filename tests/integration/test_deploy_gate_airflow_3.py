@@ -181,9 +181,10 @@ def test_a_broken_file_is_on_its_line_and_what_is_out_of_service_is_said(model: 
 
 
 def test_a_duplicate_id_takes_nothing_out_of_service(model: Model3, gate: Callable[..., Step], workspace: Path) -> None:
-    text = f"AirflowDagDuplicatedIdException: Ignoring DAG etl from {FOLDER}/twin.py - also found in {FOLDER}/etl.py"
+    text = f"AirflowDagDuplicatedIdException: Ignoring DAG etl from {FOLDER}/etl.py - also found in {FOLDER}/twin.py"
     write(workspace, "twin.py", DAG)
-    model.files["/twin.py"] = File(DAG, (), error=text)
+    model.files["/etl.py"].error = text
+    model.files["/twin.py"] = File(DAG, ("etl",))
 
     step = gate()
 
@@ -324,6 +325,17 @@ def test_a_new_broken_file_of_an_early_airflow_3_is_not_taken_for_a_helper(
     assert step.annotations[0].properties["file"] == "dags/new.py"
 
 
+def test_what_reserialize_left_behind_in_3_0_does_not_count(early: Model3, gate: Callable[..., Step]) -> None:
+    early.version = "3.0.6"
+    row = {"filename": f"{FOLDER}/helped.py", "bundle_name": "dags-folder", "stack_trace": NO_LIB, "timestamp": "t0"}
+    early.errors["left behind"] = row
+
+    step = gate()
+
+    assert step.exit_code == 0, step.log
+    assert step.outputs["import-errors"] == "[]"
+
+
 def test_a_dag_processor_that_does_not_run(early: Model3, gate: Callable[..., Step]) -> None:
     early.scheduler_runs = False
 
@@ -331,3 +343,26 @@ def test_a_dag_processor_that_does_not_run(early: Model3, gate: Callable[..., St
 
     assert step.outputs["status"] == "timeout"
     assert f"{FOLDER}/helped.py" in step.annotations[0].data
+
+
+def test_the_old_source_of_a_dag_that_its_file_no_longer_defines_is_not_compared(
+    model: Model3, gate: Callable[..., Step]
+) -> None:
+    model.rows["retired"] = {**model.rows["etl"], "dag_id": "retired", "is_stale": True}
+    model.sources["retired"] = "an old text"
+
+    step = gate(timeout="5s")
+
+    assert step.exit_code == 0, step.log
+
+
+def test_what_the_gate_says_of_old_modification_times_holds_for_airflow_2_only(
+    model: Model3, gate: Callable[..., Step], workspace: Path
+) -> None:
+    write(workspace, "etl.py", 'from airflow import DAG\n\nDAG("etl", tags=["new"])\n')
+
+    step = gate(timeout="5s")
+
+    assert step.outputs["status"] == "timeout"
+    assert model.rows
+    assert "modification times" not in step.annotations[0].data

@@ -17,6 +17,7 @@ from dms_airflow.deployment import (
     add_known_dags,
     find_dags_folder,
     find_new_words,
+    is_left_behind,
     is_same_source,
     judge_file,
     list_shown_words,
@@ -75,6 +76,14 @@ def test_real_rows_of_airflow_3() -> None:
     assert read_stored_error(first, {}).path == "exec_string.py"
     member = {"filename": "/opt/airflow/dags/packed.zip/x.py", "bundle_name": "dags-folder"}
     assert read_stored_error(member, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/packed.zip/x.py"
+
+
+@pytest.mark.parametrize(
+    ("filename", "told"),
+    [("etl.py", False), ("/opt/airflow/dags/etl.py", True), ("/opt/airflow/dags/packed.zip/etl.py", False), ("", False)],
+)
+def test_what_reserialize_left_behind(filename: str, told: bool) -> None:
+    assert is_left_behind(filename) is told
 
 
 def test_what_a_report_does_not_know_the_database_adds() -> None:
