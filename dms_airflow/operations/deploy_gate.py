@@ -14,7 +14,7 @@ from dms_airflow import tracebacks
 from dms_airflow.baseline import compare, read_baseline
 from dms_airflow.checkout import Checkout
 from dms_airflow.dag_files import might_define_dag
-from dms_airflow.deployment import is_same_source, strip_member
+from dms_airflow.deployment import strip_member
 from dms_airflow.import_errors import (
     locate,
     read_bundles,
@@ -27,9 +27,10 @@ from dms_airflow.import_errors import (
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.lines import contradicts, split_lines
 from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt
+from dms_airflow.operations.culprit import Culprits
 from dms_airflow.operations.findings import Findings, Problem, first_line, tell
 from dms_airflow.operations.import_errors import ImportErrorParams
-from dms_airflow.operations.instance import SHORTEST_LIMIT, Instance, join
+from dms_airflow.operations.instance import Instance, join
 from dms_airflow.operations.processor import follow
 from dms_airflow.result import Ending, Result
 
@@ -43,7 +44,6 @@ if TYPE_CHECKING:
 OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-count"})
 
 GATE_TIMEOUT = 600.0  # seconds
-CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 
 QUESTIONS = (
     "Are the files there?",
@@ -61,8 +61,6 @@ HINT_OLD_TIMES = (
 HINT_NOT_DEPLOYED = "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
 HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
 HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that is deployed as dags-path."
-HINT_CULPRIT = "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported."
-UNTOUCHED = " The last good versions of all DAGs are untouched."
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.
@@ -108,6 +106,7 @@ class _Gate:
         self._instance = instance
         self._checkout = Checkout(context.runner.workspace, params.dags_path or None)
         self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source)
+        self._culprits = Culprits(instance, self._checkout)
         self._steps: list[tuple[str, ...]] = []
         self._cost = (0, 0, context.clock.monotonic())
 
@@ -177,7 +176,7 @@ class _Gate:
             findings = self._add_arrival(findings, *self._arrivals.await_files())
             if findings.arrival.report is None:
                 findings = replace(
-                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._hint_culprit}"),)
+                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._culprits.hint}"),)
                 )
         self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
@@ -248,7 +247,7 @@ class _Gate:
         if awaited:
             return errors, _run_out(awaited, self._hint_arrival)
         if execution is None or not (execution.outcome.succeeded or execution.outcome.lists_errors):
-            return errors, self._find_culprit(execution, arrival)
+            return errors, self._culprits.find(execution, arrival)
         return errors, None
 
     def _import_now(self, arrival: Arrival) -> Execution | None:
@@ -281,59 +280,6 @@ class _Gate:
         times = HINT_OLD_TIMES if self._instance.dialect.keeps_old_sources else ""
         return HINT_ARRIVAL + times + HINT_NOT_DEPLOYED
 
-    @property
-    def _hint_culprit(self) -> str:
-        return HINT_CULPRIT + (UNTOUCHED if self._instance.dialect.keeps_broken_dags else "")
-
-    def _find_culprit(self, execution: Execution | None, arrival: Arrival) -> Problem:
-        """Say which DAG file kept Airflow from answering, or that it is not known."""
-        imports = read_dag_files(execution.stdout) if execution is not None else ()
-        reason = "airflow dags list-import-errors gave no answer in time"
-        if execution is not None:
-            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
-        if imports:  # the last one ended the interpreter
-            return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
-        changed, same = self._list_suspects(arrival)
-        if self._instance.dialect.import_alone("") is None:
-            return self._suspect(changed, reason, arrival)
-        if execution is not None:
-            return Problem(message=f"{reason}\n{self._hint_culprit}")
-        suspects = [*changed, *same]
-        for number, path in enumerate(suspects):
-            if self._instance.remaining < 0:
-                left = join(suspects[number:])
-                return Problem(
-                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{self._hint_culprit}"
-                )
-            limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
-            options = self._instance.dialect.import_alone(path) or ()
-            alone = self._instance.run("dags list-import-errors", *options, "-o", "json", limit=limit)
-            if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
-                said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
-                return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
-        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{self._hint_culprit}")
-
-    def _suspect(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
-        """Name what is new or changed, where files cannot be imported one by one."""
-        if len(changed) == 1:
-            return self._accuse(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival)
-        told = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
-        return Problem(message=f"{reason}\n{told}\n{self._hint_culprit}")
-
-    def _list_suspects(self, arrival: Arrival) -> tuple[list[str], list[str]]:
-        """List the absolute paths of DAG files: those that may be new or changed, and the others."""
-        # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
-        folder = arrival.folder or ("" if arrival.report is None and arrival.dags else "DAGS_FOLDER")
-        files = {f"{folder}{path}": file for path, file in arrival.expected.awaited.items()}
-        sources = self._instance.fetch_sources(arrival.list_sources(files))
-        same = {path for path, source in sources.items() if is_same_source(source, self._checkout.read(files[path]))}
-        return sorted(files.keys() - same), sorted(same)
-
-    def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
-        # The other files show where the DAG folder is.
-        files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
-        return Problem(message=f"{message}\n{self._hint_culprit}", file=files.get(path))
-
     # --- 3 ---------------------------------------------------------------------------------------------------------------
 
     def reserialize(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
@@ -355,7 +301,7 @@ class _Gate:
             return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
         if errors or execution.outcome.succeeded:
             return errors, None
-        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._hint_culprit}")
+        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._culprits.hint}")
 
     def _read_reserialize(self, execution: Execution, arrival: Arrival) -> tuple[DagImportError, ...]:
         errors = read_reserialize(execution.stdout)
