@@ -46,7 +46,7 @@ class Arrival:
 
     `report` is None when Airflow gave none; it `hangs` when no answer came at all. `changed` are absolute paths of the
     instance: files that were seen with another source than the checkout's. `unread` are paths below the DAG folder of which
-    Airflow has no source yet.
+    Airflow has no source yet, or, broken as they were, an older one.
     """
 
     report: tuple[ParsedFile, ...] | None
@@ -137,7 +137,9 @@ class Arrivals:
         folder = find_dags_folder(dags, report or ())
         if report is not None and self._instance.dialect.import_now() is None:
             report = add_known_dags(report, dags, folder or "")
-        with_row = {dag.path.removeprefix(folder) for dag in dags} if folder is not None else set()
+        # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
+        told = [dag for dag in dags if not dag.has_import_errors or self._instance.dialect.keeps_broken_dags]
+        with_row = {dag.path.removeprefix(folder) for dag in told} if folder is not None else set()
         with_dag = {file.path for file in report or () if file.dag_ids}
         return Arrival(
             report=report,
@@ -158,7 +160,8 @@ class Arrivals:
             return {}
         dag_ids = {f"{arrival.folder}{file.path}": file.dag_ids for file in arrival.report or () if file.dag_ids}
         files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
-        wanted = [path for path in files if path in dag_ids and path not in lagging]
+        unread = {f"{arrival.folder}{path}" for path in arrival.unread}
+        wanted = [path for path in files if path in dag_ids and path not in lagging | unread]
         tokens = arrival.list_tokens(wanted)
         sources = self._instance.fetch_sources(arrival.list_sources(wanted))
         contents = {path: self._checkout.read(files[path]) for path in sources}

@@ -188,22 +188,28 @@ class _Gate:
     def see_serialization(self, findings: Findings) -> Findings:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
         if self._instance.dialect.import_now() is None:
-            self._close(NOT_ASKED)
+            findings = self._compare_unread(findings)
+            self._close(first_line(findings.problems[0].message) if findings.problems else NOT_ASKED)
             return findings
         if findings.errors:
             doubt = NOT_SERIALIZED if self._instance.dialect.keeps_broken_dags else NOT_SERIALIZED_3
             self._close(f"not checked: {doubt.reason}")
             return replace(findings, doubts=(doubt, *findings.doubts))
-        before = findings.arrival
-        errors, problem = self.reserialize(before)
+        errors, problem = self.reserialize(findings.arrival)
         findings = replace(findings, errors=errors, problems=(problem,) if problem else ())
-        if before.unread and not problem and not errors:
-            arrival, awaited = self._arrivals.await_files()
-            unread = {f"{arrival.folder}{path}" for path in before.unread}
-            arrival = replace(arrival, changed=arrival.changed | before.changed | unread)
-            findings = self._add_arrival(findings, arrival, awaited)
+        findings = self._compare_unread(findings)
         self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
+
+    def _compare_unread(self, findings: Findings) -> Findings:
+        """Compare the sources of what Airflow had no source of in step 1."""
+        before = findings.arrival
+        if not before.unread or findings.problems or findings.errors:
+            return findings
+        arrival, awaited = self._arrivals.await_files()
+        unread = {f"{arrival.folder}{path}" for path in before.unread}
+        arrival = replace(arrival, changed=arrival.changed | before.changed | unread)
+        return self._add_arrival(findings, arrival, awaited)
 
     def see_scheduler(self, findings: Findings) -> Findings:
         """Step 4: the scheduler agrees."""

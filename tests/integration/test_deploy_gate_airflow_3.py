@@ -225,6 +225,38 @@ def test_an_error_that_only_the_dag_processor_knows_fails_and_nothing_is_reseria
     assert "dags reserialize" not in model.calls
 
 
+def test_a_new_version_that_does_not_serialize_is_told_though_airflow_keeps_the_old_source(
+    model: Model3, gate: Callable[..., Step], workspace: Path
+) -> None:
+    new = 'from airflow import DAG\n\nDAG("etl", schedule=Never())\n'
+    write(workspace, "etl.py", new)
+    model.files["/etl.py"] = File(new, ("etl",), unserializable=True)
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"], step.outputs["import-error-count"]) == (1, "failure", "1"), step.log
+    assert step.annotations[0].properties["title"] == "DAG import error: SerializationError"
+    assert "dags reserialize" not in model.calls
+
+
+@pytest.mark.parametrize("version", ["3.2.2", "3.1.0"])
+def test_a_mended_file_is_compared_after_its_error_went_away(
+    model: Model3, gate: Callable[..., Step], workspace: Path, version: str
+) -> None:
+    model.version = version
+    model.files["/etl.py"] = broken()
+    model.parse("/etl.py")
+    model.files["/etl.py"] = File(DAG + "# not of this commit\n", ("etl",))
+
+    other = gate(timeout="60s")
+
+    assert (other.exit_code, other.outputs["status"]) == (1, "timeout"), other.log
+    assert "etl.py (another version)" in other.annotations[0].data
+
+    write(workspace, "etl.py", DAG + "# not of this commit\n")
+    assert gate().exit_code == 0
+
+
 def test_a_dag_that_ends_reserialize_is_an_import_error_of_its_file(model: Model3, gate: Callable[..., Step]) -> None:
     model.files["/etl.py"].unserializable = True
 
