@@ -127,6 +127,7 @@ def test_a_new_dag_is_there_when_the_gate_passes(sandbox: Sandbox, deploy: Deplo
     assert sandbox.run_airflow("dags", "trigger", "stock").exit_code == 0
 
 
+@pytest.mark.airflow("2", "Airflow 3 has no last good version: the next test")
 def test_a_broken_deploy_leaves_the_last_good_version_runnable_and_the_mended_one_passes(
     sandbox: Sandbox, deploy: Deploy, act: Act
 ) -> None:
@@ -146,6 +147,29 @@ def test_a_broken_deploy_leaves_the_last_good_version_runnable_and_the_mended_on
 
     deploy.write(STOCK.replace("true", "echo mended"))
     mended = gate(act)
+    assert mended.exit_code == 0, mended.log
+    assert mended.outputs["import-error-count"] == "0"
+
+
+@pytest.mark.airflow("3", "Airflow 2 keeps the last good version in service: the test before")
+def test_a_broken_deploy_says_what_is_out_of_service_and_the_mended_one_passes(
+    sandbox: Sandbox, deploy: Deploy, act: Act
+) -> None:
+    deploy.write(STOCK)
+    assert gate(act).exit_code == 0
+    deploy.write(NAME_ERROR)
+    since = len(sandbox.journal())
+
+    broken = gate(act)
+
+    assert (broken.exit_code, broken.outputs["status"]) == (1, "failure")
+    (error,) = broken.read_json("import-errors")
+    assert (error["file"], error["line"], error["exception"]) == ("dags/stock.py", 7, "NameError")
+    assert "Out of service until it is mended: stock." in broken.annotations[0].data
+    assert "dags reserialize" not in commands(sandbox, since)
+
+    deploy.write(STOCK.replace("true", "echo mended"))
+    mended = gate(act, expect_dags="stock")
     assert mended.exit_code == 0, mended.log
     assert mended.outputs["import-error-count"] == "0"
 
