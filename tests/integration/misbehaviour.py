@@ -70,11 +70,13 @@ class Plan:
         what: A pattern of their method and path.
         fault: What they meet; a function where each may meet another.
         times: How many of them.
+        counted: A pattern of those whose effects count; empty: the same.
     """
 
     what: str = "^never"
     fault: Fault | Callable[[], Fault | None] | None = None
     times: int = 0
+    counted: str = ""
     sent: int = 0
     done: int = 0
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -107,7 +109,8 @@ class MisbehavingDms(FakeDms):
             right = Answer(kind="fault", status=200)
         else:
             right = super()._route(request)
-            self.plan.done += is_meant and right.status < 400
+            is_counted = re.search(self.plan.counted or self.plan.what, what) is not None
+            self.plan.done += is_counted and right.status < 400
         right = replace(right, body=right.body.replace(b'"Host": "http://', b'"Host": "https://'))
         given = fault.answer(right) if fault and fault.answer else right
         return replace(given, headers=[*given.headers, ("Connection", "close")])
