@@ -302,12 +302,12 @@ faults = st.one_of(
 
 
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(met=st.lists(faults, min_size=1, max_size=9))
+@given(met=st.lists(faults, min_size=1, max_size=9), whole=st.booleans())
 @pytest.mark.parametrize("stage", ["command that changes", "REST write", "trigger", "poll"])
 def test_whatever_happens_in_a_row_nothing_is_done_twice(
-    stage: str, met: list[tuple[str, bool | None] | None], world: World
+    stage: str, met: list[tuple[str, bool | None] | None], world: World, *, whole: bool
 ) -> None:
-    """Each request of the run meets the next fault, those of token and login included."""
+    """Each request of the stage meets the next fault; or each of the whole run, those of token and login included."""
     left = iter(met)
 
     def choose() -> Fault | None:
@@ -316,7 +316,7 @@ def test_whatever_happens_in_a_row_nothing_is_done_twice(
         return replace(fault, happens=happens) if fault and happens is not None else fault
 
     world.dms.runs.made.clear()
-    plan = Plan(what="", fault=choose, times=FOR_EVER, counted=STEPS[stage][0])
+    plan = Plan(what="" if whole else STEPS[stage][0], fault=choose, times=FOR_EVER, counted=STEPS[stage][0])
 
     step = world.go(stage, plan)
 
