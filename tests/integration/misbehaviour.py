@@ -33,6 +33,9 @@ if TYPE_CHECKING:
 
 FOR_EVER = 10**6  # times
 
+# Alibaba Cloud's OpenAPI, and DMS's own host.
+NAMES = ("dms.cn-hangzhou.aliyuncs.com", "data-cn-hangzhou-dms.aliyuncs.com")
+
 # A request that is to meet silence waits so long in truth, and as long as it would by the fake clock.
 REAL_SILENCE = 0.05  # seconds
 
@@ -100,6 +103,8 @@ class MisbehavingDms(FakeDms):
         super().__init__(self.runs, Journal(folder / "journal.jsonl"))
         self.plan = Plan()
         self.next: Fault | None = None
+        self.named = ""
+        """Scheme and host that the token answer names; empty for its own."""
 
     def _route(self, request: Request) -> Answer:
         what = f"{request.method} {request.path.removeprefix(PREFIX)}"
@@ -111,7 +116,8 @@ class MisbehavingDms(FakeDms):
             right = super()._route(request)
             is_counted = re.search(self.plan.counted or self.plan.what, what) is not None
             self.plan.done += is_counted and right.status < 400
-        right = replace(right, body=right.body.replace(b'"Host": "http://', b'"Host": "https://'))
+        named = self.named or f"https://{request.headers.get('Host')}"
+        right = replace(right, body=re.sub(rb'(?<="Host": ")http://[^/"]+', named.encode(), right.body))
         given = fault.answer(right) if fault and fault.answer else right
         return replace(given, headers=[*given.headers, ("Connection", "close")])
 
@@ -169,7 +175,7 @@ def serve_misbehaving(folder: Path, authority: trustme.CA) -> Iterator[Misbehavi
     """Run a DMS that misbehaves."""
     dms = MisbehavingDms(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1").configure_cert(context)
+    authority.issue_cert("127.0.0.1", *NAMES).configure_cert(context)
     with Server("127.0.0.1", 0) as server:
         server.front = dms
         server.RequestHandlerClass = _MisbehavingHandler
