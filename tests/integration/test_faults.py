@@ -323,3 +323,32 @@ def test_whatever_happens_in_a_row_nothing_is_done_twice(
     check_effects(step, stage, plan, world.dms)
     if step.exit_code:
         check_error(step, world.dms)
+
+
+@pytest.mark.parametrize(
+    ("stage", "fault", "title"),
+    [
+        ("login", Fault(answer=never_end), "Unusable answer"),
+        ("command that changes", Fault(answer=never_end, happens=True), "Unusable answer"),
+        ("command that changes", Fault(answer=cut_off, happens=True), "Answer lost"),
+        ("REST write", say(502, ERROR_PAGE, HTML), "Airflow refused the request"),
+    ],
+)
+def test_a_fault_met_by_a_real_process(stage: str, fault: Fault, title: str, authority: trustme.CA, tmp_path: Path) -> None:
+    """With the true limits, and nothing patched."""
+    bundle = tmp_path / "authority.pem"
+    authority.cert_pem.write_to_path(str(bundle))
+    folders = workspace, temp = tmp_path / "workspace", tmp_path / "temp"
+    for folder in folders:
+        folder.mkdir()
+    with serve_misbehaving(tmp_path, authority) as dms:
+        dms.runs.commands["variables set"] = ("Variable k created\n", "")
+        dms.runs.route("POST", "/api/v1/pools", {"name": "p", "slots": 1})
+        dms.plan, dms.next = Plan(what=STEPS[stage][0]), fault
+        inputs = {**dms.inputs, **STEPS[stage][1]}
+        step = Runner(workspace=workspace, temp=temp).run(inputs, {"REQUESTS_CA_BUNDLE": str(bundle)})
+
+        assert judge(step, stage, 1) == f"{title} 1"
+        check_error(step, dms)
+        assert dms.plan.done == (1 if fault.happens else 0)
+        check_leaks(step, folders, dms.secrets)
