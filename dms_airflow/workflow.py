@@ -103,7 +103,7 @@ class Workflow:
     def annotate(self, annotation: Annotation) -> None:
         """Print an annotation. Properties without a value are left out, since an empty one is not the same."""
         properties = {
-            "file": annotation.file,
+            "file": self._secrets.redact(annotation.file or ""),
             "line": annotation.line,
             "title": self._flatten(annotation.title),
         }

@@ -17,7 +17,8 @@ from dms_airflow.operations.command import CommandLine
 from dms_airflow.operations.rest import parse_request
 
 PIECES = [
-    "etl", " ", "\n", "\r\n", ";", "&&", "|", "`id`", "$(id)", "$HOME", "'", '"', "\\", "\\\n", "#", ">x", "--", "-o", "json", "version",
+    "etl", " ", "\n", "\r\n", ";", "&&", "|", "`id`", "$(id)", "$HOME", "'", '"', "\\", "\\\n", "#", ">x", "--", "-o", "json",
+    "version",
     "variables delete x", "airflow", "%0a", "&command=",
     "\t", "{", "}", "*", "~", "!", "é",
 ]  # fmt: skip

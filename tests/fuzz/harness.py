@@ -1,0 +1,87 @@
+"""Any bytes as a text of a stranger: what reaches the log, the outputs and the job summary must be text.
+
+`python -m tests.fuzz.harness FOLDER` fuzzes with atheris (`pip install atheris`), which no test requires. What it found
+stands in findings/, with its seeds, and tests/unit/test_fuzz_findings.py checks each of them.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import tempfile
+from io import StringIO
+from pathlib import Path
+
+from dms_airflow.config import Runner
+from dms_airflow.render import Occasion, fit_annotations, render_outputs, render_summary
+from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
+from dms_airflow.workflow import Workflow
+from sandbox.runner import parse_command, read_outputs
+from tests.leaks import find_leaks
+from tests.markdown import find_foreign
+
+SECRET = "qX~/s3 \"cr'et\\%41+é"
+OCCASION = Occasion(
+    operation="dags list",
+    instance_id="af-1",
+    region="cn-hangzhou",
+    airflow_url="https://h/a",
+    airflow_version="2.10.4",
+    duration=1.0,
+)
+OURS = {"group", "endgroup", "error", "warning"}
+
+
+def check(data: bytes, folder: Path) -> None:
+    """Report a step in which every text is this one.
+
+    Raises:
+        AssertionError: Some of it is no text any more, or the secret is in it.
+    """
+    text = data.decode("utf-8", "replace").replace("SECRET", SECRET)
+    log, output = StringIO(), folder / "output"
+    output.write_text("")
+    workflow = Workflow(Runner(workspace=folder, output_file=output), log)
+    workflow.mask(SECRET)
+    masks = log.tell()
+    bar = " ".join(text.splitlines()).replace(" :", " ")
+    annotation = Annotation(level=Level.ERROR, title=text, message=text, file=text, line=1)
+    result = Result(
+        ending=Ending.FAILURE,
+        headline=text,
+        annotations=(annotation,) * 11,
+        outputs={"stdout": text, "import-errors": [{"message": text}]},
+        blocks=(
+            Table(heading=text, columns=(text, "b"), rows=((text, text),)),
+            Folded(heading=text, text=text),
+            Diagram(heading="chart", source=f"gantt\n{bar} :done, 1s", legend=text),
+        ),
+    )
+    workflow.info(text)
+    workflow.fold(text, text)
+    for one in fit_annotations(result.annotations):
+        workflow.annotate(one)
+    texts, _ = render_outputs(result.outputs)
+    workflow.write_outputs(texts)
+    summary = render_summary(result, OCCASION, workflow.redact)
+    printed = log.getvalue()[masks:]
+    lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    commands = [command for line in lines if (command := parse_command(line))]
+    assert {command.name for command in commands} <= OURS
+    assert all(set(command.properties) <= {"file", "line", "title"} for command in commands)
+    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors"}
+    assert find_foreign(summary) == []
+    assert find_leaks({"log": printed, "summary": summary, "outputs": output.read_text(encoding="utf-8")}, [SECRET]) == []
+
+
+def fuzz() -> None:
+    """Hand atheris's bytes to `check` until it is stopped."""
+    atheris = importlib.import_module("atheris")
+    atheris.instrument_all()
+    with tempfile.TemporaryDirectory() as folder:
+        atheris.Setup(sys.argv, lambda data: check(data, Path(folder)))
+        atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    fuzz()
