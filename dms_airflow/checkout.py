@@ -10,7 +10,8 @@ import re
 from bisect import bisect_left
 from collections import Counter
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
+from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
@@ -59,7 +60,7 @@ class _Root(NamedTuple):
 @dataclass(frozen=True, kw_only=True)
 class _Files:
     names: frozenset[str]
-    reversed: list[str]  # "x.py/team/dags/" for dags/team/x.py, sorted: files with a common suffix are neighbours
+    namesakes: dict[str, list[str]]  # by the last name of their path
     links: dict[str, str]  # symbolic links to files of the checkout, and the files
     linked_folders: bool  # whether the walk met links that it did not follow
 
@@ -85,7 +86,7 @@ class Checkout:
                 only when absolute and below a folder that the DAG files show.
         """
         dags = {path: names for path in dag_files if (names := _read_path(path))}
-        frames = {path: names for path in helpers if (names := _read_path(path)) and names[0] == "/"}
+        frames = {path: names for path in dict.fromkeys(helpers) if (names := _read_path(path)) and names[0] == "/"}
         dags = _with_bundle_root(dags, frames.values())
         roots = self._find_roots(set(dags.values()), set(frames.values()) - set(dags.values()))
         wanted = {**frames, **dags}
@@ -113,7 +114,7 @@ class Checkout:
 
     @cached_property
     def _files(self) -> _Files:
-        names: list[str] = []
+        namesakes: dict[str, list[str]] = {}
         links: dict[str, str] = {}
         linked_folders = False
         folders = [("", self._root)]
@@ -126,15 +127,15 @@ class Checkout:
                     linked_folders |= target is None
                     if target is not None:
                         links[name] = target
+                        namesakes.setdefault(entry.name, []).append(name)
                 elif entry.is_dir():
                     if entry.name not in _SKIPPED:
                         folders.append((f"{name}/", folder / entry.name))
-                elif not _UNPRINTABLE.search(name):
-                    names.append(name)
-        names.extend(links)
+                elif name.isascii() or not _UNPRINTABLE.search(name):
+                    namesakes.setdefault(entry.name, []).append(name)
         return _Files(
-            names=frozenset(names),
-            reversed=sorted(map(_reverse, names)),
+            names=frozenset(chain.from_iterable(namesakes.values())),
+            namesakes=namesakes,
             links=links,
             linked_folders=linked_folders,
         )
@@ -224,9 +225,14 @@ class Checkout:
             return []
         return [(_Pair(names[:-length], file[:-length]), length) for file in files]
 
+    @cache  # noqa: B019 - a checkout lives as long as the step
+    def _reverse_namesakes(self, name: str) -> list[str]:
+        """Write the paths that end with a name as "x.py/team/dags/", sorted: those with a common suffix are neighbours."""
+        return sorted(map(_reverse, self._files.namesakes.get(name, ())))
+
     def _find_namesakes(self, names: _Names) -> list[_Names]:
         """List the files that share the longest suffix with a path; none when they are too many to tell anything."""
-        entries = self._files.reversed
+        entries = self._reverse_namesakes(names[-1])
         wanted = _reverse("/".join(names[1:]))
         position = bisect_left(entries, wanted)
         neighbours = entries[max(position - 1, 0) : position + 1]

@@ -230,7 +230,8 @@ def _first_line(error: DagImportError) -> str:
 
 
 def _read_records(stdout: str) -> Iterator[LogRecord]:
-    return filter(None, map(read_log_record, stdout.split("\n")))
+    lines = (line for line in stdout.split("\n") if not line.startswith(" "))
+    return filter(None, map(read_log_record, lines))
 
 
 def _read_log(stdout: str) -> Iterator[_LogBlock]:
@@ -239,6 +240,9 @@ def _read_log(stdout: str) -> Iterator[_LogBlock]:
     lines: list[str] = []
     told: set[str] = set()  # paths, and what follows each of their slashes
     for line in stdout.split("\n"):
+        if line.startswith(" "):
+            lines.append(line)
+            continue
         record = read_log_record(line)
         if record is None and not _JSON_LINE.match(line):
             lines.append(line)

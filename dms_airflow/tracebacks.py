@@ -9,6 +9,11 @@ from __future__ import annotations
 import builtins
 import re
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+# Each of a run's stack traces is asked about several times.
+MOST_REMEMBERED = 20_000
 
 _HEADER = "Traceback (most recent call last):"
 _GROUP_HEADER = "  + Exception Group Traceback (most recent call last):"
@@ -34,8 +39,7 @@ _SYNTAX_ERROR = re.compile(r"(?:SyntaxError|IndentationError|TabError)(?::|$)")
 _CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
     """One `File …, line …` of a traceback; a syntax error's own line has no function."""
 
     file: str
@@ -57,9 +61,12 @@ class Traceback:
     frames: tuple[Frame, ...] = ()
 
 
+@lru_cache(MOST_REMEMBERED)
 def parse(text: str) -> Traceback:
     """Read a stack trace. Takes any text: what is no traceback becomes a message without frames."""
-    lines = [line.removesuffix("\r") for line in text.strip("\r\n").split("\n")]
+    lines = text.strip("\r\n").split("\n")
+    if "\r" in text:
+        lines = [line.removesuffix("\r") for line in lines]
     block = _last_of_chain(lines)
     if block[0] == _GROUP_HEADER:
         block = [_HEADER, *_unboxed(block[1:])]
@@ -101,7 +108,7 @@ def _parse_block(lines: list[str]) -> Traceback:
     """Read what follows the header: indented frames, then the exception at the margin, and its message to the end."""
     frames: list[Frame] = []
     for index, line in enumerate(lines):
-        if match := _FRAME.fullmatch(line):
+        if line.startswith("  File ") and (match := _FRAME.fullmatch(line)):
             frames.append(
                 Frame(
                     file=match["file"],
@@ -125,9 +132,10 @@ def _parse_block(lines: list[str]) -> Traceback:
 
 
 def _find_source(lines: list[str], index: int) -> str | None:
-    if index < len(lines) and lines[index].startswith("    ") and not _MARKERS.fullmatch(lines[index]):
-        return lines[index].strip()
-    return None
+    if index == len(lines) or not lines[index].startswith("    "):
+        return None
+    source = lines[index].strip()
+    return None if not source or (source[0] in "~^." and _MARKERS.fullmatch(source)) else source
 
 
 def _split_class(line: str) -> tuple[str, str]:
