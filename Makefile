@@ -1,6 +1,6 @@
 # Everything that CI runs, by the same names. `make` alone lists the targets.
 
-# The first Python that runs and that Airflow 2.10.4, which the sandbox is made of, can be installed for.
+# The first Python that runs and that the Airflows of the sandbox can be installed for.
 SUITABLE = import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))
 PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 	$$name -c '$(SUITABLE)' >/dev/null 2>&1 && { echo $$name; break; }; done)
@@ -10,6 +10,7 @@ BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
 IMAGE ?= dms-airflow
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(LOCK_OPTIONS)
+AIRFLOWS := 2.10.4 3.2.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container bench image docs picture lock clean
@@ -32,13 +33,13 @@ $(SETUP): requirements-dev.txt
 
 setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once)
 
-sandbox: $(SETUP) ## Install the sandbox's Airflow 2.10.4 into .sandbox (one to two minutes, once)
+sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SANDBOX_AIRFLOW=3.2.2 (one to two minutes, once)
 	@$(BIN)/python -m sandbox install
 
 demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (two minutes at first, then a quarter of a minute)
 	@$(BIN)/python -m sandbox.demo
 
-test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about fifteen minutes)
+test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about half an hour)
 
 lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
@@ -66,8 +67,11 @@ contract: $(SETUP) ## action.yml == code, docs == generated, imports point down
 integration: $(SETUP) ## The whole action as a process, against a scripted DMS
 	$(BIN)/pytest -n 4 tests/integration
 
-e2e: sandbox ## The whole action against a real Airflow
-	$(BIN)/pytest tests/e2e
+e2e: $(addprefix e2e-,$(AIRFLOWS)) ## The whole action against a real Airflow 2.10.4, then against 3.2.2 (e2e-3.2.2: only that one)
+
+e2e-%: $(SETUP)
+	@SANDBOX_AIRFLOW=$* $(BIN)/python -m sandbox install
+	SANDBOX_AIRFLOW=$* $(BIN)/pytest -n 2 --dist loadfile tests/e2e
 
 container: $(SETUP) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
 	LAB="$(LAB)" $(BIN)/pytest tests/container
