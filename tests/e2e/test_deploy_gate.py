@@ -290,7 +290,11 @@ def test_a_hanging_file_is_caught_and_named(deploy: Deploy, act: Act) -> None:
     assert step.annotations[0].properties["file"] == "dags/stock.py", step.log
 
 
-@pytest.mark.parametrize("new", [True, False])
+# On 3 the gate fails, too, but by its time limit: the source of a DAG that no longer serializes stays the last good one.
+NOT_ON_3 = pytest.mark.airflow("2", "3 keeps the last good source of a DAG that does not serialize, and the gate waits for it")
+
+
+@pytest.mark.parametrize("new", [True, pytest.param(False, marks=NOT_ON_3)])
 def test_a_serialization_error_is_caught(deploy: Deploy, act: Act, *, new: bool) -> None:
     if not new:
         deploy.write(STOCK)
