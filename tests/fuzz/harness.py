@@ -44,7 +44,7 @@ def check(data: bytes, folder: Path) -> None:
     workflow = Workflow(Runner(workspace=folder, output_file=output), log)
     workflow.mask(SECRET)
     masks = log.tell()
-    bar = " ".join(text.splitlines()).replace(" :", " ")
+    bar = " ".join(text.splitlines()).replace(":", "")  # as gantt.py does: what follows is ours
     annotation = Annotation(level=Level.ERROR, title=text, message=text, file=text, line=1)
     result = Result(
         ending=Ending.FAILURE,
