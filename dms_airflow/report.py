@@ -8,6 +8,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.errors import ResultFileError
+from dms_airflow.redaction import SHORTEST_MASKED
 from dms_airflow.render import Occasion, fit_annotations, render_outputs, render_summary
 from dms_airflow.result import Annotation, Ending, Level, Result
 from dms_airflow.secret_words import MASK
@@ -105,13 +106,17 @@ def _clean(name: str, value: Any, workflow: Workflow) -> Any:
 
 
 def _redact_texts(value: Any, workflow: Workflow) -> Any:
-    """Redact the texts inside of a JSON value, and a number that is a secret. Its keys stay, so that it stays what it is."""
+    """Redact the texts inside of a JSON value, and a number that is a secret, but for the smallest, which mean anything.
+
+    Its keys stay, so that it stays what it is.
+    """
     if isinstance(value, str):
         return workflow.redact_words(value)
     if isinstance(value, list):
         return [_redact_texts(inner, workflow) for inner in value]
     if isinstance(value, dict):
         return {key: _redact_texts(inner, workflow) for key, inner in value.items()}
-    if isinstance(value, int | float) and not isinstance(value, bool) and workflow.redact_words(json.dumps(value)) == MASK:
-        return MASK
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        written = json.dumps(value)
+        return MASK if len(written) >= SHORTEST_MASKED and workflow.redact_words(written) == MASK else value
     return value

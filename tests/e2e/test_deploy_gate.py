@@ -291,10 +291,7 @@ def test_a_hanging_file_is_caught_and_named(deploy: Deploy, act: Act) -> None:
 
 
 # On 3 the gate fails, too, but by its time limit: the source of a DAG that no longer serializes stays the last good one.
-NOT_ON_3 = pytest.mark.airflow("2", "3 keeps the last good source of a DAG that does not serialize, and the gate waits for it")
-
-
-@pytest.mark.parametrize("new", [True, pytest.param(False, marks=NOT_ON_3)])
+@pytest.mark.parametrize("new", [True, False])
 def test_a_serialization_error_is_caught(deploy: Deploy, act: Act, *, new: bool) -> None:
     if not new:
         deploy.write(STOCK)

@@ -497,14 +497,18 @@ def test_an_everyday_word_set_as_a_variable_spares_the_outputs(dms: FakeDms, run
     assert step.outputs["stdout"] == "a print about ***\nVariable k created\n"
 
 
-def test_a_number_that_is_a_secret_word_too_keeps_json_whole(dms: FakeDms, run: Run, workspace: Path) -> None:
-    body = '{"key": "year", "value": "2026"}'
-    dms.airflow.route("POST", "/api/v1/variables", {"key": "year", "value": "2026", "id": 2026, "2026": None})
+@pytest.mark.parametrize(("number", "shown"), [(2026, "***"), (7, 7)])
+def test_a_number_that_is_a_secret_word_too_keeps_json_whole(
+    dms: FakeDms, run: Run, workspace: Path, number: int, shown: object
+) -> None:
+    secret = str(number)
+    body = json.dumps({"key": "year", "value": secret})
+    dms.airflow.route("POST", "/api/v1/variables", {"key": "year", "value": secret, "id": number, secret: None})
 
     step = run({"operation": "rest", "arguments": "POST /variables", "body": body, "result-file": "result.json"})
 
     assert step.exit_code == 0
-    told = {"key": "year", "value": "***", "id": 2026, "2026": None}
+    told = {"key": "year", "value": "***", "id": shown, secret: None}
     assert step.read_json("json") == told
     assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == told
 
