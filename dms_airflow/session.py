@@ -36,6 +36,10 @@ HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
     "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
 )
+# The cookies that prove the session, Airflow's own; another one is taken for a secret from so many characters on.
+_PROOFS = frozenset({"session", "_token"})
+SHORTEST_PROOF = 16
+
 # A JSON Web Token, by which Airflow 3 knows its users.
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
@@ -157,7 +161,7 @@ class AirflowSession:
             failure.may_pass = error.may_pass
             raise failure from None
         cookies = {name: value for name, value in answer.cookies.items() if value}
-        for value in cookies.values():
+        for value in _list_secrets(cookies):
             self._log.mask(value)
         _check_login(answer, host, has_session="session" in cookies)
         bore_cookie = self._bearer and self._bearer == _read_cookies(self._cookie).get("session")
@@ -181,7 +185,7 @@ class AirflowSession:
         kept = self._store.read() if self._store else None
         if kept is None:
             return False
-        for value in (*_read_cookies(kept.cookie).values(), *filter(None, [kept.bearer])):
+        for value in (*_list_secrets(_read_cookies(kept.cookie)), *filter(None, [kept.bearer])):
             self._log.mask(value)
         try:
             self._host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
@@ -194,6 +198,11 @@ class AirflowSession:
 def _read_cookies(header: str) -> dict[str, str]:
     """Read the cookies of a header by their names."""
     return {name: value for name, _, value in (cookie.partition("=") for cookie in header.split("; "))}
+
+
+def _list_secrets(cookies: Mapping[str, str]) -> list[str]:
+    """List what must be masked. A gateway's cookie may hold an everyday word, such as a language, and prove nothing."""
+    return [value for name, value in cookies.items() if name in _PROOFS or len(value) >= SHORTEST_PROOF]
 
 
 def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
