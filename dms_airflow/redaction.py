@@ -34,9 +34,9 @@ _BREAK = "\N{ZERO WIDTH SPACE}"
 _CUT = re.compile(r"(?:\n\[)?…(?:[^\n]*left out …\]\n)?")
 
 # A backslash, which may be escaped itself, and some in front of what they escape. Every repetition here is bounded, and mostly
-# possessive, so that no text makes it slow.
-_BACKSLASH = r"(?:\\|%(?:25){0,8}+5[cC]|&(?:amp;){0,8}+#(?:0{0,8}+92|[xX]0{0,8}+5[cC]);)"
-_ANY, _SOME = _BACKSLASH + "{0,16}+", _BACKSLASH + "{1,16}+"
+# atomic, so that no text makes it slow; Python 3.11.2 misreads possessive ones.
+_BACKSLASH = r"(?:\\|%(?>(?:25){0,8})5[cC]|&(?>(?:amp;){0,8})#(?:(?>0{0,8})92|[xX](?>0{0,8})5[cC]);)"
+_ANY, _SOME = f"(?>{_BACKSLASH}{{0,16}})", f"(?>{_BACKSLASH}{{1,16}})"
 
 # What no program escapes.
 _PLAIN = re.compile(r"[A-Za-z0-9]")
@@ -157,13 +157,13 @@ def _spell_character(character: str, backslashes: str) -> str:
 def _spell_codes(character: str) -> str:
     """Give a pattern for a character in a URL or in HTML."""
     raw = _encode(character)
-    percent = "".join(rf"%(?:25){{0,8}}+{_any_case(f'{byte:02x}')}" for byte in raw)
+    percent = "".join(rf"%(?>(?:25){{0,8}}){_any_case(f'{byte:02x}')}" for byte in raw)
     if character == "%":
-        percent = "%(?:25){1,8}+"
-    codes = rf"#0{{0,8}}+{ord(character)};|#[xX]0{{0,8}}+{_any_case(f'{ord(character):x}')};"
+        percent = "%(?>(?:25){1,8})"
+    codes = rf"#(?>0{{0,8}}){ord(character)};|#[xX](?>0{{0,8}}){_any_case(f'{ord(character):x}')};"
     names = f"|{_NAMES[character]}" if character in _NAMES else ""
-    ampersands = "|&(?:amp;){1,8}+" if character == "&" else ""
-    return rf"{percent}{ampersands}|&(?:amp;){{0,8}}+(?:{codes}{names})"
+    ampersands = "|&(?>(?:amp;){1,8})" if character == "&" else ""
+    return rf"{percent}{ampersands}|&(?>(?:amp;){{0,8}})(?:{codes}{names})"
 
 
 def _encode(text: str) -> bytes:
