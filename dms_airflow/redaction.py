@@ -130,7 +130,9 @@ def spell(text: str) -> str:
 def _spell_character(character: str, backslashes: str) -> str:
     code = ord(character)
     plain = re.escape(character)
-    forms = [plain, f"{_ANY}(?:{plain}|{_spell_codes(character)})", f"{backslashes}U{_any_case(f'{code:08x}')}"]
+    codes = _spell_codes(character)
+    # Without a backslash first: the secret itself may hold what reads as one (`%5c`).
+    forms = [plain, codes, f"{_SOME}(?:{plain}|{codes})", f"{backslashes}U{_any_case(f'{code:08x}')}"]
     if code <= 0xFFFF:  # noqa: PLR2004 - the Basic Multilingual Plane
         forms.append(rf"{backslashes}u{_any_case(f'{code:04x}')}")
     else:
@@ -159,10 +161,10 @@ def _spell_codes(character: str) -> str:
     raw = _encode(character)
     percent = "".join(rf"%(?>(?:25){{0,8}}){_any_case(f'{byte:02x}')}" for byte in raw)
     if character == "%":
-        percent = "%(?>(?:25){1,8})"
+        percent = "%(?:25){1,8}"  # not atomic: the secret itself may go on with 25
     codes = rf"#(?>0{{0,8}}){ord(character)};|#[xX](?>0{{0,8}}){_any_case(f'{ord(character):x}')};"
     names = f"|{_NAMES[character]}" if character in _NAMES else ""
-    ampersands = "|&(?>(?:amp;){1,8})" if character == "&" else ""
+    ampersands = "|&(?:amp;){1,8}" if character == "&" else ""
     return rf"{percent}{ampersands}|&(?>(?:amp;){{0,8}})(?:{codes}{names})"
 
 

@@ -92,6 +92,23 @@ def test_what_a_cut_left_of_a_secret_is_taken_out(text: str, redacted: str) -> N
     assert redactor.redact(text) == redacted
 
 
+@pytest.mark.parametrize(
+    ("secret", "spelled"),
+    [
+        ("a%25b", "a%2525b"),
+        ("a%25b", "a%252525b"),
+        ("a&amp;b", "a&amp;amp;b"),
+        ("a%5cb", "a%255cb"),
+        ("a&#92;b", "a&amp;#92;b"),
+    ],
+)
+def test_a_secret_may_hold_what_reads_as_an_escape(secret: str, spelled: str) -> None:
+    redactor = Redactor()
+    redactor.add(secret)
+
+    assert redactor.redact(f"<{spelled}>") == "<***>"
+
+
 def test_bytes_that_are_no_text_are_a_secret_too() -> None:
     redactor = Redactor()
     redactor.add("key\udcff\udcfe\ud800")
@@ -120,7 +137,7 @@ def test_no_form_of_a_secret_is_left(secret: str, form: str, neighbour: str) -> 
     assert find_leaks({"here": redacted}, [secret.strip()]) == []
 
 
-@pytest.mark.parametrize("secret", ['"aa\\"bb', "%abcd", "<abc\\\\\\", "密码口令"])
+@pytest.mark.parametrize("secret", ['"aa\\"bb', "%abcd", "%25%25%25%25", "&amp;&amp;", "<abc\\\\\\", "密码口令"])
 @pytest.mark.parametrize("text", ["\\", "%25", "&amp;", "?", "…", "<", "&amp;#0"])
 def test_no_text_makes_it_slow(secret: str, text: str) -> None:
     redactor = Redactor()
