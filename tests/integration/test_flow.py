@@ -6,7 +6,6 @@ import json
 import signal
 import socket
 import threading
-from dataclasses import replace
 from io import StringIO
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
@@ -91,25 +90,6 @@ def test_a_cookie_of_an_answer_does_not_replace_the_session(dms: FakeDms, run: R
     cookies = {request.headers["Cookie"] for request in dms.received if "Cookie" in request.headers}
     assert len(cookies) == 1
     assert "other" not in cookies.pop()
-
-
-def test_a_cookie_that_proves_nothing_is_no_secret(dms: FakeDms, run: Run) -> None:
-    """A gateway names the language, or the server that answered."""
-
-    def add_cookies(request: Request) -> Answer:
-        logged_in = dms._log_in(request)
-        cookies = [("Set-Cookie", f"{cookie}; Path=/") for cookie in ("lang=success", "server=1", "ticket=a1b2c3d4e5f6g7h8")]
-        return replace(logged_in, headers=[*logged_in.headers, *cookies])
-
-    dms.fail("login", add_cookies)
-    dms.airflow.commands["version"] = ("2.10.4\n", "")
-
-    step = run({"operation": "version"})
-
-    assert step.outputs["status"] == "success"
-    assert not {"success", "1"} & set(step.masks)
-    assert "a1b2c3d4e5f6g7h8" in step.masks
-    assert "lang=success; server=1" in dms.received[-1].headers["Cookie"]
 
 
 def test_masks_come_before_anything_else(dms: FakeDms, run: Run) -> None:

@@ -13,8 +13,9 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 import dms_airflow.main
+from sandbox.openapi import PREFIX
 from sandbox.signature import Credential
-from tests.integration.fake_dms import HTML, KEY, answer
+from tests.integration.fake_dms import HTML, JSON, KEY, answer
 from tests.unit.test_leaks import FORMS
 
 if TYPE_CHECKING:
@@ -231,3 +232,19 @@ def test_a_key_pasted_into_another_input_is_not_quoted(dms: FakeDms, run: Run) -
 
     assert step.exit_code == 2
     assert dms.received == []
+
+
+@pytest.mark.parametrize("value", ["1", "0", "true", "null", "success", "200", "etl", "zh-CN"])
+def test_a_cookie_of_everyday_value_is_no_secret(dms: FakeDms, run_here: Run, value: str) -> None:
+    told = {"dag_id": "etl", "n": 1, "zero": 0, "limit": 200, "on": True, "off": None, "language": "zh-CN", "last": "success"}
+    cookies = [("Set-Cookie", "session=s3ss10n; Path=/"), ("Set-Cookie", f"choice={value}; Path=/")]
+    dms.fail("login", answer(302, b"", ("Location", f"{PREFIX}/home"), *cookies))
+    dms.fail("rest", answer(200, json.dumps(told).encode(), JSON))
+
+    step = run_here({"operation": "rest", "arguments": "GET /dags/etl"})
+
+    assert step.read_json("json") == told
+    assert step.outputs["status"] == "success"
+    assert step.outputs["status-code"] == "200"
+    assert [mask for mask in step.masks if mask == value] == []
+    assert "s3ss10n" in step.masks
