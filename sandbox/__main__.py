@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import time
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,7 +16,7 @@ from sandbox.instance import StartError
 from sandbox.lifecycle import Sandbox
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -76,7 +76,11 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
             f"access-key-secret={sandbox.access_key_secret} (DAGs in {sandbox.dags_folder}; Ctrl-C stops)",
             flush=True,
         )
-        with suppress(KeyboardInterrupt), _ready_file(options.ready_file, sandbox):
+        # The signal may come as soon as the file is there, which is before the code behind it has begun.
+        with suppress(KeyboardInterrupt), ExitStack() as stack:
+            if options.ready_file is not None:
+                stack.callback(options.ready_file.unlink, missing_ok=True)
+                _write_ready_file(options.ready_file, sandbox)
             signal.pause()
 
 
@@ -86,20 +90,12 @@ def _interrupt(*_: object) -> None:
     raise KeyboardInterrupt
 
 
-@contextmanager
-def _ready_file(path: Path | None, sandbox: Sandbox) -> Iterator[None]:
-    """A file that is whole from the moment it exists, and gone when the sandbox is."""
-    if path is None:
-        yield
-        return
+def _write_ready_file(path: Path, sandbox: Sandbox) -> None:
+    """Write a file that is whole from the moment it exists."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.touch(mode=0o600)
     temporary.write_text(sandbox.to_json(), encoding="utf-8")
     temporary.replace(path)
-    try:
-        yield
-    finally:
-        path.unlink(missing_ok=True)
 
 
 if __name__ == "__main__":
