@@ -146,7 +146,8 @@ def _trigger(order: Order, deadline: float, client: DagRunClient, context: Conte
         return answer
 
     def is_made(answer: Answer) -> bool:
-        return answer.status == _OK and answer.parse_object().get("dag_run_id") == run_id
+        made = read_dag_run(answer.parse_object()) if answer.status == _OK else None
+        return made is not None and (made.dag_id, made.run_id) == (dag_id, run_id)
 
     told = Trigger(order, client, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
     if isinstance(told, DagRun):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -128,6 +129,32 @@ def test_one_run_for_one_smoke_test_wherever_the_answer_breaks(
 
     assert step.exit_code == 0, step.stdout
     assert [step.outputs["run-id"]] == [run_id for _, run_id in airflow.made]
+
+
+@pytest.mark.parametrize("inputs", [TRIGGER, WAIT])
+def test_a_command_that_names_another_run_is_not_believed(airflow: ScriptedRuns, run: Run, inputs: dict[str, str]) -> None:
+    told = b'[{"dag_id": "other", "dag_run_id": "r1", "state": "success"}]'
+    airflow.faults = [Fault("dags trigger", happens=True, answer=WebResponse(status=200, headers=[JSON], body=told))]
+
+    step = run(inputs)
+
+    assert step.exit_code == 0, step.stdout
+    assert [(step.outputs["dag-id"], step.outputs["run-id"])] == airflow.made
+
+
+def test_an_answer_that_names_another_dag_is_not_believed(airflow: ScriptedRuns, run: Run) -> None:
+    request = airflow.request
+
+    def name_another(method: str, target: str, headers: object, body: bytes) -> WebResponse:
+        response = request(method, target, headers, body)
+        return replace(response, body=response.body.replace(b'"etl"', b'"other"')) if method == "POST" else response
+
+    airflow.request = name_another  # type: ignore[method-assign]
+
+    step = run(SMOKE)
+
+    assert step.exit_code == 0, step.stdout
+    assert [(step.outputs["dag-id"], step.outputs["run-id"])] == airflow.made
 
 
 @pytest.mark.parametrize("inputs", [WAIT, SMOKE])
