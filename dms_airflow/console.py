@@ -56,7 +56,7 @@ def is_log_record(line: str) -> bool:
 
 def read_log_record(line: str) -> LogRecord | None:
     """Read the first line of a log record, in whatever form and colours Airflow writes it."""
-    line = _ANSI.sub("", line).rstrip()
+    line = (_ANSI.sub("", line) if "\x1b" in line else line).rstrip()
     match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
     if match is None:
         return None

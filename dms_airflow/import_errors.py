@@ -32,6 +32,9 @@ _HEADER = "Traceback (most recent call last):"
 _FOLDER = re.compile(r"Filling up the DagBag from (?P<folder>/.+)")
 _BUNDLES = re.compile(r"DAG bundles loaded: (?P<names>.+)")
 
+# Before each line at the margin. A log is read by these: most of its lines are indented ones of tracebacks.
+_MARGIN = re.compile(r"\n(?! )")
+
 # The answer of `-o json`, which may follow a traceback directly.
 _JSON_LINE = re.compile(r'\[\{"(?:filepath|error|bundle_name)": ')
 
@@ -230,31 +233,31 @@ def _first_line(error: DagImportError) -> str:
 
 
 def _read_records(stdout: str) -> Iterator[LogRecord]:
-    lines = (line for line in stdout.split("\n") if not line.startswith(" "))
+    lines = (chunk.partition("\n")[0] for chunk in _MARGIN.split(stdout))
     return filter(None, map(read_log_record, lines))
 
 
 def _read_log(stdout: str) -> Iterator[_LogBlock]:
     """Find the failures in a log. A block ends at the next log record, or at the command's JSON answer."""
     path: str | None = None
-    lines: list[str] = []
+    chunks: list[str] = []
     told: set[str] = set()  # paths, and what follows each of their slashes
-    for line in stdout.split("\n"):
-        if line.startswith(" "):
-            lines.append(line)
-            continue
+    for chunk in _MARGIN.split(stdout):
+        line, _, indented = chunk.partition("\n")
         record = read_log_record(line)
         if record is None and not _JSON_LINE.match(line):
-            lines.append(line)
+            chunks.append(chunk)
             continue
         if path is not None:
-            yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))
+            yield _LogBlock(path=path, text="\n".join(chunks).rstrip("\n"))
             told.update(path[index + 1 :] for index, sign in enumerate(path) if sign == "/")
             told.add(path)
         message = record.message.rstrip() if record and record.level == "error" else ""
         failure, not_loaded = _FAILURE.fullmatch(message), _NOT_LOADED.fullmatch(message)
-        path, lines = (failure["path"] if failure else None), []
+        path, chunks = (failure["path"] if failure else None), []
         if not_loaded and not_loaded["path"] not in told:
-            path, lines = not_loaded["path"], [not_loaded["text"]]
+            path, chunks = not_loaded["path"], [not_loaded["text"]]
+        if indented:
+            chunks.append(indented)
     if path is not None:
-        yield _LogBlock(path=path, text="\n".join(lines).rstrip("\n"))
+        yield _LogBlock(path=path, text="\n".join(chunks).rstrip("\n"))

@@ -107,16 +107,9 @@ def _unboxed(lines: list[str]) -> list[str]:
 def _parse_block(lines: list[str]) -> Traceback:
     """Read what follows the header: indented frames, then the exception at the margin, and its message to the end."""
     frames: list[Frame] = []
-    for index, line in enumerate(lines):
-        if line.startswith("  File ") and (match := _FRAME.fullmatch(line)):
-            frames.append(
-                Frame(
-                    file=match["file"],
-                    line=int(match["line"]),
-                    function=match["function"],
-                    source=_find_source(lines, index + 1),
-                )
-            )
+    for index, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=False)):
+        if line.startswith("  File ") and (frame := _read_frame(line, following)):
+            frames.append(frame)
         elif line and not line[0].isspace():
             start = index
             if frames and frames[-1].function is None:
@@ -131,10 +124,17 @@ def _parse_block(lines: list[str]) -> Traceback:
     return Traceback(exception="", message="", frames=tuple(frames))
 
 
-def _find_source(lines: list[str], index: int) -> str | None:
-    if index == len(lines) or not lines[index].startswith("    "):
+@lru_cache(MOST_REMEMBERED)  # most frames are Airflow's and Python's own, the same in each traceback
+def _read_frame(line: str, following: str) -> Frame | None:
+    match = _FRAME.fullmatch(line)
+    if match is None:
         return None
-    source = lines[index].strip()
+    file, number, function = match.groups()
+    return Frame(file=file, line=int(number), function=function, source=_read_source(following))
+
+
+def _read_source(line: str) -> str | None:
+    source = line.strip() if line.startswith("    ") else ""
     return None if not source or (source[0] in "~^." and _MARKERS.fullmatch(source)) else source
 
 
