@@ -302,6 +302,17 @@ def test_every_page_of_a_list(dms: FakeDms, run: Run) -> None:
     assert len(dms.received) == 4
 
 
+def test_pages_too_long_to_be_indented_are_shown_from_the_first_on(dms: FakeDms, run: Run) -> None:
+    first, last = {"dag_id": "first"}, {"dag_id": "last", "description": "v" * 1_100_000}
+    dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=0", {"dags": [first], "total_entries": 2})
+    dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=1", {"dags": [last], "total_entries": 2})
+
+    step = run({"operation": "rest", "arguments": "GET /dags --paginate"})
+
+    assert step.exit_code == 0
+    assert '{"dags": [{"dag_id": "first"}, {"dag_id": "last", "description": "vvv' in step.stdout
+
+
 def test_pages_that_end_early_are_no_whole_list(dms: FakeDms, run: Run) -> None:
     dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=0", {"dags": [{"dag_id": "etl"}], "total_entries": 3})
     dms.airflow.route("GET", "/api/v1/dags?limit=100&offset=1", {"dags": [], "total_entries": 3})
