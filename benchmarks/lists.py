@@ -101,7 +101,7 @@ def fetch_side_by_side(host: str, cookie: str) -> dict[str, str]:
     """Fetch the sources as the deploy gate does."""
     world = cast("Any", World(Session(host, cookie)))
     with Instance(world, timeout=600.0, poll_interval=None) as instance:
-        return instance.fetch_sources({f"dag_{number:05}.py": str(number) for number in range(FILES)})
+        return instance.fetch_sources({f"dag_{number:05}.py": f"/dagSources/{number}" for number in range(FILES)})
 
 
 def fetch_one_by_one(host: str, cookie: str) -> dict[str, str]:
