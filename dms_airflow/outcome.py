@@ -39,7 +39,8 @@ ADVICE_JSON = "Airflow cannot print this text as a table. Add `-o json` to the a
 ADVICE_RENAMED = "Airflow calls this command `{name}`."
 ADVICE_ENDED_EARLY = (
     "Something ended Airflow before it was done: a DAG file that calls `sys.exit()` or `os._exit()` when it is "
-    "imported, a lack of memory, or a time limit. `dags list-import-errors -v` names the file that was imported last."
+    "imported, a lack of memory, or a time limit. On Airflow 2 `dags list-import-errors -v` names the file that was imported "
+    "last; Airflow 3 names none, but `deploy-gate` names the DAG files that are new or changed."
 )
 
 

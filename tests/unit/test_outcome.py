@@ -450,6 +450,14 @@ def test_an_interpreter_that_ended_early_failed(name: str, stdout: str) -> None:
     assert outcome.advice == ADVICE_ENDED_EARLY
 
 
+def test_the_advice_on_an_early_end_promises_no_file_name_of_airflow_3() -> None:
+    """With `-v` Airflow 3.2.2 logs `Filling up the DagBag from …`, and no line for each file."""
+    before, after = ADVICE_ENDED_EARLY.split("Airflow 3 names none")
+
+    assert "On Airflow 2 `dags list-import-errors -v` names the file" in before
+    assert "`deploy-gate` names the DAG files that are new or changed" in after
+
+
 def test_a_warning_of_several_lines_is_not_the_reason() -> None:
     stderr = ALL["airflow-3.2.2/other/3.0.6/list_runs.json"].stderr
     assert "graphviz" in stderr
