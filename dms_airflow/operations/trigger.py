@@ -182,9 +182,8 @@ def _read_conf(text: str) -> dict[str, Any] | None:
 
 def _read_run(outcome: Outcome, order: Order) -> DagRun:
     told = read_dag_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
-    asked = DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
     # A DAG file may print what looks like Airflow's answer.
-    return told if told and (told.dag_id, told.run_id) == (asked.dag_id, asked.run_id) else asked
+    return told if told and told.dag_id == order.dag_id else DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
 
 
 def _explain(execution: Execution, order: Order, client: DagRunClient) -> _Triggered:
