@@ -12,7 +12,8 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow import PAGE, PAUSES, READ_TIMEOUT, read_page
+from dms_airflow.airflow import CONCURRENCY, PAGE, PAUSES, READ_TIMEOUT
+from dms_airflow.answers import read_page
 from dms_airflow.dag_runs import SUCCESS, read_dag, read_dag_run, read_date
 from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     R = TypeVar("R")
 
-CONCURRENCY = 8  # requests at once
 
 OFTEN = len(PAUSES) + 1  # tries of a request that nothing repeats but the client
 

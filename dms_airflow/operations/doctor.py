@@ -9,7 +9,7 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow import __version__
-from dms_airflow.airflow import describe_problem
+from dms_airflow.answers import describe_problem
 from dms_airflow.dialect import VERSION_PATHS, find_dialect
 from dms_airflow.errors import ActionError, LinkError
 from dms_airflow.operations import command

@@ -8,7 +8,8 @@ from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
-from dms_airflow.airflow import PAGE, read_page
+from dms_airflow.airflow import CONCURRENCY, PAGE
+from dms_airflow.answers import read_page
 from dms_airflow.commands import COMMANDS
 from dms_airflow.deployment import View, is_left_behind, list_shown_words, read_dag, read_stored_error
 from dms_airflow.dialect import AIRFLOW_2
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-CONCURRENCY = 8  # requests at once
 
 # Seconds between two looks: the scheduler answers a request to parse within one, a directory listing takes up to 300.
 PAUSES = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0)

@@ -9,7 +9,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from dms_airflow.airflow import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT, describe_problem, read_page
+from dms_airflow.airflow import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT
+from dms_airflow.answers import describe_problem, read_page
 from dms_airflow.dialect import COMMAND_PATHS
 from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow import describe_problem
+from dms_airflow.answers import describe_problem
 from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
 from dms_airflow.inputs import given, parse_names

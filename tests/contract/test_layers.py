@@ -15,6 +15,7 @@ LAYERS = {
     "errors": 0,
     "log": 0,
     "result": 0,
+    "answers": 1,
     "baseline": 1,
     "change": 1,
     "checkout": 1,

@@ -18,7 +18,8 @@ from requests.exceptions import ReadTimeout
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NewConnectionError
 
-from dms_airflow.airflow import AirflowClient, describe_problem
+from dms_airflow.airflow import AirflowClient
+from dms_airflow.answers import describe_problem
 from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
 from dms_airflow.session import is_bounced
