@@ -97,8 +97,10 @@ class Front:
     def answer(self, request: Request) -> Answer:
         """Answer one request, and write both down before the answer leaves."""
         started = time.monotonic()
+        number = self.journal.count()
         answer = self._route(request)
         entry = {
+            "number": number,
             "time": datetime.now(UTC).isoformat(timespec="milliseconds"),
             "kind": answer.kind,
             "method": request.method,

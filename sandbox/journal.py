@@ -19,7 +19,20 @@ class Journal:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._lock = threading.Lock()
+        self._arrived = 0
         path.touch(mode=0o600)
+
+    @property
+    def arrived(self) -> int:
+        """How many requests have come, those included that are not answered yet."""
+        with self._lock:
+            return self._arrived
+
+    def count(self) -> int:
+        """Give a request that comes its number, from 1."""
+        with self._lock:
+            self._arrived += 1
+            return self._arrived
 
     def write(self, entry: dict[str, Any]) -> None:
         """Append one entry."""
@@ -27,10 +40,15 @@ class Journal:
         with self._lock, self.path.open("a", encoding="utf-8") as file:
             file.write(line)
 
-    def read(self) -> list[dict[str, Any]]:
-        """Every entry so far, oldest first."""
+    def read(self, since: int = 0) -> list[dict[str, Any]]:
+        """Give the entries so far, in the order in which the requests came.
+
+        Args:
+            since: What `arrived` was: requests that came before are left out, also when they were answered later.
+        """
         with self._lock:
-            return [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+            entries = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
+        return sorted((entry for entry in entries if entry["number"] > since), key=lambda entry: entry["number"])
 
 
 def redact_query(query: str) -> str:

@@ -73,9 +73,14 @@ class Sandbox:
         """URL of Airflow's REST API, whose path depends on its version."""
         return f"{self.airflow_url}{self.front.instance.release.api}"
 
-    def journal(self) -> list[dict[str, Any]]:
-        """Every request so far and what it got, oldest first."""
-        return self.front.journal.read()
+    @property
+    def requests(self) -> int:
+        """How many requests have come, those included that are not answered yet."""
+        return self.front.journal.arrived
+
+    def journal(self, since: int = 0) -> list[dict[str, Any]]:
+        """Give the requests that came after the first `since`, and what they got, in the order in which they came."""
+        return self.front.journal.read(since)
 
     def run_airflow(self, *arguments: str) -> CommandResult:
         """Run a command on the instance directly, past the front and the journal."""

@@ -201,11 +201,11 @@ def test_the_step_ends_as_airflow_did(sandbox: Sandbox, act: Act, tmp_path: Path
     broken = tmp_path / "broken.py"
     broken.write_text("from airflow import DAG, nosuch\n", encoding="utf-8")
     words = arguments.replace("TASK", "connect").replace("BROKEN", shlex.quote(str(broken)))
-    before = len(sandbox.journal())
+    before = sandbox.requests
 
     step = act(command, words)
 
-    told = next(entry for entry in sandbox.journal()[before:] if entry["kind"] == "command")
+    told = next(entry for entry in sandbox.journal(since=before) if entry["kind"] == "command")
     assert told["exit_code"] == exit_code, "Airflow itself ended otherwise than this table says"
     fails = exit_code != 0 or case in FAILING_WITH_ZERO
     assert step.exit_code == (1 if fails else 0), step.log
