@@ -128,13 +128,23 @@ def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, 
 
     Args:
         stderr: all that the command printed there.
-        files: DAG ids, and the absolute paths of their files.
+        files: DAG ids, and the paths of their files, absolute or below the DAG folder.
     """
+    dag_id, error = _read_ending(stderr)
+    path = files.get(dag_id)
+    return (replace(error, instance_path=path),) if error and path else ()
+
+
+def names_dag(stderr: str) -> bool:
+    """Tell whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
+    return bool(_read_ending(stderr)[0])
+
+
+def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
     start = stderr.find(_HEADER)
     error = read_error("", stderr[start:].rstrip("\n")) if start >= 0 else None
     dag = _NOT_SERIALIZED.match(error.message) if error else None
-    path = files.get(dag["id"]) if dag else None
-    return (replace(error, instance_path=path),) if error and path else ()
+    return dag["id"] if dag else "", error
 
 
 def read_bundles(stdout: str) -> tuple[str, ...]:

@@ -6,10 +6,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.commands import has_option
-from dms_airflow.deployment import is_left_behind
+from dms_airflow.deployment import is_left_behind, read_report
 from dms_airflow.dialect import DEFAULT_BUNDLE
-from dms_airflow.import_errors import names_folder, read_bundles, read_list, read_reserialize
+from dms_airflow.errors import ActionError
+from dms_airflow.import_errors import names_dag, names_folder, read_bundles, read_ending, read_list, read_reserialize
 from dms_airflow.operations import command
+from dms_airflow.operations.command import CommandLine
 from dms_airflow.operations.instance import Instance, join
 from dms_airflow.operations.processor import follow
 from dms_airflow.result import Annotation, Level
@@ -17,7 +19,7 @@ from dms_airflow.result import Annotation, Level
 if TYPE_CHECKING:
     from dms_airflow.dialect import Dialect
     from dms_airflow.import_errors import DagImportError
-    from dms_airflow.operations.command import CommandLine, Execution
+    from dms_airflow.operations.command import Execution
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.
@@ -105,7 +107,20 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Told:
     execution = command.execute(line, timeout, context)
     # Airflow 3 names its bundles before it does anything else.
     warnings = _doubt(line, context.airflow.learn_version()) if read_bundles(execution.stdout) else ()
-    return Told(execution=execution, errors=read_reserialize(execution.stdout), warnings=warnings)
+    errors = read_reserialize(execution.stdout)
+    if names_dag(execution.stderr):
+        errors += read_ending(execution.stderr, _find_files(timeout, context))
+    return Told(execution=execution, errors=errors, warnings=warnings)
+
+
+def _find_files(timeout: float, context: Context) -> dict[str, str]:
+    """Ask which file defines which DAG, where an error names the DAG only; nothing when Airflow does not tell."""
+    try:
+        report = command.execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.answer
+    except ActionError as error:
+        context.log.info(f"The DAG's file is not known: {error.message}")
+        return {}
+    return {dag_id: file.path for file in read_report(report or []) for dag_id in file.dag_ids}
 
 
 def _doubt(line: CommandLine, dialect: Dialect) -> tuple[Annotation, ...]:

@@ -207,3 +207,32 @@ def test_reserialize_of_3_2_names_its_import_errors_without_a_doubt(
     assert dms.commands() == [["dags", "reserialize"]]
     assert (step.exit_code, step.outputs["import-error-count"]) == (1, "33")
     assert {one.name for one in step.annotations} == {"error"}
+
+
+@pytest.mark.parametrize("known", [True, False])
+def test_a_dag_that_ends_reserialize_is_told_on_its_line(
+    dms: FakeDms, airflow: FakeAirflow, run: Run, workspace: Path, *, known: bool
+) -> None:
+    shutil.copytree(CAPTURES / "airflow-2.10.4" / "dags" / "serialize", workspace / "dags")
+    airflow.commands["dags reserialize"] = read("cli/dags", "reserialize__serialize")
+    files = [{"file": "bad_timetable.py", "duration": "0:00:00.01", "dag_num": "1", "task_num": "1", "dags": ["bad_timetable"]}]
+    airflow.commands["dags report -o json"] = (f"{json.dumps(files if known else [])}\n", "")
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    assert dms.commands() == [["dags", "reserialize"], ["dags", "report", "-o", "json"]]
+    places = {error["exception"]: (error["file"], error["line"]) for error in step.read_json("import-errors")}
+    not_imported = {"ParamValidationError": ("dags/not_serializable.py", 12)}
+    assert places == ({"SerializationError": ("dags/bad_timetable.py", 12)} if known else {}) | not_imported
+    assert "Failed to serialize DAG 'bad_timetable'" in step.annotations[0].data
+
+
+def test_a_dag_that_ends_reserialize_is_told_when_airflow_does_not_name_its_file(airflow: FakeAirflow, run: Run) -> None:
+    airflow.commands["dags reserialize"] = ("", read("cli/dags", "reserialize__serialize")[1])
+    airflow.commands["dags report -o json"] = ("", "Killed\n")
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    assert "Failed to serialize DAG 'bad_timetable'" in step.annotations[0].data
