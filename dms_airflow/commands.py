@@ -25,6 +25,8 @@ class Doubt:
     """What to warn of."""
     sign: re.Pattern[str] | None = None
     """A line of the answer that shows it; None when the answer never shows it."""
+    unless: re.Pattern[str] | None = None
+    """A line of the answer that disproves it."""
     settled: bool = True
     """Whether the answer is proof. If not, a look by REST settles it."""
 
@@ -104,6 +106,14 @@ _NOTHING_TO_RUN = Doubt(
     text="Nothing was run: there are no run dates in this range.",
     sign=re.compile(r"No run dates were found for the given dates"),
 )
+# In log records; 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
+_BACKFILLED = re.compile(r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)")
+_BACKFILL_SKIPPED = re.compile(
+    r"\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)"
+)
+_NOTHING_TO_BACKFILL = Doubt(
+    text="Nothing was made: each date of the range has a DAG run already.", sign=_BACKFILL_SKIPPED, unless=_BACKFILLED
+)
 _NOT_PAUSED = Doubt(
     text="Nothing was changed: the DAG is in this state already, or does not exist.",
     sign=re.compile(r"^No (?:un)?paused DAGs were found$"),
@@ -124,12 +134,8 @@ _TABLE = (
     # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
     Command(
         name="backfill create",
-        # In log records; 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
-        success=re.compile(
-            r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)"
-            r"|\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)"
-            r"|^(?:Runs|Logical dates) to be attempted:$"
-        ),
+        success=re.compile(rf"{_BACKFILLED.pattern}|{_BACKFILL_SKIPPED.pattern}|^(?:Runs|Logical dates) to be attempted:$"),
+        doubts=(_NOTHING_TO_BACKFILL,),
     ),
     Command(
         name="dags backfill",

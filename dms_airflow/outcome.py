@@ -242,7 +242,11 @@ def _describe_silence(command: Command, output: Sequence[str]) -> str:
 
 
 def _find_doubt(command: Command, shown: Sequence[str]) -> Doubt | None:
-    return next((doubt for doubt in command.doubts if doubt.sign is None or _shows(doubt.sign, shown)), None)
+    for doubt in command.doubts:
+        disproved = doubt.unless is not None and _shows(doubt.unless, shown)
+        if not disproved and (doubt.sign is None or _shows(doubt.sign, shown)):
+            return doubt
+    return None
 
 
 def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:

@@ -37,7 +37,8 @@ class Completion:
     """What became of one DAG run.
 
     Args:
-        run: The run as it was seen last.
+        run: The run as it is left behind.
+        state: The one that it had when it was looked at last, before it was ended.
         instances: Its task instances.
         ending: How it counts.
         fate: What became of a run that was not waited for to its end; empty for one that ended.
@@ -46,6 +47,7 @@ class Completion:
     """
 
     run: DagRun
+    state: str
     instances: tuple[TaskInstance, ...]
     ending: Ending
     fate: str = ""
@@ -90,6 +92,7 @@ def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context
     return tuple(
         Completion(
             run=replace(watch.run, state="failed") if fate == ENDED else watch.run,
+            state=watch.run.state,
             instances=watch.instances,
             ending=_judge(watch) or ending,
             fate=fate,

@@ -83,7 +83,7 @@ def describe_completion(completion: Completion) -> str:
     if completion.ending is Ending.FAILURE:
         return f"{name} failed{_tell_duration(completion)}: {name_some(instances, {FAILED}) or 'no task of it did'}"
     what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
-    return f"Waiting for {name} {what}: {describe_progress(run.state, instances)}"
+    return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
 
 
 def tabulate_runs(completions: Sequence[Completion], client: DagRunClient) -> Table:
@@ -217,14 +217,14 @@ def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | 
         waiting = name_some(instances, {one.state for one in instances} - FINISHED)
         why = f"Why: {completion.stall}.\n" if completion.stall else ""
         message = (
-            f"{name} did not end in time: {describe_progress(run.state, instances)}.\n"
+            f"{name} did not end in time: {describe_progress(completion.state, instances)}.\n"
             f"{f'Still to end: {waiting}.' if waiting else 'No task of it has begun.'} {completion.fate}\n"
             f"{why}Look at it, or allow more with timeout. {page}"
         )
         return Annotation(level=Level.ERROR, title="Time ran out", message=message)
     if completion.ending is Ending.CANCELLED:
         message = (
-            f"The workflow was cancelled while {name} was waited for: {describe_progress(run.state, instances)}.\n"
+            f"The workflow was cancelled while {name} was waited for: {describe_progress(completion.state, instances)}.\n"
             f"{completion.fate} {page}"
         )
         return Annotation(level=Level.WARNING, title="Cancelled", message=message)

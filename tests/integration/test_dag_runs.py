@@ -396,6 +396,7 @@ def test_time_runs_out(airflow: ScriptedRuns, run: Run, on_cancel: str, failed: 
 
     assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
     assert titles(step) == [("error", "Time ran out")]
+    assert "did not end in time: running, 0 of 2 tasks done" in step.annotations[0].data
     assert "Still to end: extract, load" in step.annotations[0].data
     assert len(airflow.failed) == failed
     assert step.outputs["run-state"] == ("failed" if failed else "running")

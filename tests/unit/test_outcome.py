@@ -286,6 +286,26 @@ def test_a_backfill_that_was_asked_for_worked_on_each_airflow_3(line: str) -> No
     assert judge(COMMANDS["backfill create"], ["--dag-id", "etl"], f"{line}\n", "").succeeded
 
 
+SKIPPED = "2026-11-22T09:41:57.166Z [info     ] Backfill Dag run already exists; skipping. [airflow] dag_id=etl\n"
+CREATED = "2026-11-22T09:41:57.166Z [info     ] Created backfill Dag run. [airflow] dag_id=etl\n"
+
+
+@pytest.mark.parametrize(
+    ("stdout", "warning"),
+    [
+        (SKIPPED, "Nothing was made: each date of the range has a DAG run already."),
+        (SKIPPED + CREATED, ""),
+        (CREATED + SKIPPED, ""),
+        (CREATED, ""),
+        (f"{SKIPPED}Created backfill Dag run.\n", "Nothing was made: each date of the range has a DAG run already."),
+    ],
+)
+def test_a_backfill_that_skips_every_date_warns(stdout: str, warning: str) -> None:
+    outcome = judge(COMMANDS["backfill create"], ["--dag-id", "etl"], stdout, "")
+
+    assert (outcome.succeeded, outcome.warning, outcome.settled) == (True, warning, True)
+
+
 def test_what_a_dag_file_prints_is_no_backfill() -> None:
     printed = "Created backfill Dag run.\ncreated backfill dag run dag_id=etl\n"
 
