@@ -24,7 +24,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import console
-from dms_airflow.commands import has_option, option_value
+from dms_airflow.arguments import has_option, option_value
 from dms_airflow.renames import advise_renamed
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.commands import COMMANDS, awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
+from dms_airflow.arguments import awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
+from dms_airflow.commands import COMMANDS
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.arguments import has_option
 from dms_airflow.baseline import Baseline, compare, read_baseline
 from dms_airflow.change import find_changed_files
 from dms_airflow.checkout import Checkout
-from dms_airflow.commands import has_option
 from dms_airflow.deployment import strip_member
 from dms_airflow.import_errors import locate, read_dag_files
 from dms_airflow.inputs import given, parse_choice, parse_text

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.commands import has_option
+from dms_airflow.arguments import has_option
 from dms_airflow.deployment import is_left_behind, read_report
 from dms_airflow.dialect import DEFAULT_BUNDLE
 from dms_airflow.errors import ActionError

@@ -7,7 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.commands import has_option, option_value, read_positionals
+from dms_airflow.arguments import has_option, option_value, read_positionals
 from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.errors import ActionError, Cancelled, InputProblem
 from dms_airflow.inputs import (

@@ -16,6 +16,7 @@ LAYERS = {
     "log": 0,
     "result": 0,
     "answers": 1,
+    "arguments": 1,
     "baseline": 1,
     "change": 1,
     "checkout": 1,
