@@ -23,7 +23,7 @@ from dms_airflow.dialect import (
     recognise,
 )
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError, UnknownHostError
-from dms_airflow.transport import may_pass, read_retry_after
+from dms_airflow.patience import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from dms_airflow import __version__
 from dms_airflow.config import LoginToken
 from dms_airflow.errors import ActionError, AnswerError, TokenError, UnknownHostError
+from dms_airflow.patience import may_pass
 from dms_airflow.sdk import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
@@ -23,7 +24,6 @@ from dms_airflow.sdk import (
     spare_imports,
     tame,
 )
-from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -12,7 +12,7 @@ from urllib.parse import quote, urlsplit
 from dms_airflow.config import allows_plain_http
 from dms_airflow.errors import AnswerLostError, IdTokenError, NetworkError
 from dms_airflow.oidc import IdToken, is_from_fork, read_claims
-from dms_airflow.transport import may_pass, read_retry_after
+from dms_airflow.patience import may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from dms_airflow.config import Runner

@@ -25,8 +25,8 @@ from dms_airflow.credentials import (
     Way,
 )
 from dms_airflow.errors import ActionError, CredentialsError
+from dms_airflow.patience import may_pass
 from dms_airflow.sdk import ask_provider, name_network_failure, spare_imports, tame, trust
-from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -1,13 +1,15 @@
-"""Doing again what may be done again, until it works or a minute is over."""
+"""What another try may change; and doing again what may be done again, until it works or a minute is over."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, TypeVar
 
+from urllib3.util import Retry
+
 from dms_airflow.errors import ActionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from dms_airflow.clock import Clock
     from dms_airflow.log import Log
@@ -44,3 +46,21 @@ def insist(action: Callable[[], T], *, clock: Clock, log: Log) -> T:
             log.info(f"{error.message} Trying again in {pause:g} s.")
         clock.sleep(pause)
     return action()
+
+
+def may_pass(status: int) -> bool:
+    """Tell whether an HTTP status may be another one a moment later."""
+    return status in (408, 429) or status >= 500  # noqa: PLR2004
+
+
+def read_retry_after(headers: Mapping[str, str], otherwise: float = 0.0) -> float:
+    """Read the seconds that `Retry-After` asks to wait.
+
+    Args:
+        headers: Of the answer.
+        otherwise: What counts where there is no such header, or none that can be read.
+    """
+    try:
+        return max(0.0, Retry().parse_retry_after(headers["Retry-After"]))
+    except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is no such value
+        return otherwise

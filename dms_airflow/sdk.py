@@ -23,7 +23,9 @@ from urllib3.exceptions import HTTPError
 
 from dms_airflow.credentials import Keys
 from dms_airflow.errors import ActionError, AnswerError, NetworkError, UnknownHostError
-from dms_airflow.transport import HINT_LOST, HINT_REFUSED, make_careful, name_fault, read_body, read_retry_after
+from dms_airflow.network_faults import HINT_LOST, HINT_REFUSED, name_fault
+from dms_airflow.patience import read_retry_after
+from dms_airflow.transport import make_careful, read_body
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

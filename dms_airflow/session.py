@@ -13,8 +13,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from dms_airflow.config import KeptSession
 from dms_airflow.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.instance_host import check_host
-from dms_airflow.patience import insist
-from dms_airflow.transport import may_pass, read_retry_after
+from dms_airflow.patience import insist, may_pass, read_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

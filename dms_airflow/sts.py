@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.errors import ActionError, RoleError
 from dms_airflow.oidc import IdToken, read_claims, write_trust_policy
+from dms_airflow.patience import may_pass
 from dms_airflow.result import Folded
 from dms_airflow.sdk import (
     CONNECT_TIMEOUT,
@@ -26,7 +27,6 @@ from dms_airflow.sdk import (
     spare_imports,
     tame,
 )
-from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

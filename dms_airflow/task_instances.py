@@ -49,7 +49,6 @@ class TaskInstance:
         start_date: When its last try began.
         end_date: When that ended.
         duration: Seconds of its last try.
-        operator: The operator's class.
         pool: Where it takes its slots from.
     """
 
@@ -61,7 +60,6 @@ class TaskInstance:
     start_date: datetime | None = None
     end_date: datetime | None = None
     duration: float | None = None
-    operator: str = ""
     pool: str = ""
 
     @property
@@ -87,7 +85,6 @@ def read_task_instance(told: Mapping[str, Any]) -> TaskInstance:
         start_date=read_date(told.get("start_date")),
         end_date=read_date(told.get("end_date")),
         duration=float(duration) if isinstance(duration, int | float) else None,
-        operator=str(told.get("operator") or ""),
         pool=str(told.get("pool") or ""),
     )
 

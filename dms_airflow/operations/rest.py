@@ -15,9 +15,9 @@ from dms_airflow.dialect import COMMAND_PATHS
 from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.operations.command import tabulate
+from dms_airflow.patience import may_pass
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.secret_words import find_secrets
-from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING
 from dms_airflow.dag_runs import QUEUED, DagRun
 from dms_airflow.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.operations.stalls import explain_stall
+from dms_airflow.patience import may_pass
 from dms_airflow.task_instances import ACTIVE, RUNNING, describe_progress
-from dms_airflow.transport import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

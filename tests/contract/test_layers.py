@@ -33,6 +33,7 @@ LAYERS = {
     "inputs": 1,
     "instance_host": 1,
     "lines": 1,
+    "network_faults": 1,
     "oidc": 1,
     "outcome": 1,
     "patience": 1,
@@ -69,7 +70,7 @@ HOMES = {
     "darabonba": {"dms"},
     "dulwich": {"change"},
     "actions_toolkit": {"workflow"},
-    "requests": {"transport", "sdk", "identity", "main"},
+    "requests": {"transport", "network_faults", "sdk", "identity", "main"},
 }
 
 

@@ -22,8 +22,9 @@ from dms_airflow.airflow import AirflowClient
 from dms_airflow.answers import describe_problem
 from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
+from dms_airflow.network_faults import name_fault
 from dms_airflow.session import is_bounced
-from dms_airflow.transport import Answer, Transport, name_fault
+from dms_airflow.transport import Answer, Transport
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
