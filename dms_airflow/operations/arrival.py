@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from dms_airflow.operations.instance import Instance
 
 NOTHING_EXPECTED = "any DAG file of the checkout"
+NOTHING_REPORTED = (
+    "airflow dags report to name a file: it names none, though Airflow has active DAGs. Either the DAG folder is empty now, "
+    "or a DAG file prints [] and ends Airflow when it is imported"
+)
 
 NO_DAG = "defines no DAG, so Airflow keeps no source of it"
 NO_COPY = "Airflow keeps no source of it yet"
@@ -103,6 +107,8 @@ class Arrivals:
             arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
             if report is None:
                 return arrival, ()
+            if not report and any(dag.is_active for dag in dags):
+                return arrival, (NOTHING_REPORTED,)
             if not arrival.expected.awaited:
                 return arrival, () if arrival.expected.doubtful or not self._verify_source else (NOTHING_EXPECTED,)
             parsed = {file.path for file in report}

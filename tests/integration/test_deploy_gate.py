@@ -278,6 +278,26 @@ def test_time_runs_out_for_a_missing_file(model: Model, gate: Callable[..., Step
     assert "dags reserialize" not in model.calls
 
 
+def test_a_report_that_names_no_file_calls_no_file_missing(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags report"] = CommandResult(stdout="[]\n", stderr="", exit_code=0, seconds=0.0)
+
+    step = gate(timeout="30s")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "Still waiting for airflow dags report to name a file" in step.annotations[0].data
+    assert "not on the instance" not in step.log
+    assert "dags reserialize" not in model.calls
+
+
+def test_a_dag_folder_that_is_filled_anew_is_waited_for(model: Model, gate: Callable[..., Step]) -> None:
+    model.answers["dags report"] = CommandResult(stdout="[]\n", stderr="", exit_code=0, seconds=0.0)
+
+    step = gate(model.answers.clear)
+
+    assert step.exit_code == 0, step.log
+    assert model.calls.count("dags report") == 2
+
+
 def test_another_version_is_waited_for(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
     write(workspace, "etl.py", DAG + "# new\n")
 
