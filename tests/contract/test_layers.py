@@ -43,6 +43,7 @@ LAYERS = {
     "sdk": 1,
     "secret_words": 1,
     "source": 1,
+    "source_tree": 1,
     "structured_log": 1,
     "task_instances": 1,
     "task_log": 1,
