@@ -38,6 +38,9 @@ _MARKS = {
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Every ASCII punctuation mark but the comma and the hyphen, which mean nothing inside a line.
 _PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]")
+# What GitHub makes links of without any: GH-1, a repository's own TICKET-1, and the id of a commit:
+# https://docs.github.com/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
+_REFERENCE = re.compile(r"-\d|\b[0-9A-Fa-f]{7,40}\b")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,6 +257,6 @@ def _escape_inline(text: str) -> str:
     mentions and references: https://spec.commonmark.org/0.31.2/#entity-and-numeric-character-references
     """
     flat = " ".join(_CONTROL.sub(" ", text).split())
-    if not _PUNCTUATION.search(flat):
+    if not _PUNCTUATION.search(flat) and not _REFERENCE.search(flat):
         return flat
     return f"<code>{_PUNCTUATION.sub(lambda match: f'&#{ord(match[0])};', flat)}</code>"

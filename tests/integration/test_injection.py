@@ -75,6 +75,8 @@ def test_what_rest_answers(dms: FakeDms, run_here: Run, key: str, text: str, sta
 
 @WHOLE_RUNS
 @given(HOSTILE, HOSTILE)
+@example("", "GH-1")
+@example("", "0a1b2c3")
 @example("../../outside.py", "x")
 @example("/opt/airflow/dags/../../outside.py", "\n::error file=/etc/passwd::")
 @example("dags/link.py", "x")

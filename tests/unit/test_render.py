@@ -37,7 +37,7 @@ def test_a_whole_summary() -> None:
     )
 
     assert summary == (
-        "### ✅ dags list on af-1\n\n"
+        "### ✅ dags list on <code>af-1</code>\n\n"
         "It worked\n\n"
         "| | |\n|---|---|\n"
         "| Instance | af-1 |\n"
@@ -82,6 +82,13 @@ def test_an_inline_text_has_no_structure(text: str) -> None:
     assert not re.search(r"[|<>`*_\[\]@#!\\~&]", re.sub(r"&#\d+;", "", inner))
     # Nothing is lost but control characters and the number of blanks.
     assert html.unescape(inner).split() == re.sub(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", " ", text).split()
+
+
+@pytest.mark.parametrize("text", ["GH-1", "see TICKET-12", "a 0a1b2c3", "0A1B2C3D", "before 2026"])
+def test_a_reference_without_punctuation_is_no_link(text: str) -> None:
+    headline = summarize(headline=text).split("\n\n")[1]
+
+    assert headline == (text if text == "before 2026" else f"<code>{text}</code>")
 
 
 @pytest.mark.parametrize("text", ["```\n</details>", "````", "a\n~~~\n`````"])
