@@ -40,7 +40,7 @@ def test_a_whole_summary() -> None:
         "### ✅ dags list on <code>af-1</code>\n\n"
         "It worked\n\n"
         "| | |\n|---|---|\n"
-        "| Instance | af-1 |\n"
+        "| Instance | <code>af-1</code> |\n"
         "| Region | cn-hangzhou |\n"
         '| Airflow | <a href="https://h/airflow/1"><code>https&#58;&#47;&#47;h&#47;airflow&#47;1</code></a> |\n'
         "| Result | success after 1.3 s |\n\n"
