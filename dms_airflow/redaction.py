@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import base64
 import re
+from functools import partial
 from html.entities import html5
+from typing import TYPE_CHECKING
+
+from dms_airflow.gaps import close_gaps, find_across_gaps, replace, split_windows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 MASK = "***"
 
@@ -40,7 +47,11 @@ _ANY, _SOME = f"(?>{_BACKSLASH}{{0,16}})", f"(?>{_BACKSLASH}{{1,16}})"
 
 # What no program escapes.
 _PLAIN = re.compile(r"[A-Za-z0-9]")
+_PLAIN_RUN = re.compile(r"[A-Za-z0-9]+")
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\0": "0"}
+_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789abcdef"))
+_HEX_PREFIX = rf"(?:{_BACKSLASH}{{1,16}}(?:[xX]|u00)|0[xX]|%)"
+_HEX_SEPARATOR = rf"(?>(?:[\s:,;_-]|{_BACKSLASH}{{1,16}}[nrt]|{_HEX_PREFIX}){{0,8}})"
 _NAMES = {character: name for name, character in html5.items() if name in ("lt;", "gt;", "quot;", "apos;")}
 
 
@@ -48,20 +59,21 @@ class Redactor:
     """Knows the step's secrets and takes them out of text, in every form a program may have written them in."""
 
     def __init__(self) -> None:
-        self._forms: dict[str, int] = {}  # pattern -> length of what it stands for
+        self._forms: dict[str, tuple[int, str]] = {}  # pattern -> length of what it stands for, and its clue
+        self._in_hex: dict[str, str] = {}  # digits -> pattern
         self._wholes: set[str] = set()
-        self._pattern: re.Pattern[str] | None = None
+        self._patterns: dict[tuple[str, ...], re.Pattern[str]] = {}
 
     def add(self, secret: str) -> None:
         """Take this secret, and each of its lines, out from now on."""
         for part in (secret, *list_parts(secret)):
             if len(part) >= SHORTEST_MASKED:
                 self._wholes.add(part)
-                self._forms |= dict.fromkeys(spell_out(part), len(part))
+                self._in_hex[_encode(part).hex()] = spell_in_hex(part)
+                self._forms |= {form: (len(part), clue) for form, clue in spell_out(part).items()}
         word = secret.strip()
         if 0 < len(word) < SHORTEST_MASKED and any(map(str.isalnum, word)):
-            self._forms[rf"(?<!\w){spell(word)}(?!\w)"] = len(word)
-        self._pattern = None
+            self._forms[rf"(?<!\w){spell(word)}(?!\w)"] = (len(word), find_clue(word))
 
     @property
     def is_needed(self) -> bool:
@@ -72,11 +84,36 @@ class Redactor:
         """Replace every known secret by ``***``, also where a cut left a part of it."""
         if not self._forms:
             return text
-        if self._pattern is None:
-            ordered = sorted(self._forms, key=lambda form: (-self._forms[form], form))
-            self._pattern = re.compile("|".join(ordered))
-        text = self._pattern.sub(MASK, text)
+        if pattern := self._choose(text):
+            text = pattern.sub(MASK, text)
+        if self._wholes:
+            text = replace(text, self._find_in_pieces(text), MASK)
         return self._redact_stumps(text) if "…" in text else text
+
+    def _choose(self, text: str, shortest: int = 0) -> re.Pattern[str] | None:
+        """Give a pattern for those secrets that may stand in a text; None where none does.
+
+        Most texts hold no clue of any, and a clue is found forty times faster than a pattern that may begin anywhere.
+        """
+        found = [form for form, (length, clue) in self._forms.items() if length >= shortest and clue in text]
+        if not found:
+            return None
+        key = tuple(found)
+        if key not in self._patterns:
+            ordered = sorted(found, key=lambda form: (-self._forms[form][0], form))
+            self._patterns[key] = re.compile("|".join(ordered))
+        return self._patterns[key]
+
+    def _find_in_pieces(self, text: str) -> Iterator[tuple[int, int]]:
+        """Find secrets that stand in pieces: with gaps between their letters, or as hexadecimal digits."""
+        choose = partial(self._choose, shortest=SHORTEST_MASKED)
+        longest = 4 * max(map(len, self._wholes))
+        yield from find_across_gaps(text, choose, longest=longest, shortest_broken=SHORTEST_ENCODED)
+        for start, window in split_windows(text, 2 * longest):
+            digits = read_digits(window)
+            for secret, pattern in self._in_hex.items():
+                if secret in digits:
+                    yield from ((start + match.start(), start + match.end()) for match in re.finditer(pattern, window))
 
     def _redact_stumps(self, text: str) -> str:
         near = [whole for whole in self._wholes if whole[:SHORTEST_STUMP] in text or whole[-SHORTEST_STUMP:] in text]
@@ -100,13 +137,37 @@ def list_parts(secret: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((secret.strip(), *(line.strip() for line in lines if len(lines) <= MOST_LINES))))
 
 
-def spell_out(secret: str) -> set[str]:
-    """Give patterns for the forms in which programs write a text: as it is, escaped in any way, and in base64."""
+def spell_out(secret: str) -> dict[str, str]:
+    """Give patterns for the forms in which programs write a text, as it is, escaped, in base64; each with its clue."""
     raw = _encode(secret)
-    forms = {spell(secret), rf"{spell(base64.b64encode(raw).decode())}(?![A-Za-z0-9+/])"}
+    whole = base64.b64encode(raw).decode()
+    forms = {spell(secret): find_clue(secret), rf"{spell(whole)}(?![A-Za-z0-9+/])": find_clue(whole)}
     if len(secret) >= SHORTEST_ENCODED:
-        forms |= {spell(form) for form in _encode_base64(raw)}
+        forms |= {spell(form): find_clue(form) for form in _encode_base64(raw)}
+        # What a text without its gaps has of it: of several lines, of words that were wrapped where a blank was.
+        closed = close_gaps(secret)
+        if len(closed.replace(" ", "")) >= SHORTEST_ENCODED:
+            forms[spell(closed).replace(spell(" "), f"{spell(' ')}?")] = find_clue(closed)
     return forms
+
+
+def find_clue(text: str) -> str:
+    """Give the part of a text that stands in every spelling of it: its longest run of what no program escapes."""
+    return max(_PLAIN_RUN.findall(text), key=len, default="")
+
+
+def spell_in_hex(secret: str) -> str:
+    """Give a pattern for the hexadecimal digits of a text. Between those of a short one nothing but a prefix may stand."""
+    between = _HEX_SEPARATOR if len(secret) >= SHORTEST_ENCODED else f"{_HEX_PREFIX}?"
+    return f"{_HEX_PREFIX}?{between.join(_any_case(f'{byte:02x}') for byte in _encode(secret))}"
+
+
+def read_digits(text: str) -> str:
+    """Give the hexadecimal digits of a text, in lower case, without what programs put in front of each two."""
+    raw = _encode(text).lower()
+    for prefix in (b"0x", b"u00"):
+        raw = raw.replace(prefix, b"")
+    return raw.translate(None, _NO_DIGITS).decode("ascii")
 
 
 def spell(text: str) -> str:

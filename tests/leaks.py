@@ -10,6 +10,7 @@ import binascii
 import html
 import re
 from typing import TYPE_CHECKING
+from unicodedata import category
 from urllib.parse import unquote, unquote_plus
 
 if TYPE_CHECKING:
@@ -25,6 +26,15 @@ _ESCAPE = re.compile(
 )
 _LETTERS = {"n": "\n", "r": "\r", "t": "\t", "b": "\b", "f": "\f"}
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{8,}")
+_HEX = re.compile(r"(?:(?:\\+x|\\+u00|0x|%)?[0-9a-fA-F]{2}(?:[\s:,;_-]|\\+[nr])*){4,}")
+_HEX_PAIR = re.compile(r"(?:\\+x|\\+u00|0x|%)?([0-9a-fA-F])([0-9a-fA-F])")
+# Terminals and encoders break lines, with or without an indentation, and JSON writes the break as letters.
+_LINE_BREAKS = re.compile(r"(?:[\r\n]+|\\+[rn]|%(?:25)*0[aAdD])[ \t]*")
+_COLOURS = re.compile(r"(?:\x1b|\\+u001[bB]|\\+x1[bB])\[[0-9;]*[A-Za-z]")
+_UNSEEN_AS_ESCAPE = re.compile(r"\\+u(?:00ad|20[0-6][0-9a-f]|feff)", re.IGNORECASE)
+# Format and control characters show as nothing, but for tabs and line ends.
+_SHAPELESS = (one for one in map(chr, range(0x110000)) if category(one) in ("Cf", "Cc") and one not in "\t\n\r")
+_UNSEEN = re.compile(f"[{re.escape(''.join(_SHAPELESS))}]")
 
 
 def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[str, str]]:
@@ -39,10 +49,18 @@ def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[s
     found: list[tuple[str, str]] = []
     for place, text in texts.items():
         readings = set(read(text))
-        contents = b"\0".join(decode_base64(readings)) if any(len(one) >= SHORTEST_ENCODED for one in wanted) else b""
+        readings |= {show(reading) for reading in readings}
+        broken = {_LINE_BREAKS.sub("", reading) for reading in readings}
+        is_long = any(len(one) >= SHORTEST_ENCODED for one in wanted)
+        contents = b"\0".join((*decode_base64(readings | broken), *decode_hex(readings))) if is_long else b""
         for secret in wanted:
             raw = secret.encode("utf-8", "surrogateescape")
-            if any(secret in reading for reading in readings) or (len(secret) >= SHORTEST_ENCODED and raw in contents):
+            seen = show(secret)
+            shortest = SHORTEST if seen == secret else SHORTEST_ENCODED
+            is_plain = any(secret in reading or (len(seen) >= shortest and seen in reading) for reading in readings)
+            joined = _LINE_BREAKS.sub("", seen)
+            in_pieces = len(joined) >= SHORTEST_ENCODED and any(joined in reading for reading in broken)
+            if is_plain or in_pieces or (len(secret) >= SHORTEST_ENCODED and raw in contents):
                 found.append((place, secret))
     return found
 
@@ -77,6 +95,19 @@ def unescape(text: str) -> str:
 def join_shell(text: str) -> str:
     """Take back how shells put a single quote into a quoted word."""
     return text.replace("""'"'"'""", "'").replace("'\\''", "'")
+
+
+def show(text: str) -> str:
+    """Leave out what nobody sees: colours, and characters without a shape; tabs and line ends are seen."""
+    return _UNSEEN.sub("", _UNSEEN_AS_ESCAPE.sub("", _COLOURS.sub("", text)))
+
+
+def decode_hex(texts: Iterable[str]) -> Iterator[bytes]:
+    """Give what hexadecimal digits in these texts may say, whichever of them is a byte's first."""
+    for run in {run for text in texts for run in _HEX.findall(text)}:
+        digits = "".join(f"{first}{second}" for first, second in _HEX_PAIR.findall(run))
+        yield bytes.fromhex(digits)
+        yield bytes.fromhex(digits[1:-1])
 
 
 def decode_base64(texts: Iterable[str]) -> Iterator[bytes]:
