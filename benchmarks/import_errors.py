@@ -17,7 +17,8 @@ from statistics import median
 from benchmarks.measure import Cost, compare, run
 from dms_airflow.checkout import Checkout
 from dms_airflow.commands import COMMANDS
-from dms_airflow.import_errors import locate, read_dag_files, read_list
+from dms_airflow.import_errors import locate, read_list
+from dms_airflow.import_log import read_dag_files
 from dms_airflow.outcome import judge
 
 ERRORS = 5_000

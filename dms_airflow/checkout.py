@@ -196,6 +196,7 @@ def _find_nearest(file: _File, folders: Sequence[str]) -> Sequence[str]:
     return folders[start:stop] if stop - start <= _MOST_NAMESAKES else ()
 
 
+@cache
 def _read_path(path: str) -> _File | None:
     """Split an instance path into folder and name; None when it can be no file of the author's."""
     place = path.rfind("/") + 1

@@ -7,36 +7,16 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import tracebacks
-from dms_airflow.console import LogRecord, read_log_record
+from dms_airflow.import_log import read_log
 from dms_airflow.lines import find_shown_line, split_lines
 from dms_airflow.source import find_line
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dms_airflow.checkout import Checkout
 
-# With what Airflow logs a traceback (reserialize__broken.json and reserialize__serialize.json in tests/captures); only
-# reserializing says the last two. The words without a colon are those of 3.2.
-_FAILURE = re.compile(
-    r"(?:(?:Failed to import|Failed to bag_dag|Failed to write serialized DAG): |Error bagging DAG from "
-    r"|Failed to write serialized DAG dag_id=\S* fileloc=)(?P<path>.+)"
-)
-
-# 3.2 says this behind each failed import, and alone for a file that it did not come to import.
-_NOT_LOADED = re.compile(r"Error loading DAG from (?P<path>.+?): (?P<text>.*)")
-
-_IMPORT = re.compile(r"Importing (?P<path>/.+)")
 _NOT_SERIALIZED = re.compile(r"Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ")
-_HEADER = "Traceback (most recent call last):"
-_FOLDER = re.compile(r"Filling up the DagBag from (?P<folder>/.+)")
-_BUNDLES = re.compile(r"DAG bundles loaded: (?P<names>.+)")
-
-# Before each line at the margin. A log is read by these: most of its lines are indented ones of tracebacks.
-_MARGIN = re.compile(r"\n(?! )")
-
-# The answer of `-o json`, which may follow a traceback directly.
-_JSON_LINE = re.compile(r'\[\{"(?:filepath|error|bundle_name)": ')
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +41,6 @@ class DagImportError:
         return asdict(self)
 
 
-@dataclass(frozen=True, kw_only=True)
-class _LogBlock:
-    """A failure in the log: the path it names and the lines that follow it."""
-
-    path: str
-    text: str
-
-
 def read_error(instance_path: str, stack_trace: str) -> DagImportError:
     """Make an error of a DAG file's path and its stack trace, as any of Airflow's views gives them."""
     parsed = tracebacks.parse(stack_trace)
@@ -90,18 +62,18 @@ def read_list(
         stdout: all that the command printed.
         folders: the bundles' folders, where they are known; the log names those of a parse.
     """
-    logged: dict[str, list[DagImportError]] = {}
-    for block in _read_log(stdout):
-        logged.setdefault(block.path, []).append(read_error(block.path, block.text))
-    parsed = [folder for record in _read_records(stdout) if (folder := _FOLDER.fullmatch(record.message))]
+    log = read_log(stdout)
+    logged: dict[str, list[str]] = {}
+    for failure in log.failures:
+        logged.setdefault(failure.path, []).append(failure.text)
     errors: list[DagImportError] = []
     for row in answer:
         path, bundle = str(row.get("filepath") or ""), str(row.get("bundle_name") or "")
-        known = [folders[bundle]] if folders and bundle in folders else [match["folder"] for match in parsed]
-        error = read_error(_place_below(known, path, logged), str(row.get("error") or ""))
+        known = [folders[bundle]] if folders and bundle in folders else log.folders
+        path, text = _place_below(known, path, logged), str(row.get("error") or "")
         # The last one: of a file's several errors Airflow lists the last.
-        same = [other for other in logged.get(error.instance_path, ()) if _tell_the_same(error, other)]
-        errors.append(same[-1] if same else error)
+        same = (whole for whole in reversed(logged.get(path, ())) if _tell_the_same(path, text, whole))
+        errors.append(read_error(path, next(same, text)))
     return tuple(errors)
 
 
@@ -117,7 +89,7 @@ def _place_below(folders: Sequence[str], path: str, logged: Mapping[str, Any]) -
 
 def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
     """Read the import errors that `dags reserialize` logs; it prints no other answer and ends 0 with them."""
-    errors = [read_error(block.path, block.text) for block in _read_log(stdout)]
+    errors = [read_error(failure.path, failure.text) for failure in read_log(stdout).failures]
     return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
 
 
@@ -141,27 +113,10 @@ def names_dag(stderr: str) -> bool:
 
 
 def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
-    start = stderr.find(_HEADER)
+    start = stderr.find(tracebacks.HEADER)
     error = read_error("", stderr[start:].rstrip("\n")) if start >= 0 else None
     dag = _NOT_SERIALIZED.match(error.message) if error else None
     return dag["id"] if dag else "", error
-
-
-def read_bundles(stdout: str) -> tuple[str, ...]:
-    """Read the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it asks any of them."""
-    names = [match["names"] for record in _read_records(stdout) if (match := _BUNDLES.fullmatch(record.message))]
-    return tuple(names[0].split(", ")) if names else ()
-
-
-def names_folder(stdout: str) -> bool:
-    """Tell whether the log, with `-v`, names a folder of which the DAG files are imported now."""
-    return any(_FOLDER.fullmatch(record.message) for record in _read_records(stdout))
-
-
-def read_dag_files(stdout: str) -> tuple[str, ...]:
-    """List the DAG files, sound or broken, that Airflow says it imports: Airflow 2 with `-v` only, and zip members not."""
-    records = [record for record in _read_records(stdout) if record.level == "debug"]
-    return tuple(match["path"] for record in records if (match := _IMPORT.fullmatch(record.message.rstrip())))
 
 
 def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
@@ -219,18 +174,23 @@ def _locate(
     return replace(error, file=file, line=line)
 
 
-def _tell_the_same(row: DagImportError, logged: DagImportError) -> bool:
-    """Compare the messages' first lines: a time limit's last line holds a process id. A row may lack the class.
+def _tell_the_same(path: str, row: str, logged: str) -> bool:
+    """Tell whether a row and a logged traceback are of the same error. A row shows the last frames, and what follows them.
 
-    A row whose message quotes a chain of tracebacks was read to its last one; it still ends with the logged message.
+    Where their texts differ, the messages' first lines count: a time limit's last line holds a process id. A row may lack the
+    class. A row whose message quotes a chain of tracebacks was read to its last one; it still ends with the logged message.
     """
-    if logged.exception in row.stack_trace and "\n" in logged.message and row.stack_trace.rstrip().endswith(logged.message):
+    header, _, shown = row.partition("\n")
+    if header == tracebacks.HEADER and shown.startswith("  File ") and logged.endswith(f"\n{shown.rstrip()}"):
         return True
-    shown, whole = _list_frames(row), _list_frames(logged)
+    short, whole = read_error(path, row), read_error(path, logged)
+    if whole.exception in row and "\n" in whole.message and row.rstrip().endswith(whole.message):
+        return True
+    few, many = _list_frames(short), _list_frames(whole)
     return (
-        row.exception in {logged.exception, ""}
-        and _first_line(row) == _first_line(logged)
-        and whole[max(0, len(whole) - len(shown)) :] == shown
+        short.exception in {whole.exception, ""}
+        and _first_line(short) == _first_line(whole)
+        and many[max(0, len(many) - len(few)) :] == few
     )
 
 
@@ -240,34 +200,3 @@ def _list_frames(error: DagImportError) -> list[tuple[str, int]]:
 
 def _first_line(error: DagImportError) -> str:
     return error.message.split("\n", 1)[0]
-
-
-def _read_records(stdout: str) -> Iterator[LogRecord]:
-    lines = (chunk.partition("\n")[0] for chunk in _MARGIN.split(stdout))
-    return filter(None, map(read_log_record, lines))
-
-
-def _read_log(stdout: str) -> Iterator[_LogBlock]:
-    """Find the failures in a log. A block ends at the next log record, or at the command's JSON answer."""
-    path: str | None = None
-    chunks: list[str] = []
-    told: set[str] = set()  # paths, and what follows each of their slashes
-    for chunk in _MARGIN.split(stdout):
-        line, _, indented = chunk.partition("\n")
-        record = read_log_record(line)
-        if record is None and not _JSON_LINE.match(line):
-            chunks.append(chunk)
-            continue
-        if path is not None:
-            yield _LogBlock(path=path, text="\n".join(chunks).rstrip("\n"))
-            told.update(path[index + 1 :] for index, sign in enumerate(path) if sign == "/")
-            told.add(path)
-        message = record.message.rstrip() if record and record.level == "error" else ""
-        failure, not_loaded = _FAILURE.fullmatch(message), _NOT_LOADED.fullmatch(message)
-        path, chunks = (failure["path"] if failure else None), []
-        if not_loaded and not_loaded["path"] not in told:
-            path, chunks = not_loaded["path"], [not_loaded["text"]]
-        if indented:
-            chunks.append(indented)
-    if path is not None:
-        yield _LogBlock(path=path, text="\n".join(chunks).rstrip("\n"))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -23,11 +24,12 @@ _FIELD = re.compile(r"\((?P<expression>.*\S.*)\)")
 
 def split_lines(source: bytes) -> list[str]:
     """Decode a source by its own declaration, and split it. Without a usable one, what is no UTF-8 is replaced."""
-    try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-    except (SyntaxError, ValueError):
-        encoding = "utf-8-sig"
-    lines = _LINE_END.split(source.decode(encoding, "replace"))
+    encoding = "utf-8-sig"
+    if b"coding" in source:
+        with suppress(SyntaxError, ValueError):
+            encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
+    text = source.decode(encoding, "replace")
+    lines = _LINE_END.split(text) if "\r" in text else text.split("\n")
     return lines if lines[-1] else lines[:-1]
 
 

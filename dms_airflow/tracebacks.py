@@ -15,8 +15,9 @@ from typing import NamedTuple
 # Each of a run's stack traces is asked about several times.
 MOST_REMEMBERED = 20_000
 
-_HEADER = "Traceback (most recent call last):"
-_GROUP_HEADER = "  + Exception Group Traceback (most recent call last):"
+_CALLS = "(most recent call last):"
+HEADER = f"Traceback {_CALLS}"
+_GROUP_HEADER = f"  + Exception Group Traceback {_CALLS}"
 
 # What Python prints between two exceptions of a chain, each between two blank lines.
 _CHAIN_SENTENCES = frozenset(
@@ -33,9 +34,11 @@ _CATCHER = re.compile(
 )
 
 # At most nine digits: int() refuses very long numbers, and no file has a thousand million lines.
-_FRAME = re.compile(r'  File "(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
+_FRAME_START = '\n  File "'
+_FRAME = re.compile(r'(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
 _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
-_SYNTAX_ERROR = re.compile(r"(?:SyntaxError|IndentationError|TabError)(?::|$)")
+_MARGIN = re.compile(r"\n(?=\S)")
+_SYNTAX_ERROR = re.compile(r"^(?:SyntaxError|IndentationError|TabError)(?::|$)", re.MULTILINE)
 _CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
 
 
@@ -64,73 +67,70 @@ class Traceback:
 @lru_cache(MOST_REMEMBERED)
 def parse(text: str) -> Traceback:
     """Read a stack trace. Takes any text: what is no traceback becomes a message without frames."""
-    lines = text.strip("\r\n").split("\n")
-    if "\r" in text:
-        lines = [line.removesuffix("\r") for line in lines]
-    block = _last_of_chain(lines)
-    if block[0] == _GROUP_HEADER:
-        block = [_HEADER, *_unboxed(block[1:])]
-    if block[0] == _HEADER:
-        return _parse_block(block[1:])
-    return _parse_message("\n".join(lines))
+    text = text.strip("\r\n").replace("\r\n", "\n")
+    block = text if text.find(_CALLS, len(_GROUP_HEADER)) < 0 else _last_of_chain(text)
+    head, _, rest = block.partition("\n")
+    if head == _GROUP_HEADER:
+        return _parse_block(_unbox(rest))
+    return _parse_block(rest) if head == HEADER else _parse_message(block)
 
 
-def _last_of_chain(lines: list[str]) -> list[str]:
+def _last_of_chain(text: str) -> str:
     """Cut the last exception out of a chain.
 
     A header alone does not start an exception, since messages quote tracebacks too: it counts at the text's start and
     behind a chain's sentence. A message may quote a whole chain: in a whole traceback Airflow's own frame tells where the
     last exception starts.
     """
+    lines = text.split("\n")
     starts = [0] + [
         index
         for index in range(3, len(lines))
-        if lines[index] in (_HEADER, _GROUP_HEADER)
+        if lines[index] in (HEADER, _GROUP_HEADER)
         and lines[index - 2] in _CHAIN_SENTENCES
         and not lines[index - 1]
         and not lines[index - 3]
     ]
     caught = [start for start in starts if start + 1 < len(lines) and _CATCHER.fullmatch(lines[start + 1])]
-    return lines[(caught or starts)[-1] :]
+    return "\n".join(lines[(caught or starts)[-1] :])
 
 
-def _unboxed(lines: list[str]) -> list[str]:
+def _unbox(text: str) -> str:
     """Take the `  | ` off an exception group's own lines; the boxes of its members are left out."""
     own: list[str] = []
-    for line in lines:
+    for line in text.split("\n"):
         if line.startswith("  +"):
             break
         own.append(line[4:] if line.startswith("  | ") else line.removeprefix("  |"))
-    return own
+    return "\n".join(own)
 
 
-def _parse_block(lines: list[str]) -> Traceback:
+def _parse_block(text: str) -> Traceback:
     """Read what follows the header: indented frames, then the exception at the margin, and its message to the end."""
-    frames: list[Frame] = []
-    for index, (line, following) in enumerate(zip(lines, [*lines[1:], ""], strict=False)):
-        if line.startswith("  File ") and (frame := _read_frame(line, following)):
-            frames.append(frame)
-        elif line and not line[0].isspace():
-            start = index
-            if frames and frames[-1].function is None:
-                # Python 3.8 shows all of an open triple-quoted text, at the margin from its second line on.
-                start = next((number for number in range(index, len(lines)) if _SYNTAX_ERROR.match(lines[number])), index)
-            exception, message = _split_class(lines[start])
-            return Traceback(
-                exception=exception,
-                message="\n".join([message, *lines[start + 1 :]]).strip("\n"),
-                frames=tuple(frames),
-            )
-    return Traceback(exception="", message="", frames=tuple(frames))
+    text = f"\n{text}"
+    margin = _MARGIN.search(text)
+    shown = text[: margin.start()] if margin else text
+    frames = tuple(filter(None, map(_read_frame, shown.split(_FRAME_START)[1:])))
+    if margin is None:
+        return Traceback(exception="", message="", frames=frames)
+    end = text[margin.end() :]
+    if frames and frames[-1].function is None and (own := _SYNTAX_ERROR.search(end)):
+        # Python 3.8 shows all of an open triple-quoted text, at the margin from its second line on.
+        end = end[own.start() :]
+    last, _, further = end.partition("\n")
+    exception, message = _split_class(last)
+    return Traceback(exception=exception, message=f"{message}\n{further}".strip("\n"), frames=frames)
 
 
 @lru_cache(MOST_REMEMBERED)  # most frames are Airflow's and Python's own, the same in each traceback
-def _read_frame(line: str, following: str) -> Frame | None:
+def _read_frame(text: str) -> Frame | None:
+    """Read a frame and the lines that it shows, without what each frame begins with."""
+    line, _, shown = text.partition("\n")
     match = _FRAME.fullmatch(line)
     if match is None:
         return None
     file, number, function = match.groups()
-    return Frame(file=file, line=int(number), function=function, source=_read_source(following))
+    return Frame(file=file, line=int(number), function=function, source=_read_source(shown.partition("\n")[0]))
 
 
 def _read_source(line: str) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dms_airflow.deployment import is_same_source
-from dms_airflow.import_errors import read_dag_files
+from dms_airflow.import_log import read_dag_files
 from dms_airflow.operations.findings import Problem
 from dms_airflow.operations.instance import SHORTEST_LIMIT, join
 

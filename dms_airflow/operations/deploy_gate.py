@@ -15,15 +15,8 @@ from dms_airflow.baseline import compare, read_baseline
 from dms_airflow.checkout import Checkout
 from dms_airflow.dag_files import might_define_dag
 from dms_airflow.deployment import strip_member
-from dms_airflow.import_errors import (
-    locate,
-    read_bundles,
-    read_dag_files,
-    read_ending,
-    read_error,
-    read_list,
-    read_reserialize,
-)
+from dms_airflow.import_errors import locate, read_ending, read_error, read_list, read_reserialize
+from dms_airflow.import_log import read_bundles, read_dag_files
 from dms_airflow.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.lines import contradicts, split_lines
 from dms_airflow.operations.arrival import Arrival, Arrivals, Doubt

@@ -10,7 +10,8 @@ from dms_airflow.baseline import Baseline, compare, read_baseline
 from dms_airflow.change import find_changed_files
 from dms_airflow.checkout import Checkout
 from dms_airflow.deployment import strip_member
-from dms_airflow.import_errors import locate, read_dag_files
+from dms_airflow.import_errors import locate
+from dms_airflow.import_log import read_dag_files
 from dms_airflow.inputs import given, parse_choice, parse_text
 from dms_airflow.operations import command
 from dms_airflow.operations.listing import list_import_errors, reserialize

@@ -9,7 +9,8 @@ from dms_airflow.arguments import has_option
 from dms_airflow.deployment import is_left_behind, read_report
 from dms_airflow.dialect import DEFAULT_BUNDLE
 from dms_airflow.errors import ActionError
-from dms_airflow.import_errors import names_dag, names_folder, read_bundles, read_ending, read_list, read_reserialize
+from dms_airflow.import_errors import names_dag, read_ending, read_list, read_reserialize
+from dms_airflow.import_log import names_folder, read_bundles
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine
 from dms_airflow.operations.instance import Instance, join

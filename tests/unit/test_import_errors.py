@@ -12,16 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.checkout import Checkout
-from dms_airflow.import_errors import (
-    DagImportError,
-    locate,
-    read_bundles,
-    read_dag_files,
-    read_ending,
-    read_error,
-    read_list,
-    read_reserialize,
-)
+from dms_airflow.import_errors import DagImportError, locate, read_ending, read_error, read_list, read_reserialize
+from dms_airflow.import_log import read_bundles, read_dag_files
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 INSTANCE = "/opt/airflow/dags/"
