@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from dms_airflow.config import allows_plain_http
-from dms_airflow.errors import AnswerLostError, IdTokenError, NetworkError
+from dms_airflow.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
 from dms_airflow.oidc import IdToken, is_from_fork, read_claims
 from dms_airflow.patience import may_pass, read_retry_after
 
@@ -55,7 +55,7 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
     headers = {"Authorization": f"Bearer {runner.id_token_bearer}", "Accept": "application/json"}
     try:
         answer = transport.exchange("GET", base, path, query=query, headers=headers, timeout=TIMEOUT)
-    except (NetworkError, AnswerLostError) as error:
+    except (NetworkError, AnswerLostError, AnswerError) as error:
         failure = IdTokenError(f"GitHub gave no id-token. {error.message}", HINT_GITHUB)
         failure.may_pass = error.may_pass
         raise failure from None

@@ -142,9 +142,12 @@ def _ask_instance(way: EcsRole, probe: Callable[[str], bool], clock: Clock) -> K
 
     def make() -> Any:
         # Nothing is refreshed in the background: the step is over before.
-        return EcsRamRoleCredentialsProvider(
+        provider = EcsRamRoleCredentialsProvider(
             role_name=way.role_name, disable_imds_v1=way.needs_token, async_update_enabled=False
         )
+        # A server that gave a token would refuse a request without one, and that answer would hide what went wrong.
+        provider._should_fallback_to_imds_v1 = lambda _: False  # noqa: SLF001 - nothing else chooses it
+        return provider
 
     server = "the ECS instance's metadata server"
     # Without a name nobody said that this is an ECS instance.

@@ -38,6 +38,11 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
 
+HINT_STRANGER = (
+    "What answered is not Alibaba Cloud: look at HTTPS_PROXY and NO_PROXY in the job's environment, and at endpoint if it is "
+    "given. Nothing was changed by the call."
+)
+
 # What the SDK imports for what is never done here: asynchronous requests, RSA keys, refreshing keys in the background. It takes
 # these names from them when it is imported. Together they would be almost half of the SDK's import time (docs/performance.md).
 _UNUSED = {
@@ -257,7 +262,7 @@ def name_network_failure(heard: Heard, what: str) -> NetworkError | AnswerError 
         return None
     fault = heard.fault if isinstance(heard.fault, ActionError) else name_fault(heard.fault, what, heard.url)
     if isinstance(fault, AnswerError):
-        return fault
+        return AnswerError(fault.message, HINT_STRANGER)
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
     kind = UnknownHostError if isinstance(fault, UnknownHostError) else NetworkError
     failure = kind(fault.message, hint)

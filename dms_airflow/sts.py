@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING
 
-from dms_airflow.errors import ActionError, RoleError
+from dms_airflow.errors import ActionError, RoleError, UnknownHostError
 from dms_airflow.oidc import IdToken, read_claims, write_trust_policy
 from dms_airflow.patience import may_pass
 from dms_airflow.result import Folded
@@ -63,6 +63,10 @@ HINT_OTHER = "Look the code up in the error codes of STS, API AssumeRoleWithOIDC
 HINT_BUSY = "STS itself failed; run the step again."
 HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must put a token there that this step may read."
 HINT_TEMP = "RUNNER_TEMP must name a folder that this step can write to, on a disk that is not full."
+HINT_HOST = (
+    "Check the runner's name server; a runner that reaches the internet through a proxy only needs HTTPS_PROXY. The name "
+    "follows ALIBABA_CLOUD_STS_REGION and ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED; one of a VPC resolves only inside of it."
+)
 HINT_PROXY = "What answered is no STS: look at HTTPS_PROXY and NO_PROXY in the job's environment."
 
 # The codes that https://help.aliyun.com/zh/ack/ack-managed-and-ack-dedicated/user-guide/use-rrsa-to-authorize-pods-to-access-different-cloud-services
@@ -173,6 +177,8 @@ def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, c
             return ask_provider(provider, ca_bundle)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
             failure = name_network_failure(heard, "AssumeRoleWithOIDC") or _name_refusal(error, role, token)
+            if isinstance(failure, UnknownHostError):
+                failure.hint = HINT_HOST
             failure.retry_after = heard.retry_after
     # Outside of the except clause, so that no traceback shows the SDK's exception, which holds the id-token's URL.
     raise failure

@@ -41,6 +41,18 @@ works](how-it-works.md#what-is-sent-again-and-what-never).
 
 # What a stage has of its own.
 NOTES = {
+    "id-token": (
+        "For a step with `role-to-assume`. It may take 30 seconds. No try begins after a minute. Each try to assume the role "
+        "has a new id-token."
+    ),
+    "STS": (
+        "For a step with `role-to-assume`. It may take 30 seconds. No try begins after a minute. A fault after the request "
+        "left counts as not reached: keys that nobody received are of no use to anybody, and expire."
+    ),
+    "metadata": (
+        "For a runner that is an ECS instance with a RAM role: its request for the role's keys. It may take 10 seconds. "
+        "Reading changes nothing, so that it is sent again whatever was lost. The server has an address, no name, and no TLS."
+    ),
     "token": (
         "It may take 30 seconds. No try begins after a minute. A fault after the request left counts as not reached: "
         "asking again does no harm."
@@ -106,7 +118,9 @@ def describe_faults() -> str:
 
 
 def _describe_ending(cell: str, stage: str) -> str:
-    """Write an ending in words: `done 2`, `Answer lost 1`."""
+    """Write an ending in words: `done 2`, `Answer lost 1`; empty where the fault cannot be."""
+    if not cell:
+        return "cannot be"
     ending, _, count = cell.rpartition(" ")
     again = f", asked {count} times" if count != "1" else ""
     if ending == "done":

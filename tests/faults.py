@@ -4,7 +4,8 @@ tests/integration/test_faults.py holds the action to them, and scripts/document.
 
 A cell says how the step ends when one request of the stage meets the fault, and, behind the bar, when all of them do. The
 number counts the requests of the stage. "done" is a success; anything else is the title of the one error. A failed task whose
-log cannot be read is told all the same: "log not read"; "told as it came" is a log without what the fault took away.
+log cannot be read is told all the same: "log not read"; "told as it came" is a log without what the fault took away. An
+empty cell: an address needs no name server, and http no certificate.
 
 Each request has a connection of its own, so that every cell can be: the name of a host that has answered may be gone a moment
 later. Where the answer does not prove that nothing happened, the server has done what was asked for: all faults from
@@ -25,6 +26,9 @@ class Cell:
 
 
 STAGES = {
+    "id-token": "GitHub's id-token endpoint",
+    "STS": "AssumeRoleWithOIDC",
+    "metadata": "the metadata server of an ECS instance",
     "token": "CreateAirflowLoginToken",
     "login": "the login",
     "command that reads": "a command that only reads",
@@ -71,6 +75,9 @@ FAULTS = {
 
 _TABLE = {
     "no such host": (
+        "No id-token 1 | No id-token 1",
+        "Host not reached 1 | Host not reached 1",
+        "",
         "Host not reached 1 | Host not reached 1",
         "Host not reached 1 | Host not reached 1",
         "done 2 | Host not reached 5",
@@ -82,6 +89,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "refused": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
@@ -93,6 +103,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "reset before": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
@@ -104,6 +117,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "connect time-out": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
         "done 2 | Host not reached 5",
@@ -115,6 +131,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "TLS": (
+        "No id-token 1 | No id-token 1",
+        "Host not reached 1 | Host not reached 1",
+        "",
         "Host not reached 1 | Host not reached 1",
         "Host not reached 1 | Host not reached 1",
         "Host not reached 1 | Host not reached 1",
@@ -126,6 +145,9 @@ _TABLE = {
         "log not read 1 | log not read 1",
     ),
     "reset after": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 2 | Login failed 5",
         "done 2 | Answer lost 5",
@@ -137,6 +159,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "read time-out": (
+        "done 2 | No id-token 2",
+        "done 2 | Host not reached 2",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 2",
         "Login failed 1 | Login failed 1",
         "Time ran out 1 | Time ran out 1",
@@ -148,6 +173,9 @@ _TABLE = {
         "log not read 1 | log not read 1",
     ),
     "401": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "done 2 | Login failed 2",
@@ -159,6 +187,9 @@ _TABLE = {
         "done 2 | log not read 2",
     ),
     "403": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "done 2 | Unusable answer 2",
@@ -170,6 +201,9 @@ _TABLE = {
         "done 2 | log not read 2",
     ),
     "404": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -181,6 +215,9 @@ _TABLE = {
         "log not read 1 | log not read 1",
     ),
     "408": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -192,6 +229,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "409": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -203,6 +243,9 @@ _TABLE = {
         "log not read 1 | log not read 1",
     ),
     "429": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -214,6 +257,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "429, Retry-After": (
+        "done 2 | No id-token 3",
+        "done 2 | Role not assumed 3",
+        "done 2 | No credentials 3",
         "done 2 | Unusable answer 3",
         "done 2 | Login failed 3",
         "done 2 | Unusable answer 5",
@@ -225,6 +271,9 @@ _TABLE = {
         "done 2 | log not read 3",
     ),
     "500": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -236,6 +285,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "502": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -247,6 +299,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "503": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -258,6 +313,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "504": (
+        "done 2 | No id-token 5",
+        "done 2 | Role not assumed 5",
+        "done 2 | No credentials 5",
         "done 2 | Unusable answer 5",
         "done 2 | Login failed 5",
         "done 2 | Unusable answer 5",
@@ -269,6 +327,9 @@ _TABLE = {
         "done 2 | log not read 5",
     ),
     "redirect to a login page": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "done 2 | Login failed 2",
@@ -280,6 +341,9 @@ _TABLE = {
         "done 2 | log not read 2",
     ),
     "redirect to another host": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "done 2 | Login failed 2",
@@ -291,6 +355,9 @@ _TABLE = {
         "done 2 | log not read 2",
     ),
     "login page": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Login failed 1 | Login failed 1",
         "done 2 | Login failed 2",
@@ -302,6 +369,9 @@ _TABLE = {
         "done 2 | log not read 2",
     ),
     "empty body": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -313,6 +383,9 @@ _TABLE = {
         "told as it came 1 | told as it came 1",
     ),
     "truncated JSON": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -324,6 +397,9 @@ _TABLE = {
         "told as it came 1 | told as it came 1",
     ),
     "broken off": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 2 | Login failed 5",
         "done 2 | Answer lost 5",
@@ -339,6 +415,9 @@ _TABLE = {
         "done 1 | done 1",
         "done 1 | done 1",
         "done 1 | done 1",
+        "done 1 | done 1",
+        "done 1 | done 1",
+        "done 1 | done 1",
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
@@ -346,6 +425,9 @@ _TABLE = {
         "done 1 | done 1",
     ),
     "wrong charset": (
+        "No id-token 1 | No id-token 1",
+        "Role not assumed 1 | Role not assumed 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -357,6 +439,9 @@ _TABLE = {
         "told as it came 1 | told as it came 1",
     ),
     "wrong compression": (
+        "done 2 | No id-token 5",
+        "done 2 | Host not reached 5",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
         "done 1 | done 1",
         "done 2 | Answer lost 5",
@@ -375,10 +460,16 @@ _TABLE = {
         "done 1 | done 1",
         "done 1 | done 1",
         "done 1 | done 1",
+        "done 1 | done 1",
+        "done 1 | done 1",
+        "done 1 | done 1",
         "done 6 | done 6",
         "done 1 | done 1",
     ),
     "endless body": (
+        "No id-token 1 | No id-token 1",
+        "Unusable answer 1 | Unusable answer 1",
+        "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -390,6 +481,9 @@ _TABLE = {
         "log not read 1 | log not read 1",
     ),
     "slow bytes": (
+        "done 2 | No id-token 2",
+        "done 2 | Host not reached 2",
+        "done 2 | No credentials 5",
         "done 2 | Host not reached 2",
         "Login failed 1 | Login failed 1",
         "Time ran out 1 | Time ran out 1",

@@ -125,6 +125,9 @@ def test_each_error_of_the_page_of_faults_is_explained() -> None:
 
     titles = set(re.findall(r"\*\*(.+?)\*\*", page)) - {"Task failed"}
     assert titles == {
+        "No id-token",
+        "Role not assumed",
+        "No credentials",
         "Host not reached",
         "Unusable answer",
         "Login failed",

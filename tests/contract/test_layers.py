@@ -39,6 +39,7 @@ LAYERS = {
     "oidc": 1,
     "outcome": 1,
     "patience": 1,
+    "gaps": 1,
     "redaction": 1,
     "render": 1,
     "renames": 1,

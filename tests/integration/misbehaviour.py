@@ -14,10 +14,15 @@ from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 
+from sandbox.cloud import METADATA_HOST
 from sandbox.front import Answer, Server, _Handler
 from sandbox.journal import Journal
+from sandbox.oidc import HOST as ID_TOKEN_HOST
+from sandbox.oidc import Issuer
 from sandbox.openapi import PREFIX
-from tests.integration.fake_dms import FakeDms
+from sandbox.sts import SecurityTokenService
+from tests.integration.fake_cloud import FakeCloud
+from tests.integration.fake_dms import TEMPORARY_KEY, FakeDms
 from tests.integration.scripted_runs import ScriptedRuns
 
 if TYPE_CHECKING:
@@ -35,6 +40,9 @@ FOR_EVER = 10**6  # times
 
 # Alibaba Cloud's OpenAPI, and DMS's own host.
 NAMES = ("dms.cn-hangzhou.aliyuncs.com", "data-cn-hangzhou-dms.aliyuncs.com")
+
+# What a step meets on its way to keys.
+CLOUD = (ID_TOKEN_HOST, "sts.aliyuncs.com", METADATA_HOST)
 
 # A request that is to meet silence waits so long in truth, and as long as it would by the fake clock.
 REAL_SILENCE = 0.05  # seconds
@@ -63,6 +71,11 @@ class Fault:
     answer: Callable[[Answer], Answer] | None = None
     happens: bool = False
     is_silent: bool = False
+
+
+def name_request(method: str, host: str, path: str) -> str:
+    """Write a request as plans do: method and path, in the cloud with the host."""
+    return f"{method} {host if host in CLOUD else ''}{path.removeprefix(PREFIX)}"
 
 
 @dataclass
@@ -101,19 +114,26 @@ class MisbehavingDms(FakeDms):
     def __init__(self, folder: Path) -> None:
         self.runs = ScriptedRuns()
         super().__init__(self.runs, Journal(folder / "journal.jsonl"))
+        issuer = Issuer()
+        sts = SecurityTokenService(key=issuer.key, accept=self.tokens.accept)
+        self.cloud = FakeCloud(issuer=issuer, sts=sts, ecs_credential=TEMPORARY_KEY)
+        self.clouds.append(self.cloud)
+        self.ports = {443: 0, 80: 0}
+        """Where it listens for https and for http."""
         self.plan = Plan()
         self.next: Fault | None = None
         self.named = ""
         """Scheme and host that the token answer names; empty for its own."""
 
     def _route(self, request: Request) -> Answer:
-        what = f"{request.method} {request.path.removeprefix(PREFIX)}"
+        host = request.headers.get("Host", "")
+        what = name_request(request.method, host, request.path)
         is_meant = re.search(self.plan.what, what) is not None
         fault = self.next if is_meant else None
         if fault and fault.answer and not fault.happens:
             right = Answer(kind="fault", status=200)
         else:
-            right = super()._route(request)
+            right = self.cloud.answer(request) if host in CLOUD else super()._route(request)
             is_counted = re.search(self.plan.counted or self.plan.what, what) is not None
             self.plan.done += is_counted and right.status < 400
         named = self.named or f"https://{request.headers.get('Host')}"
@@ -175,19 +195,21 @@ def serve_misbehaving(folder: Path, authority: trustme.CA) -> Iterator[Misbehavi
     """Run a DMS that misbehaves."""
     dms = MisbehavingDms(folder)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("127.0.0.1", *NAMES).configure_cert(context)
-    with Server("127.0.0.1", 0) as server:
-        server.front = dms
-        server.RequestHandlerClass = _MisbehavingHandler
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-        dms.endpoint = f"https://127.0.0.1:{server.server_port}"
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        try:
-            yield dms
-        finally:
-            server.shutdown()
-            thread.join()
+    authority.issue_cert("127.0.0.1", *NAMES, *CLOUD).configure_cert(context)
+    with ExitStack() as stack:
+        for port in dms.ports:
+            server = stack.enter_context(Server("127.0.0.1", 0))
+            server.front = dms
+            server.RequestHandlerClass = _MisbehavingHandler
+            if port == 443:
+                server.socket = context.wrap_socket(server.socket, server_side=True)
+                dms.endpoint = f"https://127.0.0.1:{server.server_port}"
+            dms.ports[port] = server.server_port
+            thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+            thread.start()
+            stack.callback(thread.join)
+            stack.callback(server.shutdown)
+        yield dms
 
 
 def watch_the_door(monkeypatch: pytest.MonkeyPatch, dms: MisbehavingDms, places: Places, clock: FakeClock) -> None:
@@ -199,18 +221,20 @@ def watch_the_door(monkeypatch: pytest.MonkeyPatch, dms: MisbehavingDms, places:
     now = threading.local()
 
     def meet(self: HTTPAdapter, request: PreparedRequest, **options: Any) -> Response:
-        what = f"{request.method} {urlsplit(str(request.url)).path.removeprefix(PREFIX)}"
+        parts = urlsplit(str(request.url))
+        what = name_request(str(request.method), parts.netloc, parts.path)
         now.fault = fault = dms.plan.meet(what)
         if re.search(dms.plan.what, what):
             dms.next = fault
-        if not fault or not fault.is_silent:
-            return send(self, request, **options)
         connect, read = options["timeout"]
-        options["timeout"] = (connect, REAL_SILENCE)
+        is_silent = fault is not None and fault.is_silent
+        if is_silent:
+            options["timeout"] = (connect, REAL_SILENCE)
         try:
             return send(self, request, **options)
         finally:
-            clock.now += read
+            now.fault = None  # who looks for an ECS instance meets none of it
+            clock.now += read if is_silent else 0.0
 
     def lead(host: str, port: int, *rest: Any, **options: Any) -> Any:
         place = now.fault.place if getattr(now, "fault", None) else ""
@@ -219,6 +243,8 @@ def watch_the_door(monkeypatch: pytest.MonkeyPatch, dms: MisbehavingDms, places:
         if place == "silence":
             clock.now += 10.0
             raise TimeoutError("nobody answers")
+        if host in CLOUD:
+            host, port = "127.0.0.1", dms.ports[port]
         return look_up(host, {"": port}.get(place) or getattr(places, place), *rest, **options)
 
     monkeypatch.setattr(HTTPAdapter, "send", meet)
