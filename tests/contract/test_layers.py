@@ -39,7 +39,6 @@ LAYERS = {
     "oidc": 1,
     "outcome": 1,
     "patience": 1,
-    "gaps": 1,
     "redaction": 1,
     "render": 1,
     "renames": 1,
