@@ -173,16 +173,19 @@ def _read_exception(lines: Sequence[str]) -> str:
 
 
 def _find_message(command: Command, errors: Sequence[str]) -> str:
-    return next((line for line in errors if command.failure and command.failure.search(line)), "")
+    if not command.failure:
+        return ""
+    return next(filter(re.compile(command.failure).search, errors), "")
 
 
 def _find_failure_record(command: Command, output: Sequence[str]) -> str:
     """What the log says of a failure that Airflow keeps to itself: the exception that ended the work, else the record."""
     if not command.failure_record:
         return ""
+    sign = re.compile(command.failure_record)
     records = [(index, record) for index, line in enumerate(output) if (record := console.read_log_record(line))]
     for place, (index, record) in enumerate(records):
-        if command.failure_record.search(f"{record.message} {record.values}"):
+        if sign.search(f"{record.message} {record.values}"):
             end = records[place + 1][0] if place + 1 < len(records) else len(output)
             headers = [at for at in range(index, end) if _TRACEBACK.match(output[at])]
             return (_read_exception(output[headers[-1] + 1 : end]) if headers else "") or record.message
@@ -203,8 +206,8 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Sequence[str]
     return any(not console.is_log_record(line) for line in shown)
 
 
-def _shows(sign: re.Pattern[str], lines: Sequence[str]) -> bool:
-    return any(sign.search(line) for line in lines)
+def _shows(sign: str, lines: Sequence[str]) -> bool:
+    return any(map(re.compile(sign).search, lines))
 
 
 # 4. Text on stderr that means nothing.
