@@ -10,9 +10,13 @@ import gc
 import os
 import signal
 import sys
-from typing import Never, TextIO, cast
+from typing import TYPE_CHECKING, Never, TextIO, cast
 
 from dms_airflow.errors import Cancelled
+from dms_airflow.late_imports import put_off
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,6 +33,17 @@ def cancel(*_: object) -> Never:
     raise Cancelled
 
 
+def load() -> Callable[..., int]:
+    """Import the action itself, without what it does not need."""
+    # requests guesses a text's encoding with it, which nobody asks of it here; it looks at the version.
+    put_off("charset_normalizer", __version__="3.0.0")
+    gc.disable()  # what is imported is no garbage, and looking for some takes a twentieth of the time
+    from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
+
+    gc.enable()
+    return main
+
+
 def run() -> int:
     """Run the action as this process."""
     # As process 1 of a container the action has no default handlers: a signal without one is ignored.
@@ -37,11 +52,7 @@ def run() -> int:
     # A locale without UTF-8 must not turn an import error's text into an error of ours.
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:
-        gc.disable()  # what is imported is no garbage, and looking for some takes a twentieth of the time
-        from dms_airflow.main import main  # noqa: PLC0415 - the handlers come first: imports take a while
-
-        gc.enable()
-        return main(os.environ, cast("TextIO", sys.stdout), before_report=ignore_signals)
+        return load()(os.environ, cast("TextIO", sys.stdout), before_report=ignore_signals)
     except Cancelled:
         # Before the action had begun: nothing was sent anywhere.
         sys.stdout.write("::warning title=Cancelled::The workflow was cancelled before anything was sent.\n")

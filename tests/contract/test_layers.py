@@ -13,6 +13,7 @@ PACKAGE = Path(__file__).parents[2] / "dms_airflow"
 LAYERS = {
     "clock": 0,
     "errors": 0,
+    "late_imports": 0,
     "log": 0,
     "result": 0,
     "answers": 1,
