@@ -15,19 +15,23 @@ from hypothesis import strategies as st
 import dms_airflow.main
 from sandbox.openapi import PREFIX
 from sandbox.signature import Credential
-from tests.integration.fake_dms import HTML, JSON, KEY, answer
+from tests.integration.fake_dms import HTML, JSON, KEY, TEMPORARY_KEY, answer
 from tests.unit.test_leaks import FORMS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from sandbox.front import Answer, Request
     from sandbox.runner import Step
+    from tests.integration.fake_cloud import FakeCloud
     from tests.integration.fake_dms import FakeDms
 
     Run = Callable[..., Step]
 
 DEBUG = {"RUNNER_DEBUG": "1"}
+# What a job with a role was not given is no secret to it.
+STRANGE = {KEY.access_key_id, KEY.access_key_secret, TEMPORARY_KEY.access_key_secret, TEMPORARY_KEY.security_token}
 # They begin with what stands in no honest text.
 SECRETS = st.text(
     alphabet=st.one_of(
@@ -125,6 +129,38 @@ def test_a_bug_of_our_own_tells_no_secret(run_here: Run, monkeypatch: pytest.Mon
 
     assert step.exit_code == 1
     assert "Traceback of the internal error" in step.stdout
+
+
+def echo(secrets: Callable[[], set[str]], status: int) -> Callable[[Request], Answer]:
+    """Answer with every secret that is known by then, in every form: in messages, in data, in headers."""
+
+    def answer_so(_: Request) -> Answer:
+        known = sorted(secrets())
+        told = "\n".join(map(say, known))
+        words = dict.fromkeys(("Code", "Message", "detail", "stdout"), told)
+        plain = ".".join(known)
+        headers = [JSON, ("Location", f"https://{plain}/{plain}"), ("X-Request-Id", plain), ("Retry-After", plain)]
+        return answer(status, json.dumps(words).encode(), *headers)
+
+    return answer_so
+
+
+@pytest.mark.parametrize("stage", ["id-token", "sts", "token", "login", "command", "rest"])
+@pytest.mark.parametrize("status", [200, 302, 500])
+def test_whoever_echoes_whatever_it_was_given(dms: FakeDms, cloud: FakeCloud, run_here: Run, stage: str, status: int) -> None:
+    """Bearer and id-token, the role's keys, login token, cookie, a password of the author's: each by each who may know it."""
+    fails = cloud.fail if stage in ("id-token", "sts") else dms.fail
+    fails(stage, echo(lambda: {*dms.secrets, "p4ss w/rd+"} - STRANGE, status), times=5)
+    operation = (
+        {"operation": "rest", "arguments": "POST /variables", "body": '{"key": "k", "value": "p4ss w/rd+"}'}
+        if stage == "rest"
+        else {"operation": "connections add", "arguments": "web --conn-password 'p4ss w/rd+'"}
+    )
+    step = run_here({**operation, **cloud.role_inputs, "result-file": "r.json"}, {**cloud.environ, **DEBUG}, "p4ss w/rd+")
+
+    assert len(cloud.issuer.issued) >= (stage != "id-token")
+    assert {cloud.issuer.bearer, *cloud.issuer.issued} <= {*step.masks}
+    assert "::debug::" in step.stdout
 
 
 @pytest.mark.parametrize("secret", ["line one\nline two, which is long", "a\n\n\nbcdefgh\n", "\tblanks around "])
