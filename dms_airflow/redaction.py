@@ -51,7 +51,7 @@ _PLAIN_RUN = re.compile(r"[A-Za-z0-9]+")
 _LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\0": "0"}
 _NO_DIGITS = bytes(set(range(256)) - set(b"0123456789abcdef"))
 _HEX_PREFIX = rf"(?:{_BACKSLASH}{{1,16}}(?:[xX]|u00)|0[xX]|%)"
-_HEX_SEPARATOR = rf"(?>(?:[\s:,;_-]|{_BACKSLASH}{{1,16}}[nrt]|{_HEX_PREFIX}){{0,8}})"
+_HEX_SEPARATOR = r"(?>(?:[\s:,;_%nrt\\-]|0?[xX]|u00){0,12})"
 _NAMES = {character: name for name, character in html5.items() if name in ("lt;", "gt;", "quot;", "apos;")}
 
 
