@@ -40,6 +40,10 @@ METADATA_PATIENCE = 0.5  # seconds
 _NOTHING_GIVEN = "Neither inputs nor environment hold credentials for Alibaba Cloud"
 
 HINT_FILE = "Check that the file has this profile, and that it is whole (ALIBABA_CLOUD_PROFILE chooses another)."
+HINT_PROFILE_ROLE = (
+    "The profile names a role, and STS gave no keys for it: check that the role exists and trusts the profile's identity (RAM "
+    "console, Roles → the role → Trust Policy), and that this identity may call sts:AssumeRole. After 429 or 5xx run again."
+)
 HINT_URI = (
     "Check that the server runs, and that the runner reaches it; it must answer with Code, AccessKeyId, AccessKeySecret, …"
 )
@@ -162,9 +166,13 @@ def _ask(make: Callable[[], Any], clock: Clock, ca_bundle: str, who: str, hint: 
         try:
             keys = ask_provider(make(), ca_bundle)
         except Exception as error:  # noqa: BLE001 - as above
-            status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", str(getattr(error, "message", "")))
-            answered = f" (it answered {status[1]})" if status else ""
+            told = str(getattr(error, "message", ""))
+            status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", told)
+            code = re.search(r'"Code": ?"([\w.]{1,100})"', told)
+            answered = f" (it answered {status[1]}{f', {code[1]}' if code else ''})" if status else ""
             fault = name_network_failure(heard, "The request for credentials")
+            # STS answers by a status where a profile names a role; everything else of a file needs no answer.
+            hint = HINT_PROFILE_ROLE if status and hint is HINT_FILE else hint
             why, hint = (f": {fault.message}", fault.hint) if fault else (f"{answered}.", hint)
             failure = CredentialsError(f"{who} gave no credentials{why}", hint)
             failure.may_pass = bool(fault and fault.may_pass) or bool(status and may_pass(int(status[1])))

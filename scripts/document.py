@@ -49,6 +49,9 @@ NOTES = {
         "For a step with `role-to-assume`. It may take 30 seconds. No try begins after a minute. A fault after the request "
         "left counts as not reached: keys that nobody received are of no use to anybody, and expire."
     ),
+    "AssumeRole": (
+        "It may take 10 seconds. No try begins after a minute. As with the other way to a role, asking again does no harm."
+    ),
     "metadata": (
         "For a runner that is an ECS instance with a RAM role: its request for the role's keys. It may take 10 seconds. "
         "Reading changes nothing, so that it is sent again whatever was lost. The server has an address, no name, and no TLS."

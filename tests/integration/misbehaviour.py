@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 import ssl
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 
 from requests.adapters import HTTPAdapter
 
-from sandbox.cloud import METADATA_HOST
+from sandbox.cloud import METADATA_HOST, write_credentials
 from sandbox.front import Answer, Server, _Handler
 from sandbox.journal import Journal
 from sandbox.oidc import HOST as ID_TOKEN_HOST
@@ -22,7 +23,7 @@ from sandbox.oidc import Issuer
 from sandbox.openapi import PREFIX
 from sandbox.sts import SecurityTokenService
 from tests.integration.fake_cloud import FakeCloud
-from tests.integration.fake_dms import TEMPORARY_KEY, FakeDms
+from tests.integration.fake_dms import JSON, TEMPORARY_KEY, FakeDms
 from tests.integration.scripted_runs import ScriptedRuns
 
 if TYPE_CHECKING:
@@ -133,13 +134,19 @@ class MisbehavingDms(FakeDms):
         if fault and fault.answer and not fault.happens:
             right = Answer(kind="fault", status=200)
         else:
-            right = self.cloud.answer(request) if host in CLOUD else super()._route(request)
+            right = self._answer_as_cloud(request) if host in CLOUD else super()._route(request)
             is_counted = re.search(self.plan.counted or self.plan.what, what) is not None
             self.plan.done += is_counted and right.status < 400
         named = self.named or f"https://{request.headers.get('Host')}"
         right = replace(right, body=re.sub(rb'(?<="Host": ")http://[^/"]+', named.encode(), right.body))
         given = fault.answer(right) if fault and fault.answer else right
         return replace(given, headers=[*given.headers, ("Connection", "close")])
+
+    def _answer_as_cloud(self, request: Request) -> Answer:
+        if "Action=AssumeRole&" not in f"{request.query}&":
+            return self.cloud.answer(request)
+        body = json.dumps({"RequestId": "r1", "Credentials": write_credentials(TEMPORARY_KEY)}).encode()
+        return Answer(kind="sts", status=200, headers=[JSON], body=body)
 
 
 class _MisbehavingHandler(_Handler):

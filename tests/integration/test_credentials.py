@@ -161,6 +161,16 @@ def test_a_profile_whose_sts_is_not_reached_says_so(cloud: FakeCloud, run: Run, 
     assert "set REQUESTS_CA_BUNDLE" in annotation.data
 
 
+def test_a_profile_whose_role_is_refused_says_by_which_code(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
+    cloud.fail("sts", answer(403, b'{"Code": "NoPermission", "Message": "You are not authorized"}'))
+
+    step = run(WITHOUT, write_role_profile(cloud, tmp_path, ".json"))
+
+    (annotation,) = step.annotations
+    assert "its default profile gave no credentials (it answered 403, NoPermission)." in annotation.data
+    assert "trusts the profile's identity" in annotation.data
+
+
 @pytest.mark.parametrize(
     ("text", "profile"), [(INI, "nosuch"), (INI, "broken"), ("no section", ""), ("[default]\ntype = strange", "")]
 )

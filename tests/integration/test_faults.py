@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import ssl
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,7 @@ from sandbox.openapi import PREFIX
 from sandbox.runner import Runner
 from tests.faults import CELLS, FAULTS, STAGES
 from tests.integration.conftest import check_leaks, run_in_process
-from tests.integration.fake_dms import HTML, LOGIN_PAGE
+from tests.integration.fake_dms import HTML, KEY, LOGIN_PAGE
 from tests.integration.misbehaviour import (
     FOR_EVER,
     Fault,
@@ -37,7 +39,6 @@ from tests.integration.scripted_runs import ScriptedDag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
     from sandbox.runner import Step
     from tests.integration.misbehaviour import MisbehavingDms, Places
@@ -58,6 +59,7 @@ ROLE = {
 STEPS: dict[str, tuple[str, dict[str, str]]] = {
     "id-token": (r"/idtoken$", {**WITHOUT_KEYS, **ROLE}),
     "STS": (r" sts\.aliyuncs\.com/$", {**WITHOUT_KEYS, **ROLE}),
+    "AssumeRole": (r" sts\.aliyuncs\.com/$", WITHOUT_KEYS),
     "metadata": (r"/EcsDeployRole$", WITHOUT_KEYS),
     "token": (r"^POST /$", {"operation": "version"}),
     "login": (r"^GET /login$", {"operation": "version"}),
@@ -127,6 +129,7 @@ ERROR_PAGE = b"<!DOCTYPE html><title>Error</title><h1>The gateway is not well</h
 LIMITS = {
     "id-token": 30,
     "STS": 30,
+    "AssumeRole": 10,
     "metadata": 10,
     "token": 30,
     "login": 60,
@@ -184,6 +187,15 @@ def places() -> Iterator[Places]:
         yield opened
 
 
+def write_profile(folder: Path) -> Path:
+    """Write a credentials file whose profile names a role, for which STS must be asked."""
+    file = folder / "config.json"
+    keys = {"access_key_id": KEY.access_key_id, "access_key_secret": KEY.access_key_secret}
+    role = {"ram_role_arn": ROLE["role-to-assume"], "ram_session_name": "nightly", "expired_seconds": 3600}
+    file.write_text(json.dumps({"current": "role", "profiles": [{"name": "role", "mode": "RamRoleArn", **keys, **role}]}))
+    return file
+
+
 @dataclass
 class World:
     """A DMS behind an unsafe way, and a runner."""
@@ -201,6 +213,8 @@ class World:
         self.dms.plan = plan
         inputs = {**self.dms.inputs, **STEPS[stage][1]}
         environ = {**self.dms.cloud.environ, "HTTPS_PROXY": "", "REQUESTS_CA_BUNDLE": self.bundle, "RUNNER_DEBUG": "1"}
+        if stage == "AssumeRole":
+            environ["ALIBABA_CLOUD_CREDENTIALS_FILE"] = str(write_profile(Path(self.bundle).parent))
         if stage == "metadata":
             environ["ALIBABA_CLOUD_ECS_METADATA"] = "EcsDeployRole"
         step = run_in_process(self.runner, inputs, environ, self.clock, self.monkeypatch)
@@ -252,7 +266,12 @@ def judge(step: Step, stage: str, sent: int) -> str:
     return f"{error.properties['title']} {sent}"
 
 
-NAMES = {"id-token": "GitHub", "STS": "sts.aliyuncs.com", "metadata": "The ECS instance's metadata server"}
+NAMES = {
+    "id-token": "GitHub",
+    "STS": "sts.aliyuncs.com",
+    "AssumeRole": "The file",
+    "metadata": "The ECS instance's metadata server",
+}
 
 
 def check_error(step: Step, dms: MisbehavingDms, stage: str = "") -> None:
