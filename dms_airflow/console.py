@@ -13,9 +13,12 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Iterable, Iterator, Reversible
 
 _Rows = list[dict[str, Any]]
+
+# A stream is split into its lines by so much of it.
+_BLOCK = 1024 * 1024  # characters
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -44,9 +47,30 @@ class LogRecord:
     values: str = ""
 
 
-def split_lines(text: str) -> list[str]:
-    """The lines of a stream, without colours."""
-    return _ANSI.sub("", text).splitlines()
+class Lines:
+    """The lines of a stream, without colours.
+
+    They are split when they are looked at, block by block: ten million short ones take fifteen times the memory of their text.
+    """
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+        self._ends = [0]
+        while self._ends[-1] < len(text):
+            self._ends.append(text.find("\n", self._ends[-1] + _BLOCK) + 1 or len(text))
+
+    def __iter__(self) -> Iterator[str]:
+        """Give them in order."""
+        for start, end in pairwise(self._ends):
+            yield from self._split(start, end)
+
+    def __reversed__(self) -> Iterator[str]:
+        """Give the last one first."""
+        for end, start in pairwise(reversed(self._ends)):
+            yield from reversed(self._split(start, end))
+
+    def _split(self, start: int, end: int) -> list[str]:
+        return _ANSI.sub("", self._text[start:end]).splitlines()
 
 
 def is_log_record(line: str) -> bool:
@@ -67,7 +91,7 @@ def read_log_record(line: str) -> LogRecord | None:
     return LogRecord(level=level, message=message[: logger.start()].rstrip(), values=logger["values"].strip())
 
 
-def find_json(lines: Sequence[str], columns: Sequence[str]) -> _Rows | None:
+def find_json(lines: Reversible[str], columns: Collection[str]) -> _Rows | None:
     """The records that `-o json` printed, or None when there are none.
 
     Airflow prints them as an array of objects on one line. DAG files print too when they are imported, arrays even:
@@ -84,7 +108,7 @@ def find_json(lines: Sequence[str], columns: Sequence[str]) -> _Rows | None:
     return empty
 
 
-def has_records(lines: Sequence[str], columns: Sequence[str], output_format: str) -> bool:
+def has_records(lines: Iterable[str], columns: Collection[str], output_format: str) -> bool:
     """Whether records were printed as `yaml`, as `plain` text, or in the default form, a table."""
     match output_format:
         case "yaml":
@@ -99,7 +123,7 @@ def has_records(lines: Sequence[str], columns: Sequence[str], output_format: str
             )
 
 
-def has_no_records(lines: Sequence[str], output_format: str) -> bool:
+def has_no_records(lines: Iterable[str], output_format: str) -> bool:
     """Whether Airflow said in this form that there are no records."""
     if output_format in {"json", "yaml"}:
         return any(line.strip() == "[]" for line in lines)
@@ -120,5 +144,5 @@ def _parse_rows(line: str) -> _Rows | None:
     return None
 
 
-def _holds(row: Sequence[str] | dict[str, Any], columns: Sequence[str]) -> bool:
+def _holds(row: Collection[str], columns: Collection[str]) -> bool:
     return bool(row) if not columns else any(column in row for column in columns)

@@ -20,7 +20,9 @@ What no text can tell: a DAG file that prints an answer of just the expected for
 from __future__ import annotations
 
 import re
+from collections import deque
 from dataclasses import dataclass, replace
+from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import console
@@ -28,7 +30,7 @@ from dms_airflow.arguments import has_option, option_value
 from dms_airflow.renames import advise_renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dms_airflow.commands import Command, Doubt
 
@@ -73,7 +75,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
         stdout: All of it, log records included.
         stderr: All of it.
     """
-    output, errors = console.split_lines(stdout), console.split_lines(stderr)
+    output, errors = console.Lines(stdout), console.Lines(stderr)
     output_format = (option_value(arguments, "-o", "--output") or "table") if command.json else ""
     asked_columns = option_value(arguments, "--columns")
     columns = asked_columns.split(",") if asked_columns else command.columns
@@ -92,12 +94,10 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
     if has_records and command.records_fail:
         return replace(fail(f"import errors: {len(answer)}" if answer else "there are import errors"), lists_errors=True)
 
-    # Airflow 3.1.0 writes some of its log records to stderr.
-    shown = [*output, *filter(console.is_log_record, errors)]
+    shown = _Shown(output, errors)
     if not (has_records or _has_result(command, arguments, shown, output_format)):
-        unexplained = _drop_warnings(errors)
-        if unexplained:
-            reason = _MODULE.sub("", unexplained[-1])
+        if unexplained := _find_unexplained(errors):
+            reason = _MODULE.sub("", unexplained)
             return fail(reason, _advise(command, arguments, reason))
         if not command.silent and not has_option(arguments, *command.silent_options):
             return fail(_describe_silence(command, output), ADVICE_ENDED_EARLY)
@@ -112,9 +112,20 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
     )
 
 
+class _Shown:
+    """What Airflow showed: its output, and the log records among its errors: 3.1.0 writes some there."""
+
+    def __init__(self, output: console.Lines, errors: console.Lines) -> None:
+        self._output, self._errors = output, errors
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self._output
+        yield from filter(console.is_log_record, self._errors)
+
+
 # 1. Signs of failure.
 
-_USAGE_ERROR = re.compile(r"^airflow (?:[\w-]+ )*command error: (.*?)(?:, see help above\.|\Z)", re.MULTILINE | re.DOTALL)
+_USAGE_ERROR = re.compile(r"airflow (?:[\w-]+ )*command error: ")
 
 # Text without a line's end may stand in front of it: a progress bar. A group of exceptions has its header inside a
 # drawn tree, two blanks in; tracebacks further in are a group's members, or quotations.
@@ -131,9 +142,14 @@ _FATAL_ERROR = re.compile(r"^Fatal Python error: ")
 _MODULE = re.compile(r"^(?:[\w<>]+\.)+(?=\w+(?::|$))")
 
 
-def _find_usage_error(errors: Sequence[str]) -> str:
-    found = _USAGE_ERROR.search("\n".join(errors))
-    return f"usage error: {found[1] or 'see the help'}" if found else ""
+def _find_usage_error(errors: Iterable[str]) -> str:
+    lines = iter(errors)
+    for line in lines:
+        if found := _USAGE_ERROR.match(line):
+            # A word of the command may hold line ends.
+            said = "\n".join([line[found.end() :], *islice(lines, LONGEST_REASON)]).partition(", see help above.")[0]
+            return f"usage error: {said or 'see the help'}"
+    return ""
 
 
 # Whatever ends a command passes through Airflow's own command line, however that was started.
@@ -141,7 +157,7 @@ _FRAME = re.compile(r'[ |+]*File ".*", line \d')
 _COMMAND_FRAME = re.compile(r'[ |+]*File ".*(?:/airflow/__main__\.py|/airflow/cli/[^"]*|/bin/airflow)", line ')
 
 
-def _find_exception(errors: Sequence[str]) -> str:
+def _find_exception(errors: Iterable[str]) -> str:
     """The exception that ended the interpreter: `DagNotFound: Dag id x not found`; empty when none did."""
     ended_at: int | None = None
     before = ""
@@ -158,44 +174,55 @@ def _find_exception(errors: Sequence[str]) -> str:
     if ended_at is None or (any(map(_FRAME.match, errors)) and not any(map(_COMMAND_FRAME.match, errors))):
         # Other frames only: a DAG file caught the exception and printed it. Then the result, or its absence, tells.
         return ""
-    return _read_exception(errors[ended_at + 1 :]) or "an exception whose name was cut off"
+    return _read_exception(islice(errors, ended_at + 1, None)) or "an exception whose name was cut off"
 
 
-def _read_exception(lines: Sequence[str]) -> str:
+def _read_exception(lines: Iterable[str]) -> str:
     """The first line below a traceback's header that is not indented; the frames are."""
-    for index, line in enumerate(lines):
+    rest = iter(lines)
+    for line in rest:
         text = _GROUP_PREFIX.sub("", line)
         if text.strip() and not text.startswith(" "):
             # "Some task instances failed:" and a table: its last row says more.
-            rest = [following.strip() for following in lines[index + 1 :] if following.strip()]
-            return _MODULE.sub("", text) + (f" {rest[-1]}" if rest and text.rstrip().endswith(":") else "")
+            last = deque(filter(None, map(str.strip, rest)), maxlen=1) if text.rstrip().endswith(":") else ()
+            return " ".join([_MODULE.sub("", text), *last])
     return ""
 
 
-def _find_message(command: Command, errors: Sequence[str]) -> str:
+def _find_message(command: Command, errors: Iterable[str]) -> str:
     if not command.failure:
         return ""
     return next(filter(re.compile(command.failure).search, errors), "")
 
 
-def _find_failure_record(command: Command, output: Sequence[str]) -> str:
+def _find_failure_record(command: Command, output: Iterable[str]) -> str:
     """What the log says of a failure that Airflow keeps to itself: the exception that ended the work, else the record."""
     if not command.failure_record:
         return ""
     sign = re.compile(command.failure_record)
-    records = [(index, record) for index, line in enumerate(output) if (record := console.read_log_record(line))]
-    for place, (index, record) in enumerate(records):
-        if sign.search(f"{record.message} {record.values}"):
-            end = records[place + 1][0] if place + 1 < len(records) else len(output)
-            headers = [at for at in range(index, end) if _TRACEBACK.match(output[at])]
-            return (_read_exception(output[headers[-1] + 1 : end]) if headers else "") or record.message
+    lines = iter(output)
+    for line in lines:
+        record = console.read_log_record(line)
+        if record and sign.search(f"{record.message} {record.values}"):
+            own = chain([line], takewhile(lambda following: console.read_log_record(following) is None, lines))
+            return _read_last_exception(own) or record.message
     return ""
+
+
+def _read_last_exception(lines: Iterable[str]) -> str:
+    behind: list[str] | None = None  # the last header
+    for line in lines:
+        if _TRACEBACK.match(line):
+            behind = []
+        elif behind is not None:
+            behind.append(line)
+    return _read_exception(behind or ())
 
 
 # 3. The result.
 
 
-def _has_result(command: Command, arguments: Sequence[str], shown: Sequence[str], output_format: str) -> bool:
+def _has_result(command: Command, arguments: Sequence[str], shown: Iterable[str], output_format: str) -> bool:
     if has_option(arguments, "-h", "--help"):
         return any(line.startswith("Usage: airflow ") for line in shown)
     if output_format:
@@ -206,7 +233,7 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Sequence[str]
     return any(not console.is_log_record(line) for line in shown)
 
 
-def _shows(sign: str, lines: Sequence[str]) -> bool:
+def _shows(sign: str, lines: Iterable[str]) -> bool:
     return any(map(re.compile(sign).search, lines))
 
 
@@ -222,29 +249,30 @@ _GRAPHVIZ = re.compile(
 )
 
 
-def _drop_warnings(errors: Sequence[str]) -> list[str]:
-    kept: list[str] = []
+def _find_unexplained(errors: Iterable[str]) -> str:
+    """Give the last line that is no warning."""
+    last = ""
     after_warning = False
     for line in errors:
         source = after_warning and line.startswith("  ")
         after_warning = _WARNING.match(line) is not None
         noise = source or after_warning or console.is_log_record(line) or _NOTE.match(line) or _GRAPHVIZ.match(line)
         if line.strip() and not noise:
-            kept.append(line)
-    return kept
+            last = line
+    return last
 
 
 # 5. And what to say.
 
 
-def _describe_silence(command: Command, output: Sequence[str]) -> str:
+def _describe_silence(command: Command, output: console.Lines) -> str:
     reason = f"`{command.name}` printed neither a result nor an error"
     # `dags backfill` prints the text of a ValueError on stdout, and ends 1.
     last = next((line.strip() for line in reversed(output) if line.strip()), "")
     return reason if not last or console.is_log_record(last) else f"{reason}; its last words: {last}"
 
 
-def _find_doubt(command: Command, shown: Sequence[str]) -> Doubt | None:
+def _find_doubt(command: Command, shown: Iterable[str]) -> Doubt | None:
     for doubt in command.doubts:
         disproved = doubt.unless is not None and _shows(doubt.unless, shown)
         if not disproved and (doubt.sign is None or _shows(doubt.sign, shown)):

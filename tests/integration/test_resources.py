@@ -68,7 +68,7 @@ def test_an_answer_of_fifty_megabytes(dms: FakeDms, run: Run, workspace: Path) -
     assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
 
 
-@pytest.mark.parametrize("line", ["x" * 99, '[{"dag_id": "etl", "owner": "ops"}]'])
+@pytest.mark.parametrize("line", ["x" * 99, "line", '[{"dag_id": "etl", "owner": "ops"}]'])
 def test_a_command_that_prints_fifty_megabytes(dms: FakeDms, run: Run, line: str) -> None:
     printed = "digraph etl {\n" + f"{line}\n" * (50_000_000 // len(line))
     dms.fail("command", answer(200, json.dumps({"stdout": printed, "stderr": ""}).encode(), JSON))
@@ -78,6 +78,17 @@ def test_a_command_that_prints_fifty_megabytes(dms: FakeDms, run: Run, line: str
     assert step.exit_code == 0
     assert peak < LIMIT
     assert "bytes left out …]" in step.outputs["stdout"]
+
+
+def test_a_command_that_prints_fifty_megabytes_of_warnings(dms: FakeDms, run: Run) -> None:
+    warnings = "/opt/airflow/dags/etl.py:1 UserWarning: a\n  b\n" * 1_100_000
+    dms.fail("command", answer(200, json.dumps({"stdout": "digraph etl {\n", "stderr": warnings}).encode(), JSON))
+
+    step, peak = run({"operation": "dags show", "arguments": "etl"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert "bytes left out …]" in step.outputs["stderr"]
 
 
 def test_five_thousand_import_errors(dms: FakeDms, run: Run, workspace: Path) -> None:

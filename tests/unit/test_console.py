@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import tracemalloc
 
 import pytest
 from hypothesis import given
@@ -19,7 +20,7 @@ LOG_3_1 = "\x1b[2m2026-11-22T10:20:47.175405Z\x1b[0m [\x1b[32m\x1b[1minfo     \x
 
 @pytest.mark.parametrize("line", [LOG_2, LOG_3, LOG_3_TASK, LOG_3_1])
 def test_log_records_of_every_version_are_known(line: str) -> None:
-    assert [console.is_log_record(found) for found in console.split_lines(line)] == [True]
+    assert [console.is_log_record(found) for found in console.Lines(line)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,32 @@ def test_results_are_no_log_records(line: str) -> None:
 
 
 def test_colours_are_dropped() -> None:
-    assert console.split_lines("\x1b[1m\x1b[34mqueued\x1b[0m\nnext") == ["queued", "next"]
+    assert list(console.Lines("\x1b[1m\x1b[34mqueued\x1b[0m\nnext")) == ["queued", "next"]
+
+
+def test_the_lines_of_a_long_stream() -> None:
+    lines = ["é" * 70, "", "2 \N{GRINNING FACE}", "x" * 3_000_000, *map(str, range(400_000))]
+
+    found = console.Lines("\r\n".join(lines))
+
+    assert list(found) == lines
+    assert list(found) == lines
+    assert list(reversed(found)) == lines[::-1]
+    assert [*console.Lines("")] == [*reversed(console.Lines(""))] == []
+    assert [*console.Lines("a\n")] == ["a"]
+
+
+def test_the_lines_of_a_long_stream_take_no_memory_of_their_own() -> None:
+    text = "".join(f"{number}\n" for number in range(1_000_000))  # 64 MB as strings in a list
+    tracemalloc.start()
+    try:
+        last = max(console.Lines(text), key=len)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert last == "100000"
+    assert peak < 20_000_000
 
 
 @pytest.mark.parametrize(
@@ -92,7 +118,7 @@ def test_colours_are_dropped() -> None:
     ],
 )
 def test_find_json(stdout: str, expected: object) -> None:
-    assert console.find_json(console.split_lines(stdout), ("dag_id",)) == expected
+    assert console.find_json(console.Lines(stdout), ("dag_id",)) == expected
 
 
 @pytest.mark.parametrize(
@@ -112,7 +138,7 @@ def test_find_json(stdout: str, expected: object) -> None:
     ],
 )
 def test_has_records(output_format: str, stdout: str, expected: bool) -> None:
-    assert console.has_records(console.split_lines(stdout), ("dag_id",), output_format) is expected
+    assert console.has_records(console.Lines(stdout), ("dag_id",), output_format) is expected
 
 
 def test_a_table_of_one_column_without_known_names_has_records() -> None:
@@ -131,12 +157,12 @@ def test_a_table_of_one_column_without_known_names_has_records() -> None:
     ],
 )
 def test_has_no_records(output_format: str, stdout: str, expected: bool) -> None:
-    assert console.has_no_records(console.split_lines(stdout), output_format) is expected
+    assert console.has_no_records(console.Lines(stdout), output_format) is expected
 
 
 @given(st.lists(st.dictionaries(st.just("dag_id"), st.text(), min_size=1), min_size=1), st.text(), st.text())
 def test_records_are_found_between_any_text(rows: list[dict[str, str]], before: str, after: str) -> None:
-    found = console.find_json(console.split_lines(f"{before}\n{json.dumps(rows)}\n{after}"), ("dag_id",))
+    found = console.find_json(console.Lines(f"{before}\n{json.dumps(rows)}\n{after}"), ("dag_id",))
 
     assert found == rows
 
@@ -144,7 +170,7 @@ def test_records_are_found_between_any_text(rows: list[dict[str, str]], before: 
 def test_a_hostile_megabyte_is_read_soon() -> None:
     started = time.process_time()
     for line in ("[" * 1_000_000, '[{"a":' * 160_000, "[{" * 500_000, "=" * 1_000_000 + "x"):
-        console.find_json(console.split_lines(line), ("a",))
-        console.has_records(["a", *console.split_lines(line)], ("a",), "table")
+        console.find_json(console.Lines(line), ("a",))
+        console.has_records(["a", *console.Lines(line)], ("a",), "table")
 
     assert time.process_time() - started < 10
