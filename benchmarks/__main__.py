@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import import_errors, lists, one_command, waiting
+from benchmarks import image, import_errors, lists, one_command, waiting
 
-BENCHMARKS = {"command": one_command.main, "import-errors": import_errors.main, "lists": lists.main, "waiting": waiting.main}
+BENCHMARKS = {
+    "command": one_command.main,
+    "image": image.main,
+    "import-errors": import_errors.main,
+    "lists": lists.main,
+    "waiting": waiting.main,
+}
 
 if __name__ == "__main__":
     for name in sys.argv[1:] or BENCHMARKS:

@@ -1,6 +1,7 @@
 """A stand-in of DMS as a process of its own: the sandbox's OpenAPI, login and sessions, with made-up answers of Airflow.
 
-Prints its endpoint, then how many requests of each kind it had, as JSON, whenever a line comes in. Ends with its input.
+Prints its endpoint, then how many requests of each kind it had, and when the first one came, as JSON, whenever a line comes
+in. Ends with its input.
 """
 
 from __future__ import annotations
@@ -105,12 +106,14 @@ class CountingFront(Front):
     def __init__(self, airflow: Airflow, journal: Journal) -> None:
         super().__init__(TokenService([KEY]), airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
         self.counts: Counter[str] = Counter()
+        self.first = 0.0
         self._open = 0
         self._turn = threading.Lock()
 
     def answer(self, request: Request) -> Answer:
         """Count and answer."""
         with self._turn:
+            self.first = self.first or time.time()
             self._open += 1
             self.counts["at once"] = max(self.counts["at once"], self._open)
         answer = super().answer(request)
@@ -129,8 +132,9 @@ def main() -> None:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         print(f"http://127.0.0.1:{server.server_port}", flush=True)
         for _ in sys.stdin:
-            print(json.dumps(front.counts), flush=True)
+            print(json.dumps([front.counts, front.first]), flush=True)
             front.counts.clear()
+            front.first = 0.0
         server.shutdown()
 
 
@@ -141,6 +145,7 @@ class StandIn:
         self._process = process
         assert process.stdout
         self.endpoint = process.stdout.readline().strip()
+        self.first = 0.0  # when the first request came that `count` counted last, by the clock of the day
 
     @property
     def inputs(self) -> Mapping[str, str]:
@@ -182,7 +187,8 @@ class StandIn:
         assert self._process.stdout
         self._process.stdin.write("\n")
         self._process.stdin.flush()
-        counts: dict[str, int] = json.loads(self._process.stdout.readline())
+        counts: dict[str, int]
+        counts, self.first = json.loads(self._process.stdout.readline())
         return counts
 
 
