@@ -1,7 +1,7 @@
 """What a release needs of the files: one version everywhere, an action.yml that names the released image, notes.
 
     python scripts/release.py check 1.2.3
-    python scripts/release.py name-image 1.2.3 ghcr.io/<owner>/<repository>
+    python scripts/release.py name-image 1.2.3 ghcr.io/<owner>/<repository> sha256:<digest>
     python scripts/release.py notes 1.2.3
 
 .github/workflows/release.yml calls it, with nothing installed. On a branch action.yml names the Dockerfile, which a user's
@@ -60,7 +60,8 @@ def name_image(action: str, image: str) -> str:
 
     Args:
         action: Text of action.yml.
-        image: Name with its tag; a registry takes small letters only.
+        image: Name with tag and digest; a registry takes small letters only. By the digest, who pins the tag's commit pins
+            the image, too.
 
     Raises:
         ReleaseError: It does not name the Dockerfile exactly once.
@@ -68,6 +69,17 @@ def name_image(action: str, image: str) -> str:
     if action.count(BUILT) != 1:
         raise ReleaseError(f"action.yml must hold the line {BUILT.rstrip()!r} once; it does {action.count(BUILT)} times")
     return action.replace(BUILT, f"  image: docker://{image.lower()}\n")
+
+
+def read_digest(text: str) -> str:
+    """Refuse an empty digest, which a step that did not run leaves, and any that is none.
+
+    Raises:
+        ValueError: It is none; argparse says which.
+    """
+    if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
+        raise ValueError
+    return text
 
 
 def main(arguments: Sequence[str], root: Path = ROOT) -> int:
@@ -83,6 +95,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         command.add_argument("version", help="as in 1.2.3")
         if name == "name-image":
             command.add_argument("repository", help="the image without its tag: ghcr.io/<owner>/<repository>")
+            command.add_argument("digest", type=read_digest, help="of the image's index: sha256:…")
     options = parser.parse_args(arguments)
     changelog = (root / "CHANGELOG.md").read_text(encoding="utf-8")
     if options.command == "notes":
@@ -95,7 +108,7 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
         return 1 if problems else 0
     action = root / "action.yml"
     try:
-        released = name_image(action.read_text(encoding="utf-8"), f"{options.repository}:v{options.version}")
+        released = name_image(action.read_text(encoding="utf-8"), f"{options.repository}:v{options.version}@{options.digest}")
     except ReleaseError as error:
         print(f"::error title=Not releasable::{error}")
         return 1

@@ -45,12 +45,16 @@ echo "PROGRAM $*" >>CALLS
 DOCKER = f"""#!/bin/sh -e
 echo "docker $*" >>CALLS
 case "$3" in
-create) touch CALLS.named ;;
-inspect) test -f CALLS.named; echo {DIGEST} ;;
+create) echo {DIGEST} >CALLS.named ;;
+inspect) test -f CALLS.named || {{ echo "ERROR: $4: not found" >&2; exit 1; }}; cat CALLS.named ;;
 esac
 """
 GH = """#!/bin/sh -e
 echo "gh $1 $2 $3" >>CALLS
+case "$2" in
+setup-git) exit ;;
+view) test -f CALLS.notes; exit ;;
+esac
 while [ "$1" != --notes-file ]; do shift; done
 cp "$2" CALLS.notes
 """
@@ -95,22 +99,36 @@ def project(tmp_path: Path) -> Path:
     return folder
 
 
-def test_a_release(lab: Path, project: Path, tmp_path: Path) -> None:
-    shared = tmp_path / "shared"
-    calls = shared / "calls"
-    shared.mkdir()
-    run("git", "init", "-q", "--bare", "remote.git", cwd=shared)
-    options: list[str | Path] = []
+@pytest.fixture
+def shared(tmp_path: Path, project: Path) -> Path:
+    """What the jobs share: the repository that they push to, the stand-ins, and what these wrote down."""
+    folder = tmp_path / "shared"
+    calls = str(folder / "calls")
+    folder.mkdir()
+    run("git", "init", "-q", "--bare", "remote.git", cwd=folder)
     for program, text in {"docker": DOCKER, "gh": GH, "cosign": WRITE_DOWN}.items():
-        (shared / program).write_text(text.replace("PROGRAM", program).replace("CALLS", str(calls)))
-        (shared / program).chmod(0o755)
+        (folder / program).write_text(text.replace("PROGRAM", program).replace("CALLS", calls))
+        (folder / program).chmod(0o755)
+    for name in list_actions(project):
+        action = folder / "actions" / name.partition("@")[0]
+        action.mkdir(parents=True, exist_ok=True)
+        written = ACTION.replace("NAME", name.partition("@")[0]).replace("DIGEST", DIGEST).replace("CALLS", calls)
+        (action / "action.yml").write_text(written)
+    return folder
+
+
+def list_actions(project: Path) -> list[str]:
+    """List the actions of others that a release uses, each with its commit."""
     text = (project / ".github" / "workflows" / "release.yml").read_text()
-    for name, commit in re.findall(r"uses: (?!actions/checkout)([\w/-]+)@([0-9a-f]{40})", text):
-        folder = shared / "actions" / name
-        folder.mkdir(parents=True, exist_ok=True)
-        written = ACTION.replace("NAME", name).replace("DIGEST", DIGEST).replace("CALLS", str(calls))
-        (folder / "action.yml").write_text(written)
-        options += ["--local-repository", f"{name}@{commit}={folder}"]
+    return re.findall(r"uses: (?!actions/checkout)([\w/-]+@[0-9a-f]{40})", text)
+
+
+def release(lab: Path, project: Path, shared: Path) -> tuple[int, list[str], str]:
+    """Run the release; give its exit status, how programs and actions were called, and its log.
+
+    The commit that is released is the same each time, as it is for jobs that are run again.
+    """
+    (shared / "calls").unlink(missing_ok=True)
     mounts = [f"-v {shared}:{shared}", *(f"-v {shared / name}:/usr/local/bin/{name}:ro" for name in ("docker", "gh", "cosign"))]
     variables = {
         "GITHUB_REPOSITORY": "Some-Owner/dms-airflow",
@@ -119,31 +137,65 @@ def test_a_release(lab: Path, project: Path, tmp_path: Path) -> None:
         "GIT_CONFIG_KEY_0": "remote.origin.url",
         "GIT_CONFIG_VALUE_0": str(shared / "remote.git"),
     }
-    options += [f"--env={name}={value}" for name, value in variables.items()]
-
+    options = [f"--env={name}={value}" for name, value in variables.items()]
+    for name in list_actions(project):
+        options += ["--local-repository", f"{name}={shared / 'actions' / name.partition('@')[0]}"]
     ran = run(
         *(lab / "act-run", "-C", project, "--event", "workflow_dispatch", "-W", ".github/workflows/release.yml"),
         *("--input", "version=0.9.0", "-s", "GITHUB_TOKEN=no-token", "--container-options", " ".join(mounts), *options),
+        env={"GIT_AUTHOR_DATE": "2026-12-01T10:00:00Z", "GIT_COMMITTER_DATE": "2026-12-01T10:00:00Z"},
     )
+    calls = [line.strip() for line in (shared / "calls").read_text().splitlines() if not line.startswith("docker/")]
+    return ran.returncode, calls, (ran.stdout + ran.stderr)[-4000:]
 
-    assert ran.returncode == 0, (ran.stdout + ran.stderr)[-4000:]
-    tag = f"{IMAGE}:v0.9.0"
-    assert [line.strip() for line in calls.read_text().splitlines() if not line.startswith("docker/")] == [
+
+TAG = f"{IMAGE}:v0.9.0"
+SIGN = [f"cosign sign --yes {IMAGE}@{DIGEST}", f"actions/attest-build-provenance {DIGEST}"]
+INSPECT = f"docker buildx imagetools inspect {TAG} --format {{{{.Manifest.Digest}}}}"
+
+
+def test_a_release(lab: Path, project: Path, shared: Path) -> None:
+    status, calls, log = release(lab, project, shared)
+
+    assert status == 0, log
+    assert calls == [
         "sigstore/cosign-installer",
-        f"docker buildx imagetools inspect {tag}",
-        f"cosign sign --yes {IMAGE}@{DIGEST}",
-        f"actions/attest-build-provenance {DIGEST}",
-        f"docker buildx imagetools create --tag {tag} {IMAGE}@{DIGEST}",
-        f"docker buildx imagetools inspect {tag} --format {{{{.Manifest.Digest}}}}",
+        INSPECT,
+        *SIGN,
+        f"docker buildx imagetools create --tag {TAG} {IMAGE}@{DIGEST}",
+        INSPECT,
+        "gh auth setup-git",
+        "gh release view v0.9.0",
         "gh release create v0.9.0",
     ]
-    assert (shared / "calls.notes").read_text() == f"### Added\n\n- One thing.\n\nImage: `{tag}@{DIGEST}`\n"
-    changed = run("git", "diff", "--unified=0", "v0.9.0~1", "v0.9.0", cwd=shared / "remote.git").stdout
+    assert (shared / "calls.notes").read_text() == f"### Added\n\n- One thing.\n\nImage: `{TAG}@{DIGEST}`\n"
+    remote = shared / "remote.git"
+    changed = run("git", "diff", "--unified=0", "v0.9.0~1", "v0.9.0", cwd=remote).stdout
     assert [line for line in changed.splitlines() if line[:1] in "+-"] == [
         "--- a/action.yml",
         "+++ b/action.yml",
         "-  image: Dockerfile",
-        f"+  image: docker://{tag}",
+        f"+  image: docker://{TAG}@{DIGEST}",
     ]
-    assert run("git", "tag", "--list", cwd=shared / "remote.git").stdout.split() == ["v0.9.0"]
-    assert run("git", "branch", "--list", cwd=shared / "remote.git").stdout == ""  # the branch still builds
+    assert run("git", "tag", "--list", cwd=remote).stdout.split() == ["v0.9.0"]
+    assert run("git", "branch", "--list", cwd=remote).stdout == ""  # the branch still builds
+
+    # It broke off before its last step, and its failed job is run again: what is there stays as it is.
+    commit = run("git", "rev-parse", "v0.9.0", cwd=remote).stdout
+    (shared / "calls.notes").unlink()
+    status, calls, log = release(lab, project, shared)
+
+    assert status == 0, log
+    assert calls[-1] == "gh release create v0.9.0"
+    assert run("git", "rev-parse", "v0.9.0", cwd=remote).stdout == commit
+
+
+def test_an_image_that_has_the_name_already_keeps_it(lab: Path, project: Path, shared: Path) -> None:
+    (shared / "calls.named").write_text(f"sha256:{'4' * 64}\n")
+
+    status, calls, log = release(lab, project, shared)
+
+    assert status == 1
+    assert f"{TAG} is sha256:{'4' * 64} already: release another version" in log
+    assert calls == ["sigstore/cosign-installer", INSPECT]
+    assert run("git", "tag", "--list", cwd=shared / "remote.git").stdout == ""

@@ -122,7 +122,8 @@ def test_it_is_a_container_action_that_hands_over_its_inputs_untouched() -> None
     assert set(runs) == {"using", "image"}
     assert runs["using"] == "docker"
     # A tag's action.yml pulls what was built for it: scripts/release.py.
-    assert re.fullmatch(rf"Dockerfile|docker://ghcr\.io/[\w.-]+/[\w.-]+:v{re.escape(__version__)}", runs["image"])
+    released = rf"docker://ghcr\.io/[\w.-]+/[\w.-]+:v{re.escape(__version__)}@sha256:[0-9a-f]{{64}}"
+    assert re.fullmatch(rf"Dockerfile|{released}", runs["image"])
 
 
 def test_the_entrypoint_is_immune_to_the_workspace() -> None:

@@ -13,6 +13,7 @@ import yaml
 PROJECT = Path(__file__).parents[2]
 SCRIPT = PROJECT / "scripts" / "release.py"
 ACTION = PROJECT / "action.yml"
+DIGEST = f"sha256:{'5' * 64}"
 CHANGELOG = """\
 # Changelog
 
@@ -57,7 +58,7 @@ def run(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_tag_pulls_the_image_and_nothing_else_changes(project: Path) -> None:
-    ran = run(project, "name-image", "1.2.3", "ghcr.io/Some-Owner/dms-airflow")
+    ran = run(project, "name-image", "1.2.3", "ghcr.io/Some-Owner/dms-airflow", DIGEST)
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
     before, after = (
@@ -65,14 +66,14 @@ def test_the_tag_pulls_the_image_and_nothing_else_changes(project: Path) -> None
         (project / "action.yml").read_bytes().splitlines(keepends=True),
     )
     assert [pair for pair in zip(before, after, strict=True) if pair[0] != pair[1]] == [
-        (b"  image: Dockerfile\n", b"  image: docker://ghcr.io/some-owner/dms-airflow:v1.2.3\n")
+        (b"  image: Dockerfile\n", b"  image: docker://ghcr.io/some-owner/dms-airflow:v1.2.3@%s\n" % DIGEST.encode())
     ]
 
 
 @pytest.mark.parametrize("released", [False, True])
 def test_action_yml_is_valid_before_and_after(project: Path, released: bool) -> None:
     if released:
-        run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow")
+        run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow", DIGEST)
 
     action = yaml.safe_load((project / "action.yml").read_text(encoding="utf-8"))
     schema = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.github-actions"]
@@ -80,19 +81,26 @@ def test_action_yml_is_valid_before_and_after(project: Path, released: bool) -> 
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert action["runs"] == {
         "using": "docker",
-        "image": "docker://ghcr.io/some-owner/dms-airflow:v1.2.3" if released else "Dockerfile",
+        "image": f"docker://ghcr.io/some-owner/dms-airflow:v1.2.3@{DIGEST}" if released else "Dockerfile",
     }
 
 
 def test_a_released_action_yml_is_not_released_again(project: Path) -> None:
-    run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow")
+    run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow", DIGEST)
     before = (project / "action.yml").read_bytes()
 
-    ran = run(project, "name-image", "1.2.4", "ghcr.io/some-owner/dms-airflow")
+    ran = run(project, "name-image", "1.2.4", "ghcr.io/some-owner/dms-airflow", DIGEST)
 
     assert ran.returncode == 1
     assert "it does 0 times" in ran.stdout
     assert (project / "action.yml").read_bytes() == before
+
+
+def test_an_image_without_a_digest_is_not_released(project: Path) -> None:
+    ran = run(project, "name-image", "1.2.3", "ghcr.io/some-owner/dms-airflow", "")
+
+    assert ran.returncode == 2
+    assert (project / "action.yml").read_bytes() == ACTION.read_bytes()
 
 
 def test_the_version_of_all_files_is_releasable(project: Path) -> None:
