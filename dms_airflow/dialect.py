@@ -14,6 +14,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
+from dms_airflow.long_json import LONG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -363,9 +365,10 @@ def recognise(path: str, answer: Answer) -> Dialect | None:
         path: Of the request, with the API's base. DMS's own command endpoint tells nothing by an answer.
         answer: To it.
     """
-    told = answer.parse_object()
     if path in COMMAND_PATHS:
         return AIRFLOW_3 if is_unknown_route(answer) and path == COMMAND_PATHS[0] else None
+    # A long one is no error, and is read by who asked for it: to read it twice takes time and memory.
+    told = answer.parse_object() if len(answer.body) <= LONG else {"": ""} if answer.is_json else {}
     if path.startswith(f"{AIRFLOW_2.api}/"):
         if is_unknown_route(answer):
             return AIRFLOW_3

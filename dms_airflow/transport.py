@@ -7,7 +7,6 @@ hold the login token or a password.
 from __future__ import annotations
 
 import io
-import json
 import ssl
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -22,7 +21,7 @@ from urllib3.exceptions import (
     HTTPError,
 )
 
-from dms_airflow import __version__
+from dms_airflow import __version__, long_json
 from dms_airflow.errors import (
     ActionError,
     AnswerError,
@@ -75,10 +74,7 @@ class Answer:
         Raises:
             ValueError: It is none.
         """
-        try:
-            return json.loads(self.body, parse_constant=_refuse_constant)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        return long_json.parse(self.body)
 
     def parse_object(self) -> dict[str, Any]:
         """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
@@ -87,10 +83,6 @@ class Answer:
         except ValueError:
             return {}
         return told if isinstance(told, dict) else {}
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON value")
 
 
 class Transport:

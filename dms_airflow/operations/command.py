@@ -13,6 +13,7 @@ from dms_airflow.commands import COMMANDS
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words
+from dms_airflow.long_json import LONG
 from dms_airflow.outcome import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.secret_words import MASK
@@ -186,12 +187,14 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
 
 def write_outputs(execution: Execution) -> dict[str, Any]:
     """Give stdout, stderr, and the JSON in them."""
-    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
+    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution)}
 
 
-def write_answer(outcome: Outcome) -> str:
+def write_answer(execution: Execution) -> str:
     """Write the JSON of a command's answer; an empty text where there is none."""
-    return json.dumps(outcome.answer, ensure_ascii=False) if outcome.has_answer else ""
+    outcome = execution.outcome
+    # One emoji would make a long text four times as large in memory.
+    return json.dumps(outcome.answer, ensure_ascii=len(execution.stdout) > LONG) if outcome.has_answer else ""
 
 
 def illustrate(execution: Execution) -> Iterator[Table | Folded]:

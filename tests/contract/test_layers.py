@@ -36,6 +36,7 @@ LAYERS = {
     "inputs": 1,
     "instance_host": 1,
     "lines": 1,
+    "long_json": 1,
     "network_faults": 1,
     "oidc": 1,
     "outcome": 1,

@@ -68,6 +68,81 @@ def test_an_answer_of_fifty_megabytes(dms: FakeDms, run: Run, workspace: Path) -
     assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
 
 
+EMOJI = "\N{GRINNING FACE}"
+ESCAPED = r"\ud83d\ude00"
+
+
+@pytest.mark.parametrize(("place", "ensure_ascii"), [(0, False), (99_999, True)])
+def test_one_emoji_in_fifty_megabytes_of_rows(
+    dms: FakeDms, run: Run, workspace: Path, place: int, *, ensure_ascii: bool
+) -> None:
+    body = {"dags": [{"dag_id": f"dag_{number}", "text": "y" * 480} for number in range(100_000)], "total_entries": 100_000}
+    body["dags"][place]["text"] = EMOJI  # type: ignore[index]
+    dms.fail("rest", answer(200, json.dumps(body, ensure_ascii=ensure_ascii).encode(), JSON))
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
+
+
+@pytest.mark.parametrize(("character", "ensure_ascii"), [(EMOJI, True), ("\u4e2d", False)])
+def test_one_wide_character_in_a_text_of_fifty_megabytes(
+    dms: FakeDms, run: Run, workspace: Path, character: str, *, ensure_ascii: bool
+) -> None:
+    body = {"content": "x" * 25_000_000 + character + "y" * 25_000_000}
+    dms.fail("rest", answer(200, json.dumps(body, ensure_ascii=ensure_ascii).encode(), JSON))
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags/etl"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
+
+
+def test_a_refusal_of_fifty_megabytes(dms: FakeDms, run: Run) -> None:
+    body = [{"dag_id": f"dag_{number}", "text": "y" * 480} for number in range(100_000)]
+    dms.fail("rest", answer(404, json.dumps(body).encode(), JSON))
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags"})
+
+    assert step.exit_code == 1
+    assert peak < LIMIT
+    assert "answered 404: (application/json) [{" in step.annotations[0].data
+
+
+@pytest.mark.parametrize(("stream", "ensure_ascii"), [("stdout", False), ("stderr", True)])
+def test_one_emoji_in_fifty_megabytes_of_a_command(
+    dms: FakeDms, run: Run, workspace: Path, stream: str, *, ensure_ascii: bool
+) -> None:
+    half = f"{'x' * 99}\n" * 250_000
+    said = {"stdout": "digraph etl {\n", "stderr": ""}
+    said[stream] += f"{half}{EMOJI} é\n{half}"
+    dms.fail("command", answer(200, json.dumps(said, ensure_ascii=ensure_ascii).encode(), JSON))
+
+    step, peak = run({"operation": "dags show", "arguments": "etl"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert "few characters beyond Latin-1 are written as escapes" in step.stdout
+    outputs = json.loads((workspace / "result.json").read_text())["outputs"]
+    assert outputs[stream] == said[stream].replace(EMOJI, ESCAPED)
+
+
+def test_one_emoji_in_fifty_megabytes_of_records(dms: FakeDms, run: Run, workspace: Path) -> None:
+    rows = [{"dag_id": f"dag_{number}", "fileloc": "y" * 480} for number in range(95_000)]
+    rows[-1]["fileloc"] = EMOJI
+    printed = json.dumps(rows, ensure_ascii=False)
+    dms.fail("command", answer(200, json.dumps({"stdout": printed, "stderr": ""}).encode(), JSON))
+
+    step, peak = run({"operation": "dags list", "arguments": "-o json"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == rows
+
+
 @pytest.mark.parametrize("line", ["x" * 99, "line", '[{"dag_id": "etl", "owner": "ops"}]'])
 def test_a_command_that_prints_fifty_megabytes(dms: FakeDms, run: Run, line: str) -> None:
     printed = "digraph etl {\n" + f"{line}\n" * (50_000_000 // len(line))
