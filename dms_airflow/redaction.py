@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import re
-from functools import partial
+from dataclasses import dataclass
+from functools import cached_property, partial
+from heapq import nlargest
 from html.entities import html5
 from typing import TYPE_CHECKING
 
@@ -23,6 +25,15 @@ MOST_LINES = 100
 
 # Base64 forms of a short secret are too short to mean anything, unless they are whole.
 SHORTEST_ENCODED = 8
+
+# One that takes up more is not found where it goes over the border of two windows of a text.
+LONGEST_IN_PIECES = 128 * 1024  # characters
+
+# A whole file, as the value of a variable: nearly always it is written as it is.
+LONG = 4096  # characters
+
+# So many runs of a secret must stand in a text before more is done.
+MOST_CLUES = 4
 
 # The beginning of a secret that was cut means something from here on.
 SHORTEST_STUMP = 6
@@ -55,25 +66,56 @@ _HEX_SEPARATOR = r"(?>(?:[\s:,;_%nrt\\-]|0?[xX]|u00){0,12})"
 _NAMES = {character: name for name, character in html5.items() if name in ("lt;", "gt;", "quot;", "apos;")}
 
 
+@dataclass(frozen=True, kw_only=True)
+class Form:
+    """A way to write a secret.
+
+    Args:
+        text: What is written, before it is escaped.
+        length: Of the secret.
+        before: A pattern of what must stand in front.
+        behind: And of what behind.
+        is_wrapped: Its blanks may be missing.
+    """
+
+    text: str
+    length: int
+    before: str = ""
+    behind: str = ""
+    is_wrapped: bool = False
+
+    @cached_property
+    def clues(self) -> list[str]:
+        """What stands in every spelling of it: the longest runs of what no program escapes."""
+        return nlargest(MOST_CLUES, dict.fromkeys(_PLAIN_RUN.findall(self.text)), key=len)
+
+    def spell(self) -> str:
+        """Give a pattern for it, escaped in any way."""
+        pattern = spell(self.text)
+        if self.is_wrapped:
+            pattern = pattern.replace(spell(" "), f"{spell(' ')}?")
+        return f"{self.before}{pattern}{self.behind}"
+
+
 class Redactor:
     """Knows the step's secrets and takes them out of text, in every form a program may have written them in."""
 
     def __init__(self) -> None:
-        self._forms: dict[str, tuple[int, str]] = {}  # pattern -> length of what it stands for, and its clue
-        self._in_hex: dict[str, str] = {}  # digits -> pattern
+        self._forms: dict[Form, None] = {}
+        self._in_hex: dict[str, str] = {}  # digits -> secret
         self._wholes: set[str] = set()
-        self._patterns: dict[tuple[str, ...], re.Pattern[str]] = {}
+        self._patterns: dict[tuple[Form, ...], re.Pattern[str]] = {}
 
     def add(self, secret: str) -> None:
         """Take this secret, and each of its lines, out from now on."""
         for part in (secret, *list_parts(secret)):
             if len(part) >= SHORTEST_MASKED:
                 self._wholes.add(part)
-                self._in_hex[_encode(part).hex()] = spell_in_hex(part)
-                self._forms |= {form: (len(part), clue) for form, clue in spell_out(part).items()}
+                self._in_hex[_encode(part).hex()] = part
+                self._forms |= dict.fromkeys(list_forms(part))
         word = secret.strip()
         if 0 < len(word) < SHORTEST_MASKED and any(map(str.isalnum, word)):
-            self._forms[rf"(?<!\w){spell(word)}(?!\w)"] = (len(word), find_clue(word))
+            self._forms[Form(text=word, length=len(word), before=r"(?<!\w)", behind=r"(?!\w)")] = None
 
     @property
     def is_needed(self) -> bool:
@@ -84,6 +126,8 @@ class Redactor:
         """Replace every known secret by ``***``, also where a cut left a part of it."""
         if not self._forms:
             return text
+        for whole in sorted((whole for whole in self._wholes if len(whole) >= LONG), key=len, reverse=True):
+            text = text.replace(whole, MASK)  # to compile a pattern of it takes seconds
         if pattern := self._choose(text):
             text = pattern.sub(MASK, text)
         if self._wholes:
@@ -93,27 +137,24 @@ class Redactor:
     def _choose(self, text: str, shortest: int = 0) -> re.Pattern[str] | None:
         """Give a pattern for those secrets that may stand in a text; None where none does.
 
-        Most texts hold no clue of any, and a clue is found forty times faster than a pattern that may begin anywhere.
+        Most texts hold no clues of any, and a clue is found forty times faster than a pattern that may begin anywhere.
         """
-        found = [form for form, (length, clue) in self._forms.items() if length >= shortest and clue in text]
-        if not found:
-            return None
-        key = tuple(found)
-        if key not in self._patterns:
-            ordered = sorted(found, key=lambda form: (-self._forms[form][0], form))
-            self._patterns[key] = re.compile("|".join(ordered))
-        return self._patterns[key]
+        found = tuple(form for form in self._forms if form.length >= shortest and all(clue in text for clue in form.clues))
+        if found and found not in self._patterns:
+            ordered = sorted(found, key=lambda form: (-form.length, form.text, form.behind))
+            self._patterns[found] = re.compile("|".join(form.spell() for form in ordered))
+        return self._patterns.get(found)
 
     def _find_in_pieces(self, text: str) -> Iterator[tuple[int, int]]:
         """Find secrets that stand in pieces: with gaps between their letters, or as hexadecimal digits."""
         choose = partial(self._choose, shortest=SHORTEST_MASKED)
-        longest = 4 * max(map(len, self._wholes))
+        longest = min(4 * max(map(len, self._wholes)), LONGEST_IN_PIECES)
         yield from find_across_gaps(text, choose, longest=longest, shortest_broken=SHORTEST_ENCODED)
         for start, window in split_windows(text, 2 * longest):
             digits = read_digits(window)
-            for secret, pattern in self._in_hex.items():
-                if secret in digits:
-                    yield from ((start + match.start(), start + match.end()) for match in re.finditer(pattern, window))
+            for secret in (self._in_hex[written] for written in self._in_hex if written in digits):
+                for match in re.finditer(spell_in_hex(secret), window):
+                    yield start + match.start(), start + match.end()
 
     def _redact_stumps(self, text: str) -> str:
         near = [whole for whole in self._wholes if whole[:SHORTEST_STUMP] in text or whole[-SHORTEST_STUMP:] in text]
@@ -137,23 +178,17 @@ def list_parts(secret: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((secret.strip(), *(line.strip() for line in lines if len(lines) <= MOST_LINES))))
 
 
-def spell_out(secret: str) -> dict[str, str]:
-    """Give patterns for the forms in which programs write a text, as it is, escaped, in base64; each with its clue."""
-    raw = _encode(secret)
-    whole = base64.b64encode(raw).decode()
-    forms = {spell(secret): find_clue(secret), rf"{spell(whole)}(?![A-Za-z0-9+/])": find_clue(whole)}
-    if len(secret) >= SHORTEST_ENCODED:
-        forms |= {spell(form): find_clue(form) for form in _encode_base64(raw)}
+def list_forms(secret: str) -> Iterator[Form]:
+    """Give the forms in which programs write a text before they escape it: as it is, and in base64."""
+    raw, length = _encode(secret), len(secret)
+    yield Form(text=secret, length=length)
+    yield Form(text=base64.b64encode(raw).decode(), length=length, behind="(?![A-Za-z0-9+/])")
+    if length >= SHORTEST_ENCODED:
+        yield from (Form(text=text, length=length) for text in _encode_base64(raw))
         # What a text without its gaps has of it: of several lines, of words that were wrapped where a blank was.
         closed = close_gaps(secret)
-        if len(closed.replace(" ", "")) >= SHORTEST_ENCODED:
-            forms[spell(closed).replace(spell(" "), f"{spell(' ')}?")] = find_clue(closed)
-    return forms
-
-
-def find_clue(text: str) -> str:
-    """Give the part of a text that stands in every spelling of it: its longest run of what no program escapes."""
-    return max(_PLAIN_RUN.findall(text), key=len, default="")
+        if len(closed.replace(" ", "")) >= SHORTEST_ENCODED and (closed != secret or " " in closed):
+            yield Form(text=closed, length=length, is_wrapped=True)
 
 
 def spell_in_hex(secret: str) -> str:
