@@ -54,6 +54,8 @@ def main(root: Path) -> int:
     for bytecode in sorted(compiled.rglob("*.pyc")):
         source = Path(source_from_cache(str(bytecode.parent / "__pycache__" / bytecode.name)))
         source = Path("/") / source.relative_to(compiled)
+        if "site-packages" in source.parts and not source.is_relative_to(root):
+            continue  # setuptools, which Python's start imports where it is installed, stays behind in the build stage
         inside = Path("/") / source.relative_to(root if source.is_relative_to(root) else "/")
         # Never compared with the source, whose time of change a copy may not keep.
         py_compile.compile(

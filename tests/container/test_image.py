@@ -72,6 +72,20 @@ def test_nothing_of_the_checkout_or_the_job_is_imported(image: str, workspace: P
     assert ran.stderr == ""
 
 
+LIST_BYTECODE_WITHOUT_SOURCE = """
+from importlib.util import source_from_cache
+from pathlib import Path
+files = [file for folder in ("/app", "/usr") for file in Path(folder).rglob("*.pyc")]
+print(len(files) > 100, [str(file) for file in files if not Path(source_from_cache(str(file))).exists()])
+"""
+
+
+def test_no_bytecode_is_left_of_what_is_not_there(image: str) -> None:
+    ran = run("docker", "run", "--rm", "--entrypoint", "/usr/local/bin/python", image, "-c", LIST_BYTECODE_WITHOUT_SOURCE)
+
+    assert ran.stdout == "True []\n", ran.stderr
+
+
 def test_the_hostile_modules_would_do_harm(image: str, workspace: Path) -> None:
     careless = run(
         *("docker", "run", "--rm", "-v", f"{workspace}:/github/workspace", "-w", "/github/workspace"),
