@@ -84,7 +84,8 @@ def read_task_instance(told: Mapping[str, Any]) -> TaskInstance:
         max_tries=_read_number(told.get("max_tries"), 0),
         start_date=read_date(told.get("start_date")),
         end_date=read_date(told.get("end_date")),
-        duration=float(duration) if isinstance(duration, int | float) else None,
+        # A clock that was set back makes it negative.
+        duration=float(duration) if isinstance(duration, int | float) and duration >= 0 else None,
         pool=str(told.get("pool") or ""),
     )
 

@@ -97,6 +97,11 @@ def test_task_instances_of_a_failed_run() -> None:
     assert describe_progress("failed", instances) == "failed, 3 of 3 tasks done, 1 failed, 1 upstream failed"
 
 
+@pytest.mark.parametrize(("told", "duration"), [(-48.513, None), (0, 0.0), (None, None), ("1", None)])
+def test_what_is_no_duration(told: object, duration: float | None) -> None:
+    assert read_task_instance({**read("ti/mapped_get_1"), "duration": told}).duration == duration
+
+
 def test_a_mapped_task_instance_is_named_with_its_index() -> None:
     assert read_task_instance(read("ti/mapped_get_1")).name == "square[1]"
 
