@@ -49,7 +49,7 @@ _CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-
 _BREAK = "\N{ZERO WIDTH SPACE}"
 
 # Where a text was cut (render.cut_middle and its likes): what stands before ended early, what stands behind began late.
-_CUT = re.compile(r"(?:\n\[)?…(?:[^\n]*left out …\]\n)?")
+_CUT = re.compile(r"(?:\n\[)?…(?:[^\n…]{0,80}left out …\]\n)?")
 
 # A backslash, which may be escaped itself, and some in front of what they escape. Every repetition here is bounded, and mostly
 # atomic, so that no text makes it slow; Python 3.11.2 misreads possessive ones.
@@ -167,9 +167,12 @@ class Redactor:
                 behind = text.find(whole[-SHORTEST_STUMP:], cut.end(), cut.end() + len(whole)) + SHORTEST_STUMP
                 if behind - cut.end() >= SHORTEST_STUMP and whole.endswith(text[cut.end() : behind]):
                     spans.append((cut.end(), behind))
-        for start, end in sorted(spans, reverse=True):
-            text = f"{text[:start]}{MASK}{text[end:]}"
-        return text
+        pieces, done = [], 0
+        for start, end in sorted(spans):
+            if end > done:  # two secrets may begin alike
+                pieces += [text[done:start], MASK]
+                done = end
+        return "".join([*pieces, text[done:]])
 
 
 def list_parts(secret: str) -> tuple[str, ...]:

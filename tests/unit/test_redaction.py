@@ -245,6 +245,22 @@ def test_no_text_makes_it_slow(secret: str, text: str) -> None:
     assert len(steps) <= 100_000
 
 
+def test_many_cuts_do_not_make_it_slow() -> None:
+    redactor = Redactor()
+    redactor.add("LTAI5tBenchmarkKey01")
+
+    # Five minutes, if each cut looked to the end of the line, or copied the text.
+    assert redactor.redact("LTAI5t…" * 400_000) == "***…" * 400_000
+
+
+def test_a_stump_of_two_secrets_is_taken_out_once() -> None:
+    redactor = Redactor()
+    redactor.add("LTAI5tBenchmarkKey01")
+    redactor.add("LTAI5tBenchmarkKey02")
+
+    assert redactor.redact("key LTAI5tBench… end") == "key ***… end"
+
+
 def test_longer_secrets_go_first() -> None:
     redactor = Redactor()
     redactor.add("secret")
