@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import image, import_errors, lists, one_command, waiting
+from benchmarks import growth, image, import_errors, lists, one_command, waiting
 
 BENCHMARKS = {
     "command": one_command.main,
+    "growth": growth.main,
     "image": image.main,
     "import-errors": import_errors.main,
     "lists": lists.main,
