@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from dms_airflow.long_json import LONG
+from dms_airflow.long_json import LONG, is_long
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -295,10 +295,13 @@ class Airflow3(Dialect):
 
     def parse_log(self, answer: Answer) -> TaskLog:
         """Records."""
-        from dms_airflow.structured_log import read_structured_log  # noqa: PLC0415 - as above
+        from dms_airflow.structured_log import parse_last_entries, read_structured_log  # noqa: PLC0415 - as above
         from dms_airflow.task_log import read_task_log  # noqa: PLC0415 - as above
 
-        content = answer.parse_object().get("content")
+        try:
+            content = parse_last_entries(answer.body) if is_long(answer.body) else answer.parse_object().get("content")
+        except ValueError:
+            content = None
         return read_structured_log(content) if isinstance(content, list) else read_task_log(answer.text)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:

@@ -8,12 +8,17 @@ comes from the logger `task.stdout`. Where Airflow cannot read its own log, it g
 from __future__ import annotations
 
 import re
+from collections import deque
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.long_json import parse
 from dms_airflow.task_log import FAILED, TaskLog, clean, read_failure, read_task_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+# Why a task failed stands at the end of its log, and several logs are read at once.
+LAST = 10_000  # entries of a long log
 
 _HEADER = "Traceback (most recent call last):"
 _HANDLING = "During handling of the above exception, another exception occurred:"
@@ -38,6 +43,31 @@ _SAYS_WHY = (
     re.compile(r"Process terminated by signal|Process exited abnormally"),
     re.compile(r"Task killed!"),
 )
+
+
+def parse_last_entries(body: bytes) -> list[Any]:
+    """Read the `content` of a long answer, of which the last entries are kept, behind a line that counts the others.
+
+    Raises:
+        ValueError: It is no JSON.
+    """
+    kept: deque[dict[str, Any]] = deque(maxlen=LAST)
+
+    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
+        entry = dict(pairs)
+        if "event" not in entry:
+            return entry
+        kept.append(entry)
+        return None
+
+    told = parse(body, object_pairs_hook=keep)
+    content = told.get("content") if isinstance(told, dict) else None
+    if not isinstance(content, list):
+        return []
+    if any(content):  # lines; among entries they keep their order
+        return list(parse(body)["content"]) if kept else content
+    left = len(content) - len(kept)
+    return [*([f"[… {left} lines before these left out …]"] if left > 0 else ()), *kept]
 
 
 def read_structured_log(content: Sequence[Any]) -> TaskLog:

@@ -10,7 +10,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
-from dms_airflow.structured_log import read_structured_log
+from dms_airflow.structured_log import parse_last_entries, read_structured_log
 from dms_airflow.transport import Answer
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"
@@ -160,3 +160,26 @@ def test_colours_and_marks_of_a_message_are_taken_out() -> None:
 
     assert log.message == "red"
     assert log.text.endswith("ERROR - Post")
+
+
+def test_of_a_long_log_the_last_entries_are_kept() -> None:
+    entries = [{"event": f"line {number}", "logger": "task.stdout"} for number in range(10_003)]
+    entries[-1]["error_detail"] = [{"exc_type": "KeyError", "frames": [{"name": "f"}]}]  # type: ignore[assignment]
+
+    content = parse_last_entries(json.dumps({"content": entries, "continuation_token": None}).encode())
+
+    assert content == ["[… 3 lines before these left out …]", *entries[3:]]
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        (b'{"content": [{"event": "a"}]}', [{"event": "a"}]),
+        (b'{"content": ["a", "b"]}', ["a", "b"]),
+        (b'{"content": ["a", {"event": "b"}, "c"]}', ["a", {"event": "b"}, "c"]),
+        (b'{"detail": "no"}', []),
+        (b"[]", []),
+    ],
+)
+def test_what_a_long_log_may_be(body: bytes, content: list[object]) -> None:
+    assert parse_last_entries(body) == content
