@@ -178,6 +178,21 @@ def test_five_thousand_import_errors(dms: FakeDms, run: Run, workspace: Path) ->
     assert len(json.loads((workspace / "result.json").read_text())["outputs"]["import-errors"]) == 5000
 
 
+def test_forty_megabytes_of_import_errors_with_one_emoji(dms: FakeDms, run: Run, workspace: Path) -> None:
+    rows = [{"filepath": f"/opt/airflow/dags/f{number}.py", "error": write_traceback(number)} for number in range(8000)]
+    rows[5000]["error"] = rows[5000]["error"].replace("missing_5000", EMOJI)
+    printed = f"{json.dumps(rows)}\n"
+    dms.fail("command", answer(200, json.dumps({"stdout": printed, "stderr": ""}).encode(), JSON))
+
+    step, peak = run({"operation": "dags list-import-errors"})
+
+    assert step.exit_code == 1
+    assert step.outputs["import-error-count"] == "8000"
+    assert peak < LIMIT
+    errors = json.loads((workspace / "result.json").read_text())["outputs"]["import-errors"]
+    assert sum(f"No module named '{EMOJI}'" in error["message"] for error in errors) == 1
+
+
 def test_ten_thousand_dags(dms: FakeDms, run: Run) -> None:
     fields = dict.fromkeys(("description", "fileloc", "file_token", "owner", "timetable"), "v" * 60)
     for offset in range(0, 10_000, 100):

@@ -214,3 +214,12 @@ def test_a_long_message_is_cut_at_4096_utf_16_units() -> None:
 
     assert len(fitted.message.encode("utf-16-le")) // 2 <= 4096
     assert fitted.message.endswith("stands in the job summary]")
+
+
+@pytest.mark.parametrize(("length", "is_whole"), [(399_985, True), (399_986, False)])
+def test_a_list_is_an_output_up_to_the_limit(length: int, *, is_whole: bool) -> None:
+    # `[{"a": "…"}, {}]` has 15 bytes around its text.
+    outputs, warnings = render_outputs({"import-errors": [{"a": "x" * length}, {}]})
+
+    assert (outputs["import-errors"] == '[{"a": "' + "x" * length + '"}, {}]') is is_whole
+    assert (not warnings) is is_whole
