@@ -3,18 +3,14 @@
 FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS build
 
 # What is locked is installed first, so that a change of our code repeats little. Some packages are published as source only:
-# what builds them is locked too, and is left behind in this stage.
-COPY requirements-build.txt /requirements-build.txt
+# what builds them is locked too, and is left behind in this stage. The lock is whole but for what nothing of ours imports
+# (requirements-excludes.txt), hence --no-deps. Out go the packages' commands, tests and what only compilers read.
+COPY requirements-build.txt requirements.txt /
 RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes \
-    -r /requirements-build.txt
-
-# The lock is whole but for what nothing of ours imports (requirements-excludes.txt), hence --no-deps.
-COPY requirements.txt /requirements.txt
-RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
-    --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt
-
-# Out go the packages' commands, tests and what only compilers read.
-RUN cd /image/usr/local/lib/python3.13/site-packages \
+    -r /requirements-build.txt \
+    && python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
+    --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt \
+    && cd /image/usr/local/lib/python3.13/site-packages \
     && rm -rf bin dulwich/cli.py dulwich/porcelain \
     && find . -depth -type d -name tests -exec rm -rf {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete
