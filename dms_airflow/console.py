@@ -20,6 +20,9 @@ _Rows = list[dict[str, Any]]
 # A stream is split into its lines by so much of it.
 _BLOCK = 1024 * 1024  # characters
 
+# Where str.splitlines does.
+_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 # Airflow 2 and 3.0: `[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - …`.
@@ -57,7 +60,8 @@ class Lines:
         self._text = text
         self._ends = [0]
         while self._ends[-1] < len(text):
-            self._ends.append(text.find("\n", self._ends[-1] + _BLOCK) + 1 or len(text))
+            end = _LINE_END.search(text, self._ends[-1] + _BLOCK)
+            self._ends.append(end.end() if end else len(text))
 
     def __iter__(self) -> Iterator[str]:
         """Give them in order."""

@@ -143,9 +143,9 @@ def test_one_emoji_in_fifty_megabytes_of_records(dms: FakeDms, run: Run, workspa
     assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == rows
 
 
-@pytest.mark.parametrize("line", ["x" * 99, "line", '[{"dag_id": "etl", "owner": "ops"}]'])
+@pytest.mark.parametrize("line", [f"{'x' * 99}\n", "line\n", "done: 10%\r", '[{"dag_id": "etl", "owner": "ops"}]\n'])
 def test_a_command_that_prints_fifty_megabytes(dms: FakeDms, run: Run, line: str) -> None:
-    printed = "digraph etl {\n" + f"{line}\n" * (50_000_000 // len(line))
+    printed = "digraph etl {\n" + line * (50_000_000 // len(line))
     dms.fail("command", answer(200, json.dumps({"stdout": printed, "stderr": ""}).encode(), JSON))
 
     step, peak = run({"operation": "dags show", "arguments": "etl"})
@@ -203,6 +203,20 @@ def test_ten_thousand_dags(dms: FakeDms, run: Run) -> None:
 
     assert step.exit_code == 0
     assert peak < LIMIT
+
+
+def test_one_emoji_in_the_pages_of_fifty_megabytes(dms: FakeDms, run: Run, workspace: Path) -> None:
+    dags = [{"dag_id": f"dag_{number}", "description": "y" * 5000} for number in range(10_000)]
+    dags[5000]["description"] = EMOJI
+    for offset in range(0, 10_000, 100):
+        page = {"dags": dags[offset : offset + 100], "total_entries": 10_000}
+        dms.airflow.route("GET", f"/api/v1/dags?limit=100&offset={offset}", page)
+
+    step, peak = run({"operation": "rest", "arguments": "GET /dags --paginate"})
+
+    assert step.exit_code == 0
+    assert peak < LIMIT
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"]["dags"] == dags
 
 
 def test_five_thousand_task_instances_and_ten_logs_of_twenty_megabytes(dms: FakeDms, run: Run) -> None:

@@ -83,8 +83,17 @@ def test_the_lines_of_a_long_stream() -> None:
     assert [*console.Lines("a\n")] == ["a"]
 
 
-def test_the_lines_of_a_long_stream_take_no_memory_of_their_own() -> None:
-    text = "".join(f"{number}\n" for number in range(1_000_000))  # 64 MB as strings in a list
+@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\n\r", "\r\r\n"])
+@pytest.mark.parametrize("before", range(1024 * 1024 - 3, 1024 * 1024 + 2))
+def test_a_line_end_is_one_wherever_a_long_stream_is_split(end: str, before: int) -> None:
+    text = f"{'x' * before}{end}next{end}"
+
+    assert [len(line) for line in console.Lines(text)] == [len(line) for line in text.splitlines()]
+
+
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_the_lines_of_a_long_stream_take_no_memory_of_their_own(end: str) -> None:
+    text = "".join(f"{number}{end}" for number in range(1_000_000))  # 64 MB as strings in a list
     tracemalloc.start()
     try:
         last = max(console.Lines(text), key=len)
