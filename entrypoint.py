@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
+TICK = 0.5  # seconds
+
 
 def ignore_signals() -> None:
     """Let nothing interrupt what follows."""
@@ -49,6 +51,10 @@ def run() -> int:
     # As process 1 of a container the action has no default handlers: a signal without one is ignored.
     for number in SIGNALS:
         signal.signal(number, cancel)
+    # A signal that comes just before Python begins to wait for an answer is heard only when the wait is interrupted, and Python
+    # goes on waiting after that: https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     # A locale without UTF-8 must not turn an import error's text into an error of ours.
     sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
     try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from io import StringIO
 from typing import TYPE_CHECKING
@@ -19,7 +21,7 @@ from dms_airflow.main import main
 from dms_airflow.operations import command
 from dms_airflow.transport import Transport
 from sandbox.openapi import PREFIX
-from sandbox.runner import Runner, read_outputs
+from sandbox.runner import PROJECT, Runner, read_outputs
 from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KEY, answer, drop
 from tests.unit.fakes import FakeLog
 
@@ -592,3 +594,33 @@ def test_a_proxy_that_hangs_up_after_the_request_has_it_sent_once(dms: FakeDms, 
     assert step.exit_code == 1
     assert len(received) == 2
     assert [one.properties["title"] for one in step.annotations] == ["Answer lost"]
+
+
+# A thread of its own takes the signal, so that the wait of the main one is not interrupted by it: as when it comes just before.
+WAITS = """
+import signal, socket, sys, threading
+sys.path.insert(0, sys.argv[1])
+import dms_airflow.main, entrypoint
+
+def wait_for_an_answer(*_, **__):
+    ours, theirs = socket.socketpair()
+    ours.settimeout(20)
+    print("waiting", flush=True)
+    ours.recv(1)
+
+dms_airflow.main.main = wait_for_an_answer
+threading.Thread(target=threading.Event().wait, daemon=True).start()
+signal.pthread_sigmask(signal.SIG_BLOCK, entrypoint.SIGNALS)
+print(entrypoint.run(), flush=True)
+"""
+
+
+def test_a_cancellation_that_interrupts_no_wait_is_heard() -> None:
+    command = [sys.executable, "-Es", "-c", WAITS, str(PROJECT)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
+        assert process.stdout.readline() == "waiting\n"
+        process.send_signal(signal.SIGINT)
+        said = process.stdout.read()
+
+    assert said.splitlines()[-1] == "130"
