@@ -371,13 +371,16 @@ def recognise(path: str, answer: Answer) -> Dialect | None:
     if path in COMMAND_PATHS:
         return AIRFLOW_3 if is_unknown_route(answer) and path == COMMAND_PATHS[0] else None
     # A long one is no error, and is read by who asked for it: to read it twice takes time and memory.
-    told = answer.parse_object() if len(answer.body) <= LONG else {"": ""} if answer.is_json else {}
+    told = answer.parse_object() if len(answer.body) <= LONG else {}
+    is_of_the_api = bool(told) or (answer.is_json and len(answer.body) > LONG)
     if path.startswith(f"{AIRFLOW_2.api}/"):
         if is_unknown_route(answer):
             return AIRFLOW_3
         # The lists and things of Airflow 2, and its errors, which have a title (RFC 7807).
-        return AIRFLOW_2 if told and (answer.status < 400 or {"title", "status"} <= told.keys()) else None  # noqa: PLR2004
-    return AIRFLOW_3 if path.startswith(f"{AIRFLOW_3.api}/") and told and answer.status < 400 else None  # noqa: PLR2004
+        is_good = answer.status < 400 or {"title", "status"} <= told.keys()  # noqa: PLR2004
+        return AIRFLOW_2 if is_of_the_api and is_good else None
+    is_3 = path.startswith(f"{AIRFLOW_3.api}/") and is_of_the_api and answer.status < 400  # noqa: PLR2004
+    return AIRFLOW_3 if is_3 else None
 
 
 def is_unknown_route(answer: Answer) -> bool:

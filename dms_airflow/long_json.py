@@ -56,6 +56,12 @@ def write_narrow(body: bytes, errors: str = "surrogatepass") -> str:
     return "".join(_WIDE.sub(lambda match: json.dumps(match[0])[1:-1], piece) for piece in _decode(body, errors))
 
 
+def write(value: object) -> str:
+    """Write a value as JSON, as people read it; a long one with escapes for what is not ASCII."""
+    text = json.dumps(value)
+    return text if len(text) > LONG or "\\u" not in text else json.dumps(value, ensure_ascii=False)
+
+
 def parse_narrow(body: bytes) -> tuple[Any, bool]:
     r"""Read a long JSON text of which the strings are long.
 

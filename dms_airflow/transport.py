@@ -17,16 +17,10 @@ from requests import exceptions as http_errors
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import (
-    HTTPError,
-)
+from urllib3.exceptions import HTTPError
 
 from dms_airflow import __version__, long_json
-from dms_airflow.errors import (
-    ActionError,
-    AnswerError,
-    AnswerTimeoutError,
-)
+from dms_airflow.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.network_faults import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
 
 if TYPE_CHECKING:

@@ -8,12 +8,12 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dms_airflow import long_json
 from dms_airflow.arguments import awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
 from dms_airflow.commands import COMMANDS
 from dms_airflow.config import parse_operation
 from dms_airflow.errors import ActionError, AnswerTimeoutError
 from dms_airflow.inputs import given, parse_duration, parse_words
-from dms_airflow.long_json import LONG
 from dms_airflow.outcome import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.secret_words import MASK
@@ -187,14 +187,12 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
 
 def write_outputs(execution: Execution) -> dict[str, Any]:
     """Give stdout, stderr, and the JSON in them."""
-    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution)}
+    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
 
 
-def write_answer(execution: Execution) -> str:
+def write_answer(outcome: Outcome) -> str:
     """Write the JSON of a command's answer; an empty text where there is none."""
-    outcome = execution.outcome
-    # One emoji would make a long text four times as large in memory.
-    return json.dumps(outcome.answer, ensure_ascii=len(execution.stdout) > LONG) if outcome.has_answer else ""
+    return long_json.write(outcome.answer) if outcome.has_answer else ""
 
 
 def illustrate(execution: Execution) -> Iterator[Table | Folded]:

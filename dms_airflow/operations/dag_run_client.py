@@ -35,7 +35,6 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     R = TypeVar("R")
 
-
 OFTEN = len(PAUSES) + 1  # tries of a request that nothing repeats but the client
 
 # A look at a DAG run is followed by another one anyway.

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-
 # Seconds between two looks: the scheduler answers a request to parse within one, a directory listing takes up to 300.
 PAUSES = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0)
 LONGEST_PAUSE = 30.0

@@ -15,7 +15,7 @@ from dms_airflow.answers import describe_problem, read_page
 from dms_airflow.dialect import COMMAND_PATHS
 from dms_airflow.errors import AnswerError, InputProblem
 from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
-from dms_airflow.long_json import LONG, is_long
+from dms_airflow.long_json import is_long
 from dms_airflow.operations.command import tabulate
 from dms_airflow.patience import may_pass
 from dms_airflow.result import Annotation, Ending, Folded, Level, Result
@@ -232,9 +232,7 @@ def _write(answer: Answer, content: object) -> str:
     """Write the answer as JSON; an empty text for one that is none, or null. A long one stays as it came."""
     if content is None:
         return long_json.write_narrow(answer.body) if answer.is_json and is_long(answer.body) else ""
-    # Of a long text one emoji would make four bytes of each character.
-    text = json.dumps(content)
-    return text if len(text) > LONG else json.dumps(content, ensure_ascii=False)
+    return long_json.write(content)
 
 
 def _show(answer: Answer, content: object, text: str, request: Request) -> str:

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.long_json import check, is_long, parse, parse_narrow, write_narrow
+from dms_airflow.long_json import check, is_long, parse, parse_narrow, write, write_narrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -113,6 +113,11 @@ def test_memory(emoji: str) -> None:
     assert measure(check, body) < 35
     assert measure(write_narrow, body) < 35
     assert measure(parse_narrow, body) < 45
+
+
+def test_a_value_is_written_as_people_read_it_unless_it_is_long() -> None:
+    assert write({"a": "é \N{GRINNING FACE} \\u"}) == '{"a": "é \N{GRINNING FACE} \\\\u"}'
+    assert write(["x" * 9_000_000, "\N{GRINNING FACE}"]) == f'["{"x" * 9_000_000}", "\\ud83d\\ude00"]'
 
 
 def test_records_are_not_kept_to_be_checked() -> None:
