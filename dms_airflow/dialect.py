@@ -164,6 +164,11 @@ class Dialect(ABC):
 
     @property
     @abstractmethod
+    def minors_differ(self) -> bool:
+        """Whether minor versions import DAG files differently, so that it takes the whole version to know how."""
+
+    @property
+    @abstractmethod
     def keeps_broken_dags(self) -> bool:
         """Whether the last good version of a DAG stays in service while its file is broken."""
 
@@ -236,6 +241,11 @@ class Airflow2(Dialect):
     def import_alone(self, path: str) -> tuple[str, ...] | None:
         """By the file's path."""
         return ("-S", path)
+
+    @property
+    def minors_differ(self) -> bool:
+        """All of them import as the scheduler does."""
+        return False
 
     @property
     def keeps_broken_dags(self) -> bool:
@@ -323,6 +333,11 @@ class Airflow3(Dialect):
         """Only whole bundles."""
         del path
         return None
+
+    @property
+    def minors_differ(self) -> bool:
+        """From 3.2 on the command line imports as the dag-processor does."""
+        return True
 
     @property
     def keeps_broken_dags(self) -> bool:

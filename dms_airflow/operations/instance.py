@@ -78,7 +78,7 @@ class Instance:
     def dialect(self) -> Dialect:
         """Which Airflow this is; of Airflow 3 with the minor version, if it is told."""
         known = self._context.airflow.dialect
-        return known if known.major == AIRFLOW_2.major else self._context.airflow.learn_version()
+        return self._context.airflow.learn_version() if known.minors_differ else known
 
     @property
     def remaining(self) -> float:
