@@ -26,7 +26,7 @@ $(SETUP): requirements-dev.txt
 		exit 1; fi
 	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once."
 	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes -r requirements-dev.txt \
+	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r requirements-dev.txt \
 		| grep --line-buffered -oE '^(Collecting [^ ;]+|Installing collected packages|ERROR.*)' || true
 	@$(BIN)/python -c 'import pytest, requests, alibabacloud_dms20250414'
 	@touch $@
