@@ -26,7 +26,7 @@ from alibabacloud_tea_openapi.models import Config
 from sandbox.front import Front, Gateway, Request, Server
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.journal import Journal
-from sandbox.openapi import INSTANCE_ID, PREFIX, TokenService
+from sandbox.openapi import INSTANCE_ID, PREFIX, OpenApi
 from sandbox.signature import Credential
 
 if TYPE_CHECKING:
@@ -104,7 +104,7 @@ class CountingFront(Front):
     """The front, which counts by kind and knows how many requests were open at once."""
 
     def __init__(self, airflow: Airflow, journal: Journal) -> None:
-        super().__init__(TokenService([KEY]), airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
+        super().__init__(OpenApi([KEY]), airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
         self.counts: Counter[str] = Counter()
         self.first = 0.0
         self._open = 0

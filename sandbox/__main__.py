@@ -51,6 +51,9 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     start_parser.add_argument(
         "--needs-token", action="store_true", help="Airflow 3: the session alone does not open the REST API"
     )
+    start_parser.add_argument(
+        "--reads-published", action="store_true", help="Airflow reads the published copy of the workspace, not the workspace"
+    )
     start_parser.add_argument("--ready-file", type=Path, help="when ready, write what to set here, as JSON")
     return parser.parse_args(arguments)
 
@@ -69,6 +72,7 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
         with_scheduler=not options.no_scheduler,
         command_api=options.command_api or "",
         needs_token=options.needs_token,
+        reads_published=options.reads_published,
     ) as sandbox:
         print(
             f"Airflow {sandbox.airflow_version} ready after {time.monotonic() - started:.1f} s: endpoint={sandbox.endpoint} "

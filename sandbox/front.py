@@ -21,7 +21,7 @@ from urllib.parse import parse_qs
 
 from sandbox.instance import StartError
 from sandbox.journal import redact_query
-from sandbox.openapi import PREFIX, TokenService, to_json
+from sandbox.openapi import ACTION, PREFIX, OpenApi, to_json
 from sandbox.signature import SignedRequest
 
 if TYPE_CHECKING:
@@ -69,6 +69,8 @@ class Answer:
     status: int
     headers: Sequence[tuple[str, str]] = ()
     body: bytes = b""
+    is_lost: bool = False
+    """The connection ends in the place of an answer."""
     notes: dict[str, Any] = field(default_factory=dict)
 
 
@@ -85,8 +87,8 @@ class Gateway:
 class Front:
     """Decides what a request gets."""
 
-    def __init__(self, tokens: TokenService, instance: Instance, journal: Journal, gateway: Gateway) -> None:
-        self._tokens = tokens
+    def __init__(self, openapi: OpenApi, instance: Instance, journal: Journal, gateway: Gateway) -> None:
+        self._openapi = openapi
         self.instance = instance
         self.journal = journal
         self._needs_token = gateway.needs_token
@@ -119,7 +121,7 @@ class Front:
 
     def _route(self, request: Request) -> Answer:
         if request.path == "/" and request.method == "POST":
-            return self._create_token(request)
+            return self._call_openapi(request)
         if request.path != PREFIX and not request.path.startswith(f"{PREFIX}/"):
             return Answer(kind="unknown", status=404, headers=[_HTML], body=b"<!DOCTYPE html><title>Not Found</title>")
         if request.path == LOGIN and request.method == "GET":
@@ -130,26 +132,28 @@ class Front:
             return self._run_command(request)
         return self._pass_on(request)
 
-    def _create_token(self, request: Request) -> Answer:
+    def _call_openapi(self, request: Request) -> Answer:
         headers: dict[str, list[str]] = {}
         for name, value in request.headers.items():
             headers.setdefault(name.lower(), []).append(value)
-        answer = self._tokens.answer(
+        answer = self._openapi.answer(
             SignedRequest(method=request.method, path=request.path, query=request.query, headers=headers, body=request.body)
         )
+        is_token = answer.action in ("", ACTION)
         return Answer(
-            kind="token",
+            kind="token" if is_token else "openapi",
             status=answer.status,
-            headers=[_JSON],
+            headers=[_JSON, *answer.headers],
             body=to_json(answer.body),
-            notes={"code": answer.body.get("Code", "")},
+            is_lost=answer.is_lost,
+            notes={"code": answer.body.get("Code", "")} | ({} if is_token else {"action": answer.action}),
         )
 
     def _log_in(self, request: Request) -> Answer:
         values = parse_qs(request.query).get("token")
         if values is None:
             return Answer(kind="login", status=200, headers=[_HTML], body=_SIGN_IN_PAGE)
-        if not self._tokens.redeem(values[0]):
+        if not self._openapi.redeem(values[0]):
             return Answer(kind="login", status=302, headers=[("Location", LOGIN)])
         cookies = {"session": secrets.token_urlsafe(32)}
         if self._needs_token:
@@ -258,6 +262,9 @@ class _Handler(BaseHTTPRequestHandler):
         body = self.rfile.read(int(self.headers.get("Content-Length", "0")))
         request = Request(method=self.command, path=path, query=query, headers=self.headers, body=body)
         answer = self.server.front.answer(request)
+        if answer.is_lost:
+            self.close_connection = True
+            return
         self.send_response_only(answer.status)
         if not any(name.lower() == "date" for name, _ in answer.headers):
             self.send_header("Date", self.date_time_string())

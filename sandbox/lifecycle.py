@@ -18,11 +18,12 @@ from sandbox.front import Front, Gateway, Server
 from sandbox.installation import Installation
 from sandbox.instance import Instance, StartError
 from sandbox.journal import Journal
-from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, TokenService, new_access_key, new_temporary_access_key
+from sandbox.openapi import INSTANCE_ID, PREFIX, REGION, WORKSPACE_ID, OpenApi, new_access_key, new_temporary_access_key
 from sandbox.releases import Airflow3
+from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from sandbox.cloud import Cloud
     from sandbox.instance import CommandResult
@@ -45,6 +46,7 @@ class Sandbox:
     airflow_version: str
     front: Front
     cloud: Cloud
+    workspace: Workspace
     instance_id: str = INSTANCE_ID
     region: str = REGION
 
@@ -125,17 +127,19 @@ class Sandbox:
         with_scheduler: bool = True,
         command_api: str = "",
         needs_token: bool = False,
+        reads_published: bool = False,
     ) -> Iterator[Sandbox]:
         """Run a sandbox as long as the ``with`` block lasts.
 
         Args:
-            dags: The instance's DAG folder, used as it is; a fresh copy of the good sample DAGs when None.
+            dags: The DAG folder in the workspace, used as it is; a fresh copy of the good sample DAGs when None.
             host: Address to listen on.
             port: Port to listen on; 0 picks a free one.
             installation: Where Airflow is, and which.
             with_scheduler: Whether runs shall run, and DAG files be parsed without being asked for.
             command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, beside Airflow's own REST API.
             needs_token: Whether the login also gives Airflow's own token, without which Airflow answers 401 (Airflow 3).
+            reads_published: Whether Airflow reads the published copy of the workspace, in place of the workspace itself.
 
         Raises:
             NotInstalledError: Airflow is not installed.
@@ -147,7 +151,15 @@ class Sandbox:
             raise StartError(f"Airflow {installation.version} has no token to ask for")
         with ExitStack() as stack:
             run_folder = stack.enter_context(_run_folder(installation.runs))
-            dags_folder = Path(shutil.copytree(GOOD_DAGS, run_folder / "dags")) if dags is None else dags.resolve()
+            workspace = Workspace(
+                run_folder / "workspace",
+                workspace_id=WORKSPACE_ID,
+                airflow_id=INSTANCE_ID,
+                dags_folder=Path(shutil.copytree(GOOD_DAGS, run_folder / "dags")) if dags is None else dags.resolve(),
+                wake=_call_later,
+            )
+            workspace.publisher.copy_now()
+            dags_folder = workspace.publisher.dags if reads_published else workspace.store.dags
             server = stack.enter_context(Server(host, port))
             address = f"{'127.0.0.1' if host == '0.0.0.0' else host}:{server.server_port}"  # noqa: S104 - not bound
             instance = Instance(
@@ -160,9 +172,9 @@ class Sandbox:
             stack.enter_context(instance)
             journal = Journal(run_folder / "journal.jsonl")
             access_key, temporary_access_key = new_access_key(), new_temporary_access_key()
-            tokens = TokenService([access_key, temporary_access_key])
+            openapi = OpenApi([access_key, temporary_access_key], workspace)
             gateway = Gateway(command_api=command_api or installation.release.api, needs_token=needs_token)
-            server.front = front = Front(tokens, instance, journal, gateway)
+            server.front = front = Front(openapi, instance, journal, gateway)
             threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
             stack.callback(server.shutdown)
             yield Sandbox(
@@ -173,8 +185,15 @@ class Sandbox:
                 run_folder=run_folder,
                 airflow_version=installation.version,
                 front=front,
-                cloud=stack.enter_context(cloud.serve(tokens.accept, run_folder, host=host)),
+                workspace=workspace,
+                cloud=stack.enter_context(cloud.serve(openapi.accept, run_folder, host=host)),
             )
+
+
+def _call_later(seconds: float, function: Callable[[], None]) -> None:
+    timer = threading.Timer(seconds, function)
+    timer.daemon = True
+    timer.start()
 
 
 @contextmanager

@@ -32,7 +32,7 @@ from sandbox.front import Answer, Front, Gateway, Request
 from sandbox.installation import Installation, InstallError, wanted_version
 from sandbox.instance import StartError, WebResponse
 from sandbox.journal import Journal
-from sandbox.openapi import TokenService
+from sandbox.openapi import OpenApi
 from sandbox.signature import Credential, GatewayError, SignedRequest, verify
 
 if TYPE_CHECKING:
@@ -315,7 +315,7 @@ class _RecordingAirflow:
 
 def pass_on(airflow: Any, folder: Path, gateway: Gateway) -> Answer:
     """What a caller with a session gets for a page, who sends credentials of its own along."""
-    front = Front(TokenService([]), airflow, Journal(folder / "journal.jsonl"), gateway)
+    front = Front(OpenApi([]), airflow, Journal(folder / "journal.jsonl"), gateway)
     front._sessions.add("callers")
     headers = Message()
     for name, value in {"Cookie": "session=callers", "Authorization": "Basic x", "Accept": "text/plain"}.items():

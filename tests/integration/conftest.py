@@ -37,7 +37,7 @@ def cloud(dms: FakeDms, tmp_path: Path) -> Iterator[FakeCloud]:
     """STS and GitHub's id-token endpoint; the DMS accepts the keys that this STS gives out."""
     folder = tmp_path / "cloud"
     folder.mkdir()
-    with sandbox_cloud.serve(dms.tokens.accept, folder, FakeCloud) as fake:
+    with sandbox_cloud.serve(dms.openapi.accept, folder, FakeCloud) as fake:
         assert isinstance(fake, FakeCloud)
         dms.clouds.append(fake)
         yield fake

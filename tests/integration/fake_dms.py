@@ -6,6 +6,7 @@ answer.
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import threading
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 from sandbox.front import Answer, Front, Gateway, Request, Server
 from sandbox.instance import CommandResult, WebResponse
 from sandbox.journal import Journal
-from sandbox.openapi import INSTANCE_ID, PREFIX, TokenService
+from sandbox.openapi import ACTION, INSTANCE_ID, PREFIX, WORKSPACE_ID, OpenApi
 from sandbox.signature import Credential
+from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -95,8 +97,15 @@ class FakeDms(Front):
     """The front, with what it received and faults in the place of its answers."""
 
     def __init__(self, airflow: FakeAirflow, journal: Journal) -> None:
-        self.tokens = TokenService([KEY, TEMPORARY_KEY])
-        super().__init__(self.tokens, airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
+        # Each save one second after the one before: modification times differ, whatever their form.
+        self.workspace = Workspace(
+            journal.path.parent / "dms-workspace",
+            workspace_id=WORKSPACE_ID,
+            airflow_id=INSTANCE_ID,
+            clock_ns=itertools.count(1_767_262_272 * 10**9, 10**9).__next__,
+        )
+        self.openapi = OpenApi([KEY, TEMPORARY_KEY], self.workspace)
+        super().__init__(self.openapi, airflow, journal, Gateway(command_api="/api/v1"))  # type: ignore[arg-type]
         self.airflow = airflow
         self.proof = PROOFS[0]
         self.received: list[Request] = []
@@ -137,12 +146,14 @@ class FakeDms(Front):
         self._command = f"{PREFIX}{command_api}/command"
 
     def fail(self, kind: str, fault: Callable[[Request], Answer | None] | Answer, times: int = 1) -> None:
-        """Let the next requests of a kind (token, login, command, rest) meet a fault."""
+        """Let the next requests of a kind (token, login, command, rest, or an action of the OpenAPI) meet a fault."""
         self.faults[kind].extend([fault if callable(fault) else lambda _: fault] * times)
 
     def _route(self, request: Request) -> Answer:
         self.received.append(request)
-        kind = {"/": "token", f"{PREFIX}/login": "login", self._command: "command"}.get(request.path, "rest")
+        action = request.headers.get("x-acs-action", ACTION)
+        api = "token" if action == ACTION else action
+        kind = {"/": api, f"{PREFIX}/login": "login", self._command: "command"}.get(request.path, "rest")
         if self.faults[kind]:
             answer = self.faults[kind].popleft()(request)
             if answer is not None:

@@ -116,7 +116,7 @@ class MisbehavingDms(FakeDms):
         self.runs = ScriptedRuns()
         super().__init__(self.runs, Journal(folder / "journal.jsonl"))
         issuer = Issuer()
-        sts = SecurityTokenService(key=issuer.key, accept=self.tokens.accept)
+        sts = SecurityTokenService(key=issuer.key, accept=self.openapi.accept)
         self.cloud = FakeCloud(issuer=issuer, sts=sts, ecs_credential=TEMPORARY_KEY)
         self.clouds.append(self.cloud)
         self.ports = {443: 0, 80: 0}

@@ -257,7 +257,7 @@ def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, date: str, words: st
 
 
 def test_a_signature_that_is_refused_for_the_time_it_names(dms: FakeDms, run: Run) -> None:
-    dms.tokens.clock_offset = timedelta(hours=1)
+    dms.openapi.clock_offset = timedelta(hours=1)
 
     step = run(DOCTOR)
 

@@ -57,7 +57,7 @@ def say(secret: str) -> str:
 @given(SECRETS, SECRETS)
 @example("Zm9v%YmFy\"q'uo\\te$HOME&<b>", "é中\N{GRINNING FACE}%41+b")
 def test_keys_of_any_characters(dms: FakeDms, run_here: Run, secret: str, token: str) -> None:
-    dms.tokens.accept(Credential(access_key_id=KEY.access_key_id, access_key_secret=secret))
+    dms.openapi.accept(Credential(access_key_id=KEY.access_key_id, access_key_secret=secret))
     dms.airflow.commands["dags show"] = (f"digraph etl {{\n{say(secret)}\n}}\n", f"warning: {say(token)}\n")
 
     step = run_here(

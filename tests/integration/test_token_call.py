@@ -76,7 +76,7 @@ def test_the_token_of_other_keys(run_here: Run) -> None:
 
 
 def test_expired_temporary_keys(dms: FakeDms, run_here: Run) -> None:
-    dms.tokens.accept(replace(TEMPORARY_KEY, expires=datetime.now(UTC) - timedelta(minutes=1)))
+    dms.openapi.accept(replace(TEMPORARY_KEY, expires=datetime.now(UTC) - timedelta(minutes=1)))
     inputs = {
         "access-key-id": TEMPORARY_KEY.access_key_id,
         "access-key-secret": TEMPORARY_KEY.access_key_secret,
@@ -91,7 +91,7 @@ def test_expired_temporary_keys(dms: FakeDms, run_here: Run) -> None:
 
 @pytest.mark.parametrize("hours", [1, -1])
 def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, hours: int) -> None:
-    dms.tokens.clock_offset = timedelta(hours=hours)
+    dms.openapi.clock_offset = timedelta(hours=hours)
 
     said = read_refusal(run_here(VERSION))
 
@@ -334,7 +334,7 @@ def test_the_standard_way_to_say_how_long(
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 def test_the_sdk_follows_no_redirect_with_the_security_token(dms: FakeDms, run_here: Run, status: int) -> None:
-    dms.tokens.accept(TEMPORARY_KEY)
+    dms.openapi.accept(TEMPORARY_KEY)
     keys = {
         "access-key-id": TEMPORARY_KEY.access_key_id,
         "access-key-secret": TEMPORARY_KEY.access_key_secret,
