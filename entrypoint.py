@@ -12,8 +12,8 @@ import signal
 import sys
 from typing import TYPE_CHECKING, Never, TextIO, cast
 
-from dms_airflow.errors import Cancelled
-from dms_airflow.late_imports import put_off
+from dms_airflow.core.errors import Cancelled
+from dms_airflow.core.late_imports import put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable

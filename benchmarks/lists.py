@@ -17,10 +17,10 @@ import requests
 
 from benchmarks import stand_in
 from benchmarks.measure import Cost, compare, run
-from dms_airflow.airflow import AirflowClient
-from dms_airflow.clock import SystemClock
-from dms_airflow.operations.instance import Instance
-from dms_airflow.transport import Transport
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.http import Transport
+from dms_airflow.import_errors.instance import Instance
 from sandbox.runner import Runner
 
 ROUNDS = 3

@@ -16,18 +16,18 @@ from typing import TYPE_CHECKING, Any, cast
 
 from requests.structures import CaseInsensitiveDict
 
+from dms_airflow.airflow.dag_run_client import DagRunClient
+from dms_airflow.airflow.dag_runs import DagRun
+from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.config import Config, Runner
-from dms_airflow.dag_runs import DagRun
-from dms_airflow.dialect import AIRFLOW_2
+from dms_airflow.core.http import Answer
+from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 from dms_airflow.operations.context import Context
-from dms_airflow.operations.dag_run_client import DagRunClient
-from dms_airflow.operations.waiting import Watch, wait_for_runs
-from dms_airflow.transport import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.dialect import Call, Dialect
+    from dms_airflow.airflow.version import Call, Dialect
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FIXED = 5.0  # seconds between two looks of the peer

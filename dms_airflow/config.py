@@ -9,15 +9,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 from urllib.parse import quote
 
-from dms_airflow.errors import InputProblem
-from dms_airflow.inputs import (
-    InputValueError,
-    given,
-    parse_boolean,
-    parse_text,
-    parse_whole_number,
-    quote_value,
-)
+from dms_airflow.core.errors import InputProblem
+from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_text, parse_whole_number, quote_value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

@@ -10,32 +10,32 @@ from typing import TYPE_CHECKING, Any
 import requests
 
 from dms_airflow import __version__
-from dms_airflow.airflow import AirflowClient
-from dms_airflow.clock import SystemClock
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.session import AirflowSession, is_bounced
+from dms_airflow.airflow.session_store import SessionFile
+from dms_airflow.alibaba_cloud.assume_role import assume_role
+from dms_airflow.alibaba_cloud.credentials import find_way, list_secrets
+from dms_airflow.alibaba_cloud.login_token import fetch_login_token
+from dms_airflow.alibaba_cloud.providers import obtain_keys
+from dms_airflow.ci.github import Workflow
+from dms_airflow.ci.github_id_token import fetch_id_token
+from dms_airflow.ci.report import Occasion, report
 from dms_airflow.config import Config, Runner, check_paths
-from dms_airflow.credentials import find_way, list_secrets
-from dms_airflow.dms import fetch_login_token
-from dms_airflow.errors import ActionError, Cancelled, CredentialsError, InputProblem
-from dms_airflow.id_token import fetch_id_token
-from dms_airflow.identity import obtain_keys
-from dms_airflow.inputs import InputValueError, load
+from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.errors import ActionError, Cancelled, CredentialsError, InputProblem
+from dms_airflow.core.http import Transport
+from dms_airflow.core.inputs import InputValueError, load
+from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import Operation, find_operation, judge_other_inputs, refuse_inputs, run_operation
 from dms_airflow.operations.context import Context
-from dms_airflow.report import Occasion, report
-from dms_airflow.result import Annotation, Ending, Level, Result
-from dms_airflow.session import AirflowSession, is_bounced
-from dms_airflow.session_file import SessionFile
-from dms_airflow.sts import assume_role
-from dms_airflow.transport import Transport
-from dms_airflow.workflow import Workflow
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TextIO
 
-    from dms_airflow.clock import Clock
-    from dms_airflow.credentials import Keys
-    from dms_airflow.log import Log
+    from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 

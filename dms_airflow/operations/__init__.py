@@ -11,15 +11,15 @@ import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from dms_airflow.commands import COMMANDS
-from dms_airflow.errors import InputError, InputProblem
-from dms_airflow.inputs import InputValueError, name_inputs, quote_value, read_input
+from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.core.errors import InputError, InputProblem
+from dms_airflow.core.inputs import InputValueError, name_inputs, quote_value, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from dms_airflow.core.result import Result
     from dms_airflow.operations.context import Context
-    from dms_airflow.result import Result
 
 
 class Operation(Protocol):
@@ -38,7 +38,7 @@ OPERATIONS: Mapping[str, str] = {
     **dict.fromkeys(COMMANDS, "command"),
     "dags list-import-errors": "import_errors",
     "dags reserialize": "import_errors",
-    "dags trigger": "trigger",
+    "dags trigger": "dags_trigger",
     "cli": "cli",
     "rest": "rest",
     "deploy-gate": "deploy_gate",

@@ -6,12 +6,13 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.commands import find_command, suggest_command
-from dms_airflow.errors import ActionError
-from dms_airflow.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
-from dms_airflow.operations import command, import_errors, trigger
+from dms_airflow.airflow.commands.table import find_command, suggest_command
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
+from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.operations import command, import_errors
+from dms_airflow.operations import dags_trigger as trigger
 from dms_airflow.operations.command import CommandLine, show
-from dms_airflow.result import Ending, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

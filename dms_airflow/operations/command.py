@@ -8,15 +8,15 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow import long_json
-from dms_airflow.arguments import awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
-from dms_airflow.commands import COMMANDS
+from dms_airflow.airflow.commands.arguments import awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
+from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.config import parse_operation
-from dms_airflow.errors import ActionError, AnswerTimeoutError
-from dms_airflow.inputs import given, parse_duration, parse_words
-from dms_airflow.outcome import ADVICE_CONFIRM, Outcome, judge
-from dms_airflow.result import Annotation, Ending, Folded, Level, Result, Table
-from dms_airflow.secret_words import MASK
+from dms_airflow.core import long_json
+from dms_airflow.core.errors import ActionError, AnswerTimeoutError
+from dms_airflow.core.inputs import given, parse_duration, parse_words
+from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
+from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

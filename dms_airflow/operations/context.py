@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow import AirflowClient
-    from dms_airflow.clock import Clock
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.config import Config, Runner
-    from dms_airflow.log import Log
-    from dms_airflow.session import AirflowSession
-    from dms_airflow.transport import Transport
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.http import Transport
+    from dms_airflow.core.log import Log
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,24 +9,24 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow import __version__
-from dms_airflow.answers import describe_problem
-from dms_airflow.dialect import VERSION_PATHS, find_dialect
-from dms_airflow.errors import ActionError, LinkError
+from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
+from dms_airflow.core.errors import ActionError, LinkError
+from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.retry import insist
 from dms_airflow.operations import command
 from dms_airflow.operations.command import CommandLine
-from dms_airflow.patience import insist
-from dms_airflow.result import Ending, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dms_airflow.airflow.version import Dialect
+    from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.config import LoginToken
-    from dms_airflow.credentials import Keys
-    from dms_airflow.dialect import Dialect
-    from dms_airflow.errors import InputProblem
+    from dms_airflow.core.errors import InputProblem
+    from dms_airflow.core.http import Answer
+    from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.operations.context import Context
-    from dms_airflow.result import Annotation, Diagram, Folded
-    from dms_airflow.transport import Answer
 
 T = TypeVar("T")
 

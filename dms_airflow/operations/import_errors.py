@@ -5,23 +5,23 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.arguments import has_option
-from dms_airflow.baseline import Baseline, compare, read_baseline
-from dms_airflow.change import find_changed_files
-from dms_airflow.checkout import Checkout
-from dms_airflow.deployment import strip_member
-from dms_airflow.import_errors import locate
-from dms_airflow.import_log import read_dag_files
-from dms_airflow.inputs import given, parse_choice, parse_text
+from dms_airflow.airflow.commands.arguments import has_option
+from dms_airflow.airflow.deployment import strip_member
+from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.core.inputs import given, parse_choice, parse_text
+from dms_airflow.core.result import Annotation, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
+from dms_airflow.import_errors.change import find_changed_files
+from dms_airflow.import_errors.fetch import list_import_errors, reserialize
+from dms_airflow.import_errors.parse import locate
+from dms_airflow.import_errors.parse_log import read_dag_files
 from dms_airflow.operations import command
-from dms_airflow.operations.listing import list_import_errors, reserialize
-from dms_airflow.result import Annotation, Ending, Folded, Level, Link, Result, Table
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.config import Runner
-    from dms_airflow.import_errors import DagImportError
+    from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.command import CommandLine, Execution
     from dms_airflow.operations.context import Context
 

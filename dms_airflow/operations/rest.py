@@ -9,23 +9,23 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from dms_airflow import long_json
-from dms_airflow.airflow import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT
-from dms_airflow.answers import describe_problem, read_page
-from dms_airflow.dialect import COMMAND_PATHS
-from dms_airflow.errors import AnswerError, InputProblem
-from dms_airflow.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
-from dms_airflow.long_json import is_long
+from dms_airflow.airflow.client import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT
+from dms_airflow.airflow.pages import describe_problem, read_page
+from dms_airflow.airflow.version import COMMAND_PATHS
+from dms_airflow.core import long_json
+from dms_airflow.core.errors import AnswerError, InputProblem
+from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
+from dms_airflow.core.long_json import is_long
+from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
+from dms_airflow.core.retry import may_pass
+from dms_airflow.core.secret_values import find_secrets
 from dms_airflow.operations.command import tabulate
-from dms_airflow.patience import may_pass
-from dms_airflow.result import Annotation, Ending, Folded, Level, Result
-from dms_airflow.secret_words import find_secrets
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.core.http import Answer
     from dms_airflow.operations.context import Context
-    from dms_airflow.transport import Answer
 
 OUTPUTS = frozenset({"json", "status-code"})
 

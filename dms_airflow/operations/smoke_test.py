@@ -7,26 +7,27 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.answers import describe_problem
-from dms_airflow.dag_runs import DagRun, read_dag_run, read_refusal
-from dms_airflow.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
-from dms_airflow.inputs import given, parse_names
-from dms_airflow.operations import command, trigger
-from dms_airflow.operations.completion import abandon, complete
-from dms_airflow.operations.dag_run_client import DagRunClient
-from dms_airflow.operations.readiness import check_readiness, suggest_dag
-from dms_airflow.operations.run_report import describe_completion, report_runs, tabulate_runs
-from dms_airflow.operations.triggering import Order, Trigger, make_run_id
-from dms_airflow.result import Ending, Result, Table
-from dms_airflow.secret_words import find_secrets
+from dms_airflow.airflow.dag_run_client import DagRunClient
+from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
+from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
+from dms_airflow.core.inputs import given, parse_names
+from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.dag_runs.completion import abandon, complete
+from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
+from dms_airflow.dag_runs.report import describe_completion, report_runs, tabulate_runs
+from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
+from dms_airflow.operations import command
+from dms_airflow.operations import dags_trigger as trigger
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.operations.completion import Completion, Terms
+    from dms_airflow.core.http import Answer
+    from dms_airflow.core.result import Annotation
+    from dms_airflow.dag_runs.completion import Completion, Terms
     from dms_airflow.operations.context import Context
-    from dms_airflow.result import Annotation
-    from dms_airflow.transport import Answer
 
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs"})
 

@@ -11,13 +11,13 @@ import pytest
 import yaml
 
 from dms_airflow import __version__, operations
-from dms_airflow.commands import COMMANDS
+from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.config import Config
-from dms_airflow.inputs import load, name_inputs
+from dms_airflow.core.inputs import load, name_inputs
 from dms_airflow.operations import COMMON_OUTPUTS, DEFAULTS, OPERATIONS, import_operation
 
 if TYPE_CHECKING:
-    from dms_airflow.errors import InputProblem
+    from dms_airflow.core.errors import InputProblem
 
 PROJECT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encoding="utf-8"))

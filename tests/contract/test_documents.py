@@ -14,20 +14,21 @@ import pytest
 import yaml
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow import dms, sts
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, Call
+from dms_airflow.alibaba_cloud import assume_role as sts
+from dms_airflow.alibaba_cloud import login_token as dms
 from dms_airflow.config import Config
-from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3, Call
-from dms_airflow.inputs import load
+from dms_airflow.core.http import Answer
+from dms_airflow.core.inputs import load
+from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import OPERATIONS, find_operation
-from dms_airflow.result import Annotation, Ending, Level, Result
-from dms_airflow.transport import Answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from dms_airflow.dialect import Dialect
-    from dms_airflow.errors import InputProblem
-    from dms_airflow.sdk import Meaning
+    from dms_airflow.airflow.version import Dialect
+    from dms_airflow.alibaba_cloud.sdk import Meaning
+    from dms_airflow.core.errors import InputProblem
 
 PROJECT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encoding="utf-8"))

@@ -13,10 +13,10 @@ import tempfile
 from io import StringIO
 from pathlib import Path
 
+from dms_airflow.ci.github import Workflow
+from dms_airflow.ci.summary import Occasion, fit_annotations, render_outputs, render_summary
 from dms_airflow.config import Runner
-from dms_airflow.render import Occasion, fit_annotations, render_outputs, render_summary
-from dms_airflow.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
-from dms_airflow.workflow import Workflow
+from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 from sandbox.runner import parse_command, read_outputs
 from tests.leaks import find_leaks
 from tests.markdown import find_foreign

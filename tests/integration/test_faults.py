@@ -233,7 +233,7 @@ def world(
     folders = workspace, temp = tmp_path / "workspace", tmp_path / "runner-here"
     for folder in folders:
         folder.mkdir()
-    monkeypatch.setattr("dms_airflow.transport.LONGEST_ANSWER", 101_000_000)
+    monkeypatch.setattr("dms_airflow.core.http.LONGEST_ANSWER", 101_000_000)
     with serve_misbehaving(tmp_path, authority) as dms:
         watch_the_door(monkeypatch, dms, places, clock)
         dms.runs.commands["version"] = ("2.10.4\n", "")
@@ -298,7 +298,7 @@ CASES = [
 @pytest.mark.parametrize(("fault", "stage", "mode"), CASES)
 def test_a_fault(fault: str, stage: str, mode: str, world: World) -> None:
     if fault == "endless body":
-        world.monkeypatch.setattr("dms_airflow.transport.LONGEST_ANSWER", 1_000_000)
+        world.monkeypatch.setattr("dms_airflow.core.http.LONGEST_ANSWER", 1_000_000)
     plan = Plan(what=STEPS[stage][0], fault=make_fault(fault, stage, world.clock), times=1 if mode == "once" else FOR_EVER)
 
     step = world.go(stage, plan)

@@ -15,11 +15,11 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
-from dms_airflow.clock import SystemClock
-from dms_airflow.errors import AnswerTimeoutError
+from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.errors import AnswerTimeoutError
+from dms_airflow.core.http import Transport
 from dms_airflow.main import main
 from dms_airflow.operations import command
-from dms_airflow.transport import Transport
 from sandbox.openapi import PREFIX
 from sandbox.runner import PROJECT, Runner, read_outputs
 from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KEY, answer, drop

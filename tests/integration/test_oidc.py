@@ -319,7 +319,7 @@ def test_the_certificate_of_sts_is_verified(
     cloud: FakeCloud, run_here: Run, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK alone would trust certifi's authorities only, and so must refuse ours when it is not told of them."""
-    monkeypatch.setattr("dms_airflow.sts.ask_provider", lambda provider, _: provider.get_credentials())
+    monkeypatch.setattr("dms_airflow.alibaba_cloud.assume_role.ask_provider", lambda provider, _: provider.get_credentials())
 
     step = run_here({**VERSION, **cloud.role_inputs}, cloud.environ)
 

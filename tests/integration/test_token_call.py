@@ -376,7 +376,7 @@ def test_a_login_that_nobody_answers_is_no_wait_that_ran_out(
     dms: FakeDms, run_here: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nothing has happened in Airflow that somebody would have to look for."""
-    monkeypatch.setattr("dms_airflow.session.LOGIN_TIMEOUT", 0.05)
+    monkeypatch.setattr("dms_airflow.airflow.session.LOGIN_TIMEOUT", 0.05)
     answered = Event()
 
     def keep_waiting(_: Request) -> None:

@@ -7,15 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.config import Config, Runner
-from dms_airflow.dialect import AIRFLOW_2
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.dialect import Call, Dialect
-    from dms_airflow.transport import Answer
+    from dms_airflow.airflow.version import Call, Dialect
+    from dms_airflow.core.http import Answer
 
 
 @dataclass

@@ -18,13 +18,13 @@ from requests.exceptions import ReadTimeout
 from requests.structures import CaseInsensitiveDict
 from urllib3.exceptions import NewConnectionError
 
-from dms_airflow.airflow import AirflowClient
-from dms_airflow.answers import describe_problem
-from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
-from dms_airflow.network_faults import name_fault
-from dms_airflow.session import is_bounced
-from dms_airflow.transport import Answer, Transport
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.airflow.session import is_bounced
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
+from dms_airflow.core.http import Answer, Transport
+from dms_airflow.core.network_errors import name_fault
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

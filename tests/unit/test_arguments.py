@@ -6,8 +6,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.arguments import awaits_answer, find_secrets, has_option, hide_secrets, option_value, read_positionals
-from dms_airflow.commands import COMMANDS, Command, find_command
+from dms_airflow.airflow.commands.arguments import (
+    awaits_answer,
+    find_secrets,
+    has_option,
+    hide_secrets,
+    option_value,
+    read_positionals,
+)
+from dms_airflow.airflow.commands.table import COMMANDS, Command, find_command
 
 ADD = COMMANDS["connections add"]
 SET = COMMANDS["variables set"]

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.baseline import compare, list_fingerprints, read_baseline
-from dms_airflow.import_errors import DagImportError, read_list, read_reserialize
+from dms_airflow.import_errors.baseline import compare, list_fingerprints, read_baseline
+from dms_airflow.import_errors.parse import DagImportError, read_list, read_reserialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable

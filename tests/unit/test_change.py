@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.change import find_changed_files
 from dms_airflow.config import Runner
+from dms_airflow.import_errors.change import find_changed_files
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.checkout import Checkout
-from dms_airflow.source import defines_dag, find_line
+from dms_airflow.checkout.dag_source import defines_dag, find_line
+from dms_airflow.checkout.mapping import Checkout
 
 if TYPE_CHECKING:
     from pathlib import Path

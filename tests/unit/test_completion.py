@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dms_airflow.dag_runs import DagRun
-from dms_airflow.errors import AnswerError
-from dms_airflow.operations.completion import MISSING, PERHAPS_LEFT, abandon
+from dms_airflow.airflow.dag_runs import DagRun
+from dms_airflow.core.errors import AnswerError
+from dms_airflow.dag_runs.completion import MISSING, PERHAPS_LEFT, abandon
 from tests.unit.fakes import FakeClock
 
 if TYPE_CHECKING:

@@ -6,21 +6,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.config import (
-    Config,
-    Runner,
-    allows_plain_http,
-    check_paths,
-    parse_endpoint,
-    parse_instance_id,
-    parse_region,
-)
-from dms_airflow.inputs import InputValueError, load
+from dms_airflow.config import Config, Runner, allows_plain_http, check_paths, parse_endpoint, parse_instance_id, parse_region
+from dms_airflow.core.inputs import InputValueError, load
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dms_airflow.errors import InputProblem
+    from dms_airflow.core.errors import InputProblem
 
 
 ROLE = "acs:ram::1234567890123456:role/github-deploy"

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow import console
+from dms_airflow.airflow.commands import output as console
 
 LOG_2 = "[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - Filling up the DagBag from /opt/airflow/dags"
 LOG_3 = "2026-11-22T10:13:35.579908Z [info     ] creating dag run               [airflow] loc=dag.py:526"

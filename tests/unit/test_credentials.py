@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.config import Config, Runner
-from dms_airflow.credentials import (
+from dms_airflow.alibaba_cloud.credentials import (
     CredentialsUri,
     EcsRole,
     GivenKeys,
@@ -19,11 +18,12 @@ from dms_airflow.credentials import (
     list_secrets,
     name_session,
 )
-from dms_airflow.errors import CredentialsError
-from dms_airflow.inputs import load
+from dms_airflow.config import Config, Runner
+from dms_airflow.core.errors import CredentialsError
+from dms_airflow.core.inputs import load
 
 if TYPE_CHECKING:
-    from dms_airflow.errors import InputProblem
+    from dms_airflow.core.errors import InputProblem
 
 ROLE = "acs:ram::1234567890123456:role/github-deploy"
 PROVIDER = "acs:ram::1234567890123456:oidc-provider/github"

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.errors import AnswerError, AnswerTimeoutError, Cancelled
-from dms_airflow.operations.dag_run_client import DagRunClient
-from dms_airflow.transport import Answer
+from dms_airflow.airflow.dag_run_client import DagRunClient
+from dms_airflow.core.errors import AnswerError, AnswerTimeoutError, Cancelled
+from dms_airflow.core.http import Answer
 from tests.unit.fakes import AskedAirflow, FakeClock
 
 

@@ -9,14 +9,8 @@ from typing import Any
 
 import pytest
 
-from dms_airflow.dag_runs import Dag, DagRun, read_dag, read_dag_run, read_date, read_refusal
-from dms_airflow.task_instances import (
-    TaskInstance,
-    describe_progress,
-    name_some,
-    read_task_instance,
-    read_upstream,
-)
+from dms_airflow.airflow.dag_runs import Dag, DagRun, read_dag, read_dag_run, read_date, read_refusal
+from dms_airflow.airflow.task_instances import TaskInstance, describe_progress, name_some, read_task_instance, read_upstream
 
 REST = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "rest"
 REST_3 = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest"

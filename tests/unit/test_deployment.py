@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.checkout import Checkout
-from dms_airflow.dag_files import Root, choose_files, find_root, might_define_dag
-from dms_airflow.deployment import (
+from dms_airflow.airflow.deployment import (
     DagRow,
     ErrorRow,
     Standing,
@@ -26,6 +24,8 @@ from dms_airflow.deployment import (
     read_stored_error,
     strip_member,
 )
+from dms_airflow.checkout.dag_files import Root, choose_files, find_root, might_define_dag
+from dms_airflow.checkout.mapping import Checkout
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 DAG = "from airflow import DAG\n"

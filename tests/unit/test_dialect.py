@@ -10,8 +10,17 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3, Airflow2, Airflow3, Dialect, find_dialect, is_unknown_route, recognise
-from dms_airflow.transport import Answer
+from dms_airflow.airflow.version import (
+    AIRFLOW_2,
+    AIRFLOW_3,
+    Airflow2,
+    Airflow3,
+    Dialect,
+    find_dialect,
+    is_unknown_route,
+    recognise,
+)
+from dms_airflow.core.http import Answer
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 NOON = datetime(2026, 11, 22, 12, 0, 0, 123456, tzinfo=UTC)

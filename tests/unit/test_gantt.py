@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.gantt import render_gantt
-from dms_airflow.task_instances import TaskInstance
+from dms_airflow.airflow.task_instances import TaskInstance
+from dms_airflow.dag_runs.gantt import render_gantt
 
 START = datetime(2026, 11, 22, 17, 3, 2, tzinfo=UTC)
 NOW = START + timedelta(seconds=60)

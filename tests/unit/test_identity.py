@@ -10,9 +10,9 @@ from typing import Never
 
 import pytest
 
-from dms_airflow.credentials import EcsRole, GivenKeys, Keys
-from dms_airflow.errors import CredentialsError
-from dms_airflow.identity import is_reachable, obtain_keys
+from dms_airflow.alibaba_cloud.credentials import EcsRole, GivenKeys, Keys
+from dms_airflow.alibaba_cloud.providers import is_reachable, obtain_keys
+from dms_airflow.core.errors import CredentialsError
 from tests.unit.fakes import FakeClock
 
 ECS = EcsRole(origin="the ECS instance's RAM role", identity="ecs ", role_name="", needs_token=False)

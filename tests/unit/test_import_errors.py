@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.checkout import Checkout
-from dms_airflow.import_errors import DagImportError, locate, read_ending, read_error, read_list, read_reserialize
-from dms_airflow.import_log import read_bundles, read_dag_files
+from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.import_errors.parse import DagImportError, locate, read_ending, read_error, read_list, read_reserialize
+from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 INSTANCE = "/opt/airflow/dags/"

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given as generated
 from hypothesis import strategies as st
 
-from dms_airflow import inputs
-from dms_airflow.errors import InputProblem
-from dms_airflow.inputs import InputValueError, given, load
+from dms_airflow.core import inputs
+from dms_airflow.core.errors import InputProblem
+from dms_airflow.core.inputs import InputValueError, given, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -11,15 +11,15 @@ from urllib.parse import parse_qs
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.operations.instance import Instance
-from dms_airflow.transport import Answer
+from dms_airflow.core.http import Answer
+from dms_airflow.import_errors.instance import Instance
 from tests.unit.fakes import AskedAirflow, FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dms_airflow.airflow import AirflowClient
+    from dms_airflow.airflow.client import AirflowClient
 
 EIGHT = 8
 ROUNDS = 3

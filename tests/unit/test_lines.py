@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dms_airflow.lines import contradicts, find_shown_line, split_lines
+from dms_airflow.checkout.source_lines import contradicts, find_shown_line, split_lines
 
 LINES = ["import os", "", "def load(", "    path,", "):", "    return os.environ[path]", "", "load('a')", "load('a')", ")"]
 

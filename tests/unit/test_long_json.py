@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.long_json import check, is_long, parse, parse_narrow, write, write_narrow
+from dms_airflow.core.long_json import check, is_long, parse, parse_narrow, write, write_narrow
 
 if TYPE_CHECKING:
     from collections.abc import Callable

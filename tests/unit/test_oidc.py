@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.oidc import IdToken, is_from_fork, read_claims, write_trust_policy
+from dms_airflow.alibaba_cloud.oidc import IdToken, is_from_fork, read_claims, write_trust_policy
 
 if TYPE_CHECKING:
     from pathlib import Path

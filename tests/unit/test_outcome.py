@@ -11,8 +11,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.commands import COMMANDS, Command, find_command
-from dms_airflow.outcome import ADVICE_CONFIRM, ADVICE_ENDED_EARLY, ADVICE_JSON, ADVICE_RENAMED, LONGEST_REASON, judge
+from dms_airflow.airflow.commands.table import COMMANDS, Command, find_command
+from dms_airflow.airflow.commands.verdict import (
+    ADVICE_CONFIRM,
+    ADVICE_ENDED_EARLY,
+    ADVICE_JSON,
+    ADVICE_RENAMED,
+    LONGEST_REASON,
+    judge,
+)
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from dms_airflow.errors import ActionError, LoginError, NetworkError, TokenError
-from dms_airflow.patience import insist
+from dms_airflow.core.errors import ActionError, LoginError, NetworkError, TokenError
+from dms_airflow.core.retry import insist
 from tests.unit.fakes import FakeClock, FakeLog
 
 

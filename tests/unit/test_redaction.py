@@ -11,8 +11,8 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.gaps import close_gaps
-from dms_airflow.redaction import Redactor, disarm, split_lines
+from dms_airflow.core.gaps import close_gaps
+from dms_airflow.core.redaction import Redactor, disarm, split_lines
 from sandbox.runner import parse_command
 from tests.leaks import find_leaks
 from tests.unit.test_leaks import DISGUISES, FORMS, wrap

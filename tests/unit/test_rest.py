@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.dialect import AIRFLOW_2
-from dms_airflow.inputs import InputValueError, load
+from dms_airflow.airflow.version import AIRFLOW_2
+from dms_airflow.core.inputs import InputValueError, load
 from dms_airflow.operations.rest import Params, Request, parse_path, parse_request
 
 if TYPE_CHECKING:
-    from dms_airflow.errors import InputProblem
+    from dms_airflow.core.errors import InputProblem
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.operations.run_report import _Failure
-from dms_airflow.task_instances import TaskInstance
-from dms_airflow.task_log import read_task_log
+from dms_airflow.airflow.task_instances import TaskInstance
+from dms_airflow.airflow.task_logs import read_task_log
+from dms_airflow.dag_runs.report import _Failure
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
 BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dms_airflow.airflow.session_store import FOLDER, SessionFile
 from dms_airflow.config import KeptSession
-from dms_airflow.session_file import FOLDER, SessionFile
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.dialect import AIRFLOW_2, AIRFLOW_3
-from dms_airflow.structured_log import parse_last_entries, read_structured_log
-from dms_airflow.transport import Answer
+from dms_airflow.airflow.structured_logs import parse_last_entries, read_structured_log
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
+from dms_airflow.core.http import Answer
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"
 PATH = "/dags/a/dagRuns/r/taskInstances/t/logs/1"

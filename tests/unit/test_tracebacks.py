@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.tracebacks import Frame, Traceback, parse
+from dms_airflow.core.tracebacks import Frame, Traceback, parse
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 DAGS = "/opt/airflow/dags/"

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.dag_runs import DagRun
-from dms_airflow.errors import ActionError, AnswerError, AnswerLostError, NetworkError
-from dms_airflow.operations.triggering import Order, Trigger, make_run_id
+from dms_airflow.airflow.dag_runs import DagRun
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, NetworkError
+from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:

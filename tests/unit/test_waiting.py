@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.dag_runs import Dag, DagRun
-from dms_airflow.errors import AnswerError, AnswerLostError, LoginError, NetworkError, RunGoneError
-from dms_airflow.operations.dag_run_client import Health
-from dms_airflow.operations.waiting import Watch, choose_pause, tell_elapsed, wait_for_runs
-from dms_airflow.task_instances import TaskInstance
+from dms_airflow.airflow.dag_run_client import Health
+from dms_airflow.airflow.dag_runs import Dag, DagRun
+from dms_airflow.airflow.task_instances import TaskInstance
+from dms_airflow.core.errors import AnswerError, AnswerLostError, LoginError, NetworkError, RunGoneError
+from dms_airflow.dag_runs.wait import Watch, choose_pause, tell_elapsed, wait_for_runs
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from dms_airflow.errors import ActionError
+    from dms_airflow.core.errors import ActionError
 
 HEALTHY = Health(ills=(), told="metadatabase healthy; scheduler healthy")
 DAG = Dag(dag_id="etl", file="/d/etl.py", is_active=True, is_paused=False, has_import_errors=False, max_active_runs=2)

@@ -1,0 +1,1 @@
+"""One Airflow instance: its session, its REST resources, and what differs between versions."""

@@ -1,0 +1,1 @@
+"""The Airflow command line over HTTP: which commands, their arguments, and whether one worked."""

@@ -1,0 +1,107 @@
+"""Keeps a session for later steps of the same job, in a file that nobody else can read or have written.
+
+The file lies in a folder of its own under RUNNER_TEMP, which GitHub's runner empties before and after each job. Its name is a
+hash of endpoint, instance and credential identity, so that another step finds the session of its own identity only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import secrets
+import stat
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING
+
+from dms_airflow.config import KeptSession
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
+
+FOLDER = "dms-airflow-sessions"
+
+# As long as an unused login token lives. An older session is not worth a first request that may be refused.
+LIFETIME = timedelta(hours=2)
+
+LONGEST = 64 * 1024  # bytes
+
+
+class SessionFile:
+    """The kept session of one identity with one instance.
+
+    Args:
+        temp: The runner's folder for temporary files.
+        key: What must be the same for a session to be one's own: endpoint, instance, identity. Nothing of it is written.
+        clock: For the session's age.
+        log: Says why nothing is kept.
+    """
+
+    def __init__(self, temp: Path, key: Iterable[str], *, clock: Clock, log: Log) -> None:
+        self._folder = temp / FOLDER
+        self._path = self._folder / f"{hashlib.sha256(json.dumps(list(key)).encode()).hexdigest()}.json"
+        self._clock = clock
+        self._log = log
+
+    def read(self) -> KeptSession | None:
+        """Give the session that an earlier step kept; None when there is none, or one that somebody else may have touched."""
+        try:
+            if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
+                return None
+            # Not through a link, and judged as opened: between a look and the opening it could be another.
+            descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with open(descriptor, "rb") as file:  # noqa: PTH123 - a path has no descriptor
+                if not _is_private(os.fstat(descriptor), self._folder, is_kind=stat.S_ISREG):
+                    return None
+                told = json.loads(file.read(LONGEST))
+            opened = datetime.fromisoformat(told["opened"])
+            host, cookie, bearer, version = (told[name] for name in ("host", "cookie", "bearer", "version"))
+            age = self._clock.time_of_day() - opened
+        except (OSError, ValueError, LookupError, TypeError, RecursionError):
+            return None
+        texts = (host, cookie, bearer, version)
+        is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts) and host and cookie
+        if not is_whole or not timedelta() <= age < LIFETIME:
+            return None
+        return KeptSession(host=host, cookie=cookie, bearer=bearer, version=version)
+
+    def write(self, session: KeptSession) -> None:
+        """Keep a session in place of what is there. What cannot be kept costs later steps a login, and nothing else."""
+        text = json.dumps({**asdict(session), "opened": self._clock.time_of_day().isoformat()})
+        draft = self._folder / f"{secrets.token_hex(8)}.tmp"
+        try:
+            with suppress(FileExistsError):
+                self._folder.mkdir(mode=0o700)
+                _give_to_owner_of(self._folder.parent, self._folder)
+            if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
+                self._log.info(f"The session is not kept: others may write into {self._folder}.")
+                return
+            try:
+                descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+                with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
+                    file.write(text)
+                _give_to_owner_of(self._folder.parent, draft)
+                draft.replace(self._path)
+            finally:
+                draft.unlink(missing_ok=True)
+        except OSError as error:
+            self._log.info(f"The session is not kept: {error.strerror}.")
+
+
+def _is_private(found: os.stat_result, folder: Path, *, is_kind: Callable[[int], bool]) -> bool:
+    """Tell whether something is of this kind, and nobody but the runner and ourselves can read or write it."""
+    owners = {os.geteuid(), folder.parent.stat().st_uid}
+    return is_kind(found.st_mode) and found.st_uid in owners and not found.st_mode & 0o077
+
+
+def _give_to_owner_of(parent: Path, path: Path) -> None:
+    """Let the runner, whose folder it is, delete what a container's root made there."""
+    owner = parent.stat()
+    with suppress(OSError):
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

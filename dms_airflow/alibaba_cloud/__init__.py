@@ -1,0 +1,1 @@
+"""From the author's credentials to signed calls of DMS's OpenAPI."""

@@ -1,0 +1,268 @@
+"""Which way leads to credentials for Alibaba Cloud: chosen by what is given, before anything is sent.
+
+The first of these that is given is taken; what fails there fails the step, and no other way is tried in silence:
+
+1. the inputs `access-key-id` and `access-key-secret`
+2. the inputs `role-to-assume` and `oidc-provider-arn`
+3. `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`, which the ecosystem's credentials action sets too
+4. `ALIBABA_CLOUD_ROLE_ARN`, `ALIBABA_CLOUD_OIDC_PROVIDER_ARN` and `ALIBABA_CLOUD_OIDC_TOKEN_FILE`
+5. a credentials file: `ALIBABA_CLOUD_CREDENTIALS_FILE`, `~/.aliyun/config.json`, `~/.alibabacloud/credentials.ini`
+6. `ALIBABA_CLOUD_CREDENTIALS_URI`
+7. the RAM role of the ECS instance that the runner is
+
+https://help.aliyun.com/zh/sdk/developer-reference/v2-manage-python-access-credentials
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dms_airflow.config import Config
+from dms_airflow.core.errors import CredentialsError
+from dms_airflow.core.inputs import name_inputs, read_input
+from dms_airflow.core.secret_values import find_secrets
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from dms_airflow.config import Runner
+
+KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
+ROLE_VARIABLES = ("ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE")
+
+LONGEST_SESSION_NAME = 64  # characters, STS's limit
+
+HINT_CREDENTIALS = (
+    "Give role-to-assume and oidc-provider-arn (no stored keys), or access-key-id and access-key-secret from the repository's "
+    "secrets, or run a credentials action in a step before. Secrets are empty in pull requests from forks."
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Keys:
+    """An AccessKey; with a security token, a temporary one. `origin` says in words where it comes from."""
+
+    access_key_id: str = field(repr=False)
+    access_key_secret: str = field(repr=False)
+    security_token: str = field(repr=False, default="")
+    origin: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Way:
+    """A way to credentials.
+
+    Args:
+        origin: Where they come from, in words for the log.
+        identity: Whose they are, as far as that is known before; no secret, but not for the log either.
+    """
+
+    origin: str
+    identity: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GivenKeys(Way):
+    """The keys themselves."""
+
+    keys: Keys
+
+
+@dataclass(frozen=True, kw_only=True)
+class OidcRole(Way):
+    """A RAM role, for a token of an OIDC identity provider.
+
+    Args:
+        role_arn: The role.
+        provider_arn: The identity provider, as RAM knows it.
+        session_name: What ActionTrail calls the session.
+        duration: Seconds that the session lasts.
+        sts_host: Host of the regional or central STS.
+        audience: What to ask GitHub's token for.
+        token_file: Holds the token, where it is not GitHub's.
+    """
+
+    role_arn: str
+    provider_arn: str
+    session_name: str
+    duration: int
+    sts_host: str
+    audience: str = ""
+    token_file: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProfileFile(Way):
+    """A file with profiles: of the SDKs (.ini) or of the command line `aliyun` (.json)."""
+
+    path: Path
+    profile: str
+
+    @property
+    def is_of_command_line(self) -> bool:
+        """Whether it is a file of the command line `aliyun`."""
+        return self.path.suffix == ".json"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CredentialsUri(Way):
+    """A server that hands them out. The URI may hold a secret."""
+
+    uri: str = field(repr=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EcsRole(Way):
+    """The RAM role of the ECS instance; without a name, the metadata server is asked for it."""
+
+    role_name: str
+    needs_token: bool
+
+
+def find_way(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way:
+    """Choose the way to credentials.
+
+    Raises:
+        CredentialsError: None is given, or half of one.
+    """
+    ways = (_find_given_keys, _find_given_role, _find_keys, _find_role, _find_file, _find_uri, _find_ecs_role)
+    for find in ways:
+        if way := find(config, runner, environ):
+            return way
+    raise CredentialsError("Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS)
+
+
+def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> Way | None:
+    if not config.access_key_id:
+        return None
+    beside = " (role-to-assume is not used beside them)" if config.role_to_assume else ""
+    keys = Keys(
+        access_key_id=config.access_key_id,
+        access_key_secret=config.access_key_secret,
+        security_token=config.security_token,
+    )
+    origin = f"the inputs access-key-id and access-key-secret{beside}"
+    return GivenKeys(origin=origin, identity=config.access_key_id, keys=keys)
+
+
+def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
+    if not config.role_to_assume:
+        return None
+    return OidcRole(
+        origin="the input role-to-assume (GitHub OIDC)",
+        identity=f"{config.role_to_assume} {config.oidc_provider_arn}",
+        role_arn=config.role_to_assume,
+        provider_arn=config.oidc_provider_arn,
+        session_name=config.role_session_name or name_session(runner),
+        duration=config.role_session_expiration,
+        sts_host=find_sts_host(environ),
+        audience=config.audience,
+    )
+
+
+def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+    if not _is_given(KEY_VARIABLES[:2], environ):
+        if environ.get(KEY_VARIABLES[2], "").strip():
+            raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but not the key that it belongs to.", HINT_CREDENTIALS)
+        return None
+    access_key_id, access_key_secret, security_token = (environ.get(name, "").strip() for name in KEY_VARIABLES)
+    keys = Keys(access_key_id=access_key_id, access_key_secret=access_key_secret, security_token=security_token)
+    return GivenKeys(origin=f"the variables {_join(KEY_VARIABLES[:2])}", identity=access_key_id, keys=keys)
+
+
+def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
+    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that it is no half of this way.
+    if not any(environ.get(name, "").strip() for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
+        return None
+    role_arn, provider_arn, token_file = (environ[name].strip() for name in ROLE_VARIABLES)
+    return OidcRole(
+        origin=f"the variables {_join(ROLE_VARIABLES)}",
+        identity=f"{role_arn} {provider_arn}",
+        role_arn=role_arn,
+        provider_arn=provider_arn,
+        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip() or name_session(runner),
+        duration=config.role_session_expiration,
+        sts_host=find_sts_host(environ),
+        token_file=token_file,
+    )
+
+
+def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+    profile = environ.get("ALIBABA_CLOUD_PROFILE", "").strip()
+    named = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", "").strip()
+    if named:
+        origin = f"the file {named} (ALIBABA_CLOUD_CREDENTIALS_FILE)"
+        return ProfileFile(origin=origin, identity=f"{named} {profile}", path=Path(named), profile=profile)
+    home = environ.get("HOME", "")
+    for name in (".aliyun/config.json", ".alibabacloud/credentials.ini") if home else ():
+        path = Path(home) / name
+        switched_off = environ.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true" and path.suffix == ".json"
+        if path.is_file() and not switched_off:
+            return ProfileFile(origin=f"the file ~/{name}", identity=f"{path} {profile}", path=path, profile=profile)
+    return None
+
+
+def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+    uri = environ.get("ALIBABA_CLOUD_CREDENTIALS_URI", "").strip()
+    if not uri:
+        return None
+    try:
+        host = urlsplit(uri).hostname
+    except ValueError:
+        host = None
+    if not host or not re.match("https?://", uri):
+        raise CredentialsError(
+            "The variable ALIBABA_CLOUD_CREDENTIALS_URI is no http URL.",
+            "Set it to the URL of the server that hands out credentials, or do not set it.",
+        )
+    return CredentialsUri(origin=f"the server {host} (ALIBABA_CLOUD_CREDENTIALS_URI)", identity=uri, uri=uri)
+
+
+def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
+    name = environ.get("ALIBABA_CLOUD_ECS_METADATA", "").strip()
+    # GitHub's own runners are no ECS instances.
+    if environ.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true" or (runner.is_hosted and not name):
+        return None
+    origin = f"the ECS instance's RAM role{f' {name}' if name else ''}"
+    needs_token = environ.get("ALIBABA_CLOUD_IMDSV1_DISABLED", "").lower() == "true"
+    return EcsRole(origin=origin, identity=f"ecs {name}", role_name=name, needs_token=needs_token)
+
+
+def _is_given(names: tuple[str, ...], environ: Mapping[str, str]) -> bool:
+    missing = [name for name in names if not environ.get(name, "").strip()]
+    if missing and len(missing) < len(names):
+        what = "is not set, its partner is" if len(names) == 2 else "is not set, though others that go with it are"  # noqa: PLR2004
+        raise CredentialsError(f"The environment variable {missing[0]} {what}.", HINT_CREDENTIALS)
+    return not missing
+
+
+def _join(names: tuple[str, ...]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+def name_session(runner: Runner) -> str:
+    """Name a role session so that ActionTrail tells which workflow run it was, in the characters that STS takes."""
+    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", f"github-{runner.run_id}-{runner.repository}")[:LONGEST_SESSION_NAME].strip("-")
+
+
+def find_sts_host(environ: Mapping[str, str]) -> str:
+    """Name STS's host as the SDKs do: regional or in a VPC where their variables say so, else the central one."""
+    prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").strip().lower() == "true" else "sts"
+    region = environ.get("ALIBABA_CLOUD_STS_REGION", "").strip()
+    return f"{prefix}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"
+
+
+def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
+    for name, source in name_inputs(Config).items():
+        if source.secret:
+            yield read_input(environ, name)
+    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
+        yield environ.get(name, "")
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        for text in (environ.get(name, ""), environ.get(name.lower(), "")):
+            yield from find_secrets(text)

@@ -1,0 +1,1 @@
+"""The author's repository: which of its files and lines an instance path or a traceback means."""

@@ -1,0 +1,166 @@
+"""Which files of the checkout the instance must have as DAG files, by Airflow's own rules.
+
+Paths of the instance are absolute (Airflow's `fileloc`), or below its DAG folder with a slash in front (`dags report`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from dms_airflow.checkout.mapping import Checkout
+
+IGNORE_FILE = ".airflowignore"
+
+# The custom where nothing else shows which folder is deployed.
+CUSTOMARY_FOLDER = "dags"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Root:
+    """The folder of the checkout that is deployed, and the folder of the instance where it is.
+
+    `instance` is "" for the top of what the paths handed to `find_root` are relative to; `checkout` is "" for the
+    checkout's root. `sure` is False when the folder was found by itself.
+    """
+
+    instance: str
+    checkout: str
+    sure: bool
+
+    def place(self, file: str) -> str:
+        """Give the instance's path of a file of the checkout's folder."""
+        return f"{self.instance}/{self.relate(file)}"
+
+    def relate(self, file: str) -> str:
+        """Give the path of a file below the checkout's folder."""
+        return file.removeprefix(f"{self.checkout}/") if self.checkout else file
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expected:
+    """The DAG files of the checkout.
+
+    `awaited` maps the instance's path to the file of the checkout. `doubtful` are files that Airflow may parse or not:
+    nobody waits for them.
+    """
+
+    awaited: Mapping[str, str]
+    doubtful: tuple[str, ...]
+
+
+def find_root(paths: Iterable[str], checkout: Checkout) -> Root | None:
+    """Find which folder of the checkout the instance's DAG files come from; None when nothing shows it.
+
+    Args:
+        paths: The instance's DAG files, all absolute or all below the DAG folder with a slash in front.
+        checkout: The checkout, which knows `dags-path`.
+    """
+    chosen = checkout.dags_folder
+    files = checkout.map_paths(paths)
+    votes = Counter(_split(path, file, chosen) for path, file in files.items())
+    if votes:
+        (instance, folder), _ = votes.most_common(1)[0]
+        return Root(instance=instance, checkout=folder, sure=chosen is not None)
+    if chosen is not None:
+        return Root(instance="", checkout=chosen, sure=True)
+    if checkout.list_files(CUSTOMARY_FOLDER):
+        return Root(instance="", checkout=CUSTOMARY_FOLDER, sure=False)
+    return None
+
+
+def _split(path: str, file: str, chosen: str | None) -> tuple[str, str]:
+    """Take off what two paths end with alike: as much as there is, or down to the folder that was chosen."""
+    if chosen is not None:
+        below = file.removeprefix(f"{chosen}/") if chosen else file
+        return path.removesuffix(f"/{below}"), chosen
+    instance, names = path.split("/"), file.split("/")
+    while instance and names and instance[-1] == names[-1]:
+        instance.pop()
+        names.pop()
+    return "/".join(instance), "/".join(names)
+
+
+def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expected:
+    """Choose the files of the checkout that Airflow parses, by its own rule: `.py`, both words in it, not ignored.
+
+    https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#loading-dags
+
+    Args:
+        root: What is deployed.
+        checkout: The checkout.
+        parsed: The instance's paths of the files that it parses: these are no longer in doubt.
+    """
+    there = set(parsed)
+    known_folders = {path.removeprefix(f"{root.instance}/").split("/")[0] for path in there}
+    files = checkout.list_files(root.checkout)
+    rules = [rule for file in files if file.rpartition("/")[2] == IGNORE_FILE for rule in _read_rules(file, root, checkout)]
+    awaited: dict[str, str] = {}
+    doubtful: list[str] = []
+    for file in files:
+        path, below = root.place(file), root.relate(file)
+        if file.endswith(".py") and might_define_dag(checkout.read(file)):
+            # A whole checkout that turns out to be the DAG folder holds tests and scripts, too, which nobody deploys.
+            strange = not root.sure and not root.checkout and "/" in below and below.split("/")[0] not in known_folders
+            readings = {rule.matches_expression(below, root) for rule in rules if rule.covers(below)} | {False}
+            globs = {rule.matches_glob(below) for rule in rules if rule.covers(below)} | {False}
+            ignored = (True in readings, True in globs)
+            if path in there or not (strange or any(ignored)):
+                awaited[path] = file
+            elif strange or not all(ignored):
+                doubtful.append(file)
+        elif file.lower().endswith(".zip"):
+            doubtful.append(file)
+    return Expected(awaited=awaited, doubtful=tuple(doubtful))
+
+
+def might_define_dag(content: bytes) -> bool:
+    """Tell whether Airflow's safe mode reads a file: both words are in it, in any case."""
+    lowered = content.lower()
+    return b"dag" in lowered and b"airflow" in lowered
+
+
+@dataclass(frozen=True, kw_only=True)
+class _IgnoreRule:
+    """A line of an `.airflowignore`, which Airflow reads as a regular expression (2.x) or as a glob, by configuration."""
+
+    folder: str
+    pattern: str
+
+    def covers(self, below: str) -> bool:
+        return not self.folder or below.startswith(f"{self.folder}/")
+
+    def matches_expression(self, below: str, root: Root) -> bool:
+        """Search the path below the DAG folder, and each folder on the way, as Airflow does."""
+        try:
+            expression = re.compile(self.pattern)
+        except re.error:
+            return False
+        names = f"{root.instance}/{below}".strip("/").split("/")
+        return any(expression.search("/".join(names[:end])) for end in range(1, len(names) + 1))
+
+    def matches_glob(self, below: str) -> bool:
+        """Match as a line of `.gitignore` does; exceptions (`!`) and character classes are not known here."""
+        path = below.removeprefix(f"{self.folder}/") if self.folder else below
+        pattern = self.pattern
+        anywhere = "" if "/" in pattern.rstrip("/") else "(?:.*/)?"
+        inside = "/.*" if pattern.endswith("/") else "(?:/.*)?"
+        translated = "".join(_translate(part) for part in re.split(r"(\*\*/|/\*\*$|\*|\?)", pattern.strip("/")))
+        return re.fullmatch(anywhere + translated + inside, path) is not None
+
+
+def _translate(part: str) -> str:
+    return {"**/": "(?:.*/)?", "/**": "/.*", "*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
+
+
+def _read_rules(file: str, root: Root, checkout: Checkout) -> Iterator[_IgnoreRule]:
+    folder = root.relate(file).rpartition("/")[0]
+    for line in checkout.read(file).decode("utf-8", "replace").splitlines():
+        pattern = re.sub(r"\s*#.*", "", line).strip()
+        if pattern:
+            yield _IgnoreRule(folder=folder, pattern=pattern)

@@ -1,0 +1,166 @@
+"""GitHub's side: the log, workflow commands, outputs, the job summary. The only importer of actions_toolkit.
+
+Of actions_toolkit only the formatting is used (`Command`, `prepare_key_value_message`): its `core` prints empty properties,
+prints to whatever sys.stdout is, and ends the process by itself.
+https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TextIO
+from urllib.parse import quote
+
+from actions_toolkit.command import Command
+from actions_toolkit.file_command import prepare_key_value_message
+
+from dms_airflow.ci.summary import cut_middle
+from dms_airflow.core.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
+from dms_airflow.core.secret_values import hide_passwords
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from pathlib import Path
+
+    from dms_airflow.config import Runner
+    from dms_airflow.core.result import Annotation
+
+# What one folded text may add to the log.
+FOLD_LIMIT = 512 * 1024  # bytes
+
+# So much of a file is encoded at once.
+PIECE = 1024 * 1024  # characters
+
+
+class Workflow:
+    """Prints and writes for one step.
+
+    Args:
+        runner: Where the command files are.
+        stdout: The step's log. Commands and text go through this one stream: the runner keeps no order between two.
+    """
+
+    def __init__(self, runner: Runner, stdout: TextIO) -> None:
+        self._runner = runner
+        self._stdout = stdout
+        self._secrets = Redactor()  # out of everything
+        self._words = Redactor()  # out of what is printed and of what Airflow said
+        self._private = Redactor()  # out of what is printed
+
+    # --- Log ---------------------------------------------------------------------------------------------------------
+
+    def info(self, text: str) -> None:
+        """Print lines of the story."""
+        self._print(text)
+
+    def fold(self, title: str, text: str) -> None:
+        """Print a long text in a group that GitHub shows folded."""
+        if not text.strip():
+            return
+        self._command("group", {}, self._flatten(title))
+        self._print(cut_middle(text, FOLD_LIMIT).rstrip("\n"))
+        self._command("endgroup", {}, "")
+
+    def debug(self, text: str) -> None:
+        """Print a line that only a debugging run shows."""
+        if self._runner.debug:
+            self._command("debug", {}, self._flatten(text))
+
+    def mask(self, secret: str) -> None:
+        """Keep a secret out of everything that is printed or written from now on, by the runner and by ourselves."""
+        self._secrets.add(secret)
+        self.mask_in_log(secret)
+
+    def mask_word(self, word: str) -> None:
+        """Keep a secret word of the author's own out of what is printed and of what Airflow said."""
+        self._words.add(word)
+        self.mask_in_log(word)
+
+    def mask_in_log(self, value: str) -> None:
+        """Keep a value out of what is printed; outputs keep it."""
+        self._private.add(value)
+        # The runner masks each line of a value and its usual encodings; act masks the exact value only.
+        for part in list_parts(value):
+            if len(part) >= SHORTEST_MASKED:
+                self._command("add-mask", {}, part)
+                if (encoded := quote(part, safe="", errors="backslashreplace")) != part:
+                    self._command("add-mask", {}, encoded)
+
+    # --- what report prints ------------------------------------------------------------------------------------------
+
+    def redact(self, text: str) -> str:
+        """Take secrets, private values and the passwords of URLs, whosever they are, out of a text to be shown."""
+        return hide_passwords(self._private.redact(self._secrets.redact(text)))
+
+    @property
+    def has_words(self) -> bool:
+        """Whether the author's command or body holds a word that is to stay secret."""
+        return self._words.is_needed
+
+    def redact_words(self, text: str) -> str:
+        """Take secrets and secret words out of a text that holds what Airflow said."""
+        return self._words.redact(self._secrets.redact(text))
+
+    def annotate(self, annotation: Annotation) -> None:
+        """Print an annotation. Properties without a value are left out, since an empty one is not the same."""
+        properties = {
+            "file": self._secrets.redact(annotation.file or ""),
+            "line": annotation.line,
+            "title": self._flatten(annotation.title),
+        }
+        # GitHub cannot order an annotation without a file, and takes a line without one for nothing.
+        present = {name: value for name, value in properties.items() if value and (name != "line" or annotation.file)}
+        message = "\n".join(map(disarm, self._split(annotation.message)))
+        self._command(str(annotation.level), present, message)
+
+    def write_outputs(self, outputs: Mapping[str, str]) -> None:
+        """Append outputs to the runner's file, each with a random delimiter, so that no value can end early."""
+        if self._runner.output_file is None:
+            self.info("GITHUB_OUTPUT is not set, so that no outputs are written.")
+            return
+        text = "".join(f"{prepare_key_value_message(name, self._secrets.redact(value))}\n" for name, value in outputs.items())
+        _append(self._runner.output_file, text)
+
+    def write_summary(self, markdown: str) -> None:
+        """Append to the job summary."""
+        if self._runner.summary_file is not None:
+            _append(self._runner.summary_file, markdown)
+
+    def write_result_file(self, path: Path, pieces: Iterable[str]) -> None:
+        """Write the whole result, piece by piece: it may be too long to be held twice.
+
+        Raises:
+            OSError: It cannot be written there.
+        """
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+            for piece in pieces:
+                text = self._secrets.redact(piece)
+                for start in range(0, len(text), PIECE):
+                    file.write(text[start : start + PIECE])
+            file.write("\n")
+
+    # --- how ---------------------------------------------------------------------------------------------------------
+
+    def _print(self, text: str) -> None:
+        for line in self._split(text):
+            self._stdout.write(f"{disarm(line)}\n")
+        self._stdout.flush()
+
+    def _split(self, text: str) -> list[str]:
+        redacted = self.redact(text)
+        lines = split_lines(redacted)
+        plain = "\n".join(lines)
+        # What stood between the letters of a secret may be gone now.
+        return lines if plain == redacted else self.redact(plain).split("\n")
+
+    def _flatten(self, text: str) -> str:
+        return " ".join(" ".join(self._split(text)).split())
+
+    def _command(self, name: str, properties: Mapping[str, object], message: str) -> None:
+        self._stdout.write(f"{Command(name, dict(properties), message)}\n")
+        self._stdout.flush()
+
+
+def _append(file: Path, text: str) -> None:
+    with file.open("a", encoding="utf-8", errors="backslashreplace", newline="") as opened:
+        opened.write(text)

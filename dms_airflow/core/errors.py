@@ -1,0 +1,242 @@
+"""What can keep the action from knowing how its operation went.
+
+::
+
+    ActionError
+    ├── InputError            wrong inputs, all of them at once           exit 2
+    ├── CredentialsError      no usable credentials
+    ├── IdTokenError          GitHub gave the job no id-token
+    ├── RoleError             the id-token was not exchanged for a role
+    ├── TokenError            CreateAirflowLoginToken was refused
+    ├── LoginError            the login token did not become a session
+    ├── NetworkError          the host could not be reached
+    │   └── UnknownHostError  because nobody knows its name
+    ├── AnswerError           an answer came, but not a usable one
+    ├── AnswerLostError       the request left, the answer never came
+    ├── AnswerTimeoutError    the same, because time ran out              status timeout
+    ├── DagNotFoundError      the DAG to be triggered does not exist
+    ├── DagNotReadyError      it does, but its run would not begin
+    ├── RunGoneError          the DAG run that was waited for was deleted
+    ├── TriggerRefusedError   Airflow understood, and made no DAG run
+    ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
+    ├── LinkError             what `doctor` found broken by its own judgement
+    └── ResultFileError       the result file could not be written
+    Cancelled                 the runner asked the step to stop           exit 130
+
+A DAG run that failed or an import error is no exception: it is a `Result` (see result.py). Each title is an entry in
+docs/troubleshooting.md; each message says what failed and for which thing; each hint names the likely cause and the next
+step. No message may hold a secret, a query string, a header or a body.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from dms_airflow.core.result import Annotation, Ending, Level, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dms_airflow.core.result import Diagram, Folded, Table
+
+
+class ActionError(Exception):
+    """Base of everything that ends a step with an annotation of its own.
+
+    Args:
+        message: What failed, for which thing, in one or more sentences.
+        hint: The likely cause and the next step.
+    """
+
+    title: ClassVar[str]
+    ending: ClassVar[Ending] = Ending.FAILURE
+
+    may_pass = False
+    """Whether the same call may succeed a moment later. Who repeats it must know that it does no harm."""
+    retry_after = 0.0
+    """Seconds that the other side asked to wait."""
+
+    def __init__(self, message: str, hint: str) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.outputs: Mapping[str, Any] = {}
+        """What was known by then."""
+        self.blocks: tuple[Table | Folded | Diagram, ...] = ()
+        """What the job summary shows besides."""
+
+    def to_result(self) -> Result:
+        """Turn the error into what the step reports."""
+        annotation = Annotation(level=Level.ERROR, title=self.title, message=f"{self.message}\n{self.hint}")
+        return Result(
+            ending=self.ending,
+            headline=f"{self.title}: {self.message}",
+            outputs=self.outputs,
+            annotations=(annotation,),
+            blocks=self.blocks,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputProblem:
+    """One wrong input: its name as the author wrote it, and what was expected.
+
+    Args:
+        name: The input.
+        message: What was expected.
+        unless: Inputs whose own problems make this one say nothing.
+    """
+
+    name: str
+    message: str
+    unless: tuple[str, ...] = ()
+
+
+class InputError(ActionError):
+    """Wrong inputs; nothing was sent anywhere."""
+
+    title = "Wrong input"
+    ending = Ending.REFUSED
+
+    def __init__(self, problems: Sequence[InputProblem]) -> None:
+        lines = [f"{problem.name}: {problem.message}" for problem in problems]
+        super().__init__("; ".join(lines), "Nothing was sent. Correct the inputs in the workflow file.")
+        self.problems = tuple(problems)
+
+    def to_result(self) -> Result:
+        """Give every wrong input an annotation of its own."""
+        count = len(self.problems)
+        return Result(
+            ending=self.ending,
+            headline="1 wrong input" if count == 1 else f"{count} wrong inputs",
+            annotations=tuple(
+                Annotation(
+                    level=Level.ERROR,
+                    title=f"{self.title}: {problem.name}",
+                    message=f"{problem.name}: {problem.message}",
+                )
+                for problem in self.problems
+            ),
+            outputs=self.outputs,
+            blocks=self.blocks,
+        )
+
+
+class CredentialsError(ActionError):
+    """No usable credentials for Alibaba Cloud."""
+
+    title = "No credentials"
+
+
+class IdTokenError(ActionError):
+    """GitHub gave the job no id-token."""
+
+    title = "No id-token"
+
+
+class RoleError(ActionError):
+    """STS did not exchange the id-token for the role."""
+
+    title = "Role not assumed"
+
+
+class TokenError(ActionError):
+    """Alibaba Cloud did not give a login token."""
+
+    title = "No login token"
+
+
+class LoginError(ActionError):
+    """Airflow's host did not take the login token, or took the session away."""
+
+    title = "Login failed"
+
+
+class NetworkError(ActionError):
+    """A host could not be reached; the request did not get there."""
+
+    title = "Host not reached"
+    may_pass = True
+
+
+class UnknownHostError(NetworkError):
+    """The name server knows no host of this name."""
+
+    may_pass = False
+
+
+class AnswerError(ActionError):
+    """An answer came that cannot be used; `status` is the HTTP status that says so, None where something else does."""
+
+    title = "Unusable answer"
+
+    def __init__(self, message: str, hint: str, *, status: int | None = None) -> None:
+        super().__init__(message, hint)
+        self.status = status
+
+
+class AnswerLostError(ActionError):
+    """The request left, but its answer never came: what it asked for may have happened."""
+
+    title = "Answer lost"
+    may_pass = True
+
+
+class AnswerTimeoutError(AnswerLostError):
+    """As AnswerLostError, because the time allowed ran out."""
+
+    title = "Time ran out"
+    ending = Ending.TIMEOUT
+
+
+class DagNotFoundError(ActionError):
+    """The DAG to be triggered does not exist."""
+
+    title = "DAG not found"
+
+
+class DagNotReadyError(ActionError):
+    """A run of the DAG would not be made, or never begin."""
+
+    title = "DAG not ready"
+
+
+class RunGoneError(ActionError):
+    """The DAG run that was waited for does not exist any more."""
+
+    title = "DAG run gone"
+
+
+class TriggerRefusedError(ActionError):
+    """Airflow understood what was asked for, and made no DAG run."""
+
+    title = "Trigger refused"
+
+
+class UnhealthyError(ActionError):
+    """The instance's metadatabase or scheduler is not healthy."""
+
+    title = "Instance not healthy"
+
+
+class LinkError(ActionError):
+    """A link of the way to Airflow answers, but not as it must."""
+
+    title = "Link broken"
+
+
+class ResultFileError(ActionError):
+    """`result-file` could not be written."""
+
+    title = "Result file not written"
+
+
+class Cancelled(BaseException):
+    """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.outputs: Mapping[str, Any] = {}
+        self.fate = ""
+        """What became of the DAG run."""

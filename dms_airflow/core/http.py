@@ -1,0 +1,244 @@
+"""One HTTP exchange.
+
+No redirect is followed, no `.netrc` is read, nothing is repeated here, and no exception leaves that holds a URL: a query may
+hold the login token or a password.
+"""
+
+from __future__ import annotations
+
+import io
+import ssl
+from dataclasses import dataclass
+from http.cookiejar import DefaultCookiePolicy
+from typing import TYPE_CHECKING, Any
+
+import requests
+from requests import exceptions as http_errors
+from requests.adapters import HTTPAdapter
+from urllib3.connection import HTTPSConnection
+from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.exceptions import HTTPError
+
+from dms_airflow import __version__
+from dms_airflow.core import long_json
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
+from dms_airflow.core.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from requests import PreparedRequest
+    from requests.structures import CaseInsensitiveDict
+
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
+
+# Far above any honest answer; an endless one must not fill the runner's memory.
+LONGEST_ANSWER = 128 * 1024 * 1024  # bytes
+
+_CHUNK = 256 * 1024  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """An HTTP answer, read to its end."""
+
+    status: int
+    headers: CaseInsensitiveDict[str]
+    body: bytes
+    cookies: Mapping[str, str]
+
+    @property
+    def content_type(self) -> str:
+        """The media type, without parameters, in lower case."""
+        return self.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    @property
+    def is_json(self) -> bool:
+        """Whether the answer says that it is JSON."""
+        return self.content_type == "application/json" or self.content_type.endswith("+json")
+
+    @property
+    def text(self) -> str:
+        """The body as text; bytes that are no UTF-8 are replaced."""
+        return self.body.decode("utf-8", "replace")
+
+    def parse(self) -> Any:
+        """Read the body as JSON.
+
+        Raises:
+            ValueError: It is none.
+        """
+        return long_json.parse(self.body)
+
+    def parse_object(self) -> dict[str, Any]:
+        """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
+        try:
+            told = self.parse() if self.is_json else None
+        except ValueError:
+            return {}
+        return told if isinstance(told, dict) else {}
+
+
+class Transport:
+    """Sends requests to Airflow's host.
+
+    Args:
+        http: Kept for the whole step, so that connections are reused.
+        clock: For time limits and milliseconds.
+        log: Gets one debugging line an exchange: method, path, status, milliseconds.
+        ca_bundle: Path of the certificate authorities to trust; empty for certifi's.
+    """
+
+    def __init__(self, *, http: requests.Session, clock: Clock, log: Log, ca_bundle: str = "") -> None:
+        self._http = http
+        self._clock = clock
+        self._log = log
+        http.headers["User-Agent"] = f"dms-airflow/{__version__}"
+        http.auth = _keep_as_is
+        make_careful(http)
+        # A cookie goes where the caller says, never where its own Domain= would have it.
+        http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
+        if ca_bundle:
+            http.verify = ca_bundle
+
+    def exchange(
+        self,
+        method: str,
+        base: str,
+        path: str,
+        *,
+        query: str = "",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+        timeout: float,
+    ) -> Answer:
+        """Send one request and read its answer.
+
+        Args:
+            method: Upper case.
+            base: Scheme, host and the path under which the instance lives.
+            path: Encoded, begins with a slash; printed.
+            query: Encoded, without the question mark; never printed.
+            headers: Never printed.
+            body: Never printed.
+            timeout: Seconds until the whole answer must be there.
+
+        Raises:
+            NetworkError: The request did not get there.
+            AnswerTimeoutError: It may have, and time ran out.
+            AnswerLostError: It may have, and the connection broke.
+            AnswerError: The answer is longer than LONGEST_ANSWER.
+        """
+        what = f"{method} {path}"
+        url = f"{base}{path}?{query}" if query else f"{base}{path}"
+        started = self._clock.monotonic()
+        failure: ActionError
+        try:
+            with self._http.request(
+                method,
+                url,
+                headers=dict(headers or {}),
+                data=body,
+                timeout=(min(CONNECT_TIMEOUT, timeout), timeout),
+                allow_redirects=False,
+                stream=True,
+            ) as response:
+                content = read_body(response, self._clock, started + timeout, f"{what} at {base}")
+        except (http_errors.RequestException, HTTPError, ValueError, OSError) as error:
+            failure = name_fault(error, what, base)
+        else:
+            elapsed = round(1000 * (self._clock.monotonic() - started))
+            self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")
+            return Answer(
+                status=response.status_code,
+                headers=response.headers,
+                body=content,
+                cookies={cookie.name: cookie.value or "" for cookie in response.cookies},
+            )
+        # Outside of the except clause, so that no traceback shows the library's exception, which holds the URL.
+        self._log.debug(f"{what} -> {failure.title}")
+        raise failure
+
+
+class _Connection(HTTPSConnection):
+    """Tells a handshake that failed from an answer that was lost."""
+
+    def connect(self) -> None:
+        """Connect, and shake hands."""
+        try:
+            super().connect()
+        except (ssl.SSLCertVerificationError, ssl.CertificateError):
+            raise
+        except (ConnectionError, ssl.SSLError) as error:
+            if getattr(error, "library", "") == "X509":
+                raise  # the bundle of authorities
+            self.close()
+            raise HandshakeError(self, "handshake failed") from error
+        if getattr(self.sock, "version", str)() is None:  # reset so soon that Python did not even try to shake hands
+            self.close()
+            raise HandshakeError(self, "no handshake")
+
+
+class _Pool(HTTPSConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _Adapter(HTTPAdapter):
+    def init_poolmanager(self, *args: Any, **options: Any) -> None:
+        """Let connections that are made directly tell."""
+        super().init_poolmanager(*args, **options)
+        self.poolmanager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+
+    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
+        """Let connections through a proxy tell."""
+        manager = super().proxy_manager_for(*args, **options)
+        manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+        return manager
+
+
+def make_careful(http: requests.Session) -> None:
+    """Let a session tell what never left, and look for no redirect.
+
+    Even where it is to follow none, it would read the whole body of one, however long and slow.
+    """
+    http.get_redirect_target = _find_no_target  # type: ignore[method-assign]
+    http.mount("https://", _Adapter())
+
+
+def _find_no_target(resp: requests.Response) -> None:
+    """Stand where requests would look where a redirect leads."""
+
+
+def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
+    """Read the body of a streamed answer, as far as time and memory go.
+
+    Args:
+        response: The answer.
+        clock: Tells when time is up.
+        deadline: On the clock.
+        what: The request, and where it went.
+
+    Raises:
+        AnswerError: It is longer than LONGEST_ANSWER.
+        AnswerTimeoutError: It was still coming when time ran out.
+        RequestException: As urllib3's HTTPError and OSError: it broke off.
+    """
+    # It hands over its content without a copy.
+    content = io.BytesIO()
+    # read1 hands over what has come: a server that sends byte by byte cannot hold the step beyond its time.
+    while chunk := response.raw.read1(_CHUNK, decode_content=True):
+        if content.tell() + len(chunk) > LONGEST_ANSWER:
+            raise AnswerError(
+                f"The answer to {what} is longer than {LONGEST_ANSWER // 1024**2} MB.",
+                "Ask for less, e.g. with limit= in the query. If it was to change something, it may have: look in Airflow.",
+            )
+        if clock.monotonic() > deadline:
+            raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
+        content.write(chunk)
+    return content.getvalue()
+
+
+def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
+    """Stand where requests would otherwise take a password from `.netrc`."""
+    return request

@@ -1,0 +1,231 @@
+"""The border: `INPUT_*` variables become frozen, typed dataclasses, or a complete list of what is wrong with them.
+
+A dataclass names its inputs by its fields (`on_paused` reads ``INPUT_ON-PAUSED``), each declared with `given`. Names,
+descriptions and defaults that a workflow author sees stand in action.yml; a contract test holds the two together. An empty
+string means "not given", as GitHub passes it for an expression without a value.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+
+from dms_airflow.core.errors import InputProblem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_CONTROL_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+_DURATION = re.compile(r"(?:(?P<h>[0-9]{1,6})h)?(?:(?P<m>[0-9]{1,6})m)?(?:(?P<s>[0-9]{1,6})s)?", re.IGNORECASE)
+_BARE_SECONDS = re.compile(r"[0-9]{1,6}")
+
+# A backslash before a line's end joins lines as in a shell, except inside single quotes.
+_QUOTED_OR_JOINED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\\n|\\.", re.DOTALL)
+
+
+_ESCAPED = re.compile(r"\\.", re.DOTALL)
+
+
+class InputValueError(ValueError):
+    """A value that an input cannot have. The message says what was expected."""
+
+
+class _Dataclass(Protocol):
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+
+T = TypeVar("T", bound=_Dataclass)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """How a dataclass field is read from its input."""
+
+    parse: Callable[[str], Any]
+    required: bool
+    secret: bool
+
+
+def given(parse: Callable[[str], Any], *, default: Any = None, required: bool = False, secret: bool = False) -> Any:
+    """Declare a dataclass field that is read from the input of the same name.
+
+    Args:
+        parse: Turns the author's text into the value, or raises InputValueError with what was expected.
+        default: The value when the input is empty; equal to what action.yml's default parses to.
+        required: An empty input is a problem.
+        secret: The value is never shown, not even in a message about itself.
+    """
+    source = Source(parse=parse, required=required, secret=secret)
+    return field(default=default, repr=not secret, metadata={"source": source})
+
+
+def name_inputs(cls: type[_Dataclass]) -> dict[str, Source]:
+    """List the inputs that a dataclass reads, by the names in action.yml."""
+    return {one.name.replace("_", "-"): one.metadata["source"] for one in fields(cls) if "source" in one.metadata}
+
+
+def read_input(environ: Mapping[str, str], name: str) -> str:
+    """Read one input as the runner passes it: upper case, hyphens kept."""
+    return environ.get(f"INPUT_{name.upper()}", "")
+
+
+def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem]) -> T:
+    """Read a dataclass from its inputs.
+
+    Args:
+        cls: A dataclass whose fields are declared with `given`. Its method `check`, if it has one, yields a problem for
+            each combination of values that cannot be.
+        environ: The process's environment.
+        problems: Every wrong input is appended here. The dataclass is to be used only if there were none.
+    """
+    values: dict[str, Any] = {}
+    wrong: set[str] = set()
+    for name, source in name_inputs(cls).items():
+        text = read_input(environ, name)
+        if not text.strip():
+            if source.required:
+                problems.append(InputProblem(name=name, message="is required"))
+                wrong.add(name)
+            continue
+        try:
+            values[name.replace("-", "_")] = source.parse(text)
+        except InputValueError as error:
+            problems.append(InputProblem(name=name, message=str(error)))
+            wrong.add(name)
+    loaded = cls(**values)
+    check = cast("Callable[[], Iterable[InputProblem]] | None", getattr(loaded, "check", None))
+    if check:
+        problems.extend(problem for problem in check() if wrong.isdisjoint((problem.name, *problem.unless)))
+    return loaded
+
+
+def quote_value(text: str) -> str:
+    """Show a value in a message: short, on one line."""
+    shown = _CONTROL_OR_BREAK.sub("?", text)
+    return f'"{shown}"' if len(shown) <= 80 else f'"{shown[:77]}…"'  # noqa: PLR2004 - a line's worth
+
+
+# --- parsers: the author's text -> value ---------------------------------------------------------------------------------
+
+
+def parse_text(text: str) -> str:
+    """One line of text, without the blanks around it."""
+    text = text.strip()
+    if _CONTROL_OR_BREAK.search(text):
+        raise InputValueError("must be one line without control characters")
+    return text
+
+
+def parse_lines(text: str) -> str:
+    """Text that may span lines, without the blanks around it; CRLF becomes LF."""
+    return _unify_lines(text).strip()
+
+
+def _unify_lines(text: str) -> str:
+    text = text.replace("\r\n", "\n")
+    if _CONTROL.search(text):
+        raise InputValueError("holds a control character; only line feeds and tabs may stand in it")
+    return text
+
+
+def parse_boolean(text: str) -> bool:
+    """A boolean word of YAML 1.2, in any case. https://yaml.org/spec/1.2.2/#10212-boolean."""
+    words = {"true": True, "false": False}
+    try:
+        return words[text.strip().lower()]
+    except KeyError:
+        raise InputValueError(f"must be true or false, not {quote_value(text)}") from None
+
+
+def parse_choice(*choices: str) -> Callable[[str], str]:
+    """One of some words."""
+
+    def parse(text: str) -> str:
+        word = text.strip().lower()
+        if word not in choices:
+            raise InputValueError(f"must be one of {', '.join(choices)}, not {quote_value(text)}")
+        return word
+
+    return parse
+
+
+def parse_duration(text: str) -> float:
+    """A time span such as 90, 90s, 15m or 1h30m, in seconds."""
+    word = text.strip()
+    if _BARE_SECONDS.fullmatch(word):
+        seconds = int(word)
+    elif match := _DURATION.fullmatch(word):
+        seconds = int(match["h"] or 0) * 3600 + int(match["m"] or 0) * 60 + int(match["s"] or 0)
+    else:
+        raise InputValueError(f"must be a time span such as 90, 90s, 15m or 1h30m, not {quote_value(text)}")
+    if seconds <= 0:
+        raise InputValueError(f"must be longer than nothing, not {quote_value(text)}")
+    return float(seconds)
+
+
+def parse_whole_number(lowest: int, highest: int) -> Callable[[str], int]:
+    """A whole number within limits."""
+
+    def parse(text: str) -> int:
+        word = text.strip()
+        if not re.fullmatch("[0-9]{1,9}", word) or not lowest <= int(word) <= highest:
+            raise InputValueError(f"must be a whole number from {lowest} to {highest}, not {quote_value(text)}")
+        return int(word)
+
+    return parse
+
+
+def parse_words(text: str) -> tuple[str, ...]:
+    """Words quoted as in a shell; a backslash at a line's end joins lines, any other line break separates words."""
+
+    def join(match: re.Match[str]) -> str:
+        found = match[0]
+        # Inside double quotes an escaped backslash may stand before a line's end, which is then the author's own.
+        return _ESCAPED.sub(lambda pair: "" if pair[0] == "\\\n" else pair[0], found) if found[0] in '"\\' else found
+
+    try:
+        return tuple(shlex.split(_QUOTED_OR_JOINED.sub(join, parse_lines(text))))
+    except ValueError as error:
+        # shlex says "No closing quotation" or "No escaped character".
+        raise InputValueError(f"cannot be split into words: {str(error).lower()}") from None
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """Names separated by blanks, commas or lines."""
+    return tuple(word for word in re.split(r"[\s,]+", parse_lines(text)) if word)
+
+
+def parse_json(text: str) -> str:
+    """JSON of any kind, kept as the author wrote it but for line breaks, which mean nothing between its tokens."""
+    text = parse_lines(text)
+    try:
+        json.loads(text, parse_constant=_refuse_constant)
+    except ValueError as error:
+        raise InputValueError(f"is not JSON: {error}") from None
+    except RecursionError:
+        raise InputValueError("is JSON nested too deeply") from None
+    return text.replace("\n", " ")
+
+
+def parse_json_object(text: str) -> str:
+    """As `parse_json`, and it must be an object."""
+    text = parse_json(text)
+    if not text.startswith("{"):
+        raise InputValueError('must be a JSON object such as {"key": "value"}')
+    return text
+
+
+def _refuse_constant(word: str) -> None:
+    raise ValueError(f"{word} is no JSON value")
+
+
+def iterate_lines(text: str) -> Iterator[tuple[int, str]]:
+    """Give the lines that say something, with their numbers from 1: blank lines and comments are left out."""
+    for number, line in enumerate(_unify_lines(text).split("\n"), 1):
+        stripped = line.strip()
+        if stripped and not stripped.startswith("#"):
+            yield number, stripped

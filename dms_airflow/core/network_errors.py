@@ -1,0 +1,165 @@
+"""The faults of the network in words: what an exception means for the request, and whether it may pass."""
+
+from __future__ import annotations
+
+import re
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from requests import exceptions as http_errors
+from urllib3.exceptions import (
+    ConnectTimeoutError,
+    DecodeError,
+    LocationParseError,
+    NameResolutionError,
+    NewConnectionError,
+    ProtocolError,
+    ProxyError,
+    ProxySchemeUnknown,
+    ReadTimeoutError,
+)
+
+from dms_airflow.core.errors import ActionError, AnswerLostError, AnswerTimeoutError, NetworkError, UnknownHostError
+from dms_airflow.core.retry import may_pass
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+CONNECT_TIMEOUT = 10.0  # seconds
+
+HINT_DNS = (
+    "The name is not known here: check region, instance-id and endpoint; a VPC endpoint resolves only inside its network."
+)
+HINT_TLS = "Check the runner's clock, and, behind a proxy with a certificate authority of its own, set REQUESTS_CA_BUNDLE."
+HINT_BUNDLE = (
+    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must name a file that is there inside the action's container, which sees the "
+    "workspace and RUNNER_TEMP, but not the runner's own disk, and hold certificates in PEM form."
+)
+HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
+HINT_PROXY_USER = "The proxy wants a user: HTTPS_PROXY takes http://USER:WORD@HOST:PORT, from a secret."
+HINT_REFUSED = "Check the endpoint, and that the runner's network may reach it (whitelists, security groups, proxy)."
+HINT_LOST = "Look in Airflow whether it happened before you run the step again."
+
+
+class HandshakeError(NewConnectionError):
+    """The connection broke while it was made: nothing was sent."""
+
+
+# What an exception of requests, or one behind it, means for the request. The first row that fits counts. Whatever may come
+# up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
+_FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
+    ((NameResolutionError,), UnknownHostError, "{base}: no such host.", HINT_DNS),
+    (
+        (HandshakeError,),
+        NetworkError,
+        "{base}: the connection broke before anything was sent.",
+        f"{HINT_REFUSED} {HINT_TLS}",
+    ),
+    ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
+    ((ssl.SSLCertVerificationError,), NetworkError, "{base}: its TLS certificate is not trusted.", HINT_TLS),
+    (
+        (http_errors.ConnectTimeout, ConnectTimeoutError),
+        NetworkError,
+        f"{{base}}: no connection within {CONNECT_TIMEOUT:g} s.",
+        HINT_REFUSED,
+    ),
+    (
+        (http_errors.ReadTimeout, ReadTimeoutError),
+        AnswerTimeoutError,
+        "{what} at {base} was sent, but no answer came in time.",
+        HINT_LOST,
+    ),
+    (
+        (http_errors.SSLError, ssl.SSLError),
+        AnswerLostError,
+        "{what} at {base}: the TLS connection failed before the answer was whole.",
+        f"{HINT_TLS} {HINT_LOST}",
+    ),
+    (
+        (http_errors.ProxyError,),
+        AnswerLostError,
+        "{what} at {base}: the proxy broke off before the answer was whole.",
+        f"{HINT_PROXY} {HINT_LOST}",
+    ),
+    (
+        (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError),
+        AnswerLostError,
+        "{what} at {base} was sent, but the connection broke before its answer was whole.",
+        HINT_LOST,
+    ),
+    (
+        (http_errors.InvalidURL, http_errors.InvalidHeader, http_errors.InvalidSchema, LocationParseError, ProxySchemeUnknown),
+        NetworkError,
+        "{base}: {what} could not be sent.",
+        f"{HINT_PROXY} SOCKS proxies are not supported.",
+    ),
+    ((Exception,), AnswerLostError, "{what} at {base} went wrong before its answer was whole.", HINT_LOST),
+)
+
+
+# These faults stay whatever is tried again.
+_LASTING = (
+    ssl.SSLCertVerificationError,
+    http_errors.InvalidURL,
+    http_errors.InvalidHeader,
+    http_errors.InvalidSchema,
+    LocationParseError,
+    ProxySchemeUnknown,
+)
+
+
+def name_fault(error: BaseException, what: str, base: str) -> ActionError:
+    """Turn an exception of requests, of urllib3 or of the system into the error that says what it means for the request."""
+    chain = list(_unfold(error))
+    if certain := _name_bundle(chain, base) or _name_proxy(chain, what, base):
+        return certain
+    _, meaning, text, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
+    fault = meaning(text.format(base=base, what=what), hint)
+    if any(isinstance(one, _LASTING) for one in chain):
+        fault.may_pass = False
+    if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
+        fault.may_pass = True
+    return fault
+
+
+def _name_bundle(chain: Sequence[BaseException], base: str) -> NetworkError | None:
+    """Recognise a bundle that the environment names and nobody finds or can read: no library has an exception for it."""
+    if any(isinstance(one, NewConnectionError) for one in chain):
+        return None  # a firewall of the machine says "permission denied", too
+    for one in chain:
+        missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
+        if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
+            found = f"there is no file {missing[1]} with" if missing else "the file that the environment names holds no"
+            failure = NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE)
+            failure.may_pass = False
+            return failure
+    return None
+
+
+def _name_proxy(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:
+    """Recognise a proxy that was not reached, or did not let the request through: it never got to the host."""
+    for one in chain:
+        if tunnel := re.search(r"Tunnel connection failed: (\d{3})", str(one)):
+            status = int(tunnel[1])
+            hint = HINT_PROXY_USER if status == 407 else HINT_PROXY  # noqa: PLR2004
+            failure = NetworkError(f"{base}: the proxy did not let {what} through; it answered {status}.", hint)
+            failure.may_pass = may_pass(status)
+            return failure
+    is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
+    if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
+        return NetworkError(f"{base}: the proxy on the way there was not reached.", HINT_PROXY)
+    return None
+
+
+def _unfold(error: BaseException) -> Iterator[BaseException]:
+    """Give an exception and those that it wraps: libraries keep them as `reason`, as an argument, or as the cause."""
+    pending: list[object] = [error]
+    seen: set[int] = set()
+    while pending:
+        one = pending.pop(0)
+        if not isinstance(one, BaseException) or id(one) in seen:
+            continue
+        seen.add(id(one))
+        yield one
+        pending += [getattr(one, "reason", None), *one.args, one.__cause__]

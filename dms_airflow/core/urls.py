@@ -1,0 +1,60 @@
+"""Where a session may go: judges the base URL that the token answer, or a kept session, names. Pure.
+
+https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-createairflowlogintoken shows
+`https://data-<region>-dms.aliyuncs.com/airflow/<tenant>/<workspace>/<instance>`. Many a name under aliyuncs.com belongs to a
+customer (buckets, functions), so that the domain alone does not prove a host to be DMS's.
+"""
+
+from __future__ import annotations
+
+import re
+
+from dms_airflow.config import AUTHORITY, allows_plain_http
+from dms_airflow.core.errors import TokenError
+
+LONGEST_URL = 1000  # characters
+
+HINT_HOST = (
+    "The answer of CreateAirflowLoginToken names where the session goes; nothing was sent there. Check region and endpoint, "
+    "and what stands between the runner and Alibaba Cloud (HTTPS_PROXY)."
+)
+HINT_ELSEWHERE = (
+    f"{HINT_HOST} If it is a host of yours, or one that DMS really has, set endpoint to the OpenAPI that you trust, for "
+    "example dms.<region>.aliyuncs.com: with endpoint any https host is taken."
+)
+
+# ASCII only: no name that looks like another one. No blank, no user, no query, no fragment, no encoded character.
+_URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<authority>{AUTHORITY.pattern})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/*")
+
+# One name, or one in front of the region's; among its words is dms: data-cn-hangzhou-dms, data-cn-hangzhou-dms-vpc.
+_DMS = re.compile(r"(?:[a-z0-9]+-)*dms(?:-[a-z0-9]+)*(?:\.[a-z]{2}-[a-z]+(?:-[a-z0-9]+)*)?\.aliyuncs\.com")
+
+_HTTPS_PORT = 443
+_LAST_PORT = 65535
+
+
+def check_host(text: str, *, is_endpoint_given: bool) -> str:
+    """Judge a base URL before anything goes there.
+
+    Args:
+        text: What a stranger named.
+        is_endpoint_given: The author named the OpenAPI, and so whom to believe: a sandbox, a proxy of their own.
+
+    Returns:
+        The URL without a slash at its end.
+
+    Raises:
+        TokenError: It is no plausible place for a session.
+    """
+    match = _URL.fullmatch(text) if len(text) <= LONGEST_URL else None
+    if match is None or {".", ".."} & set(match["path"].split("/")):
+        raise TokenError("The token answer names a host that the session must not go to: it is no plain https URL.", HINT_HOST)
+    host, authority, port = match["host"].lower(), match["authority"], int(match["port"] or _HTTPS_PORT)
+    refused = f"The token answer names a host that the session must not go to, {match['scheme']}://{authority}:"
+    if not 0 < port <= _LAST_PORT:
+        raise TokenError(f"{refused} there is no such port.", HINT_HOST)
+    if not is_endpoint_given and (match["scheme"].lower() != "https" or port != _HTTPS_PORT or not _DMS.fullmatch(host)):
+        raise TokenError(f"{refused} it is no https host of DMS.", HINT_ELSEWHERE)
+    if match["scheme"].lower() == "http" and not allows_plain_http(host):
+        raise TokenError(f"{refused} http is for loopback and private addresses and host names without a dot only.", HINT_HOST)
+    return f"{match['scheme'].lower()}://{authority}{match['path']}"

@@ -1,0 +1,1 @@
+"""DAG runs: triggered once, waited for, explained, reported."""

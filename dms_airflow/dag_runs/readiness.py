@@ -1,0 +1,69 @@
+"""Before a DAG is triggered and waited for: it exists, is active, imports, and is not paused."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING
+
+from dms_airflow.core.errors import ActionError, DagNotFoundError, DagNotReadyError
+
+if TYPE_CHECKING:
+    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.dag_runs import Dag
+    from dms_airflow.operations.context import Context
+
+SUGGESTIONS = 3
+
+
+def check_readiness(dag_id: str, on_paused: str, client: DagRunClient, context: Context) -> Dag:
+    """Check one DAG, and unpause it where the author wants that.
+
+    Args:
+        dag_id: The DAG.
+        on_paused: ``fail``, ``unpause`` or ``ignore``.
+        client: Asks the instance.
+        context: The log.
+
+    Raises:
+        DagNotFoundError: There is no such DAG.
+        DagNotReadyError: A run of it would not be made, or never begin.
+    """
+    dag = client.get_dag(dag_id)
+    if dag is None:
+        raise DagNotFoundError(f"{client.url} has no DAG {dag_id}.", suggest_dag(dag_id, client))
+    # First: on Airflow 3 a file that does not import takes its DAGs out of service, too.
+    if dag.has_import_errors:
+        raise DagNotReadyError(
+            f"DAG {dag_id} has import errors: its file {dag.file} does not import on the instance.",
+            "Run the operation dags list-import-errors to see them on their lines.",
+        )
+    if not dag.is_active:
+        raise DagNotReadyError(
+            f"DAG {dag_id} is not active: its file {dag.file} is gone, or does not define it any more.",
+            "Deploy the file again and wait until the scheduler has read it, e.g. with the operation deploy-gate.",
+        )
+    if dag.is_paused and on_paused == "fail":
+        raise DagNotReadyError(
+            f"DAG {dag_id} is paused: its run would stay queued for ever.",
+            "Unpause it in Airflow or with the operation dags unpause, or set on-paused: unpause.",
+        )
+    if dag.is_paused and on_paused == "unpause":
+        client.unpause(dag_id)
+        context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays so.")
+    elif dag.is_paused:
+        context.log.info(f"DAG {dag_id} is paused: its run stays queued until somebody unpauses it (on-paused: ignore).")
+    return dag
+
+
+def suggest_dag(dag_id: str, client: DagRunClient) -> str:
+    """Name the DAGs whose ids are nearest, as the next step."""
+    try:
+        known = client.list_dag_ids()
+    except ActionError:
+        return "Look in Airflow for the DAG's id."
+    if not known:
+        return "The instance shows no active DAG at all: look whether the DAG files are deployed, and what its user may read."
+    nearest = difflib.get_close_matches(dag_id, known, n=SUGGESTIONS, cutoff=0.5)
+    if not nearest:
+        return f"None of its {len(known)} active DAGs has an id like this one. Is it deployed, and does its file import?"
+    return f"Did you mean {' or '.join(nearest)}? Else: is it deployed, and does its file import?"

@@ -1,0 +1,305 @@
+"""DAG runs that were waited for, told: annotations for failed tasks, their logs, tables, and a Gantt chart."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from threading import BoundedSemaphore
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.dag_runs import SUCCESS
+from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
+from dms_airflow.airflow.task_logs import TaskLog, cut_tail
+from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.ci.summary import cut_middle
+from dms_airflow.core.errors import ActionError, Cancelled
+from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
+from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
+from dms_airflow.dag_runs.wait import tell_elapsed
+from dms_airflow.import_errors.parse import place_failure
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.task_instances import TaskInstance
+    from dms_airflow.config import Runner
+    from dms_airflow.dag_runs.completion import Completion
+    from dms_airflow.operations.context import Context
+
+# Logs are fetched of so many failed tasks of a step: GitHub shows ten errors of it.
+LOGS = 10
+
+LOGS_AT_ONCE = 2
+
+LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
+
+# An exception may hold a whole answer of somebody's service, and the summary has room for a megabyte.
+LONGEST_MESSAGE = 20_000  # bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunReport:
+    """One DAG run as the step tells it."""
+
+    headline: str
+    annotations: tuple[Annotation, ...]
+    blocks: tuple[Table | Folded | Diagram, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Failure:
+    """A failed task instance, what its log says, and the place of the checkout that it leads to; None where it is not known."""
+
+    instance: TaskInstance
+    log: TaskLog | None
+    fault: str = ""
+    file: str | None = None
+    line: int | None = None
+
+    @property
+    def reason(self) -> str:
+        """Why it failed, which may span lines."""
+        said = f"{self.log.exception}: {self.log.message}".strip(": ") if self.log else self.fault
+        if said:
+            return said
+        if self.instance.start_date is None:
+            return "it never began: its DAG file did not import where it was to run, or its worker was lost"
+        return "its log ends without a reason: its process or its worker was killed, or lost"
+
+
+def describe_completion(completion: Completion) -> str:
+    """Say in one line how a DAG run ended."""
+    run, instances = completion.run, completion.instances
+    name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.error:
+        return f"{completion.error.title}: {completion.error.message}"
+    if completion.ending is Ending.SUCCESS:
+        failed = sum(one.state == FAILED for one in instances)
+        beside = f", {failed} of them failed" if failed else ""
+        return f"{name} succeeded{_tell_duration(completion)}: {len(instances)} task instances{beside}"
+    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+        return f"{name} ended without a single task instance"
+    if completion.ending is Ending.FAILURE:
+        return f"{name} failed{_tell_duration(completion)}: {name_some(instances, {FAILED}) or 'no task of it did'}"
+    what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
+    return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
+
+
+def tabulate_runs(completions: Sequence[Completion], client: DagRunClient) -> Table:
+    """Give one line for each DAG run."""
+    rows = tuple(
+        (
+            one.run.dag_id,
+            Link(text=one.run.run_id, url=client.name_page(one.run)),
+            one.run.state,
+            "" if one.run.seconds is None else _write_seconds(one.run.seconds),
+            describe_progress(one.run.state, one.instances).partition(", ")[2],
+        )
+        for one in completions
+    )
+    return Table(heading="DAG runs", columns=("DAG", "run", "state", "duration", "tasks"), rows=rows)
+
+
+def report_runs(
+    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, client: DagRunClient, context: Context
+) -> tuple[tuple[Completion, ...], tuple[RunReport, ...]]:
+    """Tell DAG runs; when the workflow is cancelled meanwhile, without what would have to be asked for, and as cancelled.
+
+    Args:
+        completions: What became of them.
+        files: The instance's paths of the DAG files, by DAG.
+        dags_path: The checkout's DAG folder; empty: found by itself.
+        client: Fetches what `report_run` fetches.
+        context: The checkout and the log.
+    """
+
+    def tell(known: Sequence[Completion]) -> tuple[RunReport, ...]:
+        return tuple(report_run(one, files[one.run.dag_id], dags_path, client, context) for one in known)
+
+    try:
+        return tuple(completions), tell(completions)
+    except Cancelled:
+        cancelled = tuple(
+            replace(one, ending=Ending.CANCELLED, fate=one.fate or f"It had ended: {one.run.state}.") for one in completions
+        )
+        return cancelled, tell(cancelled)
+
+
+def report_run(completion: Completion, dag_file: str, dags_path: str, client: DagRunClient, context: Context) -> RunReport:
+    """Tell one DAG run.
+
+    Args:
+        completion: What became of it.
+        dag_file: The instance's path of its DAG file; empty when unknown.
+        dags_path: The checkout's DAG folder; empty: found by itself.
+        client: Fetches logs, and which task waits for which. Nothing is fetched once the workflow is cancelled.
+        context: The checkout and the log.
+    """
+    is_cancelled = completion.ending is Ending.CANCELLED
+    checkout = Checkout(context.runner.workspace, dags_path or None)
+    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client)
+    annotations = [_annotate(failure, completion, client) for failure in failed]
+    for failure in failed:
+        if failure.log:
+            context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", failure.log.text)
+    if further := _annotate_run(completion, client):
+        annotations.insert(0, further)
+    upstream = {} if is_cancelled else _read_upstream(completion, client)
+    return RunReport(
+        headline=describe_completion(completion),
+        annotations=tuple(annotations),
+        blocks=tuple(_illustrate(completion, failed, upstream, client, context)),
+    )
+
+
+def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient) -> list[_Failure]:
+    failed = [one for one in completion.instances if one.state == FAILED]
+    # Each may have many megabytes until its end is cut out of it.
+    few = BoundedSemaphore(LOGS_AT_ONCE)
+
+    def read(instance: TaskInstance) -> _Failure:
+        try:
+            with few:
+                log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
+        except ActionError as error:
+            return _Failure(instance=instance, log=None, fault=error.message)
+        file, line = place_failure(log.stack_trace, dag_file, checkout)
+        # Only this is shown, and a log may have many megabytes.
+        log = replace(log, text=cut_tail(log.text, LOG_TAIL))
+        return _Failure(instance=instance, log=log, file=file, line=line)
+
+    rest = [_Failure(instance=one, log=None, fault="Its log was not fetched.") for one in failed[LOGS:]]
+    return [*client.map(read, failed[:LOGS]), *rest]
+
+
+def _annotate(failure: _Failure, completion: Completion, client: DagRunClient) -> Annotation:
+    """Name the task, the try, the exception, and the deepest line of the checkout that it came through."""
+    run, instance, log = completion.run, failure.instance, failure.log
+    tries = f"try {instance.try_number} of {instance.max_tries + 1}"
+    page = client.name_page(run, instance.task_id, instance.map_index)
+    lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {failure.reason}"]
+    if log and log.stack_trace:
+        lines.append(log.stack_trace)
+    lines.append(f"Its log: {page}")
+    # A DAG run that succeeds although a task failed is what its author wants: told, but not as an error.
+    level = Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR
+    return Annotation(
+        level=level,
+        title=f"Task failed: {instance.name}",
+        message=cut_middle("\n".join(lines), LONGEST_MESSAGE),
+        file=failure.file,
+        line=failure.line,
+    )
+
+
+def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | None:
+    """Give what no failed task tells of a run that did not succeed."""
+    run, instances = completion.run, completion.instances
+    page = f"Its page: {client.name_page(run)}"
+    name = f"DAG run {run.run_id} of {run.dag_id}"
+    if completion.error:
+        (annotation,) = completion.error.to_result().annotations
+        return replace(annotation, message=f"{annotation.message} {page}")
+    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+        message = (
+            f"{name} ended as success, but without a single task instance: nothing ran.\n"
+            f"Is its logical date before the DAG's start_date, or is the DAG without tasks? {page}"
+        )
+        return Annotation(level=Level.ERROR, title="DAG run without tasks", message=message)
+    if completion.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
+        message = (
+            f"{name} failed, but no task of it did: {describe_progress(run.state, instances)}.\n"
+            f"It was ended by hand, ran longer than its dagrun_timeout, or no task of it could run. {page}"
+        )
+        return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
+    if completion.ending is Ending.TIMEOUT:
+        waiting = name_some(instances, {one.state for one in instances} - FINISHED)
+        why = f"Why: {completion.stall}.\n" if completion.stall else ""
+        message = (
+            f"{name} did not end in time: {describe_progress(completion.state, instances)}.\n"
+            f"{f'Still to end: {waiting}.' if waiting else 'No task of it has begun.'} {completion.fate}\n"
+            f"{why}Look at it, or allow more with timeout. {page}"
+        )
+        return Annotation(level=Level.ERROR, title="Time ran out", message=message)
+    if completion.ending is Ending.CANCELLED:
+        message = (
+            f"The workflow was cancelled while {name} was waited for: {describe_progress(completion.state, instances)}.\n"
+            f"{completion.fate} {page}"
+        )
+        return Annotation(level=Level.WARNING, title="Cancelled", message=message)
+    return None
+
+
+def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, frozenset[str]]:
+    try:
+        # Not by this thread: a login in the middle of a request knows no time limit.
+        (upstream,) = client.map(client.read_upstream, [completion.run.dag_id])
+    except ActionError:
+        return {}  # the chart is then without its critical path
+    return upstream
+
+
+def _illustrate(
+    completion: Completion,
+    failed: list[_Failure],
+    upstream: dict[str, frozenset[str]],
+    client: DagRunClient,
+    context: Context,
+) -> Iterator[Table | Folded | Diagram]:
+    run = completion.run
+    if failed:
+        rows = tuple(_write_failure(failure, context.runner) for failure in failed)
+        yield Table(heading=f"Failed tasks of {run.dag_id}", columns=("task", "try", "what is wrong", "where"), rows=rows)
+    chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
+    if chart:
+        yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
+    if completion.instances:
+        rows = tuple(_write_row(one, completion, client) for one in sorted(completion.instances, key=_place_in_time))
+        columns = ("task", "state", "tries", "duration", "log")
+        yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
+    for failure in failed:
+        if failure.log:
+            yield Folded(
+                heading=f"Log of {run.dag_id}.{failure.instance.name}, try {failure.instance.try_number}",
+                text=failure.log.text,
+            )
+
+
+def _write_failure(failure: _Failure, runner: Runner) -> tuple[str | Link, ...]:
+    instance = failure.instance
+    place = f"{failure.file}:{failure.line}" if failure.line else failure.file or ""
+    page = runner.name_page(failure.file, failure.line)
+    tries = f"{instance.try_number} of {instance.max_tries + 1}"
+    return instance.name, tries, failure.reason.partition("\n")[0], Link(text=place, url=page) if page else place
+
+
+def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
+    """Order task instances by their beginning, those that never began last."""
+    began = instance.start_date if instance.try_number else None
+    return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
+
+
+def _write_row(instance: TaskInstance, completion: Completion, client: DagRunClient) -> tuple[str | Link, ...]:
+    run = completion.run
+    name, state = instance.name, instance.state or "none"
+    if not instance.try_number:
+        return name, state, "", "", ""
+    page = client.name_page(run, instance.task_id, instance.map_index)
+    tries = f"{instance.try_number} of {instance.max_tries + 1}"
+    return (
+        name,
+        state,
+        tries,
+        "" if instance.duration is None else _write_seconds(instance.duration),
+        Link(text="log", url=page),
+    )
+
+
+def _tell_duration(completion: Completion) -> str:
+    seconds = completion.run.seconds
+    return "" if seconds is None else f" after {_write_seconds(seconds)}"
+
+
+def _write_seconds(seconds: float) -> str:
+    return f"{seconds:.1f} s" if seconds < 60 else tell_elapsed(seconds)  # noqa: PLR2004

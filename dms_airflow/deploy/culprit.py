@@ -1,0 +1,90 @@
+"""Which DAG file keeps Airflow from answering: the one that was imported last, or that hangs alone, or is new or changed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.deployment import is_same_source
+from dms_airflow.deploy.report import Problem
+from dms_airflow.import_errors.instance import SHORTEST_LIMIT, join
+from dms_airflow.import_errors.parse_log import read_dag_files
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dms_airflow.checkout.mapping import Checkout
+    from dms_airflow.deploy.deployed_files import Arrival
+    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.operations.command import Execution
+
+CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
+
+HINT = "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported."
+UNTOUCHED = " The last good versions of all DAGs are untouched."
+
+
+class Culprits:
+    """Looks for the DAG file that keeps `dags list-import-errors` from answering.
+
+    Args:
+        instance: Where to look.
+        checkout: Where the file is named.
+    """
+
+    def __init__(self, instance: Instance, checkout: Checkout) -> None:
+        self._instance = instance
+        self._checkout = checkout
+
+    @property
+    def hint(self) -> str:
+        """What a DAG file must not do, and what is not lost."""
+        return HINT + (UNTOUCHED if self._instance.dialect.keeps_broken_dags else "")
+
+    def find(self, execution: Execution | None, arrival: Arrival) -> Problem:
+        """Say which DAG file kept Airflow from answering, or that it is not known."""
+        imports = read_dag_files(execution.stdout) if execution is not None else ()
+        reason = "airflow dags list-import-errors gave no answer in time"
+        if execution is not None:
+            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
+        if imports:  # the last one ended the interpreter
+            return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
+        changed, same = self._list_suspects(arrival)
+        if self._instance.dialect.import_alone("") is None:
+            return self._suspect(changed, reason, arrival)
+        if execution is not None:
+            return Problem(message=f"{reason}\n{self.hint}")
+        suspects = [*changed, *same]
+        for number, path in enumerate(suspects):
+            if self._instance.remaining < 0:
+                left = join(suspects[number:])
+                return Problem(
+                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{self.hint}"
+                )
+            limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
+            options = self._instance.dialect.import_alone(path) or ()
+            alone = self._instance.run("dags list-import-errors", *options, "-o", "json", limit=limit)
+            if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
+                said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
+                return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
+        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{self.hint}")
+
+    def _suspect(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
+        """Name what is new or changed, where files cannot be imported one by one."""
+        if len(changed) == 1:
+            return self._accuse(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival)
+        told = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
+        return Problem(message=f"{reason}\n{told}\n{self.hint}")
+
+    def _list_suspects(self, arrival: Arrival) -> tuple[list[str], list[str]]:
+        """List the absolute paths of DAG files: those that may be new or changed, and the others."""
+        # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
+        folder = arrival.folder or ("" if arrival.report is None and arrival.dags else "DAGS_FOLDER")
+        files = {f"{folder}{path}": file for path, file in arrival.expected.awaited.items()}
+        sources = self._instance.fetch_sources(arrival.list_sources(files))
+        same = {path for path, source in sources.items() if is_same_source(source, self._checkout.read(files[path]))}
+        return sorted(files.keys() - same), sorted(same)
+
+    def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
+        # The other files show where the DAG folder is.
+        files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
+        return Problem(message=f"{message}\n{self.hint}", file=files.get(path))

@@ -1,0 +1,193 @@
+"""Step 1 of the deploy gate: the files of the checkout on the instance, and what Airflow keeps of their sources."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from dms_airflow.airflow.deployment import (
+    add_known_dags,
+    find_dags_folder,
+    find_new_words,
+    is_same_source,
+    read_report,
+    strip_member,
+)
+from dms_airflow.checkout.dag_files import Expected, choose_files, find_root
+from dms_airflow.checkout.dag_source import defines_dag
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+
+    from dms_airflow.airflow.deployment import DagRow, ParsedFile
+    from dms_airflow.checkout.mapping import Checkout
+    from dms_airflow.import_errors.instance import Instance
+
+NOTHING_EXPECTED = "any DAG file of the checkout"
+NOTHING_REPORTED = (
+    "airflow dags report to name a file: it names none, though Airflow has active DAGs. Either the DAG folder is empty now, "
+    "or a DAG file prints [] and ends Airflow when it is imported"
+)
+
+NO_DAG = "defines no DAG, so Airflow keeps no source of it"
+NO_COPY = "Airflow keeps no source of it yet"
+LAGGING = (
+    "Airflow's stored source is older, since the file came with an old modification time; what Airflow shows of the DAG is new"
+)
+MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
+
+
+class Doubt(NamedTuple):
+    """What could not be verified, mostly a file of the checkout, and why."""
+
+    what: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrival:
+    """What step 1 found.
+
+    `report` is None when Airflow gave none; it `hangs` when no answer came at all. `changed` are absolute paths of the
+    instance: files that were seen with another source than the checkout's. `unread` are paths below the DAG folder of which
+    Airflow has no source yet, or, broken as they were, an older one.
+    """
+
+    report: tuple[ParsedFile, ...] | None
+    hangs: bool = False
+    expected: Expected = Expected(awaited={}, doubtful=())  # noqa: RUF009 - frozen
+    folder: str | None = None
+    dags: tuple[DagRow, ...] = ()
+    changed: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
+    lagging: frozenset[str] = frozenset()
+
+    def list_files(self) -> set[str]:
+        """Give the absolute paths of the files that the instance parses."""
+        return {f"{self.folder}{file.path}" for file in self.report or ()} if self.folder is not None else set()
+
+    def list_tokens(self, paths: Iterable[str]) -> dict[str, str]:
+        """Give the file tokens of absolute paths that have one."""
+        wanted = set(paths)
+        return {dag.path: dag.file_token for dag in self.dags if dag.path in wanted and dag.file_token}
+
+    def list_sources(self, paths: Iterable[str]) -> dict[str, str]:
+        """Give where the API has the sources of absolute paths: of a DAG that is active, since those of others are old."""
+        wanted = set(paths)
+        dags = sorted(self.dags, key=lambda dag: dag.is_active)
+        return {dag.path: dag.source for dag in dags if dag.path in wanted and dag.source}
+
+
+class Arrivals:
+    """Looks whether the files of a checkout have arrived on an instance.
+
+    Args:
+        instance: Where to look.
+        checkout: What to look for.
+        verify_source: Compare the sources too.
+    """
+
+    def __init__(self, instance: Instance, checkout: Checkout, *, verify_source: bool) -> None:
+        self._instance = instance
+        self._checkout = checkout
+        self._verify_source = verify_source
+
+    def await_files(self) -> tuple[Arrival, Sequence[str]]:
+        """Wait until the instance parses every DAG file of the checkout, from the checkout's source.
+
+        A file in which Airflow finds no DAG is not compared: Airflow keeps no new source of a broken file. Step 2 tells.
+        """
+        changed: set[str] = set()
+        lagging: set[str] = set()
+
+        def look() -> tuple[Arrival, Sequence[str]]:
+            execution = self._instance.run("dags report", "-o", "json")
+            dags = self._instance.list_dags()
+            report = read_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
+            arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
+            if report is None:
+                return arrival, ()
+            if not report and any(dag.is_active for dag in dags):
+                return arrival, (NOTHING_REPORTED,)
+            if not arrival.expected.awaited:
+                return arrival, () if arrival.expected.doubtful or not self._verify_source else (NOTHING_EXPECTED,)
+            parsed = {file.path for file in report}
+            missing = [f"{file} (not on the instance)" for path, file in arrival.expected.awaited.items() if path not in parsed]
+            other = self._compare(arrival, lagging) if self._verify_source else {}
+            changed.update(other)
+            if not self._verify_source:
+                changed.update(f"{arrival.folder}{path}" for path in arrival.expected.awaited if arrival.folder is not None)
+            differing = [f"{other[path]} (another version)" for path in other if path not in lagging]
+            arrival = replace(arrival, changed=frozenset(changed), lagging=frozenset(lagging))
+            return arrival, (*missing, *differing, *self._list_unlisted(arrival))
+
+        return self._instance.poll(look)
+
+    def _list_unlisted(self, arrival: Arrival) -> list[str]:
+        """Name new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
+        if self._instance.dialect.import_now() is not None:
+            return []
+        stored = {*(dag.path for dag in arrival.dags), *(error.path for error in self._instance.list_stored_errors())}
+        seen = {strip_member(path).removeprefix(arrival.folder or "") for path in stored}
+        return [
+            f"{file} (not yet seen by the dag-processor)"
+            for path, file in sorted(arrival.expected.awaited.items())
+            if path not in seen and (path in arrival.unread or defines_dag(self._checkout.read(file)))
+        ]
+
+    def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[DagRow, ...]) -> Arrival:
+        """Put together what the instance parses and what of the checkout it must parse."""
+        paths = [file.path for file in report] if report is not None else [dag.path for dag in dags]
+        root = find_root(paths, self._checkout)
+        expected = choose_files(root, self._checkout, paths) if root else Expected(awaited={}, doubtful=())
+        folder = find_dags_folder(dags, report or ())
+        if report is not None and self._instance.dialect.import_now() is None:
+            report = add_known_dags(report, dags, folder or "")
+        # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
+        told = [dag for dag in dags if not dag.has_import_errors or self._instance.dialect.keeps_broken_dags]
+        with_row = {dag.path.removeprefix(folder) for dag in told} if folder is not None else set()
+        with_dag = {file.path for file in report or () if file.dag_ids}
+        return Arrival(
+            report=report,
+            expected=expected,
+            folder=folder,
+            dags=dags,
+            unread=frozenset(path for path in expected.awaited if path in with_dag and path not in with_row),
+        )
+
+    def _compare(self, arrival: Arrival, lagging: set[str]) -> dict[str, str]:
+        """Give the absolute paths of files whose stored source is another, with the checkout's name; `lagging` grows.
+
+        Such a file is asked to be parsed. If Airflow shows of its DAGs what only the checkout's version says, the file is
+        there and the stored source lags behind: Airflow takes a new copy only when the modification time is newer than
+        that of the last (docs/deploy-gate.md). Step 4 still wants it parsed once more.
+        """
+        if arrival.folder is None:
+            return {}
+        dag_ids = {f"{arrival.folder}{file.path}": file.dag_ids for file in arrival.report or () if file.dag_ids}
+        files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
+        unread = {f"{arrival.folder}{path}" for path in arrival.unread}
+        wanted = [path for path in files if path in dag_ids and path not in lagging | unread]
+        tokens = arrival.list_tokens(wanted)
+        sources = self._instance.fetch_sources(arrival.list_sources(wanted))
+        contents = {path: self._checkout.read(files[path]) for path in sources}
+        other = [path for path, source in sources.items() if not is_same_source(source, contents[path])]
+        for path in other:
+            words = find_new_words(sources[path], contents[path]) if self._instance.dialect.keeps_old_sources else set()
+            if words and words & self._instance.list_words(dag_ids[path]):
+                lagging.add(path)
+        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens and path not in lagging)
+        return {path: files[path] for path in other}
+
+    def list_doubts(self, arrival: Arrival) -> Iterator[Doubt]:
+        """Name what no view can verify of the checkout's files. What is broken is told by its error."""
+        with_dag = {file.path for file in arrival.report or () if file.dag_ids}
+        for path, file in arrival.expected.awaited.items():
+            reasons = {
+                NO_DAG: self._verify_source and path not in with_dag,
+                NO_COPY: self._verify_source and path in arrival.unread,
+                LAGGING: f"{arrival.folder}{path}" in arrival.lagging,
+            }
+            yield from [Doubt(file, reason) for reason, holds in reasons.items() if holds][:1]
+        for file in arrival.expected.doubtful:
+            yield Doubt(file, MAYBE)

@@ -1,0 +1,102 @@
+"""What the deploy gate knows when it ends, and how the step tells it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+from dms_airflow.core.result import Annotation, Ending, Level, Result, Table
+from dms_airflow.deploy.deployed_files import Arrival, Doubt
+from dms_airflow.import_errors.instance import join
+from dms_airflow.operations.import_errors import report_errors
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from dms_airflow.airflow.deployment import ParsedFile
+    from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.operations.context import Context
+    from dms_airflow.operations.import_errors import ImportErrorParams
+
+SLOWEST = 5  # files to name
+
+NOTHING_YET = Arrival(report=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What fails the gate besides import errors."""
+
+    message: str
+    ending: Ending = Ending.FAILURE
+    file: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """What the gate knows when it ends.
+
+    `complete`: every import error is among `errors`. `out_of_service` are the DAG ids that nobody can run while their file
+    is broken, by the instance's absolute path of the file.
+    """
+
+    arrival: Arrival = NOTHING_YET
+    errors: tuple[DagImportError, ...] = ()
+    problems: tuple[Problem, ...] = ()
+    doubts: tuple[Doubt, ...] = ()
+    complete: bool = False
+    steps: tuple[tuple[str, ...], ...] = ()
+    out_of_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+def first_line(text: str) -> str:
+    """Cut a message to what fits into a list."""
+    return text.partition("\n")[0]
+
+
+def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
+    """Make the step's result of what the gate found."""
+    notes = {path: f"Out of service until it is mended: {join(ids, 20)}." for path, ids in findings.out_of_service.items()}
+    told = report_errors(findings.errors, params, context, complete=findings.complete, notes=notes)
+    for problem in findings.problems:
+        context.log.info(problem.message)
+    report = findings.arrival.report or ()
+    ending = Ending.FAILURE if told.counted else Ending.SUCCESS
+    headline = told.headline
+    if findings.problems:
+        ending = findings.problems[0].ending
+        headline = first_line(findings.problems[0].message)
+    elif ending is Ending.SUCCESS:
+        headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
+    stopped = sorted({dag_id for ids in findings.out_of_service.values() for dag_id in ids})
+    if stopped:
+        headline += f"; out of service until mended: {join(stopped)}"
+    located = findings.arrival.expected.awaited
+    broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
+    findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))
+    if findings.doubts:
+        context.log.info(f"Could not be verified: {join([doubt.what for doubt in findings.doubts], 20)}")
+        headline += f"; could not be verified: {len(findings.doubts)}"
+    return Result(
+        ending=ending,
+        headline=headline,
+        outputs=told.outputs if findings.errors or findings.complete else {},
+        annotations=(*map(_annotate, findings.problems), *told.annotations),
+        blocks=(*told.tables, *_tabulate(findings, report), *told.stack_traces),
+    )
+
+
+def _annotate(problem: Problem) -> Annotation:
+    if problem.ending is Ending.TIMEOUT:
+        return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
+    return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
+
+
+def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
+    if findings.doubts:
+        yield Table(heading="Could not be verified", columns=("what", "why"), rows=findings.doubts)
+    yield Table(heading="Steps", columns=("question", "found", "CLI starts", "requests", "time"), rows=findings.steps)
+    slowest = sorted(report, key=lambda file: -file.seconds)[:SLOWEST]
+    if slowest:
+        rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)
+        yield Table(heading="Slowest DAG files to parse", columns=("file on the instance", "time"), rows=rows)

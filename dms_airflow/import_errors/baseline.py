@@ -1,0 +1,225 @@
+"""Import errors known from before: reading them, telling whether an error is one of them, and which of them are gone.
+
+An error is known by its DAG file, its exception and its message, never by its stack trace: that moves with every line above
+it. What changes from one parse to the next, or from one instance to another, is taken out of the message first.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from dms_airflow.core.inputs import quote_value
+from dms_airflow.import_errors.parse import DagImportError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+# Airflow's own name for the DAG folder, and the usual one in repositories.
+_DAG_FOLDER = "dags"
+
+# In this order: a UUID or a time may hold what a later pattern looks for.
+_VOLATILE = (
+    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
+    (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?)?(?!\d)"), "<time>"),
+    (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?(?!\d)"), "<time>"),
+    (re.compile(r"\b(?:datetime|DateTime)\(\d{4}, \d[\d, ]*"), "<time>"),
+    (re.compile(r"\b1[6-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"), "<time>"),  # (milli)seconds since 1970: 2020 to 2033
+    (re.compile(r"\b0x[0-9a-fA-F]+\b"), "<address>"),
+    # Airflow's module name of a DAG file: the SHA-1 is of the file's path on the instance
+    # (tests/captures/airflow-2.10.4/dags/broken/custom_exception.py is one).
+    (re.compile(r"\bunusual_prefix_[0-9a-f]{40}_"), ""),
+    (re.compile(r"\b(pid|process(?: id)?)([ :=#]{1,3})\d+\b", re.IGNORECASE), r"\1\2<pid>"),
+    (re.compile(r"\b(lines?|column|char|position) \d+(?:-\d+)?\b"), r"\1 <number>"),
+    (re.compile(r"(\.py):\d+(?::\d+)?\b"), r"\1:<number>"),
+    (re.compile(r"\s+"), " "),
+)
+
+
+class Fingerprint(NamedTuple):
+    """What makes two import errors the same: the DAG file's place, the exception, what is lasting of the message."""
+
+    place: str
+    exception: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Baseline:
+    """The errors known from before; `problem` says why they could not be read, and is "" when they could."""
+
+    errors: tuple[DagImportError, ...] = ()
+    problem: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """The errors of now, in their order, with `new` set; and those of the baseline that are gone."""
+
+    errors: tuple[DagImportError, ...]
+    resolved: tuple[DagImportError, ...] = ()
+
+
+class _UnreadableError(Exception):
+    """Why a baseline cannot be read, as the end of a sentence about it."""
+
+
+# --- telling the same -----------------------------------------------------------------------------------------------------
+
+
+def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
+    """Give each fingerprint of an error; two errors that have one in common are the same.
+
+    There are two when the place to mend is the DAG file itself: its place in the checkout, which another instance's folders
+    leave alone, and its path below the instance's DAG folder, which is known without a checkout. Where the place is a
+    helper's there is only the second: another DAG file that fails by the same helper is another error.
+    """
+    message = _normalize(error)
+    path = error.instance_path
+    places = [f"instance:{_cut_dag_folder(path)}"]
+    if error.file and _list_names(error.file)[-1:] == _list_names(path)[-1:]:
+        places.insert(0, f"checkout:{error.file}")
+    return tuple(Fingerprint(place, error.exception, message) for place in places)
+
+
+def compare(errors: Sequence[DagImportError], known: Sequence[DagImportError]) -> Comparison:
+    """Set `new`, and find what is resolved. Each known error stands for one error of now at most."""
+    waiting: defaultdict[Fingerprint, list[int]] = defaultdict(list)
+    for index, error in enumerate(known):
+        for fingerprint in list_fingerprints(error):
+            waiting[fingerprint].append(index)
+    found: set[int] = set()
+    compared: list[DagImportError] = []
+    for error in errors:
+        candidates = [index for one in list_fingerprints(error) for index in waiting.get(one, ()) if index not in found]
+        found.update(candidates[:1])
+        compared.append(replace(error, new=not candidates))
+    return Comparison(
+        errors=tuple(compared),
+        resolved=tuple(error for index, error in enumerate(known) if index not in found),
+    )
+
+
+def _normalize(error: DagImportError) -> str:
+    message = error.message
+    for folder in _list_folders(error):
+        message = message.replace(folder, "")
+    for pattern, replacement in _VOLATILE:
+        message = pattern.sub(replacement, message)
+    return message.strip()
+
+
+def _list_folders(error: DagImportError) -> Iterator[str]:
+    """Give the instance's folders that a message may name and another instance has elsewhere, the deepest first."""
+    names = error.instance_path.split("/")
+    shared = _count_shared(names, (error.file or "").split("/"))
+    starts = {len(names) - shared} if shared else set()
+    if _DAG_FOLDER in names[:-1]:
+        position = names.index(_DAG_FOLDER)
+        starts |= {position, position + 1}  # Airflow's home, and the DAG folder in it
+    for start in sorted(starts, reverse=True):
+        folder = "/".join(names[:start])
+        if folder.startswith("/"):
+            yield f"{folder}/"
+
+
+def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
+    """Count the names that two paths have in common at their ends."""
+    count = 0
+    for left, right in zip(reversed(one), reversed(other), strict=False):
+        if left != right or not left:
+            break
+        count += 1
+    return count
+
+
+def _cut_dag_folder(path: str) -> str:
+    names = path.split("/")
+    return "/".join(names[names.index(_DAG_FOLDER) + 1 :]) if _DAG_FOLDER in names[:-1] else path
+
+
+def _list_names(path: str) -> list[str]:
+    return [name for name in path.split("/") if name]
+
+
+# --- reading --------------------------------------------------------------------------------------------------------------
+
+
+def read_baseline(text: str, workspace: Path) -> Baseline:
+    """Read what the input `baseline` gives: the output `import-errors` itself, or the path of a file that holds it.
+
+    A result file of this action holds it too, among its outputs.
+
+    Args:
+        text: The input.
+        workspace: The checkout; the path is relative to it, and the file lies in it.
+    """
+    text = text.strip()
+    try:
+        if not text.startswith(("[", "{")):
+            text = _read_file(text, workspace)
+        return Baseline(errors=tuple(_read_entry(number, entry) for number, entry in enumerate(_parse(text), 1)))
+    except _UnreadableError as error:
+        return Baseline(problem=str(error))
+
+
+def _read_file(name: str, workspace: Path) -> str:
+    shown = quote_value(name)
+    root = workspace.resolve()
+    try:
+        path = (root / name).resolve()
+        if not path.is_relative_to(root):
+            raise _UnreadableError(f"the file {shown} does not lie in the workspace; give a path relative to it")
+        if not path.is_file():
+            raise _UnreadableError(f"there is no file {shown} in the workspace")
+        return path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise _UnreadableError(f"the file {shown} cannot be opened: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise _UnreadableError(f"the file {shown} is not UTF-8 text") from None
+    except (ValueError, RuntimeError):  # a null character in the name, or a loop of links
+        raise _UnreadableError(f"there is no file {shown} in the workspace") from None
+
+
+def _parse(text: str) -> list[Any]:
+    told = _parse_json(text)
+    if isinstance(told, dict):
+        outputs = told.get("outputs")
+        if not isinstance(outputs, dict) or "import-errors" not in outputs:
+            raise _UnreadableError("it is neither a list of import errors nor a result file that has them")
+        told = outputs["import-errors"]
+    if not isinstance(told, list):
+        raise _UnreadableError("it is no list of import errors")
+    return told
+
+
+def _parse_json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise _UnreadableError(f"it is not JSON: {error}") from None
+    except RecursionError:
+        raise _UnreadableError("it is JSON nested too deeply") from None
+
+
+def _read_entry(number: int, entry: Any) -> DagImportError:
+    """Read one error. Its own `new` tells of an older baseline, and its stack trace of older lines: they do not matter."""
+    if not isinstance(entry, dict):
+        raise _UnreadableError(f"entry {number} is no import error")
+    wrong = [name for name in ("instance_path", "exception", "message") if not isinstance(entry.get(name), str)]
+    if wrong:
+        raise _UnreadableError(f"entry {number} is no import error: {wrong[0]} is missing or no text")
+    file, line = entry.get("file"), entry.get("line")
+    return DagImportError(
+        file=file if isinstance(file, str) and file else None,
+        line=line if isinstance(line, int) and not isinstance(line, bool) else None,
+        instance_path=entry["instance_path"],
+        exception=entry["exception"],
+        message=entry["message"],
+        stack_trace="",
+        new=False,
+    )

@@ -1,0 +1,202 @@
+"""DAG import errors: read from what Airflow prints, and put where the author can mend them."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.checkout.dag_source import find_line
+from dms_airflow.checkout.source_lines import find_shown_line, split_lines
+from dms_airflow.core import tracebacks
+from dms_airflow.import_errors.parse_log import read_log
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from dms_airflow.checkout.mapping import Checkout
+
+_NOT_SERIALIZED = re.compile(r"Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DagImportError:
+    """One DAG file that does not import, or whose DAG cannot be bagged or serialized.
+
+    `instance_path` is Airflow's path of the DAG file; `file` (relative, with `/`) and `line` are the place to mend in
+    the checkout, which may be a helper's, and None where unknown. `exception` is a bare class name, "" where Airflow
+    gave none. `new` is False for an error that the baseline knows.
+    """
+
+    file: str | None = None
+    line: int | None = None
+    instance_path: str
+    exception: str
+    message: str
+    stack_trace: str
+    new: bool = True
+
+    def to_json(self) -> dict[str, Any]:
+        """Give the error as the output `import-errors` lists it."""
+        return asdict(self)
+
+
+def read_error(instance_path: str, stack_trace: str) -> DagImportError:
+    """Make an error of a DAG file's path and its stack trace, as any of Airflow's views gives them."""
+    parsed = tracebacks.parse(stack_trace)
+    return DagImportError(
+        instance_path=instance_path, exception=parsed.exception, message=parsed.message, stack_trace=stack_trace
+    )
+
+
+def read_list(
+    answer: Iterable[Mapping[str, Any]], stdout: str, folders: Mapping[str, str] | None = None
+) -> tuple[DagImportError, ...]:
+    """Read the answer of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before it.
+
+    The rows decide what is broken. A logged traceback takes the place of the row's two frames only when it tells of the
+    same error: a DAG file may print anything.
+
+    Args:
+        answer: the rows, `filepath` and `error` each; from Airflow 3 on `filepath` is below the DAG bundle `bundle_name`.
+        stdout: all that the command printed.
+        folders: the bundles' folders, where they are known; the log names those of a parse.
+    """
+    log = read_log(stdout)
+    logged: dict[str, list[str]] = {}
+    for failure in log.failures:
+        logged.setdefault(failure.path, []).append(failure.text)
+    errors: list[DagImportError] = []
+    for row in answer:
+        path, bundle = str(row.get("filepath") or ""), str(row.get("bundle_name") or "")
+        known = [folders[bundle]] if folders and bundle in folders else log.folders
+        path, text = _place_below(known, path, logged), str(row.get("error") or "")
+        # The last one: of a file's several errors Airflow lists the last.
+        same = (whole for whole in reversed(logged.get(path, ())) if _tell_the_same(path, text, whole))
+        errors.append(read_error(path, next(same, text)))
+    return tuple(errors)
+
+
+def _place_below(folders: Sequence[str], path: str, logged: Mapping[str, Any]) -> str:
+    """Make a path below a DAG bundle an absolute one, where that is certain."""
+    if path.startswith("/") or not path:
+        return path
+    places = list(dict.fromkeys(f"{folder.rstrip('/')}/{path}" for folder in folders))
+    if len(places) > 1:
+        places = [place for place in places if place in logged]
+    return places[0] if len(places) == 1 else path
+
+
+def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
+    """Read the import errors that `dags reserialize` logs; it prints no other answer and ends 0 with them."""
+    errors = [read_error(failure.path, failure.text) for failure in read_log(stdout).failures]
+    return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
+
+
+def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...]:
+    """Read the error with which `dags reserialize` ends at the first DAG that does not serialize, from Airflow 3 on.
+
+    It has written nothing then, and does not name the file.
+
+    Args:
+        stderr: all that the command printed there.
+        files: DAG ids, and the paths of their files, absolute or below the DAG folder.
+    """
+    dag_id, error = _read_ending(stderr)
+    path = files.get(dag_id)
+    return (replace(error, instance_path=path),) if error and path else ()
+
+
+def names_dag(stderr: str) -> bool:
+    """Tell whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
+    return bool(_read_ending(stderr)[0])
+
+
+def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
+    start = stderr.find(tracebacks.HEADER)
+    error = read_error("", stderr[start:].rstrip("\n")) if start >= 0 else None
+    dag = _NOT_SERIALIZED.match(error.message) if error else None
+    return dag["id"] if dag else "", error
+
+
+def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
+    """Fill in the file and line of the checkout.
+
+    Args:
+        errors: all of a run, since together they show the instance's layout.
+        checkout: where to look.
+        dag_files: further DAG files of the instance. The more are known, the less is ambiguous: a lone error may come
+            from another repository's file of the same name.
+    """
+    frames = [tracebacks.parse(error.stack_trace).frames for error in errors]
+    files = checkout.map_paths(
+        [*(error.instance_path for error in errors), *dag_files], [frame.file for trace in frames for frame in trace]
+    )
+    return tuple(_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
+
+
+def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[str | None, int | None]:
+    """Find the deepest place of the checkout in the traceback of a task that failed; None where it shows none.
+
+    Args:
+        stack_trace: its traceback; may be empty.
+        dag_file: the instance's path of the DAG file.
+        checkout: where to look.
+    """
+    frames = tracebacks.parse(stack_trace).frames if stack_trace else ()
+    files = checkout.map_paths([dag_file], [frame.file for frame in frames])
+    frame = _find_frame(frames, files)
+    if frame is None or files[frame.file].lower().endswith(".zip"):
+        return (files[frame.file] if frame else None), None
+    file = files[frame.file]
+    return file, find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source)
+
+
+def _find_frame(frames: Sequence[tracebacks.Frame], files: Mapping[str, str]) -> tracebacks.Frame | None:
+    """Find the deepest frame that lies in the checkout. A relative name is a made-up one, such as compile()'s."""
+    return next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)
+
+
+def _locate(
+    error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
+) -> DagImportError:
+    own = files.get(error.instance_path)
+    frame = _find_frame(frames, files)
+    file = files[frame.file] if frame else own
+    if file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members
+        return replace(error, file=file)
+    source = checkout.read(file)
+    lines = split_lines(source)
+    line = find_shown_line(lines, frame.line, frame.source) if frame else None
+    if line is None and file == own:
+        told = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
+        line = told if told is not None and 0 < told <= len(lines) else None
+    return replace(error, file=file, line=line)
+
+
+def _tell_the_same(path: str, row: str, logged: str) -> bool:
+    """Tell whether a row and a logged traceback are of the same error. A row shows the last frames, and what follows them.
+
+    Where their texts differ, the messages' first lines count: a time limit's last line holds a process id. A row may lack the
+    class. A row whose message quotes a chain of tracebacks was read to its last one; it still ends with the logged message.
+    """
+    header, _, shown = row.partition("\n")
+    if header == tracebacks.HEADER and shown.startswith("  File ") and logged.endswith(f"\n{shown.rstrip()}"):
+        return True
+    short, whole = read_error(path, row), read_error(path, logged)
+    if whole.exception in row and "\n" in whole.message and row.rstrip().endswith(whole.message):
+        return True
+    few, many = _list_frames(short), _list_frames(whole)
+    return (
+        short.exception in {whole.exception, ""}
+        and _first_line(short) == _first_line(whole)
+        and many[max(0, len(many) - len(few)) :] == few
+    )
+
+
+def _list_frames(error: DagImportError) -> list[tuple[str, int]]:
+    return [(frame.file, frame.line) for frame in tracebacks.parse(error.stack_trace).frames]
+
+
+def _first_line(error: DagImportError) -> str:
+    return error.message.split("\n", 1)[0]

@@ -1,0 +1,265 @@
+"""`dags trigger`: one DAG run, with a run id that is known before the request leaves, and waited for on request."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
+from dms_airflow.airflow.commands.verdict import ADVICE_ENDED_EARLY, Outcome
+from dms_airflow.airflow.dag_run_client import DagRunClient
+from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
+from dms_airflow.core.inputs import (
+    InputValueError,
+    given,
+    parse_boolean,
+    parse_choice,
+    parse_duration,
+    parse_json_object,
+    parse_text,
+)
+from dms_airflow.core.result import Link, Result, Table
+from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.dag_runs.completion import Terms, abandon, complete
+from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
+from dms_airflow.dag_runs.report import report_runs, tabulate_runs
+from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
+from dms_airflow.operations import command
+from dms_airflow.operations.command import CommandLine, Execution
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitParams:
+    """The inputs of whatever waits for a DAG run."""
+
+    conf: str = given(parse_json_object, default="")
+    wait_for_completion: bool = given(parse_boolean, default=False)
+    poll_interval: float | None = given(parse_duration)
+    on_paused: str = given(parse_choice("fail", "unpause", "ignore"), default="fail")
+    on_cancel: str = given(parse_choice("leave", "fail-run"), default="leave")
+    dags_path: str = given(parse_text, default="")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(WaitParams, command.Params):
+    """The inputs of `dags trigger`."""
+
+    def list_secrets(self) -> Sequence[str]:
+        """Name what must be masked."""
+        return (*super().list_secrets(), *find_secrets(self.conf))
+
+    def check(self) -> Iterator[InputProblem]:
+        """A DAG to trigger, and one configuration, which is an object."""
+        yield from check_arguments(self.arguments)
+        own = option_value(self.arguments, "-c", "--conf")
+        if self.conf and has_option(self.arguments, "-c", "--conf"):
+            yield InputProblem(name="conf", message="is given twice, here and as --conf in arguments")
+        elif own:
+            try:
+                parse_json_object(own)
+            except InputValueError as error:
+                yield InputProblem(name="arguments", message=f"--conf {error}")
+
+
+def make_terms(params: WaitParams, deadline: float) -> Terms:
+    """Take the terms of a wait from the inputs."""
+    return Terms(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
+
+
+def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
+    """A DAG run needs its DAG."""
+    if not read_positionals(arguments):
+        yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Triggered:
+    """A command that triggers, the DAG run that it made, or the one that it left behind when it failed."""
+
+    execution: Execution
+    run: DagRun | None = None
+    left: DagRun | None = None
+
+
+def run(params: Params, context: Context) -> Result:
+    """Trigger the DAG."""
+    deadline = context.clock.monotonic() + params.timeout
+    client = DagRunClient(context.airflow, context.clock, deadline)
+    (dag_id,) = read_positionals(params.arguments)[:1]
+    dag_file = ""
+    if params.wait_for_completion:
+        try:
+            dag_file = check_readiness(dag_id, params.on_paused, client, context).file
+        except ActionError as error:
+            error.outputs = {"dag-id": dag_id}
+            raise
+    try:
+        triggered = _trigger(params.line, params.conf, deadline, client, context)
+    except Cancelled as cancelled:
+        if run_id := cancelled.outputs.get("run-id"):
+            asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
+            (fate,) = abandon([asked], params.on_cancel, client, context.clock, are_known=False).values()
+            cancelled.fate = f"DAG run {run_id} of {dag_id}: {fate}"
+        raise
+    result = _report(triggered, client, context)
+    if not (triggered.run and params.wait_for_completion):
+        return result
+    wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_terms(params, deadline))
+    return _finish(wait, result, client, context)
+
+
+def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
+    """Trigger a DAG, and tell which run it is."""
+    deadline = context.clock.monotonic() + params.timeout
+    client = DagRunClient(context.airflow, context.clock, deadline)
+    return _report(_trigger(line, conf, deadline, client, context), client, context)
+
+
+def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient, context: Context) -> _Triggered:
+    """Run the command until it is known whether it made its DAG run."""
+    given_id = option_value(line.arguments, "-r", "--run-id")
+    is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
+    now = context.clock.time_of_day()
+    date = () if is_dated else context.airflow.dialect.date_run(now)
+    order = Order(
+        dag_id="".join(read_positionals(line.arguments)[:1]),
+        run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
+        conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
+        is_own=not given_id,
+        is_dated=is_dated,
+        logical_date=now if date else None,
+    )
+    line = line.add(*date)
+    if not given_id:
+        line = line.add("--run-id", order.run_id)
+    if conf:
+        line = line.add("--conf", conf)
+    if not has_option(line.arguments, "-o", "--output"):
+        line = line.add("-o", "json")
+    try:
+        told = Trigger(order, client, context, deadline).ask(
+            lambda timeout: command.execute(line, timeout, context), _says_enough, _is_conflict
+        )
+    except (ActionError, Cancelled) as error:
+        error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
+        raise
+    if isinstance(told, Execution):
+        return _explain(told, order, client)
+    answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
+    outcome = Outcome(succeeded=True, answer=answer, has_answer=True)
+    execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
+    return _Triggered(execution=execution, run=told)
+
+
+def _says_enough(execution: Execution) -> bool:
+    """Tell an answer that needs no look for the run: it was made, or Airflow ended the command for a reason that it names."""
+    outcome = execution.outcome
+    return outcome.succeeded or not (outcome.advice == ADVICE_ENDED_EARLY or _is_conflict(execution))
+
+
+def _is_conflict(execution: Execution) -> bool:
+    """Tell a failure that says that there is such a DAG run: Airflow saw it, or, a moment too late, its database did."""
+    return any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError"))
+
+
+def _read_conf(text: str) -> dict[str, Any] | None:
+    try:
+        conf = json.loads(text)
+    except ValueError:
+        return None
+    return conf if isinstance(conf, dict) else None
+
+
+def _read_run(outcome: Outcome, order: Order) -> DagRun:
+    told = read_dag_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
+    # A DAG file may print what looks like Airflow's answer.
+    return told if told and told.dag_id == order.dag_id else DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
+
+
+def _explain(execution: Execution, order: Order, client: DagRunClient) -> _Triggered:
+    """Say more of a failure than Airflow does: the nearest DAGs, which field of conf broke which rule, or what run is left."""
+    outcome, left = execution.outcome, None
+    if outcome.succeeded:
+        return _Triggered(execution=execution, run=_read_run(outcome, order))
+    if "DagNotFound" in outcome.reason:
+        outcome = replace(outcome, advice=suggest_dag(order.dag_id, client))
+    elif refusal := read_refusal(execution.stderr):
+        outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
+    elif order.is_own and (left := _find_left(order, client)):
+        made = f"The DAG run {left.run_id} was made all the same, and is {left.state}: look at it before you trigger again."
+        outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
+    return _Triggered(execution=replace(execution, outcome=outcome), left=left)
+
+
+def _find_left(order: Order, client: DagRunClient) -> DagRun | None:
+    try:
+        return client.get_run(order.dag_id, order.run_id)
+    except ActionError:
+        return None
+
+
+def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Result:
+    """Tell the command, and the run that it made."""
+    result = command.report(triggered.execution)
+    run = triggered.run or triggered.left
+    if not run:
+        dag_id = "".join(read_positionals(triggered.execution.line.arguments)[:1])
+        return replace(result, outputs={**result.outputs, "dag-id": dag_id})
+    url = client.name_page(run)
+    outputs = {**result.outputs, **write_outputs(run, url)}
+    if not triggered.run:
+        return replace(result, outputs=outputs)
+    context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {url}")
+    table = Table(
+        heading="DAG run", columns=("DAG", "run", "state"), rows=((run.dag_id, Link(text=run.run_id, url=url), run.state),)
+    )
+    return replace(
+        result,
+        headline=f"DAG run {run.run_id} of {run.dag_id} is {run.state}",
+        outputs=outputs,
+        blocks=(table, *result.blocks),
+    )
+
+
+def write_outputs(run: DagRun, url: str) -> dict[str, str]:
+    """Give the outputs of a DAG run."""
+    return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Wait:
+    """A DAG run to wait for."""
+
+    run: DagRun
+    dag_file: str
+    dags_path: str
+    terms: Terms
+
+
+def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) -> Result:
+    """Wait for the run, and tell how it ended in the place of how it began."""
+    try:
+        completions = complete([wait.run], wait.terms, client, context)
+        files = {wait.run.dag_id: wait.dag_file}
+        (completion,), (report,) = report_runs(completions, files, wait.dags_path, client, context)
+    except (ActionError, Cancelled) as error:
+        error.outputs = begun.outputs
+        raise
+    url = client.name_page(wait.run)
+    return Result(
+        ending=completion.ending,
+        headline=report.headline,
+        outputs={**begun.outputs, **write_outputs(completion.run, url)},
+        annotations=report.annotations,
+        blocks=(tabulate_runs([completion], client), *report.blocks),
+    )
