@@ -11,7 +11,7 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
     && python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
     --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt \
     && cd /image/usr/local/lib/python3.13/site-packages \
-    && rm -rf bin dulwich/cli.py dulwich/porcelain \
+    && rm -rf bin \
     && find . -depth -type d -name tests -exec rm -rf {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete
 

@@ -44,6 +44,7 @@ test: lint types unit contract integration e2e ## Run lint, types and all tests 
 lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/zizmor --offline --no-progress --quiet .github action.yml
 	$(BIN)/hadolint --config .hadolint.yaml Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml

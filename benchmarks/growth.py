@@ -16,11 +16,12 @@ from dms_airflow.airflow import task_logs as task_log
 from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.ci.summary import Occasion, cut_middle, fit_annotations, render_summary
+from dms_airflow.ci.summary import Occasion, fit_annotations, render_summary
 from dms_airflow.core import long_json, tracebacks
 from dms_airflow.core.redaction import Redactor, disarm, split_lines
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.secret_values import hide_passwords, hide_secrets
+from dms_airflow.core.text import cut_middle
 from dms_airflow.import_errors import parse as import_errors
 from dms_airflow.operations.command import tabulate
 

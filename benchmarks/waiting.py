@@ -19,7 +19,8 @@ from requests.structures import CaseInsensitiveDict
 from dms_airflow.airflow.dag_run_client import DagRunClient
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.airflow.version import AIRFLOW_2
-from dms_airflow.config import Config, Runner
+from dms_airflow.ci.github import Runner
+from dms_airflow.config import Config
 from dms_airflow.core.http import Answer
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 from dms_airflow.operations.context import Context

@@ -2,69 +2,36 @@
 
 from __future__ import annotations
 
-import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
-from urllib.parse import quote
+from typing import TYPE_CHECKING
 
+from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
 from dms_airflow.core.errors import InputProblem
-from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_text, parse_whole_number, quote_value
+from dms_airflow.core.inputs import (
+    InputValueError,
+    given,
+    name_inputs,
+    parse_boolean,
+    parse_operation,
+    parse_text,
+    parse_whole_number,
+    quote_value,
+    read_input,
+)
+from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.core.urls import AUTHORITY, Endpoint, allows_plain_http
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
 
-# A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
-AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
+    from dms_airflow.ci.github import Runner
+
+
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
-# An IPv4 address as one number, which looks like a name without a dot.
-_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
-
-
-def allows_plain_http(host: str) -> bool:
-    """Tell whether http, without TLS, is acceptable towards a host: loopback, a private address, a name without a dot."""
-    bare = host.strip("[]")
-    try:
-        address = ipaddress.ip_address(bare)
-    except ValueError:
-        return "." not in bare and ":" not in bare and not _NUMBER.fullmatch(bare)
-    address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_private
-
-
-@dataclass(frozen=True, kw_only=True)
-class Endpoint:
-    """Where the OpenAPI listens."""
-
-    scheme: str
-    authority: str
-
-    @property
-    def url(self) -> str:
-        """The endpoint as a URL without a path."""
-        return f"{self.scheme}://{self.authority}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class LoginToken:
-    """What CreateAirflowLoginToken gives: the instance's base URL, and a token that works once."""
-
-    host: str
-    token: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class KeptSession:
-    """A session as a later step of the job may take it up."""
-
-    host: str
-    cookie: str = field(repr=False)
-    bearer: str = field(default="", repr=False)
-    """What goes along as a bearer token, where something does."""
-    version: str = ""
-    """Airflow's, as far as it is known."""
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -126,11 +93,6 @@ def parse_session_name(text: str) -> str:
     return word
 
 
-def parse_operation(text: str) -> str:
-    """Read an operation's name; blanks between its words count once."""
-    return " ".join(parse_text(text).split())
-
-
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """The inputs that do not depend on the operation."""
@@ -173,75 +135,6 @@ class Config:
         return self.endpoint or Endpoint(scheme="https", authority=f"dms.{self.region}.aliyuncs.com")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Runner:
-    """What the step knows of the runner around it. Outside of one, the paths are None.
-
-    `is_hosted`: it is one of GitHub's own. `id_token_url`, `id_token_bearer`: where and by what the job gets its id-token;
-    empty without the permission.
-
-    https://docs.github.com/actions/reference/workflows-and-actions/variables
-    """
-
-    workspace: Path
-    output_file: Path | None = None
-    summary_file: Path | None = None
-    event_file: Path | None = None
-    server_url: str = "https://github.com"
-    repository: str = ""
-    sha: str = ""
-    run_id: str = "local"
-    run_attempt: str = "1"
-    job: str = "local"
-    step: str = "step"
-    debug: bool = False
-    is_hosted: bool = False
-    event_name: str = ""
-    temp: Path | None = None
-    id_token_url: str = ""
-    id_token_bearer: str = field(repr=False, default="")
-    ca_bundle: str = ""
-
-    def name_page(self, file: str | None, line: int | None) -> str:
-        """Name the page of a file, and of a line of it, at this commit on GitHub; empty where there is none."""
-        if not (file and self.repository and self.sha):
-            return ""
-        page = f"{self.server_url}/{self.repository}/blob/{self.sha}/{quote(file, errors='replace')}"
-        return f"{page}#L{line}" if line else page
-
-    @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> Self:
-        """Read the runner's variables."""
-
-        def path(name: str) -> Path | None:
-            return Path(environ[name]) if environ.get(name) else None
-
-        # The order in which requests itself looks, which takes a file that is not there for a fault; then Python's own
-        # variable, where it is none.
-        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
-        file = environ.get("SSL_CERT_FILE", "")
-        return cls(
-            workspace=path("GITHUB_WORKSPACE") or Path.cwd(),
-            output_file=path("GITHUB_OUTPUT"),
-            summary_file=path("GITHUB_STEP_SUMMARY"),
-            event_file=path("GITHUB_EVENT_PATH"),
-            server_url=environ.get("GITHUB_SERVER_URL") or "https://github.com",
-            repository=environ.get("GITHUB_REPOSITORY", ""),
-            sha=environ.get("GITHUB_SHA", ""),
-            run_id=environ.get("GITHUB_RUN_ID") or "local",
-            run_attempt=environ.get("GITHUB_RUN_ATTEMPT") or "1",
-            job=environ.get("GITHUB_JOB") or "local",
-            step=environ.get("GITHUB_ACTION") or "step",
-            debug=environ.get("RUNNER_DEBUG") == "1",
-            is_hosted=environ.get("RUNNER_ENVIRONMENT") == "github-hosted",
-            event_name=environ.get("GITHUB_EVENT_NAME", ""),
-            temp=path("RUNNER_TEMP"),
-            id_token_url=environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", ""),
-            id_token_bearer=environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""),
-            ca_bundle=named or (file if file and Path(file).exists() else ""),
-        )
-
-
 def check_paths(runner: Runner, *, result_file: str, dags_path: str) -> Iterator[InputProblem]:
     """What the inputs name lies in the workspace, also when links are followed."""
     root = runner.workspace.resolve()
@@ -264,3 +157,15 @@ def _resolve(root: Path, name: str) -> Path | None:
     except (OSError, RuntimeError, ValueError):
         return None
     return path if path.is_relative_to(root) else None
+
+
+def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
+    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
+    for name, source in name_inputs(Config).items():
+        if source.secret:
+            yield read_input(environ, name)
+    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
+        yield environ.get(name, "")
+    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
+        for text in (environ.get(name, ""), environ.get(name.lower(), "")):
+            yield from find_secrets(text)

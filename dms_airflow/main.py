@@ -4,26 +4,15 @@ from __future__ import annotations
 
 import traceback
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import requests
-
 from dms_airflow import __version__
-from dms_airflow.airflow.client import AirflowClient
-from dms_airflow.airflow.session import AirflowSession, is_bounced
-from dms_airflow.airflow.session_store import SessionFile
-from dms_airflow.alibaba_cloud.assume_role import assume_role
-from dms_airflow.alibaba_cloud.credentials import find_way, list_secrets
-from dms_airflow.alibaba_cloud.login_token import fetch_login_token
-from dms_airflow.alibaba_cloud.providers import obtain_keys
-from dms_airflow.ci.github import Workflow
-from dms_airflow.ci.github_id_token import fetch_id_token
+from dms_airflow.ci.github import Runner, Workflow
 from dms_airflow.ci.report import Occasion, report
-from dms_airflow.config import Config, Runner, check_paths
+from dms_airflow.config import Config, check_paths, list_secrets
+from dms_airflow.connect import connect
 from dms_airflow.core.clock import SystemClock
-from dms_airflow.core.errors import ActionError, Cancelled, CredentialsError, InputProblem
-from dms_airflow.core.http import Transport
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
 from dms_airflow.core.inputs import InputValueError, load
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import Operation, find_operation, judge_other_inputs, refuse_inputs, run_operation
@@ -33,9 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TextIO
 
-    from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 
@@ -65,29 +52,8 @@ def main(
         workflow.mask(secret)
     problems: list[InputProblem] = []
     config = load(Config, environ, problems)
-    transport = Transport(http=requests.Session(), clock=clock, log=workflow, ca_bundle=runner.ca_bundle)
-    session = AirflowSession(
-        obtain_keys=partial(_obtain_keys, config, runner, environ, transport=transport, clock=clock, log=workflow, told=set()),
-        fetch_token=partial(
-            fetch_login_token,
-            instance_id=config.instance_id,
-            endpoint=config.openapi,
-            ca_bundle=runner.ca_bundle,
-            clock=clock,
-        ),
-        transport=transport,
-        clock=clock,
-        log=workflow,
-        is_endpoint_given=config.endpoint is not None,
-        store=_find_store(config, runner, environ, clock, workflow),
-    )
-    airflow = AirflowClient(
-        session=session,
-        is_bounced=lambda answer: is_bounced(answer, session.host),
-        transport=transport,
-        clock=clock,
-        log=workflow,
-    )
+    connection = connect(config, runner, environ, clock, workflow)
+    session, airflow = connection.session, connection.airflow
     try:
         operation, params = _read_operation(config, environ, runner, problems)
         for word in params.list_secrets():
@@ -97,7 +63,7 @@ def main(
             config=config,
             airflow=airflow,
             session=session,
-            transport=transport,
+            transport=connection.transport,
             runner=runner,
             clock=clock,
             log=workflow,
@@ -144,40 +110,6 @@ def _read_operation(
     if problems or not operation:
         raise refuse_inputs(config.operation, problems)
     return operation, params
-
-
-def _obtain_keys(
-    config: Config,
-    runner: Runner,
-    environ: Mapping[str, str],
-    *,
-    transport: Transport,
-    clock: Clock,
-    log: Log,
-    told: set[str],
-) -> Keys:
-    """Go the way to credentials; name it the first time."""
-    way = find_way(config, runner, environ)
-    if way.origin not in told:
-        log.info(f"Using the credentials of {way.origin}.")
-        told.add(way.origin)
-    fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
-    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
-    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
-    for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
-        log.mask(secret)
-    return replace(keys, origin=way.origin)
-
-
-def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:
-    """Find where the session is kept; nowhere when nobody asked for it, or when it is not clear whose it would be."""
-    if not config.reuse_session or runner.temp is None:
-        return None
-    try:
-        identity = find_way(config, runner, environ).identity
-    except CredentialsError:
-        return None
-    return SessionFile(runner.temp, (config.openapi.url, config.instance_id, identity), clock=clock, log=log)
 
 
 def _tell_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:

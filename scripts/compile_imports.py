@@ -79,7 +79,7 @@ def import_all(folder: Path) -> None:
     files = [folder / "entrypoint.py", *sorted((folder / PACKAGE).rglob("*.py"))]
     for file in files[1:]:
         importlib.import_module(".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
-    sdk = importlib.import_module(f"{PACKAGE}.sdk")
+    sdk = importlib.import_module(f"{PACKAGE}.alibaba_cloud.sdk")
     _, messages = sdk.import_client(CLIENT)
     for name in MESSAGES:
         getattr(messages, name)

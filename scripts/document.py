@@ -1,14 +1,17 @@
 """Writes what is generated of the documentation: `make docs`; with `--check` it only tells what is stale.
 
 README's tables come from action.yml: a table stands between `<!-- inputs -->` and `<!-- end inputs -->`, and the same for
-`outputs`. docs/faults.md comes from tests/faults.py, by which the tests judge.
+`outputs`. CONTRIBUTING's table of packages comes from the import rules in pyproject.toml and the packages' docstrings.
+docs/faults.md comes from tests/faults.py, by which the tests judge.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import re
 import sys
+import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,6 +154,30 @@ def _tabulate_outputs(outputs: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def tabulate_packages(root: Path) -> str:
+    """Write the table of the packages: the sentence of each, and what it may import by pyproject.toml's import rules."""
+    rules = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    layers = [[one.strip() for one in layer.split("|")] for layer in rules[0]["layers"]]
+    lines = ["| package | its sentence | may import |", "|---|---|---|"]
+    for depth, layer in enumerate(layers):
+        for package in layer:
+            folder = root / "dms_airflow" / package
+            file = folder / "__init__.py" if folder.is_dir() else folder.with_suffix(".py")
+            sentence = (ast.get_docstring(ast.parse(file.read_text(encoding="utf-8"))) or "").partition("\n")[0]
+            below = [one for lower in layers[depth + 1 :] for one in lower]
+            allowed = [f"`{one}`" for one in below if not _is_forbidden(package, one, rules)]
+            lines.append(f"| `{package}` | {sentence} | {', '.join(allowed) or 'nothing of ours'} |")
+    return "\n".join(lines)
+
+
+def _is_forbidden(package: str, other: str, rules: Sequence[Mapping[str, Any]]) -> bool:
+    return any(
+        f"dms_airflow.{package}" in rule["source_modules"] and f"dms_airflow.{other}" in rule["forbidden_modules"]
+        for rule in rules
+        if rule["type"] == "forbidden"
+    )
+
+
 def _flatten(description: str) -> str:
     """Write a description as one table cell. Outside of backticks, `<region>` would be an HTML tag."""
     flat = " ".join(description.split()).replace("|", "\\|")
@@ -170,6 +197,9 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     action = yaml.safe_load((root / "action.yml").read_text(encoding="utf-8"))
     readme = root / "README.md"
     pages = {readme: document(readme.read_text(encoding="utf-8"), action)}
+    contributing = root / "CONTRIBUTING.md"
+    if contributing.exists():
+        pages[contributing] = _fill(contributing.read_text(encoding="utf-8"), "packages", tabulate_packages(root))
     if (root / "docs").is_dir():
         pages[root / FAULTS_PAGE] = describe_faults()
     stale = []

@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Protocol
 from urllib.parse import quote, urljoin, urlsplit
 
-from dms_airflow.config import KeptSession
+from dms_airflow.airflow.session_store import KeptSession
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.core.retry import insist, may_pass, read_retry_after
 from dms_airflow.core.urls import check_host
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.config import LoginToken
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http import Answer, Transport
     from dms_airflow.core.log import Log
+    from dms_airflow.core.tokens import LoginToken
 
 LOGIN_TIMEOUT = 60.0  # seconds
 

@@ -12,11 +12,9 @@ import os
 import secrets
 import stat
 from contextlib import suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-
-from dms_airflow.config import KeptSession
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
+
 
 FOLDER = "dms-airflow-sessions"
 
@@ -105,3 +104,15 @@ def _give_to_owner_of(parent: Path, path: Path) -> None:
     owner = parent.stat()
     with suppress(OSError):
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+
+
+@dataclass(frozen=True, kw_only=True)
+class KeptSession:
+    """A session as a later step of the job may take it up."""
+
+    host: str
+    cookie: str = field(repr=False)
+    bearer: str = field(default="", repr=False)
+    """What goes along as a bearer token, where something does."""
+    version: str = ""
+    """Airflow's, as far as it is known."""

@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass, replace
 
 from dms_airflow.core import tracebacks
+from dms_airflow.core.text import cut_tail
 
 # ECMA-48: control sequences, and operating system commands such as links and window titles.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -45,8 +46,6 @@ _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
 
 # Why a task failed stands at the end of its log, and several logs are read at once.
 LONGEST_LOG = 1024 * 1024  # bytes
-
-_LEFT_OUT = re.compile("\\[… ([0-9]{1,18}) lines before these left out …\\]\n".encode())
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -147,21 +146,3 @@ def read_long_log(raw: bytes) -> TaskLog:
     begun = raw.rfind(b"\n", 0, begun) + 1
     failure = read_task_log(raw[begun : begun + LONGEST_LOG].decode("utf-8", "replace"))
     return replace(failure, text=log.text)
-
-
-def cut_tail(text: str | bytes, limit: int) -> str:
-    """Keep the last whole lines of a text.
-
-    Args:
-        text: The text, which may be a tail already; bytes are UTF-8.
-        limit: How many bytes of it may stay.
-    """
-    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
-    if len(raw) <= limit:
-        return raw.decode("utf-8", "replace")
-    start = len(raw) - limit
-    start = raw.find(b"\n", start) + 1 or start
-    left = raw.count(b"\n", 0, start)
-    if notice := _LEFT_OUT.match(raw):
-        left += int(notice[1]) - 1
-    return f"[… {left} lines before these left out …]\n{raw[start:].decode('utf-8', 'ignore')}"

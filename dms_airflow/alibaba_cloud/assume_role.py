@@ -11,9 +11,8 @@ import re
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from tempfile import NamedTemporaryFile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from dms_airflow.alibaba_cloud.oidc import IdToken, read_claims, write_trust_policy
 from dms_airflow.alibaba_cloud.sdk import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
@@ -27,13 +26,15 @@ from dms_airflow.alibaba_cloud.sdk import (
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
 from dms_airflow.core.result import Folded
 from dms_airflow.core.retry import may_pass
+from dms_airflow.core.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys, OidcRole
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
+
 
 CONSOLE = "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's users and roles,"
 
@@ -223,3 +224,18 @@ def _explain(code: str, message: str, request_id: str, role: OidcRole, token: Id
         failure.hint = f"{HINT_TRUST} {HINT_POLICY}\n{policy}"
         failure.blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
     return failure
+
+
+def write_trust_policy(claims: Mapping[str, str], provider_arn: str) -> str:
+    """Write the trust policy of a role that trusts jobs with just these claims.
+
+    https://help.aliyun.com/zh/ram/user-guide/create-a-ram-role-for-a-trusted-idp names the conditions.
+    """
+    conditions = {f"oidc:{name}": [claims[name]] for name in ("iss", "aud", "sub") if claims.get(name)}
+    statement: dict[str, Any] = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Federated": [provider_arn]},
+        "Condition": {"StringEquals": conditions},
+    }
+    return json.dumps({"Version": "1", "Statement": [statement]}, indent=2)

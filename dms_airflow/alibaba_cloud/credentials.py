@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dms_airflow.config import Config
 from dms_airflow.core.errors import CredentialsError
-from dms_airflow.core.inputs import name_inputs, read_input
-from dms_airflow.core.secret_values import find_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Mapping
 
-    from dms_airflow.config import Runner
+    from dms_airflow.ci.github import Runner
+    from dms_airflow.config import Config
 
 KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
 ROLE_VARIABLES = ("ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE")
@@ -254,15 +252,3 @@ def find_sts_host(environ: Mapping[str, str]) -> str:
     prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").strip().lower() == "true" else "sts"
     region = environ.get("ALIBABA_CLOUD_STS_REGION", "").strip()
     return f"{prefix}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"
-
-
-def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
-    for name, source in name_inputs(Config).items():
-        if source.secret:
-            yield read_input(environ, name)
-    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
-        yield environ.get(name, "")
-    for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
-        for text in (environ.get(name, ""), environ.get(name.lower(), "")):
-            yield from find_secrets(text)

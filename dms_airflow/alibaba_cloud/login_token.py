@@ -21,17 +21,17 @@ from dms_airflow.alibaba_cloud.sdk import (
     spare_imports,
     tame,
 )
-from dms_airflow.config import LoginToken
 from dms_airflow.core.errors import ActionError, AnswerError, TokenError, UnknownHostError
 from dms_airflow.core.retry import may_pass
+from dms_airflow.core.tokens import LoginToken
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.sdk import Heard
-    from dms_airflow.config import Endpoint
     from dms_airflow.core.clock import Clock
+    from dms_airflow.core.urls import Endpoint
 
 # Those that DMS's documentation of Airflow names.
 REGIONS = (

@@ -7,22 +7,23 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Self, TextIO
 from urllib.parse import quote
 
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
-from dms_airflow.ci.summary import cut_middle
 from dms_airflow.core.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
 from dms_airflow.core.secret_values import hide_passwords
+from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from pathlib import Path
 
-    from dms_airflow.config import Runner
     from dms_airflow.core.result import Annotation
+
 
 # What one folded text may add to the log.
 FOLD_LIMIT = 512 * 1024  # bytes
@@ -164,3 +165,72 @@ class Workflow:
 def _append(file: Path, text: str) -> None:
     with file.open("a", encoding="utf-8", errors="backslashreplace", newline="") as opened:
         opened.write(text)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What the step knows of the runner around it. Outside of one, the paths are None.
+
+    `is_hosted`: it is one of GitHub's own. `id_token_url`, `id_token_bearer`: where and by what the job gets its id-token;
+    empty without the permission.
+
+    https://docs.github.com/actions/reference/workflows-and-actions/variables
+    """
+
+    workspace: Path
+    output_file: Path | None = None
+    summary_file: Path | None = None
+    event_file: Path | None = None
+    server_url: str = "https://github.com"
+    repository: str = ""
+    sha: str = ""
+    run_id: str = "local"
+    run_attempt: str = "1"
+    job: str = "local"
+    step: str = "step"
+    debug: bool = False
+    is_hosted: bool = False
+    event_name: str = ""
+    temp: Path | None = None
+    id_token_url: str = ""
+    id_token_bearer: str = field(repr=False, default="")
+    ca_bundle: str = ""
+
+    def name_page(self, file: str | None, line: int | None) -> str:
+        """Name the page of a file, and of a line of it, at this commit on GitHub; empty where there is none."""
+        if not (file and self.repository and self.sha):
+            return ""
+        page = f"{self.server_url}/{self.repository}/blob/{self.sha}/{quote(file, errors='replace')}"
+        return f"{page}#L{line}" if line else page
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
+        """Read the runner's variables."""
+
+        def path(name: str) -> Path | None:
+            return Path(environ[name]) if environ.get(name) else None
+
+        # The order in which requests itself looks, which takes a file that is not there for a fault; then Python's own
+        # variable, where it is none.
+        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
+        file = environ.get("SSL_CERT_FILE", "")
+        return cls(
+            workspace=path("GITHUB_WORKSPACE") or Path.cwd(),
+            output_file=path("GITHUB_OUTPUT"),
+            summary_file=path("GITHUB_STEP_SUMMARY"),
+            event_file=path("GITHUB_EVENT_PATH"),
+            server_url=environ.get("GITHUB_SERVER_URL") or "https://github.com",
+            repository=environ.get("GITHUB_REPOSITORY", ""),
+            sha=environ.get("GITHUB_SHA", ""),
+            run_id=environ.get("GITHUB_RUN_ID") or "local",
+            run_attempt=environ.get("GITHUB_RUN_ATTEMPT") or "1",
+            job=environ.get("GITHUB_JOB") or "local",
+            step=environ.get("GITHUB_ACTION") or "step",
+            debug=environ.get("RUNNER_DEBUG") == "1",
+            is_hosted=environ.get("RUNNER_ENVIRONMENT") == "github-hosted",
+            event_name=environ.get("GITHUB_EVENT_NAME", ""),
+            temp=path("RUNNER_TEMP"),
+            id_token_url=environ.get("ACTIONS_ID_TOKEN_REQUEST_URL", ""),
+            id_token_bearer=environ.get("ACTIONS_ID_TOKEN_REQUEST_TOKEN", ""),
+            ca_bundle=named or (file if file and Path(file).exists() else ""),
+        )

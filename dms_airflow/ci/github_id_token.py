@@ -5,19 +5,23 @@ https://docs.github.com/actions/reference/security/oidc
 
 from __future__ import annotations
 
+import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from dms_airflow.alibaba_cloud.oidc import IdToken, is_from_fork, read_claims
-from dms_airflow.config import allows_plain_http
 from dms_airflow.core.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
 from dms_airflow.core.retry import may_pass, read_retry_after
+from dms_airflow.core.tokens import IdToken, read_claims
+from dms_airflow.core.urls import allows_plain_http
 
 if TYPE_CHECKING:
-    from dms_airflow.config import Runner
+    from pathlib import Path
+
+    from dms_airflow.ci.github import Runner
     from dms_airflow.core.http import Answer, Transport
     from dms_airflow.core.log import Log
+
 
 TIMEOUT = 30.0  # seconds
 
@@ -99,3 +103,14 @@ def _explain_refusal(answer: Answer, base: str) -> IdTokenError:
     error.may_pass = may_pass(answer.status)
     error.retry_after = read_retry_after(answer.headers)
     return error
+
+
+def is_from_fork(event_file: Path | None) -> bool:
+    """Tell from the event whether the pull request's branch lies in another repository; False when that is not known."""
+    try:
+        pull_request = json.loads(event_file.read_text(encoding="utf-8"))["pull_request"] if event_file else {}
+        head, base = (pull_request[side]["repo"] for side in ("head", "base"))
+        # A fork that was deleted is null.
+        return bool(head is None or head["full_name"] != base["full_name"])
+    except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        return False

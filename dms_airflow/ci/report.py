@@ -16,8 +16,8 @@ from dms_airflow.core.secret_values import MASK
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.ci.github import Workflow
-    from dms_airflow.config import Config, Runner
+    from dms_airflow.ci.github import Runner, Workflow
+    from dms_airflow.config import Config
 
 __all__ = ["Occasion", "report"]
 

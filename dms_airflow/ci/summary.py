@@ -10,6 +10,7 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, Self
 
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.core.text import count_bytes, cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -65,26 +66,6 @@ class Occasion:
             airflow_version=airflow_version,
             duration=duration,
         )
-
-
-def cut_middle(text: str, limit: int) -> str:
-    """Shorten a text to a number of bytes: its beginning and its end stay, a line between them says what was left out."""
-    length = count_bytes(text)
-    if length <= limit:
-        return text
-    notice = f"\n[… {length - limit} bytes left out …]\n"
-    half = max(0, (limit - len(notice.encode())) // 2)
-    # No character is shorter than a byte, so that these hold what is kept.
-    head, tail = text[:half].encode("utf-8", "replace"), text[len(text) - half :].encode("utf-8", "replace")
-    return head[:half].decode("utf-8", "ignore") + notice + tail[len(tail) - half :].decode("utf-8", "ignore")
-
-
-def count_bytes(text: str) -> int:
-    """Count the bytes of a text in UTF-8, without a second copy of it."""
-    if text.isascii():
-        return len(text)
-    size = 1024 * 1024
-    return sum(len(text[start : start + size].encode("utf-8", "replace")) for start in range(0, len(text), size))
 
 
 # --- outputs --------------------------------------------------------------------------------------------------------------

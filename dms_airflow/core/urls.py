@@ -7,9 +7,10 @@ customer (buckets, functions), so that the domain alone does not prove a host to
 
 from __future__ import annotations
 
+import ipaddress
 import re
+from dataclasses import dataclass
 
-from dms_airflow.config import AUTHORITY, allows_plain_http
 from dms_airflow.core.errors import TokenError
 
 LONGEST_URL = 1000  # characters
@@ -23,6 +24,11 @@ HINT_ELSEWHERE = (
     "example dms.<region>.aliyuncs.com: with endpoint any https host is taken."
 )
 
+# A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
+AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
+# An IPv4 address as one number, which looks like a name without a dot.
+_NUMBER = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
+
 # ASCII only: no name that looks like another one. No blank, no user, no query, no fragment, no encoded character.
 _URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<authority>{AUTHORITY.pattern})(?P<path>(?:/[A-Za-z0-9._~-]+)*)/*")
 
@@ -31,6 +37,30 @@ _DMS = re.compile(r"(?:[a-z0-9]+-)*dms(?:-[a-z0-9]+)*(?:\.[a-z]{2}-[a-z]+(?:-[a-
 
 _HTTPS_PORT = 443
 _LAST_PORT = 65535
+
+
+def allows_plain_http(host: str) -> bool:
+    """Tell whether http, without TLS, is acceptable towards a host: loopback, a private address, a name without a dot."""
+    bare = host.strip("[]")
+    try:
+        address = ipaddress.ip_address(bare)
+    except ValueError:
+        return "." not in bare and ":" not in bare and not _NUMBER.fullmatch(bare)
+    address = getattr(address, "ipv4_mapped", None) or address
+    return address.is_loopback or address.is_private
+
+
+@dataclass(frozen=True, kw_only=True)
+class Endpoint:
+    """Where the OpenAPI listens."""
+
+    scheme: str
+    authority: str
+
+    @property
+    def url(self) -> str:
+        """The endpoint as a URL without a path."""
+        return f"{self.scheme}://{self.authority}"
 
 
 def check_host(text: str, *, is_endpoint_given: bool) -> str:

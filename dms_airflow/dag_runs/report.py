@@ -9,21 +9,21 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import SUCCESS
 from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
-from dms_airflow.airflow.task_logs import TaskLog, cut_tail
+from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.ci.summary import cut_middle
 from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
+from dms_airflow.core.text import cut_middle, cut_tail
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
 from dms_airflow.dag_runs.wait import tell_elapsed
-from dms_airflow.import_errors.parse import place_failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.dag_run_client import DagRunClient
     from dms_airflow.airflow.task_instances import TaskInstance
-    from dms_airflow.config import Runner
+    from dms_airflow.airflow.task_logs import TaskLog
+    from dms_airflow.ci.github import Runner
     from dms_airflow.dag_runs.completion import Completion
     from dms_airflow.operations.context import Context
 

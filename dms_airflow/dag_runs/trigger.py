@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.dag_run_client import DagRunClient
     from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.config import Runner
+    from dms_airflow.ci.github import Runner
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.deployment import is_same_source
+from dms_airflow.core.text import join
 from dms_airflow.deploy.report import Problem
-from dms_airflow.import_errors.instance import SHORTEST_LIMIT, join
+from dms_airflow.deploy.source import is_same_source
+from dms_airflow.import_errors.instance import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse_log import read_dag_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.deployed_files import Arrival
     from dms_airflow.import_errors.instance import Instance
-    from dms_airflow.operations.command import Execution
 
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 

@@ -5,21 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dms_airflow.airflow.deployment import (
-    add_known_dags,
-    find_dags_folder,
-    find_new_words,
-    is_same_source,
-    read_report,
-    strip_member,
-)
+from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, read_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, choose_files, find_root
 from dms_airflow.checkout.dag_source import defines_dag
+from dms_airflow.deploy.source import find_new_words, is_same_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dms_airflow.airflow.deployment import DagRow, ParsedFile
+    from dms_airflow.airflow.dags import DagRow, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.instance import Instance
 

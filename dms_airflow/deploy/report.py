@@ -6,17 +6,17 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.core.result import Annotation, Ending, Level, Result, Table
+from dms_airflow.core.text import join
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
-from dms_airflow.import_errors.instance import join
-from dms_airflow.operations.import_errors import report_errors
+from dms_airflow.import_errors.report import report_errors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from dms_airflow.airflow.deployment import ParsedFile
+    from dms_airflow.airflow.dags import ParsedFile
     from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.import_errors.report import ImportErrorParams
     from dms_airflow.operations.context import Context
-    from dms_airflow.operations.import_errors import ImportErrorParams
 
 SLOWEST = 5  # files to name
 

@@ -6,21 +6,21 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import has_option
-from dms_airflow.airflow.deployment import is_left_behind, read_report
+from dms_airflow.airflow.commands.run import CommandLine, execute
+from dms_airflow.airflow.dags import is_left_behind, read_report
 from dms_airflow.airflow.version import DEFAULT_BUNDLE
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.result import Annotation, Level
-from dms_airflow.import_errors.instance import Instance, join
+from dms_airflow.core.text import join
+from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import names_dag, read_ending, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import names_folder, read_bundles
 from dms_airflow.import_errors.reparse import follow
-from dms_airflow.operations import command
-from dms_airflow.operations.command import CommandLine
 
 if TYPE_CHECKING:
+    from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.airflow.version import Dialect
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.operations.command import Execution
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.
@@ -51,7 +51,7 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> T
     asks_to_import = has_option(line.arguments, "--local")  # an option of Airflow 3
     if asks_to_import or (known and known.import_now() != ()):
         return _list_as_airflow_3(line, timeout, context)
-    execution = command.execute(line, timeout, context)
+    execution = execute(line, timeout, context)
     if known or names_folder(execution.stdout) or context.airflow.dialect.import_now() == ():
         return Told(execution=execution, errors=read_list(execution.outcome.answer or [], execution.stdout))
     context.log.info("This Airflow listed what it had stored.")
@@ -68,7 +68,7 @@ def _list_as_airflow_3(line: CommandLine, timeout: float, context: Context) -> T
     def run(*bundles: str) -> Execution:
         options = dialect.import_now(bundles) or ()  # --local, and the bundles
         missing = (*(() if local else options[:1]), *(() if bundled else options[1:]))
-        return command.execute(line.add(*missing), timeout, context)
+        return execute(line.add(*missing), timeout, context)
 
     execution = run()
     bundles = read_bundles(execution.stdout)
@@ -85,7 +85,7 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Told:
         active = {dag.path for dag in before.dags if dag.is_active}
         _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
         folders = instance.folders
-    execution = command.execute(line, timeout, context)
+    execution = execute(line, timeout, context)
     rows = execution.outcome.answer or []
     own = [row for row in rows if not is_left_behind(str(row.get("filepath")))]
     if len(own) < len(rows):
@@ -105,7 +105,7 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Told:
 
 def reserialize(line: CommandLine, timeout: float, context: Context) -> Told:
     """Run `dags reserialize`, whose log names the import errors."""
-    execution = command.execute(line, timeout, context)
+    execution = execute(line, timeout, context)
     # Airflow 3 names its bundles before it does anything else.
     warnings = _doubt(line, context.airflow.learn_version()) if read_bundles(execution.stdout) else ()
     errors = read_reserialize(execution.stdout)
@@ -117,7 +117,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Told:
 def _find_files(timeout: float, context: Context) -> dict[str, str]:
     """Ask which file defines which DAG, where an error names the DAG only; nothing when Airflow does not tell."""
     try:
-        report = command.execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.answer
+        report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.answer
     except ActionError as error:
         context.log.info(f"The DAG's file is not known: {error.message}")
         return {}

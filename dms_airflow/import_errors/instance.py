@@ -9,23 +9,26 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import CONCURRENCY, PAGE
+from dms_airflow.airflow.commands.run import CommandLine, Execution, show
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.airflow.deployment import View, is_left_behind, list_shown_words, read_dag, read_stored_error
+from dms_airflow.airflow.dags import is_left_behind, read_dag, read_stored_error
 from dms_airflow.airflow.pages import read_page
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
-from dms_airflow.operations.command import CommandLine, Execution, show
+from dms_airflow.core.text import join
+from dms_airflow.import_errors.reparse import View
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.client import MakePage
-    from dms_airflow.airflow.deployment import DagRow, ErrorRow
+    from dms_airflow.airflow.dags import DagRow, ErrorRow
     from dms_airflow.airflow.version import Call, Dialect
     from dms_airflow.operations.context import Context
 
     Page = tuple[list[Any], int]
+
 
 T = TypeVar("T")
 
@@ -226,7 +229,17 @@ def _locate(row: Mapping[str, Any], dialect: Dialect) -> str:
     return dialect.locate_source(row) if row.get("file_token") else ""
 
 
-def join(names: Sequence[str], most: int = 5) -> str:
-    """Name a few things, and count the rest."""
-    shown = ", ".join(names[:most])
-    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+def list_shown_words(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> set[str]:
+    """List the author's own words among what Airflow shows of a DAG: ids, descriptions, tags; no defaults of Airflow's.
+
+    Args:
+        details: The answer of `GET /dags/{dag_id}/details`.
+        tasks: The answer of `GET /dags/{dag_id}/tasks`.
+    """
+    rows = [details, *_read_rows(tasks.get("tasks")), *_read_rows(details.get("tags"))]
+    words = {row.get(key) for row in rows for key in ("dag_id", "task_id", "description", "doc_md", "name")}
+    return {word for word in words if isinstance(word, str)}
+
+
+def _read_rows(value: object) -> list[Mapping[str, Any]]:
+    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.checkout.dag_source import find_line
+from dms_airflow.checkout.locate import find_frame
 from dms_airflow.checkout.source_lines import find_shown_line, split_lines
 from dms_airflow.core import tracebacks
 from dms_airflow.import_errors.parse_log import read_log
@@ -135,33 +136,11 @@ def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iter
     return tuple(_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
 
 
-def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[str | None, int | None]:
-    """Find the deepest place of the checkout in the traceback of a task that failed; None where it shows none.
-
-    Args:
-        stack_trace: its traceback; may be empty.
-        dag_file: the instance's path of the DAG file.
-        checkout: where to look.
-    """
-    frames = tracebacks.parse(stack_trace).frames if stack_trace else ()
-    files = checkout.map_paths([dag_file], [frame.file for frame in frames])
-    frame = _find_frame(frames, files)
-    if frame is None or files[frame.file].lower().endswith(".zip"):
-        return (files[frame.file] if frame else None), None
-    file = files[frame.file]
-    return file, find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source)
-
-
-def _find_frame(frames: Sequence[tracebacks.Frame], files: Mapping[str, str]) -> tracebacks.Frame | None:
-    """Find the deepest frame that lies in the checkout. A relative name is a made-up one, such as compile()'s."""
-    return next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)
-
-
 def _locate(
     error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
 ) -> DagImportError:
     own = files.get(error.instance_path)
-    frame = _find_frame(frames, files)
+    frame = find_frame(frames, files)
     file = files[frame.file] if frame else own
     if file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members
         return replace(error, file=file)

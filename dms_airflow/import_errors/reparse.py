@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.deployment import Standing, judge_file
+from dms_airflow.airflow.dags import strip_member
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dms_airflow.airflow.deployment import ErrorRow, View
+    from dms_airflow.airflow.dags import DagRow, ErrorRow
     from dms_airflow.import_errors.instance import Instance
 
 
@@ -46,3 +48,43 @@ def follow(
         return rows, tuple(f"the scheduler's word on {path}" for path in awaited)
 
     return instance.poll(look)
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """What Airflow's database holds at one moment: the DAGs first, the errors a moment later."""
+
+    dags: Sequence[DagRow]
+    errors: Sequence[ErrorRow]
+
+    def list_parse_times(self, path: str) -> set[str]:
+        """When the DAGs of a file were last parsed."""
+        return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
+
+    def list_errors(self, path: str) -> list[ErrorRow]:
+        """The errors of a file; those of a zip's members are the zip's."""
+        return [error for error in self.errors if strip_member(error.path) == path]
+
+
+class Standing(Enum):
+    """What the scheduler made of a file."""
+
+    SOUND = auto()
+    BROKEN = auto()
+    AWAITED = auto()
+
+
+def judge_file(path: str, before: View, now: View, *, must_be_parsed: bool) -> Standing:
+    """Tell what the scheduler made of a file since an earlier view, by the server's own time stamps.
+
+    An error that was stored again is real. One that was not, beside a newer parse, is being removed. Without an error a
+    file that must be parsed is sound as soon as one of its DAGs was parsed since.
+    """
+    known = {(error.path, error.timestamp) for error in before.list_errors(path)}
+    errors = now.list_errors(path)
+    if any((error.path, error.timestamp) not in known for error in errors):
+        return Standing.BROKEN
+    if errors:
+        return Standing.AWAITED
+    parsed = bool(now.list_parse_times(path) - before.list_parse_times(path))
+    return Standing.SOUND if parsed or not must_be_parsed else Standing.AWAITED

@@ -6,13 +6,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.airflow.commands.run import CommandLine, show
 from dms_airflow.airflow.commands.table import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
 from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.import_errors.report import ImportErrorParams
 from dms_airflow.operations import command, import_errors
 from dms_airflow.operations import dags_trigger as trigger
-from dms_airflow.operations.command import CommandLine, show
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -61,7 +62,7 @@ def describe_unknown(what: str, text: str) -> str:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(import_errors.ImportErrorParams):
+class Params(ImportErrorParams):
     """The inputs of a list of commands."""
 
     arguments: tuple[CommandLine, ...] = given(parse_commands, required=True, default=())

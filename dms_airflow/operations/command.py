@@ -3,69 +3,32 @@
 from __future__ import annotations
 
 import json
-import shlex
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow.commands.arguments import awaits_answer, find_secrets, has_option, hide_secrets, read_positionals
+from dms_airflow.airflow.commands.arguments import has_option, read_positionals
+from dms_airflow.airflow.commands.run import CommandLine, Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
-from dms_airflow.config import parse_operation
 from dms_airflow.core import long_json
-from dms_airflow.core.errors import ActionError, AnswerTimeoutError
-from dms_airflow.core.inputs import given, parse_duration, parse_words
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.inputs import given, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
-from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"stdout", "stderr", "json"})
 
-# How long a command may take when `timeout` is empty: a backfill runs until its work is done.
-LONGEST_COMMAND = 1800.0  # seconds
-
-# How long a command may take that asks a question: without a terminal Airflow ends it at once, with an open pipe never.
-LONGEST_QUESTION = 120.0  # seconds
 
 # More columns or rows are better read as JSON.
 WIDEST_TABLE = 10
 LONGEST_CELL = 200  # characters
 
 NOT_SHOWN = "(not shown: it is the value of a variable)"
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandLine:
-    """One CLI command: its name, and the words behind it."""
-
-    name: str
-    arguments: tuple[str, ...] = ()
-
-    def add(self, *words: str) -> CommandLine:
-        """Give the same command with further options, before a ``--`` that ends all options."""
-        end = self.arguments.index("--") if "--" in self.arguments else len(self.arguments)
-        return CommandLine(name=self.name, arguments=(*self.arguments[:end], *words, *self.arguments[end:]))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The words that are passwords or values."""
-        return find_secrets(COMMANDS[self.name], self.arguments)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The command as Airflow shall see it, under Airflow's own name for it."""
-        return (*(COMMANDS[self.name].airflow_name or self.name).split(), *self.arguments)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TimedParams:
-    """The input of everything that runs commands."""
-
-    timeout: float = given(parse_duration, default=LONGEST_COMMAND)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,16 +48,6 @@ class Params(TimedParams):
         return self.line.secrets
 
 
-@dataclass(frozen=True, kw_only=True)
-class Execution:
-    """A command that ran, what it said, and what that means."""
-
-    line: CommandLine
-    stdout: str
-    stderr: str
-    outcome: Outcome
-
-
 def run(params: Params, context: Context) -> Result:
     """Run the command."""
     return run_line(params.line, params, context)
@@ -103,28 +56,6 @@ def run(params: Params, context: Context) -> Result:
 def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
     """Run one command and tell how it went."""
     return report(_settle(execute(line, params.timeout, context), context))
-
-
-def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
-    """Send the command, show what it said, judge it."""
-    command = COMMANDS[line.name]
-    context.log.info(f"$ airflow {show(line)}")
-    will_ask = awaits_answer(command, line.arguments)
-    if will_ask:
-        timeout = min(timeout, LONGEST_QUESTION)
-    try:
-        answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
-    except AnswerTimeoutError as error:
-        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if will_ask else error from None
-    outcome = judge(command, line.arguments, answer.stdout, answer.stderr)
-    if command.secret_answer:
-        context.log.mask_in_log(answer.stdout.strip())
-    else:
-        context.log.fold("stdout", answer.stdout)
-    context.log.fold("stderr", answer.stderr)
-    if line.name == "version" and outcome.succeeded:
-        context.airflow.note_version(answer.stdout.strip().rpartition("\n")[2].strip())
-    return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
 
 
 def _settle(execution: Execution, context: Context) -> Execution:
@@ -146,13 +77,6 @@ def _settle(execution: Execution, context: Context) -> Execution:
     else:
         return execution
     return replace(execution, outcome=replace(outcome, warning=f"Nothing was changed: {found}.", settled=True))
-
-
-def show(line: CommandLine) -> str:
-    """Write the command as a person would type it, its secret words left out whatever their length."""
-    name = line.words[: len(line.words) - len(line.arguments)]
-    hidden = hide_secrets(COMMANDS[line.name], line.arguments)
-    return shlex.join([*name, *hidden]).replace(f"'{MASK}'", MASK)
 
 
 def report(execution: Execution) -> Result:

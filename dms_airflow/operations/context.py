@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.session import AirflowSession
-    from dms_airflow.config import Config, Runner
+    from dms_airflow.ci.github import Runner
+    from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http import Transport
     from dms_airflow.core.log import Log

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
+from dms_airflow.airflow.commands.run import CommandLine, Execution, TimedParams, execute
 from dms_airflow.airflow.commands.verdict import ADVICE_ENDED_EARLY, Outcome
 from dms_airflow.airflow.dag_run_client import DagRunClient
 from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
@@ -28,7 +29,6 @@ from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import report_runs, tabulate_runs
 from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
 from dms_airflow.operations import command
-from dms_airflow.operations.command import CommandLine, Execution
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -118,7 +118,7 @@ def run(params: Params, context: Context) -> Result:
     return _finish(wait, result, client, context)
 
 
-def run_line(line: CommandLine, params: command.TimedParams, context: Context, *, conf: str = "") -> Result:
+def run_line(line: CommandLine, params: TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
     deadline = context.clock.monotonic() + params.timeout
     client = DagRunClient(context.airflow, context.clock, deadline)
@@ -148,7 +148,7 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
         line = line.add("-o", "json")
     try:
         told = Trigger(order, client, context, deadline).ask(
-            lambda timeout: command.execute(line, timeout, context), _says_enough, _is_conflict
+            lambda timeout: execute(line, timeout, context), _says_enough, _is_conflict
         )
     except (ActionError, Cancelled) as error:
         error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}

@@ -10,28 +10,29 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.deployment import strip_member
+from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import contradicts, split_lines
 from dms_airflow.core import tracebacks
 from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.core.result import Ending, Result
+from dms_airflow.core.text import join
 from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
 from dms_airflow.deploy.report import Findings, Problem, first_line, tell
 from dms_airflow.import_errors.baseline import compare, read_baseline
-from dms_airflow.import_errors.instance import Instance, join
+from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 from dms_airflow.import_errors.reparse import follow
-from dms_airflow.operations.import_errors import ImportErrorParams
+from dms_airflow.import_errors.report import ImportErrorParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.operations.command import Execution
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-count"})

@@ -9,23 +9,22 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow import __version__
+from dms_airflow.airflow.commands.run import CommandLine, execute
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
 from dms_airflow.core.errors import ActionError, LinkError
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.core.retry import insist
-from dms_airflow.operations import command
-from dms_airflow.operations.command import CommandLine
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from dms_airflow.airflow.version import Dialect
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.config import LoginToken
     from dms_airflow.core.errors import InputProblem
     from dms_airflow.core.http import Answer
     from dms_airflow.core.result import Annotation, Diagram, Folded
+    from dms_airflow.core.tokens import LoginToken
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")
@@ -217,7 +216,7 @@ def _ask_rest(context: Context, found: list[Dialect]) -> tuple[Dialect, str]:
 
 
 def _ask_cli(context: Context) -> tuple[str, str]:
-    execution = command.execute(CommandLine(name="version"), COMMAND_TIMEOUT, context)
+    execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, context)
     if not execution.outcome.succeeded:
         raise LinkError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
     version = execution.stdout.strip().rpartition("\n")[2].strip()

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dag_run_client import DagRunClient
 from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.airflow.pages import describe_problem
@@ -18,7 +19,6 @@ from dms_airflow.dag_runs.completion import abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_completion, report_runs, tabulate_runs
 from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
-from dms_airflow.operations import command
 from dms_airflow.operations import dags_trigger as trigger
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ _REFUSED = (400, 401, 403, 404, 405, 415, 422)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Params(trigger.WaitParams, command.TimedParams):
+class Params(trigger.WaitParams, TimedParams):
     """The inputs of `smoke-test`."""
 
     arguments: tuple[str, ...] = given(parse_names, default=())

@@ -57,7 +57,7 @@ def test_the_action_imports_what_is_locked_and_all_of_it() -> None:
 
 
 def test_a_package_that_only_one_function_imports_is_missed() -> None:
-    assert "dulwich is of {'dulwich'}, which the image has not" in import_with(read_lock() - {"dulwich"}).stderr
+    assert "requests is of {'requests'}, which the image has not" in import_with(read_lock() - {"requests"}).stderr
 
 
 def test_the_packages_that_are_left_out_are_not_locked() -> None:

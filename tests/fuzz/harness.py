@@ -13,9 +13,8 @@ import tempfile
 from io import StringIO
 from pathlib import Path
 
-from dms_airflow.ci.github import Workflow
+from dms_airflow.ci.github import Runner, Workflow
 from dms_airflow.ci.summary import Occasion, fit_annotations, render_outputs, render_summary
-from dms_airflow.config import Runner
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 from sandbox.runner import parse_command, read_outputs
 from tests.leaks import find_leaks

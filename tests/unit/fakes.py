@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from dms_airflow.airflow.version import AIRFLOW_2
-from dms_airflow.config import Config, Runner
+from dms_airflow.ci.github import Runner
+from dms_airflow.config import Config
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:

@@ -6,8 +6,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.config import Config, Runner, allows_plain_http, check_paths, parse_endpoint, parse_instance_id, parse_region
+from dms_airflow.ci.github import Runner
+from dms_airflow.config import Config, check_paths, parse_endpoint, parse_instance_id, parse_region
 from dms_airflow.core.inputs import InputValueError, load
+from dms_airflow.core.urls import allows_plain_http
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,10 +15,10 @@ from dms_airflow.alibaba_cloud.credentials import (
     ProfileFile,
     find_sts_host,
     find_way,
-    list_secrets,
     name_session,
 )
-from dms_airflow.config import Config, Runner
+from dms_airflow.ci.github import Runner
+from dms_airflow.config import Config, list_secrets
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.inputs import load
 

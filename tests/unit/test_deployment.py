@@ -7,18 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.airflow.deployment import (
+from dms_airflow.airflow.dags import (
     DagRow,
     ErrorRow,
-    Standing,
-    View,
     add_known_dags,
     find_dags_folder,
-    find_new_words,
     is_left_behind,
-    is_same_source,
-    judge_file,
-    list_shown_words,
     read_dag,
     read_report,
     read_stored_error,
@@ -26,6 +20,9 @@ from dms_airflow.airflow.deployment import (
 )
 from dms_airflow.checkout.dag_files import Root, choose_files, find_root, might_define_dag
 from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.deploy.source import find_new_words, is_same_source
+from dms_airflow.import_errors.instance import list_shown_words
+from dms_airflow.import_errors.reparse import Standing, View, judge_file
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 DAG = "from airflow import DAG\n"

@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.alibaba_cloud.oidc import IdToken, is_from_fork, read_claims, write_trust_policy
+from dms_airflow.alibaba_cloud.assume_role import write_trust_policy
+from dms_airflow.ci.github_id_token import is_from_fork
+from dms_airflow.core.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
     from pathlib import Path

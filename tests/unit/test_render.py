@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.ci.summary import Occasion, cut_middle, fit_annotations, render_outputs, render_summary
+from dms_airflow.ci.summary import Occasion, fit_annotations, render_outputs, render_summary
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.core.text import cut_middle
 
 OCCASION = Occasion(
     operation="dags list",

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.airflow.session_store import FOLDER, SessionFile
-from dms_airflow.config import KeptSession
+from dms_airflow.airflow.session_store import FOLDER, KeptSession, SessionFile
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

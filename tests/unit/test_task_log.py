@@ -8,10 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.airflow.task_logs import cut_tail, read_task_log
+from dms_airflow.airflow.task_logs import read_task_log
+from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core import tracebacks
-from dms_airflow.import_errors.parse import place_failure
+from dms_airflow.core.text import cut_tail
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
 

@@ -6,15 +6,13 @@ Airflow's `fileloc` (`/opt/airflow/dags/etl.py`).
 
 from __future__ import annotations
 
-import ast
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
-from enum import Enum, auto
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping
 
 
 _DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
@@ -151,86 +149,7 @@ def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[DagRow], folder:
 # --- is it the same source? -----------------------------------------------------------------------------------------------
 
 
-def is_same_source(stored: str, content: bytes) -> bool:
-    """Compare Airflow's copy of a source with the checkout's file: line ends and a byte order mark mean nothing."""
-    return _unify(stored) == _unify(content.decode("utf-8", "replace"))
-
-
-def _unify(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
-
-
-def find_new_words(stored: str, content: bytes) -> set[str]:
-    """List the names and texts that only the checkout's version has: DAG ids, task ids, descriptions, tags."""
-    return _read_words(content.decode("utf-8", "replace")) - _read_words(stored)
-
-
-def _read_words(source: str) -> set[str]:
-    try:
-        nodes = list(ast.walk(ast.parse(_unify(source))))
-    except (SyntaxError, ValueError, RecursionError):
-        return set()
-    texts = {node.value for node in nodes if isinstance(node, ast.Constant) and isinstance(node.value, str)}
-    return texts | {node.name for node in nodes if isinstance(node, ast.FunctionDef)}
-
-
-def list_shown_words(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> set[str]:
-    """List the author's own words among what Airflow shows of a DAG: ids, descriptions, tags; no defaults of Airflow's.
-
-    Args:
-        details: The answer of `GET /dags/{dag_id}/details`.
-        tasks: The answer of `GET /dags/{dag_id}/tasks`.
-    """
-    rows = [details, *_read_rows(tasks.get("tasks")), *_read_rows(details.get("tags"))]
-    words = {row.get(key) for row in rows for key in ("dag_id", "task_id", "description", "doc_md", "name")}
-    return {word for word in words if isinstance(word, str)}
-
-
-def _read_rows(value: object) -> list[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
-
-
 # --- does the scheduler agree? --------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, kw_only=True)
-class View:
-    """What Airflow's database holds at one moment: the DAGs first, the errors a moment later."""
-
-    dags: Sequence[DagRow]
-    errors: Sequence[ErrorRow]
-
-    def list_parse_times(self, path: str) -> set[str]:
-        """When the DAGs of a file were last parsed."""
-        return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
-
-    def list_errors(self, path: str) -> list[ErrorRow]:
-        """The errors of a file; those of a zip's members are the zip's."""
-        return [error for error in self.errors if strip_member(error.path) == path]
-
-
-class Standing(Enum):
-    """What the scheduler made of a file."""
-
-    SOUND = auto()
-    BROKEN = auto()
-    AWAITED = auto()
-
-
-def judge_file(path: str, before: View, now: View, *, must_be_parsed: bool) -> Standing:
-    """Tell what the scheduler made of a file since an earlier view, by the server's own time stamps.
-
-    An error that was stored again is real. One that was not, beside a newer parse, is being removed. Without an error a
-    file that must be parsed is sound as soon as one of its DAGs was parsed since.
-    """
-    known = {(error.path, error.timestamp) for error in before.list_errors(path)}
-    errors = now.list_errors(path)
-    if any((error.path, error.timestamp) not in known for error in errors):
-        return Standing.BROKEN
-    if errors:
-        return Standing.AWAITED
-    parsed = bool(now.list_parse_times(path) - before.list_parse_times(path))
-    return Standing.SOUND if parsed or not must_be_parsed else Standing.AWAITED
 
 
 def strip_member(path: str) -> str:

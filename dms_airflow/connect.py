@@ -1,0 +1,100 @@
+"""From the inputs to a client of the instance: credentials, login token, session. Nothing is sent yet."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+import requests
+
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.session import AirflowSession, is_bounced
+from dms_airflow.airflow.session_store import SessionFile
+from dms_airflow.alibaba_cloud.assume_role import assume_role
+from dms_airflow.alibaba_cloud.credentials import find_way
+from dms_airflow.alibaba_cloud.login_token import fetch_login_token
+from dms_airflow.alibaba_cloud.providers import obtain_keys
+from dms_airflow.ci.github_id_token import fetch_id_token
+from dms_airflow.core.errors import CredentialsError
+from dms_airflow.core.http import Transport
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.ci.github import Runner
+    from dms_airflow.config import Config
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
+
+
+@dataclass(frozen=True, kw_only=True)
+class Connection:
+    """The instance, as far as it is known before anything was sent."""
+
+    transport: Transport
+    session: AirflowSession
+    airflow: AirflowClient
+
+
+def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> Connection:
+    """Put the client of the instance together; its session is opened by the operation."""
+    transport = Transport(http=requests.Session(), clock=clock, log=log, ca_bundle=runner.ca_bundle)
+    session = AirflowSession(
+        obtain_keys=partial(_obtain_keys, config, runner, environ, transport=transport, clock=clock, log=log, told=set()),
+        fetch_token=partial(
+            fetch_login_token,
+            instance_id=config.instance_id,
+            endpoint=config.openapi,
+            ca_bundle=runner.ca_bundle,
+            clock=clock,
+        ),
+        transport=transport,
+        clock=clock,
+        log=log,
+        is_endpoint_given=config.endpoint is not None,
+        store=_find_store(config, runner, environ, clock, log),
+    )
+    airflow = AirflowClient(
+        session=session,
+        is_bounced=lambda answer: is_bounced(answer, session.host),
+        transport=transport,
+        clock=clock,
+        log=log,
+    )
+    return Connection(transport=transport, session=session, airflow=airflow)
+
+
+def _obtain_keys(
+    config: Config,
+    runner: Runner,
+    environ: Mapping[str, str],
+    *,
+    transport: Transport,
+    clock: Clock,
+    log: Log,
+    told: set[str],
+) -> Keys:
+    """Go the way to credentials; name it the first time."""
+    way = find_way(config, runner, environ)
+    if way.origin not in told:
+        log.info(f"Using the credentials of {way.origin}.")
+        told.add(way.origin)
+    fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
+    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
+    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
+    for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
+        log.mask(secret)
+    return replace(keys, origin=way.origin)
+
+
+def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:
+    """Find where the session is kept; nowhere when nobody asked for it, or when it is not clear whose it would be."""
+    if not config.reuse_session or runner.temp is None:
+        return None
+    try:
+        identity = find_way(config, runner, environ).identity
+    except CredentialsError:
+        return None
+    return SessionFile(runner.temp, (config.openapi.url, config.instance_id, identity), clock=clock, log=log)

@@ -1,0 +1,56 @@
+"""Text shortened for a reader, and lists of names."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+def cut_middle(text: str, limit: int) -> str:
+    """Shorten a text to a number of bytes: its beginning and its end stay, a line between them says what was left out."""
+    length = count_bytes(text)
+    if length <= limit:
+        return text
+    notice = f"\n[… {length - limit} bytes left out …]\n"
+    half = max(0, (limit - len(notice.encode())) // 2)
+    # No character is shorter than a byte, so that these hold what is kept.
+    head, tail = text[:half].encode("utf-8", "replace"), text[len(text) - half :].encode("utf-8", "replace")
+    return head[:half].decode("utf-8", "ignore") + notice + tail[len(tail) - half :].decode("utf-8", "ignore")
+
+
+def count_bytes(text: str) -> int:
+    """Count the bytes of a text in UTF-8, without a second copy of it."""
+    if text.isascii():
+        return len(text)
+    size = 1024 * 1024
+    return sum(len(text[start : start + size].encode("utf-8", "replace")) for start in range(0, len(text), size))
+
+
+def join(names: Sequence[str], most: int = 5) -> str:
+    """Name a few things, and count the rest."""
+    shown = ", ".join(names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+_LEFT_OUT = re.compile("\\[… ([0-9]{1,18}) lines before these left out …\\]\n".encode())
+
+
+def cut_tail(text: str | bytes, limit: int) -> str:
+    """Keep the last whole lines of a text.
+
+    Args:
+        text: The text, which may be a tail already; bytes are UTF-8.
+        limit: How many bytes of it may stay.
+    """
+    raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
+    if len(raw) <= limit:
+        return raw.decode("utf-8", "replace")
+    start = len(raw) - limit
+    start = raw.find(b"\n", start) + 1 or start
+    left = raw.count(b"\n", 0, start)
+    if notice := _LEFT_OUT.match(raw):
+        left += int(notice[1]) - 1
+    return f"[… {left} lines before these left out …]\n{raw[start:].decode('utf-8', 'ignore')}"
