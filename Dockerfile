@@ -6,7 +6,7 @@ FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9
 # what builds them is locked too, and is left behind in this stage. The lock is whole but for what nothing of ours imports
 # (requirements-excludes.txt), hence --no-deps. Out go the packages' commands, tests and what only compilers read.
 COPY requirements-build.txt requirements.txt /
-RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes \
+RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
     -r /requirements-build.txt \
     && python -m pip install --no-cache-dir --disable-pip-version-check --root-user-action=ignore --require-hashes --no-deps \
     --no-build-isolation --no-compile --target /image/usr/local/lib/python3.13/site-packages -r /requirements.txt \

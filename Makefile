@@ -8,32 +8,36 @@ PYTHON ?= $(shell for name in python3.12 python3.11 python3 python; do \
 VENV := .venv
 BIN := $(VENV)/bin
 SETUP := $(VENV)/.installed
+TOOLS := $(VENV)/.tools
 IMAGE ?= dms-airflow
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(LOCK_OPTIONS)
+LOCKED = --require-hashes --no-deps --quiet --disable-pip-version-check
 AIRFLOWS := 2.10.4 3.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup sandbox demo test lint audit types unit contract integration e2e container bench image docs picture lock clean
+.PHONY: help setup tools sandbox demo test lint audit types unit contract integration e2e container bench image docs picture lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16
 
-$(SETUP): requirements-dev.txt
+$(SETUP): requirements-build.txt requirements-dev.txt
+	@command -v git >/dev/null || { echo "git is needed (Debian and Ubuntu: apt-get install git)."; exit 1; }
 	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(SUITABLE)'; then \
 		echo "Python 3.11 or 3.12 is needed: the sandbox runs Airflow 2.10.4, which no later Python can."; \
 		echo "Install one (Debian: apt-get install python3.11 python3.11-venv;"; \
 		echo "anywhere: pyenv install 3.12, or uv python install 3.12), then run: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
 		exit 1; fi
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once."
-	@$(PYTHON) -m venv --clear $(VENV) || { echo "Python's venv module is missing (Debian: apt-get install python3-venv)."; exit 1; }
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --require-hashes --no-deps -r requirements-dev.txt \
-		| grep --line-buffered -oE '^(Collecting [^ ;]+|Installing collected packages|ERROR.*)' || true
-	@$(BIN)/python -c 'import pytest, requests, alibabacloud_dms20250414'
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once; downloads 72 MB, takes 320 MB."
+	@$(PYTHON) -I scripts/install.py $(VENV) requirements-build.txt requirements-dev.txt
 	@touch $@
 
-setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once)
+$(TOOLS): $(SETUP) requirements-tools.txt
+	@$(BIN)/python -m pip install $(LOCKED) -r requirements-tools.txt
+	@touch $@
 
-sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SANDBOX_AIRFLOW=3.2.2 (one to two minutes, once)
+setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once; downloads 72 MB, takes 320 MB)
+
+sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SANDBOX_AIRFLOW=3.2.2 (one to two minutes, once; downloads 55 MB, takes 280 MB)
 	@$(BIN)/python -m sandbox install
 
 demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (two minutes at first, then a quarter of a minute)
@@ -54,7 +58,7 @@ lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-issue-forms $(filter-out %/config.yml,$(wildcard .github/ISSUE_TEMPLATE/*.yml))
 
 audit: $(SETUP) ## Look for known weaknesses of what ships (needs the network)
-	$(BIN)/pip-audit --disable-pip --require-hashes -r requirements.txt -r requirements-build.txt
+	$(BIN)/pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-build.txt
 
 types: $(SETUP) ## Check the types
 	$(BIN)/mypy
@@ -89,11 +93,14 @@ docs: $(SETUP) ## Write the generated parts of README
 picture: sandbox ## Make the pictures in README from real runs (needs Chromium and npm)
 	$(BIN)/python scripts/picture.py
 
-lock: $(SETUP) ## Lock the requirements anew, with hashes (LOCK_OPTIONS=--upgrade takes newer versions)
-	$(BIN)/python -m pip install --disable-pip-version-check -q uv
+tools: $(TOOLS) ## Add act and uv to .venv, which only `make lock` and tests of workflows need (downloads 25 MB)
+
+lock: $(TOOLS) ## Lock the requirements again, with hashes (LOCK_OPTIONS=--upgrade takes newer versions)
 	$(LOCK) --excludes requirements-excludes.txt requirements.in -o requirements.txt
 	$(LOCK) requirements-build.in -o requirements-build.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
+	$(LOCK) requirements-tools.in -o requirements-tools.txt
+	@sed -i '1i # Written by `make lock`. To install what the action imports, outside of its image:\n#     python -m pip install --require-hashes --no-deps -r requirements.txt\n# Without --no-deps pip refuses it: it lacks on purpose what nothing of ours imports (requirements-excludes.txt).' requirements.txt
 
 clean: ## Remove what was installed and generated
 	rm -rf $(VENV) .sandbox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo-report

@@ -96,7 +96,7 @@ def fetch_mermaid(folder: Path) -> Path:
         ValueError: It is not the package that was pinned.
     """
     npm = shutil.which("npm") or "npm"
-    subprocess.run([npm, "pack", "--silent", f"mermaid@{MERMAID}"], cwd=folder, check=True, capture_output=True)  # noqa: S603 - no shell
+    subprocess.run([npm, "pack", "--silent", f"mermaid@{MERMAID}"], cwd=folder, check=True, capture_output=True)
     archive = folder / f"mermaid-{MERMAID}.tgz"
     digest = base64.b64encode(hashlib.sha512(archive.read_bytes()).digest()).decode()
     if digest != MERMAID_SHA512:
@@ -124,7 +124,7 @@ def photograph(chromium: str, page: str, picture: Path, height: int, folder: Pat
     options += [f"--user-data-dir={folder}/profile", f"--window-size=1110,{height}", f"--screenshot={picture}"]
     options += ["--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
     options += ["--virtual-time-budget=10000"]  # milliseconds for the page's scripts
-    subprocess.run([chromium, *options, f"file://{folder}/page.html"], check=True, capture_output=True)  # noqa: S603 - no shell
+    subprocess.run([chromium, *options, f"file://{folder}/page.html"], check=True, capture_output=True)
     print(f"{picture} written")
 
 

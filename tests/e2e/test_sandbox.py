@@ -441,6 +441,12 @@ def test_installation__is_of_a_release_that_the_sandbox_runs() -> None:
         Installation(version="2.9.0")
 
 
+def test_installation__lock_is_complete() -> None:
+    checked = subprocess.run([Installation().bin / "python", "-m", "pip", "check"], capture_output=True, text=True, check=False)
+
+    assert (checked.returncode, checked.stdout) == (0, "No broken requirements found.\n")
+
+
 # --- start and stop ----------------------------------------------------------------------------------------------------
 
 

@@ -1,0 +1,74 @@
+"""scripts/install.py installs what a lock names, and what it prints when that fails says why."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import runpy
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "install.py"
+
+
+@pytest.fixture
+def wheel(tmp_path: Path) -> Path:
+    """A package that asks for another one, which nobody has."""
+    file = tmp_path / "some_package-1.0-py3-none-any.whl"
+    metadata = "Metadata-Version: 2.1\nName: some-package\nVersion: 1.0\nRequires-Dist: nobody-has-this-package\n"
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("some_package.py", "VALUE = 7\n")
+        archive.writestr("some_package-1.0.dist-info/METADATA", metadata)
+        archive.writestr("some_package-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr("some_package-1.0.dist-info/RECORD", "")
+    return file
+
+
+def install(wheel: Path, digest: str) -> subprocess.CompletedProcess[str]:
+    """Install the package into a new virtual environment, without an index."""
+    lock = wheel.with_name("lock.txt")
+    lock.write_text(f"some-package==1.0 \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
+    environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
+    command: list[str | Path] = [sys.executable, "-I", SCRIPT, wheel.with_name("environment"), lock]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_what_the_lock_names_is_installed_and_nothing_else(wheel: Path) -> None:
+    ran = install(wheel, hashlib.sha256(wheel.read_bytes()).hexdigest())
+
+    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.stdout.splitlines()[-1].startswith("  installed in ")
+    python = wheel.with_name("environment") / "bin" / "python"
+    ran = subprocess.run(
+        [python, "-c", "import some_package as p; print(p.VALUE)"], capture_output=True, text=True, check=False
+    )
+    assert ran.stdout == "7\n"
+
+
+def test_another_file_than_the_lock_names_is_refused(wheel: Path) -> None:
+    ran = install(wheel, "0" * 64)
+
+    assert ran.returncode == 1
+    assert "pip ended with 1 while it installed lock.txt. The end of " in ran.stdout
+    assert "The package index gave other bytes than the lock names" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("printed", "advice"),
+    [
+        (
+            "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching distribution found for a==1.0",
+            "The package index cannot be reached. Set HTTPS_PROXY for a proxy",
+        ),
+        ("ERROR: No matching distribution found for a==1.0", "The package index lacks this version"),
+        ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full."),
+        ("error: command 'gcc' failed: No such file or directory", "A package has no wheel for this machine"),
+        ("anything else", ""),
+    ],
+)
+def test_what_pip_prints_has_a_cause_and_a_next_step(printed: str, advice: str) -> None:
+    assert runpy.run_path(str(SCRIPT))["find_cause"](printed).startswith(advice)
