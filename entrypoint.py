@@ -6,14 +6,12 @@ PYTHONPATH of the job may be imported in place of Python's own.
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 from typing import TYPE_CHECKING, Never, TextIO, cast
 
 from dms_airflow.core.errors import Cancelled
-from dms_airflow.core.late_imports import put_off
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -36,23 +34,19 @@ def cancel(*_: object) -> Never:
 
 
 def load() -> Callable[..., int]:
-    """Import the action itself, without what it does not need."""
-    # requests guesses a text's encoding with it, which nobody asks of it here; it looks at the version.
-    put_off("charset_normalizer", __version__="3.0.0")
-    gc.disable()  # what is imported is no garbage, and looking for some takes a twentieth of the time
+    """Import the action itself."""
     from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
 
-    gc.enable()
     return main
 
 
 def run() -> int:
     """Run the action as this process."""
-    # As process 1 of a container the action has no default handlers: a signal without one is ignored.
+    # Process 1 of a container has no default handlers: a signal without one is ignored.
     for number in SIGNALS:
         signal.signal(number, cancel)
-    # A signal that comes just before Python begins to wait for an answer is heard only when the wait is interrupted, and Python
-    # goes on waiting after that: https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers
+    # A signal that comes just before Python begins to wait for a response is handled only when the wait is interrupted; Python
+    # continues to wait after that: https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers
     signal.signal(signal.SIGALRM, lambda *_: None)
     signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
     # A locale without UTF-8 must not turn an import error's text into an error of ours.
