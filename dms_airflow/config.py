@@ -1,17 +1,17 @@
-"""What every operation shares, read once from the environment."""
+"""The inputs that all operations share, and with those of the operation the whole step, parsed once from the environment."""
 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
-from dms_airflow.core.errors import InputProblem
+from dms_airflow.core.errors import InputError, InputProblem
 from dms_airflow.core.inputs import (
     InputValueError,
     given,
+    load,
     name_inputs,
     parse_boolean,
     parse_operation,
@@ -22,13 +22,14 @@ from dms_airflow.core.inputs import (
 )
 from dms_airflow.core.secret_values import find_secrets
 from dms_airflow.core.urls import AUTHORITY, Endpoint, allows_plain_http
+from dms_airflow.operations import check_other_inputs, find_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
     from dms_airflow.ci.github import Runner
-
+    from dms_airflow.operations import Operation
 
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
 _INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
@@ -135,13 +136,59 @@ class Config:
         return self.endpoint or Endpoint(scheme="https", authority=f"dms.{self.region}.aliyuncs.com")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Inputs:
+    """All inputs of a step.
+
+    Args:
+        config: Those that all operations share. A wrong one has its default's value.
+        operation: The module of the operation; None when there is no such operation.
+        params: Those of the operation.
+        problems: What is wrong with them.
+    """
+
+    config: Config
+    operation: Operation | None
+    params: Any
+    problems: tuple[InputProblem, ...]
+
+    def require(self) -> tuple[Operation, Any]:
+        """Give the operation and its inputs.
+
+        Raises:
+            InputError: Any input is wrong.
+        """
+        if self.problems or not self.operation:
+            raise InputError(self.problems)
+        return self.operation, self.params
+
+
+def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
+    """Parse the inputs of a step, and collect everything that is wrong with them."""
+    problems: list[InputProblem] = []
+    config = load(Config, environ, problems)
+    operation, params = None, None
+    if config.operation:
+        try:
+            operation = find_operation(config.operation)
+        except InputValueError as error:
+            problems.append(InputProblem(name="operation", message=str(error)))
+    if operation:
+        params = load(operation.Params, environ, problems)
+    problems.extend(check_other_inputs(operation, environ))
+    path_problems = tuple(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
+    if any(problem.name == "result-file" for problem in path_problems):
+        config = replace(config, result_file="")  # nothing may be written outside of the workspace
+    return Inputs(config=config, operation=operation, params=params, problems=(*problems, *path_problems))
+
+
 def check_paths(runner: Runner, *, result_file: str, dags_path: str) -> Iterator[InputProblem]:
-    """What the inputs name lies in the workspace, also when links are followed."""
+    """Check that paths stay in the workspace, also when links are followed, and are what they must be."""
     root = runner.workspace.resolve()
     if result_file:
         path = _resolve(root, result_file)
-        if path is None or path == root or path.is_dir():
-            message = f"must be a file inside the workspace, not {quote_value(result_file)}"
+        if path is None or path == root or (path.exists() and not path.is_file()):
+            message = f"must be a plain file inside the workspace, not {quote_value(result_file)}"
             yield InputProblem(name="result-file", message=message)
     if dags_path:
         path = _resolve(root, dags_path)
@@ -160,7 +207,7 @@ def _resolve(root: Path, name: str) -> Path | None:
 
 
 def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
-    """Give every secret that the environment holds for the action, to be masked before anything is printed."""
+    """List every secret that the environment holds for the action, to be masked before anything is printed."""
     for name, source in name_inputs(Config).items():
         if source.secret:
             yield read_input(environ, name)

@@ -1,27 +1,27 @@
-"""The story of a step: read the inputs, connect, run, report. The one place that turns an exception into an exit code."""
+"""The story of a step: parse the inputs, connect, run, report. The one place that turns an exception into an exit code."""
 
 from __future__ import annotations
 
 import traceback
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
 from dms_airflow.ci.github import Runner, Workflow
 from dms_airflow.ci.report import Occasion, report
-from dms_airflow.config import Config, check_paths, list_secrets
+from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
 from dms_airflow.core.clock import SystemClock
-from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
-from dms_airflow.core.inputs import InputValueError, load
+from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.result import Annotation, Ending, Level, Result
-from dms_airflow.operations import Operation, find_operation, judge_other_inputs, refuse_inputs, run_operation
+from dms_airflow.operations import run_operation
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TextIO
 
+    from dms_airflow.config import Inputs
+    from dms_airflow.connect import Connection
     from dms_airflow.core.clock import Clock
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
@@ -39,7 +39,7 @@ def main(
         environ: The process's environment.
         stdout: The step's log.
         clock: Time.
-        before_report: Called when all is done but the report, which nothing may interrupt.
+        before_report: Called when everything is done but the report, which nothing may interrupt.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
@@ -50,89 +50,72 @@ def main(
     workflow = Workflow(runner, stdout)
     for secret in list_secrets(environ):
         workflow.mask(secret)
-    problems: list[InputProblem] = []
-    config = load(Config, environ, problems)
-    connection = connect(config, runner, environ, clock, workflow)
-    session, airflow = connection.session, connection.airflow
+    inputs = parse_inputs(environ, runner)
+    connection = connect(inputs.config, runner, environ, clock, workflow)
+    result = _run(inputs, connection, runner, clock, workflow)
+    before_report()
+    occasion = Occasion.of(
+        inputs.config,
+        airflow_url=connection.session.host,
+        airflow_version=connection.airflow.version,
+        duration=clock.monotonic() - started,
+    )
     try:
-        operation, params = _read_operation(config, environ, runner, problems)
+        return report(result, occasion, inputs.config, runner, workflow)
+    except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
+        for annotation in _report_bug(error, workflow).annotations:
+            workflow.annotate(annotation)
+        return Ending.FAILURE.exit_code
+
+
+def _run(inputs: Inputs, connection: Connection, runner: Runner, clock: Clock, workflow: Workflow) -> Result:
+    """Run the operation; whatever keeps it from a result becomes one."""
+    config = inputs.config
+    try:
+        operation, params = inputs.require()
         for word in params.list_secrets():
             workflow.mask_word(word)
         workflow.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
         context = Context(
             config=config,
-            airflow=airflow,
-            session=session,
+            airflow=connection.airflow,
+            session=connection.session,
             transport=connection.transport,
             runner=runner,
             clock=clock,
             log=workflow,
         )
-        result = run_operation(operation, params, context)
+        return run_operation(operation, params, context)
     except ActionError as error:
-        result = error.to_result()
+        return error.to_result()
     except Cancelled as cancelled:
-        result = _tell_cancelled(cancelled, is_connected=bool(session.host))
-    except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
-        result = _tell_bug(error, workflow)
-    if any(problem.name == "result-file" for problem in problems):
-        config = replace(config, result_file="")  # it may lie anywhere
-    before_report()
-    duration = clock.monotonic() - started
-    occasion = Occasion.of(config, airflow_url=session.host, airflow_version=airflow.version, duration=duration)
-    try:
-        return report(result, occasion, config, runner, workflow)
+        return _report_cancelled(cancelled, is_connected=bool(connection.session.host))
     except Exception as error:  # noqa: BLE001 - as above
-        for annotation in _tell_bug(error, workflow).annotations:
-            workflow.annotate(annotation)
-        return Ending.FAILURE.exit_code
+        return _report_bug(error, workflow)
 
 
-def _read_operation(
-    config: Config, environ: Mapping[str, str], runner: Runner, problems: list[InputProblem]
-) -> tuple[Operation, Any]:
-    """Choose the operation and read its inputs; refuse with everything that is wrong at once.
-
-    Raises:
-        InputError: Something is.
-    """
-    operation: Operation | None = None
-    params: Any = None
-    if config.operation:
-        try:
-            operation = find_operation(config.operation)
-        except InputValueError as error:
-            problems.append(InputProblem(name="operation", message=str(error)))
-    if operation:
-        params = load(operation.Params, environ, problems)
-    problems.extend(judge_other_inputs(operation, environ))
-    problems.extend(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
-    if problems or not operation:
-        raise refuse_inputs(config.operation, problems)
-    return operation, params
-
-
-def _tell_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
-    run_id = cancelled.outputs.get("run-id")
-    left = "What was sent to Airflow before goes on there." if is_connected else "Nothing was sent to Airflow before."
-    if run_id:
-        left = f"The DAG run {run_id}, if it was made, goes on."
-    left = cancelled.fate or left
-    annotation = Annotation(level=Level.WARNING, title="Cancelled", message=f"The workflow was cancelled. {left}")
+def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
+    if run_id := cancelled.outputs.get("run-id"):
+        left = f"The DAG run {run_id} continues if it was created."
+    elif is_connected:
+        left = "What was sent to Airflow before continues there."
+    else:
+        left = "Nothing was sent to Airflow."
+    message = f"The workflow was cancelled. {cancelled.fate or left}"
     return Result(
         ending=Ending.CANCELLED,
         headline="Cancelled by the runner",
         outputs=cancelled.outputs,
-        annotations=(annotation,),
+        annotations=(Annotation(level=Level.WARNING, title="Cancelled", message=message),),
     )
 
 
-def _tell_bug(error: Exception, workflow: Workflow) -> Result:
+def _report_bug(error: Exception, workflow: Workflow) -> Result:
     workflow.fold("Traceback of the internal error", "".join(traceback.format_exception(error)))
     annotation = Annotation(
         level=Level.ERROR,
         title="Internal error",
-        message=f"dms-airflow {__version__} met a bug of its own: {type(error).__name__}: {error}\n"
-        f"What it was doing may or may not have happened. Please report it with the traceback in the log: {ISSUES_URL}",
+        message=f"dms-airflow {__version__} has a bug: {type(error).__name__}: {error}\n"
+        f"The operation may be done or not. Please report the bug, with the traceback from the log: {ISSUES_URL}",
     )
     return Result(ending=Ending.FAILURE, headline=f"Internal error: {type(error).__name__}", annotations=(annotation,))

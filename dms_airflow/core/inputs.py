@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _CONTROL_OR_BREAK = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _DURATION = re.compile(r"(?:(?P<h>[0-9]{1,6})h)?(?:(?P<m>[0-9]{1,6})m)?(?:(?P<s>[0-9]{1,6})s)?", re.IGNORECASE)
@@ -44,11 +45,23 @@ T = TypeVar("T", bound=_Dataclass)
 
 @dataclass(frozen=True, kw_only=True)
 class Source:
-    """How a dataclass field is read from its input."""
+    """How a dataclass field is parsed from its input."""
 
     parse: Callable[[str], Any]
     required: bool
     secret: bool
+
+    def parse_input(self, text: str) -> Any:
+        """Parse what the author wrote.
+
+        Raises:
+            InputValueError: The value cannot be; Python reads a byte of the environment that is not UTF-8 as half a surrogate.
+        """
+        if _SURROGATE.search(text):
+            raise InputValueError(
+                "holds a byte that is not UTF-8; save the workflow file, or what the value is read from, as UTF-8"
+            )
+        return self.parse(text)
 
 
 def given(parse: Callable[[str], Any], *, default: Any = None, required: bool = False, secret: bool = False) -> Any:
@@ -93,7 +106,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
                 wrong.add(name)
             continue
         try:
-            values[name.replace("-", "_")] = source.parse(text)
+            values[name.replace("-", "_")] = source.parse_input(text)
         except InputValueError as error:
             problems.append(InputProblem(name=name, message=str(error)))
             wrong.add(name)

@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.version import Dialect
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.core.errors import InputProblem
     from dms_airflow.core.http import Answer
     from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.core.tokens import LoginToken
@@ -302,16 +301,3 @@ def tabulate(links: Sequence[Link]) -> Table:
             for link in links
         ),
     )
-
-
-def refuse(problems: Sequence[InputProblem]) -> tuple[Link, ...]:
-    """Tell the links when the first of them, the inputs, is broken."""
-    found = "; ".join(f"{problem.name}: {problem.message}" for problem in problems)
-    inputs = Link(
-        name=LINKS[0],
-        state=FAILED,
-        milliseconds=0,
-        detail=found,
-        advice="Correct the inputs in the workflow file; nothing was sent.",
-    )
-    return (inputs, *(Link(name=name, state=NOT_REACHED) for name in LINKS[1:]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -338,7 +339,27 @@ def test_wrong_inputs_are_told_all_at_once_before_any_request(dms: FakeDms, run:
         "summary",
         "timeout",
     ]
-    assert "did you mean dags list?" in step.log
+    assert 'unknown operation "dags lst"; did you mean "dags list"?' in step.log
+    assert dms.received == []
+
+
+def test_a_byte_that_is_not_utf_8_is_a_wrong_input(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "variables set", "arguments": "city M\udcfcnchen"})
+
+    assert step.exit_code == 2
+    assert [one.data.partition(";")[0] for one in step.annotations] == ["arguments: holds a byte that is not UTF-8"]
+    assert dms.received == []
+
+
+@pytest.mark.parametrize("name", ["pipe", "folder"])
+def test_a_result_file_must_be_a_plain_file(dms: FakeDms, run: Run, workspace: Path, name: str) -> None:
+    os.mkfifo(workspace / "pipe")
+    (workspace / "folder").mkdir()
+
+    step = run({"operation": "version", "result-file": name})
+
+    assert step.exit_code == 2
+    assert [one.data for one in step.annotations] == [f'result-file: must be a plain file inside the workspace, not "{name}"']
     assert dms.received == []
 
 
