@@ -50,6 +50,33 @@ class Annotation:
     line: int | None = None
 
 
+DAG_FILES = "DAG files"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Check:
+    """One thing that a step checked: a test case of the JUnit report.
+
+    Args:
+        suite: `DAG_FILES`, or the id of a DAG whose run was waited for.
+        name: The DAG file as findings write it, or the task instance.
+        seconds: How long it took, where that is known.
+        skipped: It was not run.
+        failure: Why it failed, where no finding says so.
+    """
+
+    suite: str
+    name: str
+    seconds: float | None = None
+    skipped: bool = False
+    failure: str = ""
+
+    @property
+    def subject(self) -> str:
+        """What findings call it in `affects`."""
+        return self.name if self.suite == DAG_FILES else f"{self.suite}.{self.name}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Link:
     """A text that leads to a page; the URL is made by ourselves, never taken from what Airflow says."""

@@ -7,11 +7,11 @@ it. What changes from one parse to the next, or from one instance to another, is
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from dms_airflow.core.findings import remove_changing_parts
 from dms_airflow.core.inputs import quote_value
 from dms_airflow.import_errors.parse import DagImportError
 
@@ -21,23 +21,6 @@ if TYPE_CHECKING:
 
 # Airflow's own name for the DAG folder, and the usual one in repositories.
 _DAG_FOLDER = "dags"
-
-# In this order: a UUID or a time may hold what a later pattern looks for.
-_VOLATILE = (
-    (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
-    (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?)?(?!\d)"), "<time>"),
-    (re.compile(r"\b\d\d:\d\d:\d\d(?:[.,]\d+)?(?!\d)"), "<time>"),
-    (re.compile(r"\b(?:datetime|DateTime)\(\d{4}, \d[\d, ]*"), "<time>"),
-    (re.compile(r"\b1[6-9]\d{8}(?:\d{3})?(?:\.\d+)?\b"), "<time>"),  # (milli)seconds since 1970: 2020 to 2033
-    (re.compile(r"\b0x[0-9a-fA-F]+\b"), "<address>"),
-    # Airflow's module name of a DAG file: the SHA-1 is of the file's path on the instance
-    # (tests/captures/airflow-2.10.4/dags/broken/custom_exception.py is one).
-    (re.compile(r"\bunusual_prefix_[0-9a-f]{40}_"), ""),
-    (re.compile(r"\b(pid|process(?: id)?)([ :=#]{1,3})\d+\b", re.IGNORECASE), r"\1\2<pid>"),
-    (re.compile(r"\b(lines?|column|char|position) \d+(?:-\d+)?\b"), r"\1 <number>"),
-    (re.compile(r"(\.py):\d+(?::\d+)?\b"), r"\1:<number>"),
-    (re.compile(r"\s+"), " "),
-)
 
 
 class Fingerprint(NamedTuple):
@@ -108,9 +91,7 @@ def _normalize(error: DagImportError) -> str:
     message = error.message
     for folder in _list_folders(error):
         message = message.replace(folder, "")
-    for pattern, replacement in _VOLATILE:
-        message = pattern.sub(replacement, message)
-    return message.strip()
+    return remove_changing_parts(message)
 
 
 def _list_folders(error: DagImportError) -> Iterator[str]:

@@ -217,17 +217,17 @@ def test_the_readmes_link_the_same_examples_pages_and_pictures() -> None:
 
 
 def find_titles(source: str) -> Iterator[str]:
-    """Give a pattern for the title of each error class and each Annotation; what is filled in matches any text."""
+    """Give a pattern for the title of each error class, Annotation and Finding; what is filled in matches any text."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
             for line in node.body:
                 if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "title":
                     yield read_title(line.value)
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "Annotation":
+        elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("Annotation", "Finding"):
             titles = [keyword.value for keyword in node.keywords if keyword.arg == "title"]
             assert len(titles) == 1, f"an Annotation without a title: {ast.unparse(node)}"
-            # `self.title` is the class's, found above.
-            if "self.title" not in ast.unparse(titles[0]):
+            # `self.title` is the error class's, and `finding.title` the Finding's: both are found where they are written.
+            if ".title" not in ast.unparse(titles[0]):
                 yield read_title(titles[0])
 
 
@@ -252,9 +252,11 @@ class LoginError(ActionError):
         return Annotation(level=1, title=self.title, message=self.title)
 def g():
     return Annotation(level=1, title=f"{count} more", message="")
+def h(finding):
+    return Annotation(title=finding.title), Finding(title=f"Task failed: {name}")
 """
 
-    assert list(find_titles(source)) == ["Login\\ failed(: X)?", "[XN]\\ more"]
+    assert list(find_titles(source)) == ["Login\\ failed(: X)?", "[XN]\\ more", "Task\\ failed:\\ [XN]"]
     assert len(TITLES) >= 15
 
 

@@ -1,0 +1,187 @@
+"""Findings as SARIF 2.1.0, for GitHub code scanning and every other tool that reads it. Pure.
+
+The format: https://docs.oasis-open.org/sarif/sarif/v2.1.0/sarif-v2.1.0.html
+What GitHub reads of it, and its limits: https://docs.github.com/code-security/reference/code-scanning/sarif-files/sarif-support
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections import Counter, defaultdict
+from functools import reduce
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dms_airflow.core.findings import Rule, describe
+from dms_airflow.core.text import cut_middle
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
+    from dms_airflow.core.findings import Finding
+
+HOME = "https://github.com/dms-airflow/dms-airflow"
+
+# GitHub refuses a file with more results, and a file of more than 10 MB after gzip.
+MOST_RESULTS = 25_000
+MOST_COMPRESSED = 9_000_000  # bytes
+LONGEST_MESSAGE = 10_000  # bytes
+
+# What is wrong, in general, then what it means and what to do about it.
+_HELP = {
+    Rule.IMPORT_ERROR: (
+        "A DAG file does not import. Its DAGs are out of service, or go on as an older version. "
+        "Fix the line that the finding is at; the log and the summary of the step have the traceback."
+    ),
+    Rule.SERIALIZATION_ERROR: (
+        "A DAG does not serialize. The file imports, but Airflow cannot store its DAG, so the scheduler does not see it. "
+        "Give DAGs and operators only arguments that can be written as JSON."
+    ),
+    Rule.DUPLICATE_DAG_ID: (
+        "Two DAG files define the same DAG id. Airflow keeps one of the two DAGs, and not always the same. "
+        "Give one of them another dag_id."
+    ),
+    Rule.TASK_FAILED: "A task failed. This was its last try; its log shows why it failed.",
+    Rule.DEPRECATION: (
+        "Python or Airflow warns of a line. It was executed while Airflow imported the DAG files; "
+        "mostly it uses what a later version removes. Change it as the warning says."
+    ),
+    Rule.MISSING_POOL: (
+        "A task uses a pool that the instance does not have. The scheduler never starts such a task. "
+        "Create the pool on the instance, or correct its name."
+    ),
+    Rule.ASSET_CONFLICT: "Two definitions of an asset contradict each other. Airflow uses only one of them. Define it once.",
+    Rule.RUNTIME_VARYING_VALUE: (
+        "An argument of a DAG or a task changes with every parse. Airflow stores a new version of the DAG each time. "
+        "Use a constant, or a template that is filled in when the task runs."
+    ),
+}
+
+_HASHED = 100  # characters, from a line's start on
+
+
+def render_sarif(findings: Sequence[Finding], version: str, read_file: Callable[[str], bytes]) -> str:
+    """Write findings as a SARIF file.
+
+    A finding without a place in the checkout becomes a notification of the run: GitHub refuses a result without a location.
+
+    Args:
+        findings: Most important first. Where not all fit, the last are left out, and a notification counts them.
+        version: Of this action.
+        read_file: Gives the bytes of a file of the checkout; empty where it cannot be read.
+    """
+    placed = [finding for finding in findings if finding.file]
+    results = list(_take_what_fits(_write_results(placed[:MOST_RESULTS], read_file)))
+    notifications = [_write_notification(finding) for finding in findings if not finding.file][:MOST_RESULTS]
+    if left := len(placed) - len(results):
+        notifications.append({"level": "warning", "message": {"text": f"{left} more findings did not fit into this file."}})
+    driver = {
+        "name": "dms-airflow",
+        "semanticVersion": version,
+        "informationUri": HOME,
+        "rules": [_write_rule(rule) for rule in Rule],
+    }
+    run = {
+        "tool": {"driver": driver},
+        "columnKind": "unicodeCodePoints",
+        "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notifications}],
+        "results": [],
+    }
+    whole = {"$schema": "https://json.schemastore.org/sarif-2.1.0.json", "version": "2.1.0", "runs": [run]}
+    head, tail = json.dumps(whole).rsplit("[]", 1)
+    return f"{head}[{','.join(results)}]{tail}\n"
+
+
+def _take_what_fits(results: Iterable[str]) -> Iterator[str]:
+    compressor, size = zlib.compressobj(1), 0  # gzip, at any higher level, makes it smaller
+    for result in results:
+        size += len(compressor.compress(result.encode()))
+        if size > MOST_COMPRESSED:
+            return
+        yield result
+
+
+def _write_rule(rule: Rule) -> dict[str, Any]:
+    summary, _, explanation = _HELP[rule].partition(". ")
+    return {
+        "id": rule.id,
+        "name": rule.id.title().replace("-", ""),
+        "shortDescription": {"text": f"{summary}."},
+        "fullDescription": {"text": f"{summary}."},
+        "help": {"text": explanation},
+        "helpUri": f"{HOME}/blob/main/docs/troubleshooting.md",
+        "defaultConfiguration": {"level": str(rule.level)},
+    }
+
+
+def _write_notification(finding: Finding) -> dict[str, Any]:
+    text = _write_text(finding)
+    return {"level": str(finding.level), "message": {"text": text}, "associatedRule": {"id": finding.rule.id}}
+
+
+def _write_results(findings: Sequence[Finding], read_file: Callable[[str], bytes]) -> Iterator[str]:
+    wanted: defaultdict[str, set[int]] = defaultdict(set)
+    for finding in findings:
+        wanted[str(finding.file)].add(finding.line or 1)
+    hashes: dict[str, dict[int, str]] = {}
+    rules = list(Rule)
+    for finding in findings:
+        file, line = str(finding.file), finding.line or 1
+        if file not in hashes:
+            hashes[file] = hash_lines(read_file(file).decode("utf-8", "replace"), wanted[file])
+        region = {"startLine": line, **({"startColumn": finding.column} if finding.column else {})}
+        location = {"artifactLocation": {"uri": quote(file, errors="replace"), "uriBaseId": "%SRCROOT%"}, "region": region}
+        result = {
+            "ruleId": finding.rule.id,
+            "ruleIndex": rules.index(finding.rule),
+            "level": str(finding.level),
+            "message": {"text": _write_text(finding)},
+            "locations": [{"physicalLocation": location}],
+            "partialFingerprints": {
+                "primaryLocationLineHash": hashes[file].get(line, f"{finding.fingerprint}:1"),
+                "dmsAirflowFinding/v1": finding.fingerprint,
+            },
+            **({} if finding.new else {"baselineState": "unchanged"}),
+        }
+        yield json.dumps(result)
+
+
+def _write_text(finding: Finding) -> str:
+    # In a SARIF message `[text](place)` is a link.
+    return cut_middle(describe(finding), LONGEST_MESSAGE).replace("](", "] (")
+
+
+def hash_lines(text: str, lines: Iterable[int]) -> dict[int, str]:
+    """Hash lines as the action upload-sarif does, which warns of each result whose hash is another one.
+
+    A hash is of the 100 characters from the line's start on, without blanks, so that it lasts when lines move; a number after
+    it tells equal ones apart: https://github.com/github/codeql-action/blob/main/src/fingerprints.ts
+
+    Args:
+        text: The whole file.
+        lines: The numbers of those that are wanted, from 1.
+
+    Returns:
+        The hashes by line; of a line that the file does not have, none.
+    """
+    wanted = frozenset(lines)
+    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(" ", "").replace("\t", "")
+    if not text.isascii():
+        units = text.encode("utf-16-le", "surrogatepass")
+        text = "".join(chr(low | high << 8) for low, high in zip(units[::2], units[1::2], strict=True))
+    seen: Counter[str] = Counter()
+    hashes: dict[int, str] = {}
+    start = 0
+    for number, line in enumerate(text.split("\n"), 1):
+        hashed = text[start : start + _HASHED]
+        seen[hashed] += 1
+        start += len(line) + 1
+        if number in wanted:
+            hashes[number] = f"{_hash(hashed):x}:{seen[hashed]}"
+    return hashes
+
+
+def _hash(text: str) -> int:
+    codes = ([*map(ord, text), 0xFFFF] + [0] * _HASHED)[:_HASHED]
+    return reduce(lambda value, code: value * 37 + code, codes, 0) % 2**64
