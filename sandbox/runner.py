@@ -13,7 +13,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 import yaml
 
@@ -134,6 +134,32 @@ def read_defaults() -> dict[str, str]:
     return {name: str((fields or {}).get("default", "")) for name, fields in declared.items()}
 
 
+class Process(Protocol):
+    """A step that runs."""
+
+    @property
+    def stdout(self) -> IO[bytes] | None:
+        """What the step prints."""
+        ...
+
+    @property
+    def stderr(self) -> IO[bytes] | None:
+        """What the step prints there."""
+        ...
+
+    def communicate(self) -> tuple[bytes, bytes]:
+        """Wait for the end; give what was written to stdout and stderr."""
+        ...
+
+    def wait(self) -> int:
+        """Wait for the end; give the exit code."""
+        ...
+
+    def send_signal(self, sig: int, /) -> None:
+        """Send a signal, unless the step has ended."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class Runner:
     """A place to run steps of one job in.
@@ -154,9 +180,7 @@ class Runner:
         stdout, stderr = process.communicate()
         return self.finish(process, files, stdout, stderr)
 
-    def start(
-        self, inputs: Mapping[str, str], environ: Mapping[str, str] | None = None
-    ) -> tuple[subprocess.Popen[bytes], Mapping[str, Path]]:
+    def start(self, inputs: Mapping[str, str], environ: Mapping[str, str] | None = None) -> tuple[Process, Mapping[str, Path]]:
         """Start one step."""
         variables, files = self.prepare(inputs, environ)
         process = subprocess.Popen(
@@ -202,9 +226,9 @@ class Runner:
         }
         return variables, files
 
-    def finish(self, process: subprocess.Popen[bytes], files: Mapping[str, Path], stdout: bytes, stderr: bytes) -> Step:
+    def finish(self, process: Process, files: Mapping[str, Path], stdout: bytes, stderr: bytes) -> Step:
         """Read what an ended step left behind."""
-        return self.collect(process.returncode, files, stdout.decode(), stderr.decode())
+        return self.collect(process.wait(), files, stdout.decode(), stderr.decode())
 
     def collect(self, exit_code: int, files: Mapping[str, Path], stdout: str, stderr: str = "") -> Step:
         """Read the files of a step that ran in whatever way."""

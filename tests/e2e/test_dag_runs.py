@@ -204,11 +204,9 @@ class Waiting:
 
     def finish(self) -> Step:
         """Wait for the step's end."""
-        with self.process:
-            self.process.wait(180)
-            self._reader.join()
-            assert self.process.stderr
-            return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), self.process.stderr.read())
+        self._reader.join()
+        assert self.process.stderr
+        return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), self.process.stderr.read())
 
 
 @pytest.fixture

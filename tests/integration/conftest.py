@@ -12,6 +12,7 @@ from sandbox import cloud as sandbox_cloud
 from sandbox.runner import Runner
 from tests.integration.fake_cloud import FakeCloud
 from tests.integration.fake_dms import FakeDms, serve
+from tests.integration.forking import ForkingRunner, ForkServer
 from tests.leaks import find_leaks
 from tests.unit.fakes import FakeClock
 
@@ -51,17 +52,31 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def fork_server() -> Iterator[ForkServer]:
+    """A process that has imported everything, and forks for each step."""
+    with ForkServer() as server:
+        yield server
+
+
 @pytest.fixture
-def run(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
-    """Run the action as a process with these inputs, and look for leaks in everything that it left."""
+def runner(request: pytest.FixtureRequest, workspace: Path, tmp_path: Path) -> Runner:
+    """A runner: it forks, unless the test has the marker `interpreter`."""
     temp = tmp_path / "runner"
     temp.mkdir()
-    runner = Runner(workspace=workspace, temp=temp)
+    if request.node.get_closest_marker("interpreter"):
+        return Runner(workspace=workspace, temp=temp)
+    return ForkingRunner(workspace=workspace, temp=temp, server=request.getfixturevalue("fork_server"))
+
+
+@pytest.fixture
+def run(dms: FakeDms, runner: Runner) -> Callable[..., Step]:
+    """Run the action as a process with these inputs, and look for leaks in everything that it left."""
 
     def run_step(inputs: Mapping[str, str], environ: Mapping[str, str] | None = None, *secrets: str) -> Step:
         step = runner.run({**dms.inputs, **inputs}, environ)
-        check_leaks(step, (temp, workspace), {*dms.secrets, *secrets})
-        assert not [left for left in temp.glob("dms-airflow-*") if left.is_file()], "the id-token's file is left"
+        check_leaks(step, (runner.temp, runner.workspace), {*dms.secrets, *secrets})
+        assert not [left for left in runner.temp.glob("dms-airflow-*") if left.is_file()], "the id-token's file is left"
         return step
 
     return run_step

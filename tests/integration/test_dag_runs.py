@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.instance import CommandResult, WebResponse
-from sandbox.runner import Runner
 from tests.integration.fake_dms import HTML, JSON, LOGIN_PAGE
 from tests.integration.scripted_runs import DONE, GOOD, Fault, ScriptedDag, ScriptedRuns, ScriptedStep
 
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
-    from sandbox.runner import Step
+    from sandbox.runner import Runner, Step
     from tests.integration.fake_dms import FakeDms
 
     Run = Callable[..., Step]
@@ -403,17 +402,14 @@ def test_time_runs_out(airflow: ScriptedRuns, run: Run, on_cancel: str, failed: 
 
 
 @pytest.fixture
-def start(dms: FakeDms, workspace: Path, tmp_path: Path) -> Callable[..., Callable[[], Step]]:
+def start(dms: FakeDms, runner: Runner) -> Callable[..., Callable[[], Step]]:
     """Start a step, and cancel it when an event has come; what this gives waits for its end."""
 
     def start_and_cancel(inputs: dict[str, str], event: threading.Event) -> Callable[[], Step]:
-        temp = tmp_path / "cancelled"
-        temp.mkdir()
-        runner = Runner(workspace=workspace, temp=temp)
         process, files = runner.start({**dms.inputs, **inputs})
         assert event.wait(60)
         process.send_signal(signal.SIGINT)
-        return lambda: runner.finish(process, files, *process.communicate(timeout=30))
+        return lambda: runner.finish(process, files, *process.communicate())
 
     return start_and_cancel
 

@@ -22,7 +22,7 @@ from dms_airflow.core.http import Transport
 from dms_airflow.main import main
 from dms_airflow.operations import command
 from sandbox.openapi import PREFIX
-from sandbox.runner import PROJECT, Runner, read_outputs
+from sandbox.runner import PROJECT, read_outputs
 from tests.integration.fake_dms import HTML, JSON, KEY, LOGIN_PAGE, TEMPORARY_KEY, answer, drop
 from tests.unit.fakes import FakeLog
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.front import Answer, Request
-    from sandbox.runner import Step
+    from sandbox.runner import Runner, Step
     from tests.integration.fake_dms import FakeDms
     from tests.unit.fakes import FakeClock
 
@@ -394,10 +394,7 @@ def test_an_internal_error_is_told_with_its_traceback_folded(
     assert read_outputs(outputs.read_text())["status"] == "failure"
 
 
-def test_cancelled_by_the_runner(dms: FakeDms, workspace: Path, tmp_path: Path) -> None:
-    temp = tmp_path / "cancelled"
-    temp.mkdir()
-    runner = Runner(workspace=workspace, temp=temp)
+def test_cancelled_by_the_runner(dms: FakeDms, runner: Runner) -> None:
     started: list[Request] = []
 
     def cancel(request: Request) -> None:

@@ -14,7 +14,6 @@ from urllib.parse import parse_qs
 import pytest
 
 from sandbox.oidc import HOST, Job
-from sandbox.runner import Runner
 from tests.integration.fake_dms import HTML, JSON, answer, drop
 
 if TYPE_CHECKING:
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.front import Answer, Request
-    from sandbox.runner import Step
+    from sandbox.runner import Runner, Step
     from tests.integration.fake_cloud import FakeCloud
     from tests.integration.fake_dms import FakeDms
     from tests.unit.fakes import FakeClock
@@ -100,26 +99,21 @@ def test_the_token_file_is_private_and_gone_at_the_end(cloud: FakeCloud, run: Ru
     assert list((tmp_path / "runner").glob("dms-airflow-*")) == []
 
 
-def test_the_token_file_is_gone_when_the_runner_cancels(
-    cloud: FakeCloud, dms: FakeDms, workspace: Path, tmp_path: Path
-) -> None:
-    temp = tmp_path / "cancelled"
-    temp.mkdir()
+def test_the_token_file_is_gone_when_the_runner_cancels(cloud: FakeCloud, dms: FakeDms, runner: Runner) -> None:
     left: list[int] = []
 
     def cancel(_: Request) -> None:
-        left.append(len(list(temp.glob("dms-airflow-*"))))
+        left.append(len(list(runner.temp.glob("dms-airflow-*"))))
         process.send_signal(signal.SIGINT)
         process.wait()
 
     cloud.fail("sts", cancel)
-    runner = Runner(workspace=workspace, temp=temp)
     process, files = runner.start({**dms.inputs, **VERSION, **cloud.role_inputs}, cloud.environ)
     step = runner.finish(process, files, *process.communicate())
 
     assert step.exit_code == 130
     assert left == [1]
-    assert list(temp.glob("dms-airflow-*")) == []
+    assert list(runner.temp.glob("dms-airflow-*")) == []
 
 
 def test_debugging_prints_no_secret(cloud: FakeCloud, run: Run) -> None:
