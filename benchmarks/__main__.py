@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import growth, image, import_errors, lists, one_command, waiting
+from benchmarks import growth, image, import_errors, lists, long_responses, one_command, waiting
 
 BENCHMARKS = {
     "command": one_command.main,
@@ -12,6 +12,7 @@ BENCHMARKS = {
     "image": image.main,
     "import-errors": import_errors.main,
     "lists": lists.main,
+    "long-responses": long_responses.main,
     "waiting": waiting.main,
 }
 

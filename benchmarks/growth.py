@@ -5,7 +5,6 @@ Goal: four times the text takes about four times as long. What grows with the sq
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from functools import partial
@@ -17,7 +16,7 @@ from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.summary import Occasion, fit_annotations, render_summary
-from dms_airflow.core import long_json, tracebacks
+from dms_airflow.core import tracebacks
 from dms_airflow.core.redaction import Redactor, disarm, split_lines
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.secret_values import hide_passwords, hide_secrets
@@ -75,9 +74,6 @@ def find_lists() -> dict[str, Callable[[int], object]]:
         "import errors": read_errors,
         "DAGs": lambda number: tabulate("dags", [describe_dag(each) for each in range(2 * number)]),
         "summary": render,
-        "rows of JSON": lambda number: long_json.check(
-            json.dumps([describe_dag(each) for each in range(10 * number)]).encode()
-        ),
     }
 
 
@@ -109,7 +105,6 @@ def find_readers() -> dict[str, Callable[[str], object]]:
         "import error": lambda text: import_errors.read_error("/opt/airflow/dags/a.py", FRAME + text),
         "import errors": lambda text: import_errors.read_list([], FAILED_IMPORT + FRAME + text),
         "reserialize": import_errors.read_reserialize,
-        "long JSON": lambda text: long_json.write_narrow(text.encode()),
     }
     for name, options in (("dags show", []), ("dags list", []), ("dags list", ["-o", "json"]), ("dags list", ["-o", "yaml"])):
         for place in ("stdout", "stderr"):

@@ -69,7 +69,7 @@ FAULTS = {
     "wrong content type": "a content type that is wrong",
     "wrong charset": "text that is not UTF-8",
     "wrong compression": "a compression that is wrong",
-    "100 MB": "100 MB before the answer proper",
+    "50 MB": "50 MB before the answer proper",
     "endless body": "a body without an end",
     "slow bytes": "a byte now and then",
 }
@@ -480,7 +480,7 @@ _TABLE = {
         "done 6 | Time ran out 10",
         "done 2 | log not read 5",
     ),
-    "100 MB": (
+    "50 MB": (
         "done 1 | done 1",
         "done 1 | done 1",
         "done 1 | done 1",

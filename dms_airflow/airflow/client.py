@@ -22,9 +22,7 @@ from dms_airflow.airflow.version import (
     is_unknown_route,
     recognise,
 )
-from dms_airflow.core import long_json
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError, UnknownHostError
-from dms_airflow.core.long_json import LONG, is_long
 from dms_airflow.core.retry import may_pass, read_retry_after
 
 if TYPE_CHECKING:
@@ -56,10 +54,6 @@ HINT_FORBIDDEN = (
 HINT_GATEWAY = (
     "DMS's gateway or the instance is busy, restarting or failing; look at the instance in DMS's console. If it was to change "
     "something, look in Airflow whether it did; then run the step again."
-)
-NOTE_ESCAPED = (
-    f"The command's answer is longer than {LONG // 1024**2} MB: its few characters beyond Latin-1 are written as escapes, "
-    r"such as \u2713 or \ud83d\ude00, so that it takes little memory."
 )
 HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
 
@@ -375,17 +369,15 @@ class AirflowClient:
         self._command_path = path
         try:
             # Whatever its label: how DMS labels it is not documented.
-            told, is_escaped = long_json.parse_narrow(answer.body) if is_long(answer.body) else (answer.parse(), False)
+            told = answer.parse()
         except ValueError:
-            told, is_escaped = None, False
+            told = None
         if not isinstance(told, dict) or not {"stdout", "stderr"} & told.keys():
             raise AnswerError(
                 f"{self.url} answered the command with status {answer.status}, but without stdout and stderr. "
                 f"The answer begins: {show_beginning(answer)}",
                 f"Whether the command ran is not known. {HINT_COMMAND}",
             )
-        if is_escaped:
-            self._log.info(NOTE_ESCAPED)
         return CommandAnswer(stdout=_as_text(told.get("stdout")), stderr=_as_text(told.get("stderr")))
 
     def refuse(self, answer: Answer, what: str) -> AnswerError:

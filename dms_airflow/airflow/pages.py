@@ -5,8 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.long_json import LONG
-
 if TYPE_CHECKING:
     from dms_airflow.core.http import Answer
 
@@ -37,7 +35,7 @@ def describe_problem(answer: Answer) -> str:
     Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
     field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
     """
-    told = answer.parse_object() if len(answer.body) <= LONG else {}
+    told = answer.parse_object()
     parts = [words for key in ("title", "detail", "error", "message") for words in _read_words(told.get(key))]
     words = [" ".join(part.split()) for part in parts if part.strip()]
     return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer)

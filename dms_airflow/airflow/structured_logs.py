@@ -8,17 +8,15 @@ comes from the logger `task.stdout`. Where Airflow cannot read its own log, it g
 from __future__ import annotations
 
 import re
-from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.task_logs import FAILED, TaskLog, clean, read_failure, read_task_log
-from dms_airflow.core.long_json import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-# Why a task failed stands at the end of its log, and several logs are read at once.
-LAST = 10_000  # entries of a long log
+# The reason of a failure is at the end of a log. A longer log would take long to render, and is cut anyway.
+LAST = 10_000  # entries
 
 _HEADER = "Traceback (most recent call last):"
 _HANDLING = "During handling of the above exception, another exception occurred:"
@@ -45,38 +43,15 @@ _SAYS_WHY = (
 )
 
 
-def parse_last_entries(body: bytes) -> list[Any]:
-    """Read the `content` of a long answer, of which the last entries are kept, behind a line that counts the others.
-
-    Raises:
-        ValueError: It is no JSON.
-    """
-    kept: deque[dict[str, Any]] = deque(maxlen=LAST)
-
-    def keep(pairs: list[tuple[str, Any]]) -> dict[str, Any] | None:
-        entry = dict(pairs)
-        if "event" not in entry:
-            return entry
-        kept.append(entry)
-        return None
-
-    told = parse(body, object_pairs_hook=keep)
-    content = told.get("content") if isinstance(told, dict) else None
-    if not isinstance(content, list):
-        return []
-    if any(content):  # lines; among entries they keep their order
-        return list(parse(body)["content"]) if kept else content
-    left = len(content) - len(kept)
-    return [*([f"[… {left} lines before these left out …]"] if left > 0 else ()), *kept]
-
-
 def read_structured_log(content: Sequence[Any]) -> TaskLog:
-    """Read the log of one try.
+    """Parse the log of one try.
 
     Args:
-        content: The entries: objects, or lines.
+        content: The entries: objects, or lines. The last LAST of them are kept, after a line that counts the others.
     """
-    entries = [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content]
+    entries = [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content[-LAST:]]
+    if len(content) > LAST:
+        entries = [{"event": f"[… {len(content) - LAST} lines before these left out …]"}, *entries]
     if not any(isinstance(entry, dict) for entry in content):
         return read_task_log("\n".join(entry["event"] for entry in entries))
     text = clean("\n".join(map(_write_entry, entries)))

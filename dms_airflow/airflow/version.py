@@ -14,8 +14,6 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
-from dms_airflow.core.long_json import LONG, is_long
-
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
@@ -305,13 +303,10 @@ class Airflow3(Dialect):
 
     def parse_log(self, answer: Answer) -> TaskLog:
         """Records."""
-        from dms_airflow.airflow.structured_logs import parse_last_entries, read_structured_log  # noqa: PLC0415 - as above
+        from dms_airflow.airflow.structured_logs import read_structured_log  # noqa: PLC0415 - as above
         from dms_airflow.airflow.task_logs import read_task_log  # noqa: PLC0415 - as above
 
-        try:
-            content = parse_last_entries(answer.body) if is_long(answer.body) else answer.parse_object().get("content")
-        except ValueError:
-            content = None
+        content = answer.parse_object().get("content")
         return read_structured_log(content) if isinstance(content, list) else read_task_log(answer.text)
 
     def date_run(self, logical_date: datetime) -> tuple[str, ...]:
@@ -385,9 +380,8 @@ def recognise(path: str, answer: Answer) -> Dialect | None:
     """
     if path in COMMAND_PATHS:
         return AIRFLOW_3 if is_unknown_route(answer) and path == COMMAND_PATHS[0] else None
-    # A long one is no error, and is read by who asked for it: to read it twice takes time and memory.
-    told = answer.parse_object() if len(answer.body) <= LONG else {}
-    is_of_the_api = bool(told) or (answer.is_json and len(answer.body) > LONG)
+    told = answer.parse_object()
+    is_of_the_api = bool(told)
     if path.startswith(f"{AIRFLOW_2.api}/"):
         if is_unknown_route(answer):
             return AIRFLOW_3

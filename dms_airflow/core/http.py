@@ -7,6 +7,7 @@ hold the login token or a password.
 from __future__ import annotations
 
 import io
+import json
 import ssl
 from dataclasses import dataclass
 from http.cookiejar import DefaultCookiePolicy
@@ -20,7 +21,6 @@ from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError
 
 from dms_airflow import __version__
-from dms_airflow.core import long_json
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
 
@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
 
-# Far above any honest answer; an endless one must not fill the runner's memory.
-LONGEST_ANSWER = 128 * 1024 * 1024  # bytes
+# Far above any honest response; an endless one must not fill the runner's memory.
+LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
 
 _CHUNK = 256 * 1024  # bytes
 
@@ -64,12 +64,15 @@ class Answer:
         return self.body.decode("utf-8", "replace")
 
     def parse(self) -> Any:
-        """Read the body as JSON.
+        """Parse the body as JSON.
 
         Raises:
-            ValueError: It is none.
+            ValueError: It is not JSON. Python would take NaN and Infinity, which RFC 8259 does not have.
         """
-        return long_json.parse(self.body)
+        try:
+            return json.loads(self.body, parse_constant=_reject_constant)
+        except RecursionError as error:
+            raise ValueError("nested too deeply") from error
 
     def parse_object(self) -> dict[str, Any]:
         """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
@@ -237,6 +240,10 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
             raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
         content.write(chunk)
     return content.getvalue()
+
+
+def _reject_constant(word: str) -> None:
+    raise ValueError(f"{word} is not a JSON value")
 
 
 def _keep_as_is(request: PreparedRequest) -> PreparedRequest:

@@ -10,7 +10,6 @@ from urllib.parse import quote
 from dms_airflow.airflow.commands.arguments import has_option, read_positionals
 from dms_airflow.airflow.commands.run import CommandLine, Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.core import long_json
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.inputs import given, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
@@ -116,7 +115,7 @@ def write_outputs(execution: Execution) -> dict[str, Any]:
 
 def write_answer(outcome: Outcome) -> str:
     """Write the JSON of a command's answer; an empty text where there is none."""
-    return long_json.write(outcome.answer) if outcome.has_answer else ""
+    return json.dumps(outcome.answer, ensure_ascii=False) if outcome.has_answer else ""
 
 
 def illustrate(execution: Execution) -> Iterator[Table | Folded]:

@@ -12,10 +12,8 @@ from urllib.parse import quote, unquote, urlsplit
 from dms_airflow.airflow.client import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT
 from dms_airflow.airflow.pages import describe_problem, read_page
 from dms_airflow.airflow.version import COMMAND_PATHS
-from dms_airflow.core import long_json
 from dms_airflow.core.errors import AnswerError, InputProblem
 from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
-from dms_airflow.core.long_json import is_long
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.retry import may_pass
 from dms_airflow.core.secret_values import find_secrets
@@ -140,7 +138,7 @@ def run(params: Params, context: Context) -> Result:
         )
         request = _locate(request, context)
         content = _read(answer, request, context.airflow.url)
-    text = _write(answer, content)
+    text = "" if content is None else json.dumps(content, ensure_ascii=False)
     failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
     headline = f"{request.method} {request.path} answered {answer.status}"
     if failed:
@@ -175,7 +173,7 @@ def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotat
 
 
 def _read(answer: Answer, request: Request, url: str) -> Any:
-    """Read the body as JSON; None for an empty one, a long one, or one that does not claim to be JSON.
+    """Parse the body as JSON; None for an empty one, or one whose content type is not JSON.
 
     Raises:
         AnswerError: A success that cannot be one: broken JSON, or a web page in place of data.
@@ -184,7 +182,7 @@ def _read(answer: Answer, request: Request, url: str) -> Any:
         return None
     if answer.is_json:
         try:
-            return long_json.check(answer.body) if is_long(answer.body) else answer.parse()
+            return answer.parse()
         except ValueError:
             raise AnswerError(
                 f"{request.method} {request.path} at {url} answered {answer.status} with JSON that is broken.",
@@ -228,18 +226,11 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
     return answer, whole
 
 
-def _write(answer: Answer, content: object) -> str:
-    """Write the answer as JSON; an empty text for one that is none, or null. A long one stays as it came."""
-    if content is None:
-        return long_json.write_narrow(answer.body) if answer.is_json and is_long(answer.body) else ""
-    return long_json.write(content)
-
-
 def _show(answer: Answer, content: object, text: str, request: Request) -> str:
     if request.answers_secrets and answer.status < 400:  # noqa: PLR2004
         return NOT_SHOWN
     if not text:
-        return long_json.write_narrow(answer.body, "replace") if is_long(answer.body) else answer.text
+        return answer.text
     if len(text) > LONGEST_INDENTED:
         return text
     return json.dumps(content, indent=2, ensure_ascii=False)

@@ -418,3 +418,38 @@ def test_a_look_that_fails_leaves_the_success(dms: FakeDms, run: Run) -> None:
     assert step.exit_code == 0
     assert step.annotations == []
     assert "in this state already, or does not exist" in step.log
+
+
+def test_a_response_of_fifty_megabytes_is_shown_and_written_like_any_other(dms: FakeDms, run: Run, workspace: Path) -> None:
+    body = {"dags": [{"dag_id": f"dag_{number}", "text": "y" * 480} for number in range(100_000)], "total_entries": 100_000}
+    body["dags"][99_999]["text"] = "\N{GRINNING FACE}"  # type: ignore[index]
+    dms.fail("rest", answer(200, json.dumps(body, ensure_ascii=False).encode(), JSON))
+
+    step = run({"operation": "rest", "arguments": "GET /dags", "result-file": "result.json"})
+
+    assert step.exit_code == 0
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["json"] == body
+
+
+def test_fifty_megabytes_of_a_command_are_written_as_they_came(dms: FakeDms, run: Run, workspace: Path) -> None:
+    half = f"{'x' * 99}\n" * 250_000
+    printed = f"digraph etl {{\n{half}\N{GRINNING FACE} é\n{half}"
+    dms.airflow.commands["dags show"] = (printed, "")
+
+    step = run({"operation": "dags show", "arguments": "etl", "result-file": "result.json"})
+
+    assert step.exit_code == 0
+    assert "bytes left out …]" in step.outputs["stdout"]
+    assert json.loads((workspace / "result.json").read_text())["outputs"]["stdout"] == printed
+
+
+def test_a_response_above_sixty_four_megabytes_is_refused(dms: FakeDms, run: Run) -> None:
+    dms.fail("rest", answer(200, b'["' + b"x" * (64 * 1024 * 1024) + b'"]', JSON))
+
+    step = run({"operation": "rest", "arguments": "GET /dags"})
+
+    assert step.exit_code == 1
+    (error,) = step.annotations
+    assert error.properties["title"] == "Unusable answer"
+    assert "is longer than 64 MB." in error.data
+    assert "Ask for less, e.g. with limit= in the query" in error.data

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.airflow.structured_logs import parse_last_entries, read_structured_log
+from dms_airflow.airflow.structured_logs import LAST, read_structured_log
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.http import Answer
 
@@ -163,23 +163,22 @@ def test_colours_and_marks_of_a_message_are_taken_out() -> None:
 
 
 def test_of_a_long_log_the_last_entries_are_kept() -> None:
-    entries = [{"event": f"line {number}", "logger": "task.stdout"} for number in range(10_003)]
-    entries[-1]["error_detail"] = [{"exc_type": "KeyError", "frames": [{"name": "f"}]}]  # type: ignore[assignment]
+    assert LAST == 10_000
+    detail = [{"exc_type": "KeyError", "frames": [{"name": "f"}]}]
+    entries = [entry(f"line {number}") for number in range(10_003)]
+    entries[-1] = entry("Task failed with exception", error_detail=detail)
 
-    content = parse_last_entries(json.dumps({"content": entries, "continuation_token": None}).encode())
+    log = read_structured_log(entries)
 
-    assert content == ["[… 3 lines before these left out …]", *entries[3:]]
+    lines = log.text.split("\n")
+    assert lines[0] == "[… 3 lines before these left out …]"
+    assert lines[1].endswith(" - line 3")
+    assert log.exception == "KeyError"
 
 
-@pytest.mark.parametrize(
-    ("body", "content"),
-    [
-        (b'{"content": [{"event": "a"}]}', [{"event": "a"}]),
-        (b'{"content": ["a", "b"]}', ["a", "b"]),
-        (b'{"content": ["a", {"event": "b"}, "c"]}', ["a", {"event": "b"}, "c"]),
-        (b'{"detail": "no"}', []),
-        (b"[]", []),
-    ],
-)
-def test_what_a_long_log_may_be(body: bytes, content: list[object]) -> None:
-    assert parse_last_entries(body) == content
+def test_of_many_lines_that_airflow_could_not_read_the_last_are_kept() -> None:
+    log = read_structured_log([f"line {number}" for number in range(10_001)])
+
+    lines = log.text.split("\n")
+    assert lines[:2] == ["[… 1 lines before these left out …]", "line 1"]
+    assert lines[-1] == "line 10000"
