@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING
 from sandbox.installation import DEFAULT_HOME, Installation, InstallError, NotInstalledError, install
 from sandbox.instance import StartError
 from sandbox.lifecycle import Sandbox
+from sandbox.log_settings import LOG_SETTING_NAMES, LOG_SETTINGS
+from sandbox.settings import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -54,6 +56,10 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     start_parser.add_argument(
         "--reads-published", action="store_true", help="Airflow reads the published copy of the workspace, not the workspace"
     )
+    start_parser.add_argument(
+        "--set", action="append", default=[], metavar="NAME=VALUE", help="a variable of Airflow's environment; may be repeated"
+    )
+    start_parser.add_argument("--log", choices=LOG_SETTING_NAMES, default="default", help="how the owner has set Airflow's log")
     start_parser.add_argument("--ready-file", type=Path, help="when ready, write what to set here, as JSON")
     return parser.parse_args(arguments)
 
@@ -64,6 +70,7 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
     started = time.monotonic()
     if options.dags is not None and not options.dags.is_dir():
         raise StartError(f"--dags {options.dags}: no such folder")
+    variables = dict(one.partition("=")[::2] for one in options.set)
     with Sandbox.start(
         dags=options.dags,
         host=options.listen,
@@ -73,6 +80,7 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
         command_api=options.command_api or "",
         needs_token=options.needs_token,
         reads_published=options.reads_published,
+        settings=LOG_SETTINGS[installation.version][options.log] | Settings(variables=variables),
     ) as sandbox:
         print(
             f"Airflow {sandbox.airflow_version} ready after {time.monotonic() - started:.1f} s: endpoint={sandbox.endpoint} "

@@ -9,18 +9,19 @@ import socket
 import tempfile
 import threading
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from sandbox.processes import GuardedProcess
 from sandbox.releases import RefusedError
-from sandbox.settings import instance_environment
+from sandbox.settings import Settings, instance_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import IO, Self
 
     from sandbox.installation import Installation
@@ -64,6 +65,7 @@ class Instance:
         dags_folder: Path,
         base_url: str,
         with_scheduler: bool,
+        settings: Settings | None = None,
     ) -> None:
         self.dags_folder = dags_folder
         self.release = installation.release
@@ -81,7 +83,9 @@ class Instance:
         self._environment = {
             **instance_environment(installation.bin, folder, database, dags_folder),
             **self.release.settings(folder, base_url, self._port),
+            **(settings or Settings()).write(folder / "settings"),
         }
+        self._command_variables: Mapping[str, str] = {}
         self._lock = threading.Lock()
         self._processes: list[GuardedProcess] = []
         self._webserver: GuardedProcess | None = None
@@ -143,11 +147,21 @@ class Instance:
         for process in processes:
             process.stop()
 
+    @contextmanager
+    def command_settings(self, settings: Settings) -> Iterator[None]:
+        """Let commands that start within the ``with`` block have further settings; the running processes keep theirs."""
+        self._command_variables = settings.write(Path(tempfile.mkdtemp(dir=self._folder)) / "settings")
+        try:
+            yield
+        finally:
+            self._command_variables = {}
+
     def run_command(self, arguments: Sequence[str]) -> CommandResult:
         """Run ``airflow`` with these arguments until it ends, however long that takes."""
         started = time.monotonic()
         with tempfile.TemporaryFile(dir=self._folder) as stdout, tempfile.TemporaryFile(dir=self._folder) as stderr:
-            process = self._spawn([self._bin / "airflow", *arguments], stdout=stdout, stderr=stderr)
+            command: list[str | Path] = [self._bin / "airflow", *arguments]
+            process = self._spawn(command, stdout=stdout, stderr=stderr, variables=self._command_variables)
             exit_code = process.wait()
             seconds = time.monotonic() - started
             self._forget(process)
@@ -254,13 +268,14 @@ class Instance:
         stdout: IO[bytes],
         stderr: IO[bytes],
         file_descriptors: Sequence[int] = (),
+        variables: Mapping[str, str] | None = None,
     ) -> GuardedProcess:
         with self._lock:
             if self._is_stopping:
                 raise StartError("the instance is stopping")
             process = GuardedProcess(
                 command,
-                environment=self._environment,
+                environment={**self._environment, **(variables or {})},
                 folder=self._folder,
                 stdout=stdout,
                 stderr=stderr,

@@ -24,9 +24,11 @@ from sandbox.workspace import Workspace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from contextlib import AbstractContextManager
 
     from sandbox.cloud import Cloud
     from sandbox.instance import CommandResult
+    from sandbox.settings import Settings
     from sandbox.signature import Credential
 
 GOOD_DAGS = Path(__file__).with_name("dags") / "good"
@@ -88,6 +90,10 @@ class Sandbox:
         """Run a command on the instance directly, past the front and the journal."""
         return self.front.instance.run_command(arguments)
 
+    def command_settings(self, settings: Settings) -> AbstractContextManager[None]:
+        """Let commands have further settings within a ``with`` block; processes that run already keep theirs."""
+        return self.front.instance.command_settings(settings)
+
     def expire_sessions(self) -> None:
         """Make every session invalid, as if its time had come."""
         self.front.expire_sessions()
@@ -128,6 +134,7 @@ class Sandbox:
         command_api: str = "",
         needs_token: bool = False,
         reads_published: bool = False,
+        settings: Settings | None = None,
     ) -> Iterator[Sandbox]:
         """Run a sandbox as long as the ``with`` block lasts.
 
@@ -140,6 +147,7 @@ class Sandbox:
             command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, beside Airflow's own REST API.
             needs_token: Whether the login also gives Airflow's own token, without which Airflow answers 401 (Airflow 3).
             reads_published: Whether Airflow reads the published copy of the workspace, in place of the workspace itself.
+            settings: What the owner of the instance has set, for all of Airflow's processes and commands.
 
         Raises:
             NotInstalledError: Airflow is not installed.
@@ -168,6 +176,7 @@ class Sandbox:
                 dags_folder=dags_folder,
                 base_url=f"http://{address}{PREFIX}",
                 with_scheduler=with_scheduler,
+                settings=settings,
             )
             stack.enter_context(instance)
             journal = Journal(run_folder / "journal.jsonl")

@@ -1,13 +1,15 @@
-"""How the sandbox's Airflow is configured: the whole environment of its processes, nothing of the caller's."""
+"""How the sandbox's Airflow is configured: the whole environment of its processes, with nothing of the caller's."""
 
 from __future__ import annotations
 
 import base64
+import json
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
@@ -17,6 +19,54 @@ class User:
 
     name: str
     password: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What an instance's owner sets: variables of the environment, and files.
+
+    Args:
+        variables: `AIRFLOW__…` and others; `{folder}` in a value becomes the folder of the files.
+        files: Text by name. The folder is on Python's path: Airflow finds `airflow_local_settings.py` and what
+            `logging_config_class` names.
+    """
+
+    variables: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, str] = field(default_factory=dict)
+
+    def __or__(self, other: Settings) -> Settings:
+        """Add other settings; where both say something, the other one counts."""
+        return Settings(variables={**self.variables, **other.variables}, files={**self.files, **other.files})
+
+    def write(self, folder: Path) -> Mapping[str, str]:
+        """Write the files into a new folder; return the variables."""
+        folder.mkdir()
+        for name, text in self.files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+        path = {"PYTHONPATH": str(folder)} if self.files else {}
+        return {**path, **{name: value.replace("{folder}", str(folder)) for name, value in self.variables.items()}}
+
+
+def second_bundle(name: str, folder: Path) -> Settings:
+    """Airflow 3: DAG files of another bundle, besides those of `dags-folder`."""
+    local = "airflow.dag_processing.bundles.local.LocalDagBundle"
+    bundles = [{"name": "dags-folder", "classpath": local, "kwargs": {}}]
+    bundles += [{"name": name, "classpath": local, "kwargs": {"path": str(folder)}}]
+    return Settings(variables={"AIRFLOW__DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps(bundles)})
+
+
+def local_secrets(variables: Mapping[str, str], connections: Mapping[str, str]) -> Settings:
+    """Variables, and connections as URIs, in a secrets backend: no list of Airflow's shows them.
+
+    https://airflow.apache.org/docs/apache-airflow/stable/security/secrets/secrets-backend/local-filesystem-secrets-backend.html
+    """
+    files = {"variables.json": json.dumps(variables), "connections.json": json.dumps(connections)}
+    paths = {f"{name.removesuffix('.json')}_file_path": f"{{folder}}/{name}" for name in files}
+    settings = {
+        "AIRFLOW__SECRETS__BACKEND": "airflow.secrets.local_filesystem.LocalFilesystemBackend",
+        "AIRFLOW__SECRETS__BACKEND_KWARGS": json.dumps(paths),
+    }
+    return Settings(variables=settings, files=files)
 
 
 # Guards a throw-away database behind a webserver on loopback; who may come in from outside is the front's business.
