@@ -10,8 +10,10 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from pathspec import GitIgnoreSpec
+
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
 
     from dms_airflow.checkout.mapping import Checkout
 
@@ -99,7 +101,7 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
     there = set(parsed)
     known_folders = {path.removeprefix(f"{root.instance}/").split("/")[0] for path in there}
     files = checkout.list_files(root.checkout)
-    rules = [rule for file in files if file.rpartition("/")[2] == IGNORE_FILE for rule in _read_rules(file, root, checkout)]
+    ignore_files = [_IgnoreFile(file, root, checkout) for file in files if file.rpartition("/")[2] == IGNORE_FILE]
     awaited: dict[str, str] = {}
     doubtful: list[str] = []
     for file in files:
@@ -107,9 +109,8 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
         if file.endswith(".py") and might_define_dag(checkout.read(file)):
             # A whole checkout that turns out to be the DAG folder holds tests and scripts, too, which nobody deploys.
             strange = not root.sure and not root.checkout and "/" in below and below.split("/")[0] not in known_folders
-            readings = {rule.matches_expression(below, root) for rule in rules if rule.covers(below)} | {False}
-            globs = {rule.matches_glob(below) for rule in rules if rule.covers(below)} | {False}
-            ignored = (True in readings, True in globs)
+            decisions = [ignore_file.ignores(below) for ignore_file in ignore_files]
+            ignored = [any(decision[reading] for decision in decisions) for reading in (0, 1)]
             if path in there or not (strange or any(ignored)):
                 awaited[path] = file
             elif strange or not all(ignored):
@@ -125,42 +126,31 @@ def might_define_dag(content: bytes) -> bool:
     return b"dag" in lowered and b"airflow" in lowered
 
 
-@dataclass(frozen=True, kw_only=True)
-class _IgnoreRule:
-    """A line of an `.airflowignore`, which Airflow reads as a regular expression (2.x) or as a glob, by configuration."""
+class _IgnoreFile:
+    """An `.airflowignore`. Airflow reads its lines as regular expressions (2.x) or as globs (3.x), by configuration."""
 
-    folder: str
-    pattern: str
+    def __init__(self, file: str, root: Root, checkout: Checkout) -> None:
+        lines = checkout.read(file).decode("utf-8", "replace").splitlines()
+        patterns = [pattern for line in lines if (pattern := re.sub(r"\s*#.*", "", line).strip())]
+        folder = root.relate(file).rpartition("/")[0]
+        self._prefix = f"{folder}/" if folder else ""
+        self._instance = root.instance
+        self._expressions = [expression for pattern in patterns if (expression := _compile(pattern))]
+        self._globs = GitIgnoreSpec.from_lines(patterns)
 
-    def covers(self, below: str) -> bool:
-        return not self.folder or below.startswith(f"{self.folder}/")
-
-    def matches_expression(self, below: str, root: Root) -> bool:
-        """Search the path below the DAG folder, and each folder on the way, as Airflow does."""
-        try:
-            expression = re.compile(self.pattern)
-        except re.error:
-            return False
-        names = f"{root.instance}/{below}".strip("/").split("/")
-        return any(expression.search("/".join(names[:end])) for end in range(1, len(names) + 1))
-
-    def matches_glob(self, below: str) -> bool:
-        """Match as a line of `.gitignore` does; exceptions (`!`) and character classes are not known here."""
-        path = below.removeprefix(f"{self.folder}/") if self.folder else below
-        pattern = self.pattern
-        anywhere = "" if "/" in pattern.rstrip("/") else "(?:.*/)?"
-        inside = "/.*" if pattern.endswith("/") else "(?:/.*)?"
-        translated = "".join(_translate(part) for part in re.split(r"(\*\*/|/\*\*$|\*|\?)", pattern.strip("/")))
-        return re.fullmatch(anywhere + translated + inside, path) is not None
+    def ignores(self, below: str) -> tuple[bool, bool]:
+        """Decide for a path below the DAG folder: read as regular expressions, and read as globs."""
+        if not below.startswith(self._prefix):
+            return False, False
+        # Airflow searches the whole path of the instance, and that of each folder on the way.
+        names = f"{self._instance}/{below}".strip("/").split("/")
+        paths = ["/".join(names[:end]) for end in range(1, len(names) + 1)]
+        by_expression = any(expression.search(path) for expression in self._expressions for path in paths)
+        return by_expression, self._globs.match_file(below.removeprefix(self._prefix))
 
 
-def _translate(part: str) -> str:
-    return {"**/": "(?:.*/)?", "/**": "/.*", "*": "[^/]*", "?": "[^/]"}.get(part) or re.escape(part)
-
-
-def _read_rules(file: str, root: Root, checkout: Checkout) -> Iterator[_IgnoreRule]:
-    folder = root.relate(file).rpartition("/")[0]
-    for line in checkout.read(file).decode("utf-8", "replace").splitlines():
-        pattern = re.sub(r"\s*#.*", "", line).strip()
-        if pattern:
-            yield _IgnoreRule(folder=folder, pattern=pattern)
+def _compile(pattern: str) -> re.Pattern[str] | None:
+    try:
+        return re.compile(pattern)
+    except re.error:
+        return None

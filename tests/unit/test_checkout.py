@@ -239,6 +239,12 @@ def test_map_paths__a_virtual_environment_of_any_name_is_not_searched(tmp_path: 
     assert checkout.map_paths([f"{INSTANCE}/x.py"]) == {}
 
 
+def test_map_paths__a_virtual_environment_in_the_root_hides_nothing_but_its_packages(tmp_path: Path) -> None:
+    make_files(tmp_path, "pyvenv.cfg", "bin/activate.py", "lib/python3.11/site-packages/etl.py", "dags/etl.py")
+
+    assert Checkout(tmp_path).map_paths(["/opt/airflow/dags/etl.py"]) == {"/opt/airflow/dags/etl.py": "dags/etl.py"}
+
+
 def test_map_paths__symbolic_links_out_of_the_checkout_map_to_nothing(tmp_path: Path) -> None:
     outside = make_files(tmp_path, "outside/x.py", "outside/lib/h.py") / "outside"
     root = make_files(tmp_path / "checkout", "dags/y.py")

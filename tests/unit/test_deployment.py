@@ -197,6 +197,8 @@ def test_a_folder_that_the_instance_has_not_is_in_doubt_only_where_the_root_was_
         ("*_test.py", {"/old/a.py", "/old/deep/b.py"}, ("dags/c_test.py",)),
         ("old/**/b.py", {"/old/a.py", "/c_test.py"}, ("dags/old/deep/b.py",)),
         ("old/?.py", {"/old/deep/b.py", "/c_test.py"}, ("dags/old/a.py",)),
+        ("old/[ab].py", {"/old/deep/b.py", "/c_test.py"}, ()),
+        ("old/*.py\n!old/a.py", {"/old/a.py", "/old/deep/b.py", "/c_test.py"}, ()),
     ],
 )
 def test_ignored_files_are_not_awaited_and_named_where_the_two_readings_differ(
