@@ -1,6 +1,6 @@
 # The action's image. Checked by tests/container, its size explained in docs/image.md. Works with the classic builder and with
 # BuildKit: no `RUN --mount`, no heredocs.
-FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285 AS build
+FROM python:3.13-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS build
 
 # What is locked is installed first, so that a change of our code repeats little. Some packages are published as source only:
 # what builds them is locked too, and is left behind in this stage. The lock is whole but for what nothing of ours imports
@@ -15,14 +15,14 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
     && find . -depth -type d -name tests -exec rm -rf {} + \
     && find . -type f \( -name '*.pyi' -o -name '*.pyx' -o -name '*.pxd' \) -delete
 
-COPY entrypoint.py /image/app/entrypoint.py
+COPY LICENSE entrypoint.py /image/app/
 COPY dms_airflow /image/app/dms_airflow
 COPY scripts/compile_imports.py /compile_imports.py
 RUN find /image -depth -type d -name __pycache__ -exec rm -rf {} + \
     && PYTHONPATH=/image/app:/image/usr/local/lib/python3.13/site-packages \
     python -s -X pycache_prefix=/compiled /compile_imports.py /image
 
-FROM python:3.13-slim-trixie@sha256:9d2e5553305c7c7b0097999bb17187c69b921ccd6bc9d40e4bb5ebe652c00285
+FROM python:3.13-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f
 
 # Nothing is ever installed here.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr/local/lib/python3.13/ensurepip

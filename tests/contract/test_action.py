@@ -75,8 +75,9 @@ def test_every_input_is_described(name: str) -> None:
 
 def test_the_marketplace_takes_it() -> None:
     # https://docs.github.com/actions/sharing-automations/creating-actions/metadata-syntax-for-github-actions
+    # Its page for a release refuses a description of 125 characters, too.
     assert ACTION["name"] == "Airflow on Alibaba Cloud DMS"
-    assert len(ACTION["description"]) <= 125
+    assert len(ACTION["description"]) < 125
     assert ACTION["branding"] == {"icon": "wind", "color": "blue"}
     assert ACTION["author"]
 

@@ -70,8 +70,17 @@ def test_a_release_is_named_only_when_it_is_tested_signed_and_attested() -> None
         ["version", "candidate", "candidate-works"],
         ["version", "publish"],
     ]
-    order = ["cosign sign", "attest-build-provenance", "imagetools create --tag", 'git push origin "refs/tags', "gh release"]
-    assert [next(number for number, step in enumerate(steps) if word in step) for word in order] == [4, 5, 6, 7, 8]
+    order = [
+        "docker pull",
+        "cosign sign",
+        "attest-build-provenance",
+        "git push --atomic",
+        "imagetools create --tag",
+        "gh release",
+    ]
+    assert [next(number for number, step in enumerate(steps) if word in step) for word in order] == [3, 5, 6, 7, 8, 9]
+    # The first job makes the branch whose workflow files let the tag be pushed, however long the rest takes.
+    assert 'git push --force origin "HEAD:refs/heads/release/$TAG"' in jobs["version"]["steps"][-1]["run"]
     # What is tested is what is named: one digest, never built again.
     assert jobs["candidate-works"]["with"]["image"].endswith("@${{ needs.candidate.outputs.digest }}")
     assert "build-push-action" not in " ".join(steps)
