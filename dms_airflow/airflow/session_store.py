@@ -16,6 +16,8 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
+from dms_airflow.core.files import give_to_owner_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
@@ -77,7 +79,7 @@ class SessionFile:
         try:
             with suppress(FileExistsError):
                 self._folder.mkdir(mode=0o700)
-                _give_to_owner_of(self._folder.parent, self._folder)
+                give_to_owner_of(self._folder.parent, self._folder)
             if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
                 self._log.info(f"The session is not kept: others may write into {self._folder}.")
                 return
@@ -85,7 +87,7 @@ class SessionFile:
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
                 with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
                     file.write(text)
-                _give_to_owner_of(self._folder.parent, draft)
+                give_to_owner_of(self._folder.parent, draft)
                 draft.replace(self._path)
             finally:
                 draft.unlink(missing_ok=True)
@@ -97,13 +99,6 @@ def _is_private(found: os.stat_result, folder: Path, *, is_kind: Callable[[int],
     """Tell whether something is of this kind, and nobody but the runner and ourselves can read or write it."""
     owners = {os.geteuid(), folder.parent.stat().st_uid}
     return is_kind(found.st_mode) and found.st_uid in owners and not found.st_mode & 0o077
-
-
-def _give_to_owner_of(parent: Path, path: Path) -> None:
-    """Let the runner, whose folder it is, delete what a container's root made there."""
-    owner = parent.stat()
-    with suppress(OSError):
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
 
 
 @dataclass(frozen=True, kw_only=True)

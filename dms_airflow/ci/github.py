@@ -15,6 +15,7 @@ from urllib.parse import quote
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
+from dms_airflow.core.files import give_to_owner_of
 from dms_airflow.core.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
 from dms_airflow.core.secret_values import hide_passwords
 from dms_airflow.core.text import cut_middle
@@ -132,13 +133,18 @@ class Workflow:
         Raises:
             OSError: It cannot be written there.
         """
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-            for piece in pieces:
-                text = self._secrets.redact(piece)
-                for start in range(0, len(text), PIECE):
-                    file.write(text[start : start + PIECE])
-            file.write("\n")
+        made = [one for one in (path, *path.parents) if not one.exists()]
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
+                for piece in pieces:
+                    text = self._secrets.redact(piece)
+                    for start in range(0, len(text), PIECE):
+                        file.write(text[start : start + PIECE])
+                file.write("\n")
+        finally:
+            # Else the next `git clean` of a self-hosted runner fails.
+            give_to_owner_of(self._runner.workspace, *made)
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

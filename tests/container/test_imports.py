@@ -15,7 +15,7 @@ from uuid import uuid4
 import pytest
 
 from sandbox.cloud import write_credentials
-from tests.container.conftest import Connection, run
+from tests.container.conftest import PROJECT, Connection, run
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -209,6 +209,12 @@ def test_what_it_adds_to_its_base_is_less_than_40_mb(image: str) -> None:
     sizes = run("docker", "history", "--human=false", "--format", "{{.Size}}", image).stdout.split()
     # Newest first: the entrypoint, what is copied from the first stage, the removal of pip. What is below is the base.
     assert sum(int(size) for size in sizes[:3]) < 40_000_000
+
+
+def test_the_license_is_in_it(image: str) -> None:
+    ran = run("docker", "run", "--rm", "--entrypoint", "/usr/bin/cat", image, "/app/LICENSE")
+
+    assert ran.stdout == (PROJECT / "LICENSE").read_text(encoding="utf-8")
 
 
 def test_it_starts_in_a_read_only_container(image: str) -> None:

@@ -425,6 +425,19 @@ def test_the_result_file_holds_everything(dms: FakeDms, run: Run, workspace: Pat
     assert whole["outputs"]["json"][0]["dag_id"] == "etl"
 
 
+def test_what_a_step_makes_belongs_to_the_owner_of_the_workspace(dms: FakeDms, run: Run, workspace: Path) -> None:
+    dms.airflow.commands["version"] = VERSION
+    if os.geteuid() == 0:  # as the action's container, whose workspace belongs to the runner
+        os.chown(workspace, 1001, 1002)
+    owner = workspace.stat()
+
+    run({"operation": "version", "result-file": "new/folder/airflow.json"})
+
+    for name in ("new", "new/folder", "new/folder/airflow.json"):
+        found = (workspace / name).stat()
+        assert (found.st_uid, found.st_gid) == (owner.st_uid, owner.st_gid), name
+
+
 def test_a_result_file_that_cannot_be_written_is_no_success(dms: FakeDms, run: Run, workspace: Path) -> None:
     dms.airflow.commands["version"] = VERSION
     (workspace / "taken").write_text("a file, not a folder")

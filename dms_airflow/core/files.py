@@ -1,0 +1,18 @@
+"""Files that a step leaves behind: the action's container runs as root, the runner that deletes them does not."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def give_to_owner_of(folder: Path, *paths: Path) -> None:
+    """Give files and folders that the step made to the owner of the runner's folder; nothing happens where that is refused."""
+    owner = folder.stat()
+    for path in paths:
+        with suppress(OSError):
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
