@@ -60,13 +60,11 @@ def fork_server() -> Iterator[ForkServer]:
 
 
 @pytest.fixture
-def runner(request: pytest.FixtureRequest, workspace: Path, tmp_path: Path) -> Runner:
-    """A runner: it forks, unless the test has the marker `interpreter`."""
+def runner(fork_server: ForkServer, workspace: Path, tmp_path: Path) -> Runner:
+    """A runner; `test_process` runs what it does with an interpreter for each step, too."""
     temp = tmp_path / "runner"
     temp.mkdir()
-    if request.node.get_closest_marker("interpreter"):
-        return Runner(workspace=workspace, temp=temp)
-    return ForkingRunner(workspace=workspace, temp=temp, server=request.getfixturevalue("fork_server"))
+    return ForkingRunner(workspace=workspace, temp=temp, server=fork_server)
 
 
 @pytest.fixture

@@ -2,8 +2,8 @@
 
 GitHub starts an interpreter for each step. A fork differs from it only by what happens before entrypoint.py runs: by what
 Python and the imported modules read from the environment. So the server has an environment of its own, it reports each variable
-that was read while it imported, and `ForkingRunner` starts an interpreter for a step that sets one of those. Tests with the
-marker `interpreter` start one, too.
+that was read while it imported, and `ForkingRunner` starts an interpreter for a step that sets one of those. `test_process`
+shows that both behave alike.
 
 Run as the entry point is: ``python -Esu fork_server.py FD``. It has no threads, and keeps no handler of a signal.
 """
@@ -52,9 +52,8 @@ def record_environ(work: Callable[[], object]) -> set[str]:
 
 
 def import_all() -> None:
-    """Import what the entry point does, by its own function, and then all that is imported later than that."""
+    """Import what the action can import, with the action's folder in the place of this script's."""
     sys.path[0] = str(PROJECT)
-    runpy.run_path(ENTRYPOINT)["load"]()
     runpy.run_path(str(PROJECT / "scripts" / "compile_imports.py"))["import_all"](PROJECT)
 
 

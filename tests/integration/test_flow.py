@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.front import Answer, Request
-    from sandbox.runner import Runner, Step
+    from sandbox.runner import Step
     from tests.integration.fake_dms import FakeDms
     from tests.unit.fakes import FakeClock
 
@@ -392,26 +392,6 @@ def test_an_internal_error_is_told_with_its_traceback_folded(
     assert "::error title=Internal error::dms-airflow" in log.getvalue()
     assert "RuntimeError: a bug with a secret: ***" in log.getvalue()
     assert read_outputs(outputs.read_text())["status"] == "failure"
-
-
-def test_cancelled_by_the_runner(dms: FakeDms, runner: Runner) -> None:
-    started: list[Request] = []
-
-    def cancel(request: Request) -> None:
-        started.append(request)
-        process.send_signal(signal.SIGINT)
-        process.wait()
-
-    dms.fail("command", cancel)
-    process, files = runner.start({**dms.inputs, "operation": "dags backfill", "arguments": "etl -s 2026-01-01"})
-    stdout, stderr = process.communicate()
-    step = runner.finish(process, files, stdout, stderr)
-
-    assert started
-    assert step.exit_code == 130
-    assert step.outputs["status"] == "cancelled"
-    assert [(one.name, one.properties["title"]) for one in step.annotations] == [("warning", "Cancelled")]
-    assert "🚫" in step.summary
 
 
 def test_the_result_file_holds_everything(dms: FakeDms, run: Run, workspace: Path) -> None:
