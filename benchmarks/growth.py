@@ -17,7 +17,7 @@ from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.summary import Occasion, fit_annotations, render_summary
 from dms_airflow.core import tracebacks
-from dms_airflow.core.redaction import Redactor, disarm, split_lines
+from dms_airflow.core.redaction import Redactor, disarm, show
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.secret_values import hide_passwords, hide_secrets
 from dms_airflow.core.text import cut_middle
@@ -93,7 +93,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
         "redact": redactor.redact,
         "hide_secrets": hide_secrets,
         "hide_passwords": hide_passwords,
-        "split_lines": lambda text: [disarm(line) for line in split_lines(text)],
+        "show": lambda text: [disarm(line) for line in show(text).split("\n")],
         "cut_middle": partial(cut_middle, limit=1000),
         "summary": render,
         "console.Lines": lambda text: list(console.Lines(text)),

@@ -49,15 +49,15 @@ def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[s
     found: list[tuple[str, str]] = []
     for place, text in texts.items():
         readings = set(read(text))
-        readings |= {show(reading) for reading in readings}
-        broken = {_LINE_BREAKS.sub("", reading) for reading in readings}
+        shown = {show(reading) for reading in readings}
+        broken = {_LINE_BREAKS.sub("", reading) for reading in shown}
         is_long = any(len(one) >= SHORTEST_ENCODED for one in wanted)
         contents = b"\0".join((*decode_base64(readings | broken), *decode_hex(readings))) if is_long else b""
         for secret in wanted:
             raw = secret.encode("utf-8", "surrogateescape")
             seen = show(secret)
-            shortest = SHORTEST if seen == secret else SHORTEST_ENCODED
-            is_plain = any(secret in reading or (len(seen) >= shortest and seen in reading) for reading in readings)
+            is_plain = any(secret in reading for reading in readings)
+            is_plain |= len(seen) >= SHORTEST_ENCODED and any(seen in reading for reading in shown)
             joined = _LINE_BREAKS.sub("", seen)
             in_pieces = len(joined) >= SHORTEST_ENCODED and any(joined in reading for reading in broken)
             if is_plain or in_pieces or (len(secret) >= SHORTEST_ENCODED and raw in contents):
@@ -68,7 +68,7 @@ def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[s
 def read(text: str) -> Iterator[str]:
     """Give a text as it is, and with each kind of escapes taken back, one kind after another too."""
     yield text
-    undoings: tuple[Callable[[str], str], ...] = (unquote, unquote_plus, html.unescape, unescape, join_shell)
+    undoings: tuple[Callable[[str], str], ...] = (unquote, unquote_plus, html.unescape, unescape, join_shell, undouble)
     for undo in undoings:
         once = undo(text)
         if once != text:
@@ -95,6 +95,11 @@ def unescape(text: str) -> str:
 def join_shell(text: str) -> str:
     """Take back how shells put a single quote into a quoted word."""
     return text.replace("""'"'"'""", "'").replace("'\\''", "'")
+
+
+def undouble(text: str) -> str:
+    """Take back the doubling of quotes by SQL, YAML and CSV."""
+    return text.replace("''", "'").replace('""', '"')
 
 
 def show(text: str) -> str:

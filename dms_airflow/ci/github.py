@@ -16,7 +16,7 @@ from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
 from dms_airflow.core.files import give_to_owner_of
-from dms_airflow.core.redaction import SHORTEST_MASKED, Redactor, disarm, list_parts, split_lines
+from dms_airflow.core.redaction import Redactor, disarm, list_parts, show
 from dms_airflow.core.secret_values import hide_passwords
 from dms_airflow.core.text import cut_middle
 
@@ -59,7 +59,7 @@ class Workflow:
         if not text.strip():
             return
         self._command("group", {}, self._flatten(title))
-        self._print(cut_middle(text, FOLD_LIMIT).rstrip("\n"))
+        self._write_lines(cut_middle(self._clean(text), FOLD_LIMIT).rstrip("\n"))
         self._command("endgroup", {}, "")
 
     def debug(self, text: str) -> None:
@@ -82,16 +82,19 @@ class Workflow:
         self._private.add(value)
         # The runner masks each line of a value and its usual encodings; act masks the exact value only.
         for part in list_parts(value):
-            if len(part) >= SHORTEST_MASKED:
-                self._command("add-mask", {}, part)
-                if (encoded := quote(part, safe="", errors="backslashreplace")) != part:
-                    self._command("add-mask", {}, encoded)
+            self._command("add-mask", {}, part)
+            if (encoded := quote(part, safe="", errors="backslashreplace")) != part:
+                self._command("add-mask", {}, encoded)
 
     # --- what report prints ------------------------------------------------------------------------------------------
 
     def redact(self, text: str) -> str:
         """Take secrets, private values and the passwords of URLs, whosever they are, out of a text to be shown."""
-        return hide_passwords(self._private.redact(self._secrets.redact(text)))
+        return hide_passwords(self._private.redact(text))
+
+    def redact_secrets(self, text: str) -> str:
+        """Take secrets out of a text."""
+        return self._secrets.redact(text)
 
     @property
     def has_words(self) -> bool:
@@ -111,7 +114,7 @@ class Workflow:
         }
         # GitHub cannot order an annotation without a file, and takes a line without one for nothing.
         present = {name: value for name, value in properties.items() if value and (name != "line" or annotation.file)}
-        message = "\n".join(map(disarm, self._split(annotation.message)))
+        message = "\n".join(map(disarm, self._clean(annotation.message).split("\n")))
         self._command(str(annotation.level), present, message)
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
@@ -137,8 +140,7 @@ class Workflow:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                for piece in pieces:
-                    text = self._secrets.redact(piece)
+                for text in pieces:
                     for start in range(0, len(text), PIECE):
                         file.write(text[start : start + PIECE])
                 file.write("\n")
@@ -149,19 +151,19 @@ class Workflow:
     # --- how ---------------------------------------------------------------------------------------------------------
 
     def _print(self, text: str) -> None:
-        for line in self._split(text):
+        self._write_lines(self._clean(text))
+
+    def _write_lines(self, text: str) -> None:
+        for line in text.split("\n"):
             self._stdout.write(f"{disarm(line)}\n")
         self._stdout.flush()
 
-    def _split(self, text: str) -> list[str]:
-        redacted = self.redact(text)
-        lines = split_lines(redacted)
-        plain = "\n".join(lines)
-        # What stood between the letters of a secret may be gone now.
-        return lines if plain == redacted else self.redact(plain).split("\n")
+    def _clean(self, text: str) -> str:
+        """Make a text fit for the log. What cannot be seen goes first, because it could hide a secret."""
+        return self.redact(show(text))
 
     def _flatten(self, text: str) -> str:
-        return " ".join(" ".join(self._split(text)).split())
+        return " ".join(self._clean(text).split())
 
     def _command(self, name: str, properties: Mapping[str, object], message: str) -> None:
         self._stdout.write(f"{Command(name, dict(properties), message)}\n")

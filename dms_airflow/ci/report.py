@@ -32,6 +32,7 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     Returns:
         The exit code.
     """
+    # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
         **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
         **{name: _clean(name, value, workflow) for name, value in result.outputs.items()},
@@ -39,7 +40,17 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
         "duration": round(occasion.duration, 1),
         "airflow-url": occasion.airflow_url,
     }
-    result = _write_result_file(replace(result, outputs=outputs), occasion, config, runner, workflow)
+    annotations = tuple(
+        replace(
+            one,
+            title=workflow.redact(one.title),
+            message=workflow.redact(one.message),
+            file=one.file and workflow.redact_secrets(one.file),
+        )
+        for one in result.annotations
+    )
+    result = replace(result, headline=workflow.redact(result.headline), annotations=annotations, outputs=outputs)
+    result = _write_result_file(result, occasion, config, runner, workflow)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     workflow.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
@@ -78,9 +89,9 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
     whole: dict[str, Any] = {
         "operation": occasion.operation,
         "instance-id": occasion.instance_id,
-        "headline": workflow.redact_words(result.headline),
+        "headline": result.headline,
         "outputs": {**result.outputs, "json": mark} if answer else dict(result.outputs),
-        "annotations": [{**asdict(one), "message": workflow.redact_words(one.message)} for one in result.annotations],
+        "annotations": [asdict(one) for one in result.annotations],
     }
     try:
         texts = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(whole)
@@ -97,26 +108,26 @@ def _write_result_file(result: Result, occasion: Occasion, config: Config, runne
 
 
 def _clean(name: str, value: Any, workflow: Workflow) -> Any:
-    """Take the author's secret words out of an output that holds what Airflow said."""
-    if name not in AIRFLOWS_OWN or not workflow.has_words:
-        return value
+    """Take the secrets out of an output, and out of what Airflow said the author's secret words as well."""
+    redact = workflow.redact_words if name in AIRFLOWS_OWN else workflow.redact_secrets
     if name == "json" and value:
-        return json.dumps(_redact_texts(json.loads(value), workflow), ensure_ascii=False)
-    return _redact_texts(value, workflow)
+        # It may have many megabytes. Only a word can be a number, and would have to be masked as a whole.
+        return json.dumps(_redact_texts(json.loads(value), redact), ensure_ascii=False) if workflow.has_words else redact(value)
+    return _redact_texts(value, redact)
 
 
-def _redact_texts(value: Any, workflow: Workflow) -> Any:
+def _redact_texts(value: Any, redact: Callable[[str], str]) -> Any:
     """Redact the texts inside of a JSON value, and a number that is a secret, but for the smallest, which mean anything.
 
     Its keys stay, so that it stays what it is.
     """
     if isinstance(value, str):
-        return workflow.redact_words(value)
+        return redact(value)
     if isinstance(value, list):
-        return [_redact_texts(inner, workflow) for inner in value]
+        return [_redact_texts(inner, redact) for inner in value]
     if isinstance(value, dict):
-        return {key: _redact_texts(inner, workflow) for key, inner in value.items()}
+        return {key: _redact_texts(inner, redact) for key, inner in value.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):
         written = json.dumps(value)
-        return MASK if len(written) >= SHORTEST_MASKED and workflow.redact_words(written) == MASK else value
+        return MASK if len(written) >= SHORTEST_MASKED and redact(written) == MASK else value
     return value

@@ -1,285 +1,146 @@
-"""What may be printed: secrets out, workflow commands out, control characters out."""
+"""What may be printed: secrets out, workflow commands out, control characters out.
+
+A secret is found by a search for literals: the secret in the encodings that programs write, and in these applied twice.
+docs/security.md says what that finds, and what it does not find.
+"""
 
 from __future__ import annotations
 
 import base64
+import json
 import re
-from dataclasses import dataclass
-from functools import cached_property, partial
+from bisect import bisect_right
+from functools import cache
 from heapq import nlargest
-from html.entities import html5
+from itertools import groupby
 from typing import TYPE_CHECKING
+from urllib.parse import quote, quote_plus
 
-from dms_airflow.core.gaps import close_gaps, find_across_gaps, replace, split_windows
+from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Sequence
 
-MASK = "***"
+# A shorter secret is part of too many innocent words: it is masked only where it is a word, and the runner never learns it.
+SHORTEST_MASKED = 4  # characters
 
-# A shorter secret stands in too many innocent words: it is taken out where it stands alone, and the runner never learns it.
-SHORTEST_MASKED = 4
-
-# A key file has some thirty lines.
+# The lines of a longer text are not secrets each; a key file has some thirty.
 MOST_LINES = 100
 
-# Base64 forms of a short secret are too short to mean anything, unless they are whole.
-SHORTEST_ENCODED = 8
+# In base64, a shorter secret is found only where it was encoded alone; across a line break, two short words are in any text.
+SHORTEST_ENCODED = 8  # characters
 
-# One that takes up more is not found where it goes over the border of two windows of a text.
-LONGEST_IN_PIECES = 128 * 1024  # characters
-
-# A whole file, as the value of a variable: nearly always it is written as it is.
-LONG = 4096  # characters
-
-# So many runs of a secret must stand in a text before more is done.
-MOST_CLUES = 4
-
-# The beginning of a secret that was cut means something from here on.
-SHORTEST_STUMP = 6
+# A longer secret is searched for in each encoding once, not twice: that would make hundreds of texts up to nine times as long.
+LONGEST_TWICE = 8192  # characters
 
 # The runner reads lines as .NET does: CR, LF and CRLF each end one.
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
-# Colours and cursor movements, then every other control character but the tab, then the invisible ones that could hide a "::".
-_ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-_])?")
-_CONTROL = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff]")
+# Colours and cursor movements; every other control character but the tab; the invisible ones that could hide a "::".
+_SEQUENCE = r"(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b\r\n]*(?:\x07|\x1b\\)?|[@-_])?"  # after an ESC
+_INVISIBLE = r"\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f-\x9f\xad\u200b-\u200f\u2028-\u202e\u2060-\u2069\ufeff"
+_UNSEEN = re.compile(rf"\x1b{_SEQUENCE}|[{_INVISIBLE}]")
+
+# What can separate the letters of a secret: the above, and a line break with the indentation after it, also as JSON, or JSON
+# inside JSON, and Python write them. One class of characters comes first because Python searches for it fast.
+_ESCAPED_GAP = r"(?:(?<!\\\\)\\)?(?:[rn][ \t]*|(?:u00|x)(?:1b\[[0-9;]*[A-Za-z]|ad)|u(?:200[b-f]|feff))"  # after a backslash
+_GAP = re.compile(
+    rf"[\r\n\\\x1b{_INVISIBLE}]"
+    rf"(?:(?<=[\r\n])[\r\n \t]*|(?<=\\){_ESCAPED_GAP}|(?<=\x1b){_SEQUENCE}|(?<=[{_INVISIBLE}]))"
+)
 
 # U+200B, zero width space: nobody sees it, and no workflow command is spelled with it.
 _BREAK = "\N{ZERO WIDTH SPACE}"
 
-# Where a text was cut (render.cut_middle and its likes): what stands before ended early, what stands behind began late.
-_CUT = re.compile(r"(?:\n\[)?…(?:[^\n…]{0,80}left out …\]\n)?")
+# What stays as it is in a URL: by quote(safe=""), by quote(), by JavaScript's encodeURIComponent, by requests.
+_SAFE_IN_URLS = ("", "/", "!*'()", "!#$&'()*+,/:;=?@[]~")
 
-# A backslash, which may be escaped itself, and some in front of what they escape. Every repetition here is bounded, and mostly
-# atomic, so that no text makes it slow; Python 3.11.2 misreads possessive ones.
-_BACKSLASH = r"(?:\\|%(?>(?:25){0,8})5[cC]|&(?>(?:amp;){0,8})#(?:(?>0{0,8})92|[xX](?>0{0,8})5[cC]);)"
-_ANY, _SOME = f"(?>{_BACKSLASH}{{0,16}})", f"(?>{_BACKSLASH}{{1,16}})"
+# JSON that may be put into HTML, as Flask and Go write it.
+_JSON_IN_HTML = str.maketrans({one: f"\\u{ord(one):04x}" for one in "<>&'"})
 
-# What no program escapes.
-_PLAIN = re.compile(r"[A-Za-z0-9]")
-_PLAIN_RUN = re.compile(r"[A-Za-z0-9]+")
-_LETTERS = {"\n": "n", "\r": "r", "\t": "t", "\b": "b", "\f": "f", "\v": "v", "\a": "a", "\0": "0"}
-_NO_DIGITS = bytes(set(range(256)) - set(b"0123456789abcdef"))
-_HEX_PREFIX = rf"(?:{_BACKSLASH}{{1,16}}(?:[xX]|u00)|0[xX]|%)"
-_HEX_SEPARATOR = r"(?>(?:[\s:,;_%nrt\\-]|0?[xX]|u00){0,12})"
-_NAMES = {character: name for name, character in html5.items() if name in ("lt;", "gt;", "quot;", "apos;")}
+# HTML and XML as text, as an attribute, by html.escape, lodash, PHP, XML libraries, Jinja and Go, mustache.
+_HTML = tuple(
+    str.maketrans({"&": "&amp;", "<": "&lt;", ">": "&gt;", **further})
+    for further in (
+        {},
+        {'"': "&quot;"},
+        {'"': "&quot;", "'": "&#x27;"},
+        {'"': "&quot;", "'": "&#39;"},
+        {'"': "&quot;", "'": "&#039;"},
+        {'"': "&quot;", "'": "&apos;"},
+        {'"': "&#34;", "'": "&#39;"},
+        {'"': "&quot;", "'": "&#x27;", "/": "&#x2F;"},
+    )
+)
 
-
-@dataclass(frozen=True, kw_only=True)
-class Form:
-    """A way to write a secret.
-
-    Args:
-        text: What is written, before it is escaped.
-        length: Of the secret.
-        before: A pattern of what must stand in front.
-        behind: And of what behind.
-        is_wrapped: Its blanks may be missing.
-    """
-
-    text: str
-    length: int
-    before: str = ""
-    behind: str = ""
-    is_wrapped: bool = False
-
-    @cached_property
-    def clues(self) -> list[str]:
-        """What stands in every spelling of it: the longest runs of what no program escapes."""
-        return nlargest(MOST_CLUES, dict.fromkeys(_PLAIN_RUN.findall(self.text)), key=len)
-
-    def spell(self) -> str:
-        """Give a pattern for it, escaped in any way."""
-        pattern = spell(self.text)
-        if self.is_wrapped:
-            pattern = pattern.replace(spell(" "), f"{spell(' ')}?")
-        return f"{self.before}{pattern}{self.behind}"
+# A quote inside quotes: two ways in shells, and doubled as in SQL, YAML and CSV.
+_QUOTED = (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""'))
 
 
 class Redactor:
-    """Knows the step's secrets and takes them out of text, in every form a program may have written them in."""
+    """Knows secrets, and masks them in text in every form in which programs write them."""
 
     def __init__(self) -> None:
-        self._forms: dict[Form, None] = {}
-        self._in_hex: dict[str, str] = {}  # digits -> secret
-        self._wholes: set[str] = set()
-        self._patterns: dict[tuple[Form, ...], re.Pattern[str]] = {}
+        self._forms: dict[str, Sequence[str]] = {}  # with their clues
+        self._words: dict[str, None] = {}
 
     def add(self, secret: str) -> None:
-        """Take this secret, and each of its lines, out from now on."""
-        for part in (secret, *list_parts(secret)):
-            if len(part) >= SHORTEST_MASKED:
-                self._wholes.add(part)
-                self._in_hex[_encode(part).hex()] = part
-                self._forms |= dict.fromkeys(list_forms(part))
+        """Mask this secret, and each of its lines, from now on."""
+        for part in list_parts(secret):
+            self._forms |= {form: find_clues(form) for form in list_forms(part)}
         word = secret.strip()
-        if 0 < len(word) < SHORTEST_MASKED and any(map(str.isalnum, word)):
-            self._forms[Form(text=word, length=len(word), before=r"(?<!\w)", behind=r"(?!\w)")] = None
+        if len(word) < SHORTEST_MASKED and any(map(str.isalnum, word)):
+            self._words[re.escape(word)] = None
 
     @property
     def is_needed(self) -> bool:
         """Whether it knows any secret."""
-        return bool(self._forms)
+        return bool(self._forms or self._words)
 
     def redact(self, text: str) -> str:
-        """Replace every known secret by ``***``, also where a cut left a part of it."""
-        if not self._forms:
-            return text
-        for whole in sorted((whole for whole in self._wholes if len(whole) >= LONG), key=len, reverse=True):
-            text = text.replace(whole, MASK)  # to compile a pattern of it takes seconds
-        if pattern := self._choose(text):
-            text = pattern.sub(MASK, text)
-        if self._wholes:
-            text = replace(text, self._find_in_pieces(text), MASK)
-        return self._redact_stumps(text) if "…" in text else text
-
-    def _choose(self, text: str, shortest: int = 0) -> re.Pattern[str] | None:
-        """Give a pattern for those secrets that may stand in a text; None where none does.
-
-        Most texts hold no clues of any, and a clue is found forty times faster than a pattern that may begin anywhere.
-        """
-        found = tuple(form for form in self._forms if form.length >= shortest and all(clue in text for clue in form.clues))
-        if found and found not in self._patterns:
-            ordered = sorted(found, key=lambda form: (-form.length, form.text, form.behind))
-            self._patterns[found] = re.compile("|".join(form.spell() for form in ordered))
-        return self._patterns.get(found)
-
-    def _find_in_pieces(self, text: str) -> Iterator[tuple[int, int]]:
-        """Find secrets that stand in pieces: with gaps between their letters, or as hexadecimal digits."""
-        choose = partial(self._choose, shortest=SHORTEST_MASKED)
-        longest = min(4 * max(map(len, self._wholes)), LONGEST_IN_PIECES)
-        yield from find_across_gaps(text, choose, longest=longest, shortest_broken=SHORTEST_ENCODED)
-        for start, window in split_windows(text, 2 * longest):
-            digits = read_digits(window)
-            for secret in (self._in_hex[written] for written in self._in_hex if written in digits):
-                for match in re.finditer(spell_in_hex(secret), window):
-                    yield start + match.start(), start + match.end()
-
-    def _redact_stumps(self, text: str) -> str:
-        near = [whole for whole in self._wholes if whole[:SHORTEST_STUMP] in text or whole[-SHORTEST_STUMP:] in text]
-        spans: list[tuple[int, int]] = []
-        for cut in _CUT.finditer(text) if near else ():
-            for whole in near:
-                before = max(text.rfind(whole[:SHORTEST_STUMP], max(0, cut.start() - len(whole)), cut.start()), 0)
-                if cut.start() - before >= SHORTEST_STUMP and whole.startswith(text[before : cut.start()]):
-                    spans.append((before, cut.start()))
-                behind = text.find(whole[-SHORTEST_STUMP:], cut.end(), cut.end() + len(whole)) + SHORTEST_STUMP
-                if behind - cut.end() >= SHORTEST_STUMP and whole.endswith(text[cut.end() : behind]):
-                    spans.append((cut.end(), behind))
+        """Replace each secret by ``***``."""
+        spans = list(_find_spans(self._find(text), text))
+        if self._words:
+            spans += (match.span() for match in re.finditer(rf"(?<!\w)(?:{'|'.join(self._words)})(?!\w)", text))
+        joined = _GAP.sub("", text)
+        if len(joined) < len(text) and (across := list(_find_spans(self._find(joined, SHORTEST_ENCODED), joined))):
+            spans += _map_back(across, text)
         pieces, done = [], 0
         for start, end in sorted(spans):
-            if end > done:  # two secrets may begin alike
+            if start >= done:
                 pieces += [text[done:start], MASK]
-                done = end
-        return "".join([*pieces, text[done:]])
+            done = max(done, end)
+        return "".join([*pieces, text[done:]]) if spans else text
+
+    def _find(self, text: str, shortest: int = SHORTEST_MASKED) -> Iterator[str]:
+        """Find the literals that a text contains."""
+        for form, (clue, *further) in self._forms.items():
+            if clue in text and len(form) >= shortest and all(one in text for one in further):
+                yield from _narrow(list_literals(form), text)
 
 
-def list_parts(secret: str) -> tuple[str, ...]:
-    """List a secret and its lines, each without the blanks around it. Of a very long text the lines are no secrets each."""
-    lines = _LINE_END.split(secret)
-    return tuple(dict.fromkeys((secret.strip(), *(line.strip() for line in lines if len(lines) <= MOST_LINES))))
+def list_parts(secret: str) -> list[str]:
+    """List a text and its lines, as they are, as they are shown, and joined; without blanks around them, and none too short."""
+    parts: dict[str, None] = {}
+    for text in (secret, show(secret), _GAP.sub("", secret)):
+        lines = _LINE_END.split(text)
+        parts |= dict.fromkeys(map(str.strip, (text, *lines) if len(lines) <= MOST_LINES else (text,)))
+    return [part for part in parts if len(part) >= SHORTEST_MASKED]
 
 
-def list_forms(secret: str) -> Iterator[Form]:
-    """Give the forms in which programs write a text before they escape it: as it is, and in base64."""
-    raw, length = _encode(secret), len(secret)
-    yield Form(text=secret, length=length)
-    yield Form(text=base64.b64encode(raw).decode(), length=length, behind="(?![A-Za-z0-9+/])")
-    if length >= SHORTEST_ENCODED:
-        yield from (Form(text=text, length=length) for text in _encode_base64(raw))
-        # What a text without its gaps has of it: of several lines, of words that were wrapped where a blank was.
-        closed = close_gaps(secret)
-        if len(closed.replace(" ", "")) >= SHORTEST_ENCODED and (closed != secret or " " in closed):
-            yield Form(text=closed, length=length, is_wrapped=True)
-
-
-def spell_in_hex(secret: str) -> str:
-    """Give a pattern for the hexadecimal digits of a text. Between those of a short one nothing but a prefix may stand."""
-    between = _HEX_SEPARATOR if len(secret) >= SHORTEST_ENCODED else f"{_HEX_PREFIX}?"
-    return f"{_HEX_PREFIX}?{between.join(_any_case(f'{byte:02x}') for byte in _encode(secret))}"
-
-
-def read_digits(text: str) -> str:
-    """Give the hexadecimal digits of a text, in lower case, without what programs put in front of each two."""
-    raw = _encode(text).lower()
-    for prefix in (b"0x", b"u00"):
-        raw = raw.replace(prefix, b"")
-    return raw.translate(None, _NO_DIGITS).decode("ascii")
-
-
-def spell(text: str) -> str:
-    """Give a pattern for a text of which any character may be escaped.
-
-    It knows URLs (also twice encoded), JSON, Python, shells, HTML and what replaces a character that an encoding lacks.
-    """
-    pattern = ""
-    after_backslash = False
-    for unit in re.findall(r"\\+|[^\\]", text):
-        if unit[0] == "\\":
-            pattern += f"{_BACKSLASH}{{{len(unit)},{16 * len(unit)}}}"
-        elif _PLAIN.match(unit):
-            pattern += re.escape(unit)
-        else:
-            pattern += _spell_character(unit, _ANY if after_backslash else _SOME)
-        after_backslash = unit[0] == "\\"
-    return pattern
-
-
-def _spell_character(character: str, backslashes: str) -> str:
-    code = ord(character)
-    plain = re.escape(character)
-    codes = _spell_codes(character)
-    # Without a backslash first: the secret itself may hold what reads as one (`%5c`).
-    forms = [plain, codes, f"{_SOME}(?:{plain}|{codes})", f"{backslashes}U{_any_case(f'{code:08x}')}"]
-    if code <= 0xFFFF:  # noqa: PLR2004 - the Basic Multilingual Plane
-        forms.append(rf"{backslashes}u{_any_case(f'{code:04x}')}")
-    else:
-        halves = (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + ((code - 0x10000) & 0x3FF))
-        forms.append("".join(rf"{_SOME}u{_any_case(f'{half:04x}')}" for half in halves))
-    if code <= 0xFF:  # noqa: PLR2004 - two hexadecimal digits
-        forms.append(rf"{backslashes}x{_any_case(f'{code:02x}')}")
-    if not character.isascii():
-        raw = _encode(character)
-        forms += [
-            "".join(rf"{_SOME}x{_any_case(f'{byte:02x}')}" for byte in raw),
-            "".join(rf"{_SOME}{byte:03o}" for byte in raw),
-        ]
-        forms.append("[?\N{REPLACEMENT CHARACTER}]")
-    if character in _LETTERS:
-        forms.append(backslashes + _LETTERS[character])
-    if character == " ":
-        forms.append(r"\+")
-    if character == "'":
-        forms.insert(0, rf"""'(?:{_ANY}"'{_ANY}"|{_SOME}')'""")
-    return f"(?:{'|'.join(forms)})"
-
-
-def _spell_codes(character: str) -> str:
-    """Give a pattern for a character in a URL or in HTML."""
-    raw = _encode(character)
-    percent = "".join(rf"%(?>(?:25){{0,8}}){_any_case(f'{byte:02x}')}" for byte in raw)
-    if character == "%":
-        percent = "%(?:25){1,8}"  # not atomic: the secret itself may go on with 25
-    codes = rf"#(?>0{{0,8}}){ord(character)};|#[xX](?>0{{0,8}}){_any_case(f'{ord(character):x}')};"
-    names = f"|{_NAMES[character]}" if character in _NAMES else ""
-    ampersands = "|&(?:amp;){1,8}" if character == "&" else ""
-    return rf"{percent}{ampersands}|&(?>(?:amp;){{0,8}})(?:{codes}{names})"
-
-
-def _encode(text: str) -> bytes:
-    try:
-        return text.encode("utf-8", "surrogateescape")  # bytes of an environment variable
-    except UnicodeEncodeError:
-        return text.encode("utf-8", "surrogatepass")  # JSON may hold half a character
-
-
-def _any_case(digits: str) -> str:
-    return "".join(f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in digits)
+def list_forms(secret: str) -> set[str]:
+    """List what programs may escape: the secret, its base64, its hexadecimal digits."""
+    raw = secret.encode("utf-8", "surrogatepass")
+    forms = {secret, base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+    if len(secret) >= SHORTEST_ENCODED:
+        forms |= {raw.hex(), raw.hex().upper()}
+        for inner in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:
+            forms |= _encode_base64(inner.encode("utf-8", "surrogatepass"))
+    return forms
 
 
 def _encode_base64(raw: bytes) -> set[str]:
-    """Give the part of the secret's base64 form that no neighbouring byte changes, for each of the three alignments."""
+    """Give the part of a text's base64 that no neighbouring byte changes, for each of the three alignments."""
     forms = set()
     for shift in range(3):
         encoded = base64.b64encode(b"\0" * shift + raw).decode()
@@ -289,9 +150,71 @@ def _encode_base64(raw: bytes) -> set[str]:
     return forms
 
 
-def split_lines(text: str) -> list[str]:
-    """Split into lines where the runner does, without colours and control characters."""
-    return [_CONTROL.sub("", line) for line in _LINE_END.split(_ANSI.sub("", text))]
+def find_clues(form: str) -> Sequence[str]:
+    """Find what every literal of a form contains: its longest runs of letters and digits, which no program escapes."""
+    return nlargest(4, {"", *re.findall("[A-Za-z0-9]+", form)}, key=len)
+
+
+@cache
+def list_literals(form: str) -> Sequence[str]:
+    """List a form as it is, escaped in each way, and escaped twice, in alphabetical order."""
+    once = escape(form)
+    return sorted(once if len(form) > LONGEST_TWICE else {twice for one in once for twice in escape(one)})
+
+
+def _narrow(literals: Iterable[str], text: str, length: int = 8) -> Iterator[str]:
+    """Find those of the sorted literals that a text contains, by what many of them have in common: how they begin."""
+    for beginning, group in groupby(literals, lambda one: one[:length]):
+        if beginning in text:
+            same = list(group)
+            yield from _narrow(same, text, 2 * length) if len(same) > 1 else (one for one in same if one in text)
+
+
+def escape(text: str) -> set[str]:
+    """Write a text in each way in which programs escape one. Letters and digits stay as they are in all of them."""
+    raw = text.encode("utf-8", "surrogatepass")
+    urls = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _SAFE_IN_URLS)}
+    in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
+    # Python writes a text that contains a double quote in single quotes, and escapes the single quotes.
+    in_python = {repr(f'{text}"')[1:-2], ascii(f'{text}"')[1:-2], repr(raw + b'"')[2:-2]}
+    return {
+        text,
+        *urls,
+        *(re.sub("%[0-9A-F]{2}", lambda code: code[0].lower(), url) for url in urls),
+        *in_json,
+        *(one.replace("/", "\\/") for one in in_json),
+        *(one.translate(_JSON_IN_HTML) for one in in_json),
+        *in_python,
+        *(one.replace("\\'", "'") for one in in_python),
+        *(text.translate(table) for table in _HTML),
+        re.sub("[^A-Za-z0-9]", lambda match: f"&#{ord(match[0])};", text),
+        *(text.replace(quote_mark, inside) for quote_mark, inside in _QUOTED),
+    }
+
+
+def _find_spans(literals: Iterable[str], text: str) -> Iterator[tuple[int, int]]:
+    """Find where each literal begins and ends in a text."""
+    for literal in literals:
+        start = text.find(literal)
+        while start >= 0:
+            yield start, start + len(literal)
+            start = text.find(literal, start + len(literal))
+
+
+def _map_back(spans: Iterable[tuple[int, int]], text: str) -> Iterator[tuple[int, int]]:
+    """Find the places in a text that places in the same text without its gaps mean."""
+    begins, origins = [0], [0]  # where each piece between two gaps begins: without the gaps, and with them
+    for gap in _GAP.finditer(text):
+        begins.append(begins[-1] + gap.start() - origins[-1])
+        origins.append(gap.end())
+    for start, end in spans:
+        first, last = bisect_right(begins, start) - 1, bisect_right(begins, end - 1) - 1
+        yield origins[first] + start - begins[first], origins[last] + end - begins[last]
+
+
+def show(text: str) -> str:
+    """Leave out colours and control characters, and end each line with LF where the runner ends it."""
+    return _UNSEEN.sub("", _LINE_END.sub("\n", text))
 
 
 def disarm(line: str) -> str:

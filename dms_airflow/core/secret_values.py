@@ -1,4 +1,4 @@
-"""Secret words inside of the author's texts: values that JSON names as secret, passwords in URLs. Pure.
+"""Secret values inside the author's texts: values that JSON names as secret, passwords in URLs. Pure.
 
 A value is secret by its key's name, by which Airflow's own masker judges too (airflow/utils/log/secrets_masker.py,
 DEFAULT_SENSITIVE_FIELDS).
@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import re
 from typing import TYPE_CHECKING, Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,10 +25,12 @@ _ASSIGNED = re.compile(
     re.IGNORECASE,
 )
 
-# Bounded, so that no text makes it slow.
-_URL_PASSWORD = re.compile(r"""(?P<head>://[^\s/:@"'<>]{0,200}:)[^\s/@"'<>]{1,500}(?=@)""")
+# The `://` of a URL, also as JSON and URLs write it. The URL ends at a blank or a quote, but not at an escaped quote.
+_URL = re.compile(r"(:|%(?:25)*3[aA])(?:\\{0,7}/|%(?:25)*2[fF]){2}")
+_URL_END = re.compile(rf"""\s|(?<!\\)["']|\\[nrt]|{_URL.pattern}""")
+_PORT = re.compile(r"\d{1,5}(?:[/?#\\]|%(?:25)*2[fF])")
 
-# A shorter number is a port or a limit (`max_tokens`), and stands everywhere.
+# A shorter number is a port or a limit (`max_tokens`), and is everywhere.
 _SHORTEST_NUMBER = 6  # digits
 
 
@@ -38,78 +40,67 @@ def is_secret_key(key: str) -> bool:
 
 
 def find_secrets(text: str, is_secret: Callable[[str], bool] = is_secret_key) -> tuple[str, ...]:
-    """Give the secret words inside of a text: of JSON, of what looks like it, of a URL.
+    """Find the secret values in a text: in JSON, in what looks like JSON, in a URL.
 
     Args:
         text: A word of a command, a configuration, a body.
-        is_secret: Tells by a key's name.
+        is_secret: Whether the value of a key is secret.
     """
-    value = _parse(text)
-    found = _find_in_text(text) if value is None else list(_walk(value, is_secret))
+    found: list[str] = []
+    _hide(text, is_secret, found)
     return tuple(dict.fromkeys(filter(None, found)))
 
 
 def hide_secrets(text: str) -> str:
-    """Write a text without the secret words inside of it, whatever their length."""
-    value = _parse(text)
-    if value is not None:
-        return json.dumps(_hide(value), ensure_ascii=False) if any(_walk(value, is_secret_key)) else text
-    return _ASSIGNED.sub(lambda match: match["head"] + MASK, hide_passwords(text))
+    """Write a text without the secret values in it, whatever their length."""
+    return _hide(text, is_secret_key, [])
 
 
 def hide_passwords(text: str) -> str:
     """Take the passwords out of the URLs in a text."""
-    return _URL_PASSWORD.sub(lambda match: match["head"] + MASK, text)
+    pieces, done = [], 0
+    for start, end in _find_passwords(text):
+        pieces += [text[done:start], MASK]
+        done = end
+    return "".join([*pieces, text[done:]])
 
 
-def _parse(text: str) -> Any:
-    """Read a JSON object or list; None when it is none."""
-    if not text.lstrip().startswith(("{", "[")):
-        return None
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError):
-        return None
+def _find_passwords(text: str) -> Iterator[tuple[int, int]]:
+    """Find where the passwords of URLs begin and end: behind the first colon, before the last ``@``; they may contain both."""
+    for url in _URL.finditer(text):
+        end = match.start() if (match := _URL_END.search(text, url.end())) else len(text)
+        at = text.rfind("@" if url[1] == ":" else f"{url[1][:-2]}40", url.end(), end)
+        user, found, password = text[url.end() : max(at, url.end())].partition(url[1])
+        if found and password and "/" not in user and "%2f" not in user.lower() and not _PORT.match(password):
+            yield at - len(password), at
 
 
-def _walk(value: Any, is_secret: Callable[[str], bool]) -> Iterator[str]:
-    pending: list[tuple[Any, bool]] = [(value, False)]
-    while pending:
-        value, secret = pending.pop(0)
-        if isinstance(value, dict):
-            pending += [(inner, secret or is_secret(key)) for key, inner in value.items()]
-        elif isinstance(value, list):
-            pending += [(inner, secret) for inner in value]
-        elif isinstance(value, str):
-            # A connection's extra is often JSON inside JSON.
-            yield from (value, *find_secrets(value, is_secret)) if secret else find_secrets(value, is_secret)
-        elif secret and _is_long_number(value):
-            yield json.dumps(value)
+def _hide(text: str, is_secret: Callable[[str], bool], found: list[str]) -> str:
+    """Write a text without the secret values in it, and add them to a list."""
+    if text.lstrip().startswith(("{", "[")):
+        before = len(found)
+        try:
+            hidden = _hide_values(json.loads(text), is_secret, found)
+        except (ValueError, RecursionError):
+            pass  # not JSON, or nobody's configuration
+        else:
+            return json.dumps(hidden, ensure_ascii=False) if len(found) > before else text
+    for start, end in _find_passwords(text):
+        found += [text[start:end], unquote(text[start:end])]
+    found += [match["value"].strip("\"'") for match in _ASSIGNED.finditer(text)]
+    return _ASSIGNED.sub(lambda match: match["head"] + MASK, hide_passwords(text))
 
 
-def _hide(value: Any, *, secret: bool = False) -> Any:
+def _hide_values(value: Any, is_secret: Callable[[str], bool], found: list[str], *, secret: bool = False) -> Any:
     if isinstance(value, dict):
-        return {key: _hide(inner, secret=secret or is_secret_key(key)) for key, inner in value.items()}
+        return {key: _hide_values(one, is_secret, found, secret=secret or is_secret(key)) for key, one in value.items()}
     if isinstance(value, list):
-        return [_hide(inner, secret=secret) for inner in value]
-    if isinstance(value, str):
-        return MASK if secret and value else hide_secrets(value)
-    return MASK if secret and _is_long_number(value) else value
-
-
-def _is_long_number(value: Any) -> bool:
-    return isinstance(value, int | float) and len(str(value)) >= _SHORTEST_NUMBER  # false and true are shorter
-
-
-def _find_in_text(text: str) -> Iterator[str]:
-    yield from _find_uri_password(text)
-    for match in _ASSIGNED.finditer(text):
-        yield match["value"].strip("\"'")
-
-
-def _find_uri_password(text: str) -> tuple[str, ...]:
-    try:
-        password = urlsplit(text).password
-    except ValueError:
-        return ()
-    return (password, unquote(password)) if password else ()
+        return [_hide_values(one, is_secret, found, secret=secret) for one in value]
+    if isinstance(value, str) and value:
+        found += [value] if secret else []
+        hidden = _hide(value, is_secret, found)  # a connection's extra is often JSON inside JSON
+        return MASK if secret else hidden
+    if secret and isinstance(value, int | float) and len(str(value)) >= _SHORTEST_NUMBER:  # false and true are shorter
+        found.append(json.dumps(value))
+        return MASK
+    return value

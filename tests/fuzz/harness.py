@@ -10,12 +10,17 @@ import importlib
 import re
 import sys
 import tempfile
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
 from dms_airflow.ci.github import Runner, Workflow
-from dms_airflow.ci.summary import Occasion, fit_annotations, render_outputs, render_summary
+from dms_airflow.ci.report import report
+from dms_airflow.ci.summary import Occasion
+from dms_airflow.config import Config
+from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
+from dms_airflow.operations import COMMON_OUTPUTS
 from sandbox.runner import parse_command, read_outputs
 from tests.leaks import find_leaks
 from tests.markdown import find_foreign
@@ -45,7 +50,10 @@ def check(data: bytes, folder: Path) -> None:
     text = _MARK.sub(lambda mark: FORMS[FORM_NAMES[ord(mark[1] or "\0") % len(FORMS)]](SECRET), data.decode("utf-8", "replace"))
     log, output = StringIO(), folder / "output"
     output.write_text("")
-    workflow = Workflow(Runner(workspace=folder, output_file=output), log)
+    summary_file, result_file = folder / "summary", folder / "result.json"
+    summary_file.write_text("")
+    runner = Runner(workspace=folder, output_file=output, summary_file=summary_file)
+    workflow = Workflow(runner, log)
     workflow.mask(SECRET)
     masks = log.tell()
     bar = " ".join(text.splitlines()).replace(":", "")  # as gantt.py does: what follows is ours
@@ -63,19 +71,19 @@ def check(data: bytes, folder: Path) -> None:
     )
     workflow.info(text)
     workflow.fold(text, text)
-    for one in fit_annotations(result.annotations):
-        workflow.annotate(one)
-    texts, _ = render_outputs(result.outputs)
-    workflow.write_outputs(texts)
-    summary = render_summary(result, OCCASION, workflow.redact)
+    config = replace(load(Config, {}, []), result_file="result.json")
+    report(result, OCCASION, config, runner, workflow)
+    summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     commands = [command for line in lines if (command := parse_command(line))]
     assert {command.name for command in commands} <= OURS
     assert all(set(command.properties) <= {"file", "line", "title"} for command in commands)
-    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors"}
+    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors", *COMMON_OUTPUTS}
     assert find_foreign(summary) == []
-    assert find_leaks({"log": printed, "summary": summary, "outputs": output.read_text(encoding="utf-8")}, [SECRET]) == []
+    left = {"log": printed, "summary": summary}
+    left |= {file.name: file.read_text(encoding="utf-8") for file in (output, result_file)}
+    assert find_leaks(left, [SECRET]) == []
 
 
 def fuzz() -> None:

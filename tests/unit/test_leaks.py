@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import json
+import re
 import shlex
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
@@ -22,7 +23,7 @@ FORMS: dict[str, Callable[[str], str]] = {
     "plain": str,
     "URL": quote,
     "query": lambda text: quote(text, safe=""),
-    "query in small letters": lambda text: quote(text, safe="").replace("%2F", "%2f").replace("%3C", "%3c"),
+    "query in small letters": lambda text: re.sub("%..", lambda code: code[0].lower(), quote(text, safe="")),
     "form": quote_plus,
     "URL in a URL": lambda text: quote(quote(text, safe=""), safe=""),
     "JSON": json.dumps,
@@ -30,10 +31,16 @@ FORMS: dict[str, Callable[[str], str]] = {
     "JSON with letters": lambda text: json.dumps(text, ensure_ascii=False),
     "JSON in a URL": lambda text: quote(json.dumps(text)),
     "shell": shlex.quote,
+    "shell in a URL": lambda text: quote(shlex.quote(text), safe=""),
+    "shell of bash": lambda text: text.replace("'", "'\\''"),
+    "SQL and YAML": lambda text: text.replace("'", "''"),
+    "CSV": lambda text: text.replace('"', '""'),
     "shell in JSON": lambda text: json.dumps(shlex.quote(text)),
     "Python": repr,
     "Python of bytes": ascii,
     "HTML": html.escape,
+    "HTML in a URL": lambda text: quote(html.escape(text), safe=""),
+    "HTML in HTML": lambda text: html.escape(html.escape(text)),
     "references": lambda text: "".join(one if one.isascii() and one.isalnum() else f"&#{ord(one)};" for one in text),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "base64 behind a byte": lambda text: base64.b64encode(b"x" + text.encode() + b"yz").decode(),
@@ -47,16 +54,9 @@ FORMS: dict[str, Callable[[str], str]] = {
     "base64 in lines in JSON in JSON": lambda text: json.dumps(
         json.dumps(wrap(base64.b64encode(text.encode()).decode(), 7, "\n"))
     ),
-    "base64 in lines in a URL": lambda text: quote(wrap(base64.b64encode(text.encode()).decode(), 9, "\n"), safe=""),
     "hex": lambda text: wrap(text.encode().hex(), 10_000, ""),
     "HEX": lambda text: text.encode().hex().upper(),
-    "hex with colons": lambda text: text.encode().hex(":"),
-    "hex with blanks": lambda text: text.encode().hex(" "),
     "hex in lines": lambda text: wrap(text.encode().hex(), 60, "\n"),
-    "hex in C": lambda text: ", ".join(f"0x{byte:02x}" for byte in text.encode()),
-    "hex in Python": lambda text: "".join(f"\\x{byte:02x}" for byte in text.encode()),
-    "hex in Python in JSON": lambda text: json.dumps("".join(f"\\x{byte:02X}" for byte in text.encode())),
-    "every byte in a URL": lambda text: "".join(f"%{byte:02X}" for byte in text.encode()),
     "zero-width spaces": lambda text: wrap(text, 1, "\N{ZERO WIDTH SPACE}"),
     "soft hyphens": lambda text: text[:3] + "\N{SOFT HYPHEN}" + text[3:],
     "byte order mark": lambda text: text[:4] + "\N{ZERO WIDTH NO-BREAK SPACE}" + text[4:],
@@ -68,6 +68,8 @@ FORMS: dict[str, Callable[[str], str]] = {
     "wrapped in JSON": lambda text: json.dumps(wrap(text, 5, "\n")),
 }
 
+# In JSON again, or in Python's notation, these are written three times.
+TWICE = {form for form in FORMS if " in " in form and form != "base64 in a URL"}
 
 # These put in between what a secret may hold itself.
 DISGUISES = {form for form in FORMS if form.startswith(("zero", "soft", "byte order", "colour", "wrapped"))}
