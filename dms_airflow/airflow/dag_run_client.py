@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import CONCURRENCY, PAGE, PAUSES, READ_TIMEOUT
-from dms_airflow.airflow.dag_runs import SUCCESS, read_dag, read_dag_run, read_date
+from dms_airflow.airflow.dag_runs import read_dag, read_dag_run, read_date
 from dms_airflow.airflow.pages import read_page
-from dms_airflow.airflow.task_instances import ACTIVE, read_task_instance, read_upstream
+from dms_airflow.airflow.task_instances import read_task_instance, read_upstream
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError, Cancelled
 
@@ -47,7 +47,6 @@ WAIT_SLICE = 0.2  # seconds
 
 MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more pages are asked for
 
-HISTORY = 5  # runs that say how long such a run takes
 
 _OK = 200
 _NOT_FOUND = 404
@@ -194,19 +193,7 @@ class DagRunClient:
         """Count a DAG's runs that are running."""
         return self._get_page(f"{_name_dag(dag_id)}/dagRuns", (("state", "running"),), 1, 0, OFTEN)[1]
 
-    def list_durations(self, dag_id: str) -> list[float]:
-        """List how many seconds each of a DAG's last successful runs took."""
-        query = (("state", SUCCESS), ("order_by", "-start_date"))
-        runs = [read_dag_run(entry) for entry in self._get_page(f"{_name_dag(dag_id)}/dagRuns", query, HISTORY, 0, 1)[0]]
-        return [run.seconds for run in runs if run and run.seconds is not None]
-
     # --- task instances --------------------------------------------------------------------------------------------------
-
-    def list_active(self, dag_id: str, run_id: str) -> tuple[tuple[TaskInstance, ...], int]:
-        """Read a hundred of a DAG run's task instances that are at work, and how many there are: one request."""
-        query = [("state", state) for state in sorted(ACTIVE)]
-        entries, total = self._get_page(f"{_name_run(dag_id, run_id)}/taskInstances", query, PAGE, 0, 1)
-        return tuple(map(read_task_instance, entries)), total
 
     def list_task_instances(self, dag_id: str, run_id: str, tries: int = OFTEN) -> tuple[TaskInstance, ...]:
         """Read all task instances of a DAG run: a hundred as a page, more than that at once.

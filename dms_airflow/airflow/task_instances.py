@@ -18,8 +18,6 @@ RUNNING = "running"
 
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/core-concepts/tasks.html#task-instances
 FINISHED = frozenset({SUCCESS, FAILED, UPSTREAM_FAILED, "skipped", "removed"})
-# At work, or asked to be: while there is one of these its DAG run goes on.
-ACTIVE = frozenset({"scheduled", "queued", RUNNING, "restarting", "deferred", "up_for_retry", "up_for_reschedule"})
 
 # States told by number beside those that are done and those that run, in words.
 _TOLD = {

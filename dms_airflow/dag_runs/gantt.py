@@ -17,7 +17,7 @@ from dms_airflow.airflow.dag_runs import SUCCESS
 from dms_airflow.airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from dms_airflow.airflow.task_instances import TaskInstance
 
@@ -49,13 +49,11 @@ _SETTINGS = (
 _KINDS = {FAILED: ("✗", ""), RUNNING: ("▶", "active"), SUCCESS: ("✓", "done")}
 _OTHER_KIND = ("○", "active")
 _CRITICAL = "◆"
-# No task's name has a blank.
-_REST = "all others"
 
 # What Airflow lets a task id hold, and the brackets of a map index. Anything else could mean something to Mermaid.
 _STRANGE = re.compile(r"[^\w.\-\[\]]")
 
-# Bars are told as time since the first start, on a day on which nobody changed the clocks: Mermaid reads and shows moments in
+# Bars are given as time since the first start, on a day on which nobody changed the clocks: Mermaid reads and shows moments in
 # the reader's own time zone.
 _ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 _AXES = (
@@ -72,18 +70,18 @@ _SHORTEST = timedelta(milliseconds=1)
 
 @dataclass(frozen=True, kw_only=True)
 class _Row:
-    """One bar: a task instance, or several.
+    """One bar: a task instance, or all instances of a mapped task.
 
     Args:
         name: Harmless to Mermaid.
-        task_ids: The tasks it is made of.
+        task_id: Its task.
         states: How many task instances are in which state.
         start: The first start.
         end: The last end.
     """
 
     name: str
-    task_ids: frozenset[str]
+    task_id: str
     states: Counter[str]
     start: datetime
     end: datetime
@@ -98,8 +96,7 @@ class _Row:
 def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, frozenset[str]], now: datetime) -> str:
     """Draw when the task instances of a DAG run ran.
 
-    Many instances of a mapped task share a bar; where there are still more than `MOST_ROWS` bars, so do those of a task group,
-    and at last those that matter least.
+    Many instances of a mapped task share a bar. Of more than `MOST_ROWS` bars those that matter most are drawn.
 
     Args:
         instances: All that the run has.
@@ -107,21 +104,22 @@ def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, froze
         now: Where the bars of running ones end.
 
     Returns:
-        Mermaid source without a fence; empty when nothing has run. In a line that draws a bar, what a DAG's author chose stands
+        Mermaid source without a fence; empty when nothing has run. In a line that draws a bar, what a DAG's author chose is
         before the first `` :``. At most 10,000 characters; Mermaid takes 50,000.
     """
-    rows = [_draw(one, now) for one in instances if _has_run(one)]
-    if not rows:
+    all_rows = _draw_rows([one for one in instances if _has_run(one)], now)
+    if not all_rows:
         return ""
-    path = _find_critical_path(rows, upstream)
-    rows = _group(rows, path)
+    path = _find_critical_path(all_rows, upstream)
+    rows = _choose_rows(all_rows, path)
+    left_out = f", {len(all_rows) - len(rows)} bars left out" if len(rows) < len(all_rows) else ""
     zero = min(row.start for row in rows)
     width = max(row.end for row in rows) - zero
     axis, unit = next((axis, unit) for limit, axis, unit in _AXES if width < limit)
     lines = [
         _SETTINGS,
         "gantt",
-        f"title {unit} since {zero.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC",
+        f"title {unit} since {zero.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC{left_out}",
         "dateFormat YYYY-MM-DDTHH:mm:ss.SSS",
         f"axisFormat {axis}",
         "todayMarker off",
@@ -141,7 +139,7 @@ def _draw(instance: TaskInstance, now: datetime) -> _Row:
     end = instance.end_date if instance.end_date and instance.state != RUNNING else start if instance.is_finished else now
     return _Row(
         name=_disarm(instance.name),
-        task_ids=frozenset({instance.task_id}),
+        task_id=instance.task_id,
         states=Counter([_disarm(str(instance.state))]),
         start=start,
         end=max(start, end),
@@ -164,9 +162,8 @@ def _find_critical_path(rows: Iterable[_Row], upstream: Mapping[str, frozenset[s
     starts: dict[str, datetime] = {}
     ends: dict[str, datetime] = {}
     for row in rows:
-        for task_id in row.task_ids:
-            starts[task_id] = min(starts.get(task_id, row.start), row.start)
-            ends[task_id] = max(ends.get(task_id, row.end), row.end)
+        starts[row.task_id] = min(starts.get(row.task_id, row.start), row.start)
+        ends[row.task_id] = max(ends.get(row.task_id, row.end), row.end)
     path: dict[str, datetime] = {}
     current = max(ends, key=lambda one: ends[one]) if upstream else None
     while current is not None:
@@ -195,40 +192,41 @@ def _find_upstream(task_id: str, upstream: Mapping[str, frozenset[str]], known: 
 
 def _is_critical(row: _Row, path: Mapping[str, datetime]) -> bool:
     # Of a mapped task only the instance that ended last held up the run.
-    return any(task_id in path and row.end >= path[task_id] for task_id in row.task_ids)
+    return row.task_id in path and row.end >= path[row.task_id]
 
 
-# --- groups ---------------------------------------------------------------------------------------------------------------
+# --- rows -----------------------------------------------------------------------------------------------------------------
 
 
-def _group(rows: list[_Row], path: Mapping[str, datetime]) -> list[_Row]:
-    """Put bars together until there are no more than `MOST_ROWS`, in the order of their starts, the rest last."""
-    mapped = Counter(task_id for row in rows for task_id in row.task_ids)
-    rows = _merge(rows, lambda row: next((_disarm(one) for one in row.task_ids if mapped[one] > MOST_MAPPED), row.name))
-    if len(rows) > MOST_ROWS:
-        # Task ids begin with those of their task groups.
-        rows = _merge(rows, lambda row: f"{row.name.partition('.')[0]}.*" if "." in row.name else row.name)
-    if len(rows) > MOST_ROWS:
-        rows.sort(key=lambda row: (_is_critical(row, path), row.state in (FAILED, RUNNING), row.end - row.start), reverse=True)
-        kept = frozenset(row.name for row in rows[: MOST_ROWS - 1])
-        rows = _merge(rows, lambda row: row.name if row.name in kept else _REST)
-    return sorted(rows, key=lambda row: (row.name == _REST, row.start, row.end))
-
-
-def _merge(rows: Iterable[_Row], name: Callable[[_Row], str]) -> list[_Row]:
-    together: defaultdict[str, list[_Row]] = defaultdict(list)
-    for row in rows:
-        together[name(row)].append(row)
-    return [
-        _Row(
-            name=shared,
-            task_ids=frozenset().union(*(row.task_ids for row in same)),
-            states=sum((row.states for row in same), Counter()),
-            start=min(row.start for row in same),
-            end=max(row.end for row in same),
+def _draw_rows(instances: Sequence[TaskInstance], now: datetime) -> list[_Row]:
+    """Make a bar of each task instance, and one of all instances of a mapped task with many of them."""
+    by_task: defaultdict[str, list[_Row]] = defaultdict(list)
+    for one in instances:
+        by_task[one.task_id].append(_draw(one, now))
+    rows: list[_Row] = []
+    for task_id, own in by_task.items():
+        if len(own) <= MOST_MAPPED:
+            rows += own
+            continue
+        rows.append(
+            _Row(
+                name=_disarm(task_id),
+                task_id=task_id,
+                states=sum((row.states for row in own), Counter()),
+                start=min(row.start for row in own),
+                end=max(row.end for row in own),
+            )
         )
-        for shared, same in together.items()
-    ]
+    return rows
+
+
+def _choose_rows(rows: Sequence[_Row], path: Mapping[str, datetime]) -> list[_Row]:
+    """Choose the bars that matter most, in the order of their starts: critical, failed or running, long ones."""
+
+    def rank(row: _Row) -> tuple[bool, bool, timedelta]:
+        return _is_critical(row, path), row.state in (FAILED, RUNNING), row.end - row.start
+
+    return sorted(sorted(rows, key=rank, reverse=True)[:MOST_ROWS], key=lambda row: (row.start, row.end))
 
 
 # --- text -----------------------------------------------------------------------------------------------------------------
@@ -239,10 +237,10 @@ def _write_bar(row: _Row, *, zero: datetime, width: timedelta, critical: bool) -
     tags = [tag for tag in (kind, "crit" if critical else "") if tag]
     counts = ", ".join(f"{number} {state[:20]}" for state, number in row.states.most_common(3))
     several = f" ({counts})" if row.states.total() > 1 else ""
-    ending = f"{several} {_tell_span(row.end - row.start)}{f' {_CRITICAL}' if critical else ''}"
+    ending = f"{several} {_format_span(row.end - row.start)}{f' {_CRITICAL}' if critical else ''}"
     name = _shorten(row.name, max(16, LONGEST_LABEL - len(mark) - 1 - len(ending)))
     end = max(row.end, row.start + max(width * _NARROWEST, _SHORTEST))
-    times = [_tell_moment(moment - zero) for moment in (row.start, end)]
+    times = [_format_moment(moment - zero) for moment in (row.start, end)]
     # The mark also keeps Mermaid from taking a name for one of its keywords.
     return f"{mark} {name}{ending} :{', '.join([*tags, *times])}"
 
@@ -260,15 +258,15 @@ def _take(text: str, room: int) -> str:
 
 
 def _measure(text: str) -> int:
-    """Say how wide a text is; a Chinese character is as wide as two Latin ones."""
+    """Measure how wide a text is; a Chinese character is as wide as two Latin ones."""
     return sum(2 if east_asian_width(letter) in "WF" else 1 for letter in text)
 
 
-def _tell_moment(since: timedelta) -> str:
+def _format_moment(since: timedelta) -> str:
     return (_ZERO + since).replace(tzinfo=None).isoformat(timespec="milliseconds")
 
 
-def _tell_span(span: timedelta) -> str:
+def _format_span(span: timedelta) -> str:
     seconds = span.total_seconds()
     if seconds < 10:  # noqa: PLR2004 - where tenths stop to matter
         return f"{seconds:.1f}s"

@@ -15,7 +15,7 @@ from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
 from dms_airflow.core.text import cut_middle, cut_tail
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
-from dms_airflow.dag_runs.wait import tell_elapsed
+from dms_airflow.dag_runs.wait import format_elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -302,4 +302,4 @@ def _tell_duration(completion: Completion) -> str:
 
 
 def _write_seconds(seconds: float) -> str:
-    return f"{seconds:.1f} s" if seconds < 60 else tell_elapsed(seconds)  # noqa: PLR2004
+    return f"{seconds:.1f} s" if seconds < 60 else format_elapsed(seconds)  # noqa: PLR2004

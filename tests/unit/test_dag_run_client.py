@@ -135,13 +135,3 @@ def test_nothing_is_begun_once_the_workflow_is_cancelled() -> None:
         client.unpause("etl")
 
     assert not airflow.sent
-
-
-def test_how_long_the_last_successful_runs_took() -> None:
-    run = {"dag_id": "etl", "dag_run_id": "r1", "state": "success", "start_date": "2026-11-22T12:00:00+00:00"}
-    airflow = FakeAirflow([{**run, "end_date": "2026-11-22T12:10:00.5+00:00"}, {**run, "end_date": None}])
-    airflow.key = "dag_runs"
-
-    assert make_client(airflow).list_durations("etl") == [600.5]
-    assert airflow.sent == ["GET /api/v1/dags/etl/dagRuns"]
-    assert airflow.queries == ["state=success&order_by=-start_date&limit=5&offset=0"]
