@@ -7,6 +7,7 @@ import threading
 from collections import deque
 from dataclasses import dataclass
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, Protocol
 from urllib.parse import quote, urlencode
 
@@ -23,7 +24,7 @@ from dms_airflow.airflow.version import (
     recognise,
 )
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError, UnknownHostError
-from dms_airflow.core.retry import may_pass, read_retry_after
+from dms_airflow.core.retry import TRIES, may_pass, parse_retry_after, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -43,9 +44,6 @@ PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
 
 # What only reads.
 _SAFE = ("GET", "HEAD", "OPTIONS")
-
-# Seconds between the tries of a request that may be repeated.
-PAUSES = (1.0, 2.0, 4.0, 8.0)
 
 HINT_FORBIDDEN = (
     "The session is valid, but the RAM identity lacks the right in Airflow. Ask the instance's administrator for a role "
@@ -107,6 +105,15 @@ class CommandAnswer:
 
     stdout: str
     stderr: str
+
+
+class _BusyError(ActionError):
+    """A response that may be another one a moment later."""
+
+    def __init__(self, request: Call, answer: Answer) -> None:
+        super().__init__(f"{request.name} answered {answer.status}.", "")
+        self.retry_after = parse_retry_after(answer.headers)
+        self.answer = answer
 
 
 class AirflowClient:
@@ -212,7 +219,7 @@ class AirflowClient:
         body: str | None = None,
         timeout: float = READ_TIMEOUT,
         repeatable: bool | None = None,
-        tries: int = len(PAUSES) + 1,
+        tries: int = TRIES,
         accept: str = "application/json",
     ) -> Answer:
         """Send one REST request that is the same for every Airflow but for the API's base.
@@ -242,7 +249,7 @@ class AirflowClient:
         *,
         timeout: float = READ_TIMEOUT,
         repeatable: bool | None = None,
-        tries: int = len(PAUSES) + 1,
+        tries: int = TRIES,
     ) -> Answer:
         """Send a request as this Airflow wants it: where that is not known, as Airflow 2 does.
 
@@ -261,7 +268,7 @@ class AirflowClient:
         deadline = self._clock.monotonic() + timeout
         known = self.known_dialect
         call = make(known or AIRFLOW_2)
-        answer = self._insist(call, timeout, repeatable=repeatable, tries=tries)
+        answer = self._send_until_answered(call, timeout, repeatable=repeatable, tries=tries)
         found = recognise(call.path, answer)
         if known is None and found is None and is_missing(answer) and call.method in _SAFE and make(AIRFLOW_3) != call:
             found = self._ask_version()  # an answer to HEAD has no words, nor has a gateway's
@@ -272,33 +279,31 @@ class AirflowClient:
         again = make(self.known_dialect or found)
         if again == call:
             return answer
-        return self._insist(again, deadline - self._clock.monotonic(), repeatable=repeatable, tries=tries)
+        return self._send_until_answered(again, deadline - self._clock.monotonic(), repeatable=repeatable, tries=tries)
 
-    def _insist(self, request: Call, timeout: float, *, repeatable: bool | None, tries: int) -> Answer:
+    def _send_until_answered(self, request: Call, timeout: float, *, repeatable: bool | None, tries: int) -> Answer:
         """Send one request, renewing the session once, and again after a pause where that can do no harm."""
-        safe = request.method in _SAFE if repeatable is None else repeatable
+        is_safe = request.method in _SAFE if repeatable is None else repeatable
         deadline = self._clock.monotonic() + timeout
-        for standard in PAUSES[: tries - 1]:
-            pause = standard
-            try:
-                answer = self._request_as_user(request, deadline - self._clock.monotonic())
-            except (NetworkError, AnswerLostError) as error:
-                # What never left may be sent again whatever it asks for. That nobody knows the host may pass: somebody did.
-                may_repeat = safe or isinstance(error, NetworkError)
-                may_repeat = may_repeat and (error.may_pass or isinstance(error, UnknownHostError))
-                if not may_repeat or self._clock.monotonic() + pause >= deadline:
-                    raise
-                reason = error.message
-            else:
-                pause = read_retry_after(answer.headers, standard)
-                # 429 proves that nothing happened; the others prove it for no request that changes something.
-                may_repeat = answer.status == 429 or (safe and may_pass(answer.status))  # noqa: PLR2004
-                if not may_repeat or self._clock.monotonic() + pause >= deadline:
-                    return answer
-                reason = f"{request.name} answered {answer.status}."
-            self._log.info(f"{reason} Trying again in {pause:g} s.")
-            self._clock.sleep(pause)
-        return self._request_as_user(request, deadline - self._clock.monotonic())
+
+        def send() -> Answer:
+            answer = self._request_as_user(request, deadline - self._clock.monotonic())
+            # 429 proves that nothing happened; the others prove it for no request that changes something.
+            if answer.status == HTTPStatus.TOO_MANY_REQUESTS or (is_safe and may_pass(answer.status)):
+                raise _BusyError(request, answer)
+            return answer
+
+        def may_retry(error: ActionError) -> bool:
+            if isinstance(error, _BusyError):
+                return True
+            # What never left may be sent again whatever it asks for. An unknown host may pass: it was known before.
+            does_no_harm = isinstance(error, NetworkError) or (is_safe and isinstance(error, AnswerLostError))
+            return does_no_harm and (error.may_pass or isinstance(error, UnknownHostError))
+
+        try:
+            return retry(send, clock=self._clock, log=self._log, deadline=deadline, tries=tries, may_retry=may_retry)
+        except _BusyError as error:
+            return error.answer
 
     def _request_as_user(self, request: Call, timeout: float) -> Answer:
         used = self._session.headers
@@ -386,7 +391,7 @@ class AirflowClient:
         if answer.status == 403:  # noqa: PLR2004
             return AnswerError(message, HINT_FORBIDDEN, status=answer.status)
         error = AnswerError(message, HINT_GATEWAY if may_pass(answer.status) else HINT_COMMAND, status=answer.status)
-        error.retry_after = read_retry_after(answer.headers)
+        error.retry_after = parse_retry_after(answer.headers)
         return error
 
     def iterate_pages(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Answer]:

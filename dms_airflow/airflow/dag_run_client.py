@@ -12,12 +12,13 @@ from threading import BoundedSemaphore
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow.client import CONCURRENCY, PAGE, PAUSES, READ_TIMEOUT
+from dms_airflow.airflow.client import CONCURRENCY, PAGE, READ_TIMEOUT
 from dms_airflow.airflow.dag_runs import read_dag, read_dag_run, read_date
 from dms_airflow.airflow.pages import read_page
 from dms_airflow.airflow.task_instances import read_task_instance, read_upstream
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError, Cancelled
+from dms_airflow.core.retry import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     R = TypeVar("R")
 
-OFTEN = len(PAUSES) + 1  # tries of a request that nothing repeats but the client
+OFTEN = TRIES  # tries of a request that nothing repeats but the client
 
 # A look at a DAG run is followed by another one anyway.
 LOOK_TIMEOUT = 30.0  # seconds

@@ -12,7 +12,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from dms_airflow.airflow.session_store import KeptSession
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
-from dms_airflow.core.retry import insist, may_pass, read_retry_after
+from dms_airflow.core.retry import may_pass, parse_retry_after, retry
 from dms_airflow.core.urls import check_host
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class AirflowSession:
         started = self._clock.monotonic()
         obtain_keys = cache(self.obtain_keys)
         # A token works once, so that every try to log in has its own; the keys are good for all of them.
-        insist(lambda: self.log_in(self.fetch_token(obtain_keys())), clock=self._clock, log=self._log)
+        retry(lambda: self.log_in(self.fetch_token(obtain_keys())), clock=self._clock, log=self._log)
         self._log.info(f"Logged in to {self._host} after {self._clock.monotonic() - started:.1f} s.")
 
     def log_in(self, token: LoginToken) -> None:
@@ -217,7 +217,7 @@ def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
         f"The login at {host} answered {answer.status} where a redirect with a session cookie was expected.", HINT_LOGIN
     )
     failure.may_pass = may_pass(answer.status)
-    failure.retry_after = read_retry_after(answer.headers)
+    failure.retry_after = parse_retry_after(answer.headers)
     raise failure
 
 

@@ -25,7 +25,7 @@ from dms_airflow.alibaba_cloud.credentials import Keys
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, UnknownHostError
 from dms_airflow.core.http import make_careful, read_body
 from dms_airflow.core.network_errors import HINT_LOST, HINT_REFUSED, name_fault
-from dms_airflow.core.retry import read_retry_after
+from dms_airflow.core.retry import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -174,7 +174,7 @@ class _CarefulSession(requests.Session):
         try:
             with super().send(request, **options) as response:
                 heard.status = response.status_code
-                heard.retry_after = read_retry_after(response.headers)
+                heard.retry_after = parse_retry_after(response.headers)
                 content = read_body(response, self._clock, deadline, f"{request.method} / at {heard.url}")
         except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
             heard.fault = error

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from dms_airflow.core.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
-from dms_airflow.core.retry import may_pass, read_retry_after
+from dms_airflow.core.retry import may_pass, parse_retry_after
 from dms_airflow.core.tokens import IdToken, read_claims
 from dms_airflow.core.urls import allows_plain_http
 
@@ -101,7 +101,7 @@ def _explain_refusal(answer: Answer, base: str) -> IdTokenError:
         HINT_PERMISSION if answer.status in (401, 403) else HINT_GITHUB,
     )
     error.may_pass = may_pass(answer.status)
-    error.retry_after = read_retry_after(answer.headers)
+    error.retry_after = parse_retry_after(answer.headers)
     return error
 
 

@@ -1,66 +1,130 @@
-"""What another try may change; and doing again what may be done again, until it works or a minute is over."""
+"""Retrying a call that failed, and polling until what is awaited has happened: the one loop for each."""
 
 from __future__ import annotations
 
+from http import HTTPStatus
+from itertools import count
 from typing import TYPE_CHECKING, TypeVar
 
 from urllib3.util import Retry
 
-from dms_airflow.core.errors import ActionError
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, NetworkError
+from dms_airflow.core.text import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
 
 T = TypeVar("T")
 
-# Seconds between the tries. A throttled account is free again after a second or a minute, a restarting gateway after some.
+# Seconds between tries. A throttled account is free again after a second or a minute, a restarting gateway after some.
 PAUSES = (1.0, 2.0, 4.0, 8.0)
+TRIES = len(PAUSES) + 1
 
-LONGEST_WAIT = 30.0  # seconds that a try waits at most because the other side says so
+LIMIT = 60.0  # seconds within which the last try begins, where the caller sets no deadline
 
-LIMIT = 60.0  # seconds within which the last try begins
+# Seconds between polls: soon at first, then half of the time that has passed.
+SHORTEST_PAUSE = 1.0
+PAUSE_SHARE = 0.5
+LONGEST_PAUSE = 30.0
+
+FIRST_POLLS = 3  # a fault that was there from the beginning is reported after so many polls
 
 
-def insist(action: Callable[[], T], *, clock: Clock, log: Log) -> T:
-    """Do it, and again after a pause while it fails by what may pass.
+def can_retry(error: ActionError) -> bool:
+    """Whether the same call may succeed a moment later."""
+    return error.may_pass
+
+
+def retry(
+    call: Callable[[], T],
+    *,
+    clock: Clock,
+    log: Log,
+    deadline: float | None = None,
+    tries: int | None = TRIES,
+    may_retry: Callable[[ActionError], bool] = can_retry,
+) -> T:
+    """Call a function, and again after a pause while it fails by what may pass.
 
     Args:
-        action: Does no harm when it is done twice.
-        clock: For the pauses and the limit.
-        log: Told of every further try.
+        call: Does no harm when it is called twice, as far as `may_retry` allows.
+        clock: For the pauses and the deadline.
+        log: Gets a line for each further try.
+        deadline: On the clock; no try begins after it. By default a minute from now.
+        tries: How many calls at most; None: until the deadline.
+        may_retry: Whether another call after this error does no harm and may succeed.
 
     Raises:
         ActionError: The last failure.
     """
-    deadline = clock.monotonic() + LIMIT
-    for standard in PAUSES:
+    deadline = clock.monotonic() + LIMIT if deadline is None else deadline
+    for number in count(1):
         try:
-            return action()
+            return call()
         except ActionError as error:
-            pause = max(standard, min(error.retry_after, LONGEST_WAIT))
-            if not error.may_pass or clock.monotonic() + pause >= deadline:
+            pause = max(PAUSES[min(number, len(PAUSES)) - 1], error.retry_after)
+            if number == tries or not may_retry(error) or clock.monotonic() + pause >= deadline:
                 raise
             log.info(f"{error.message} Trying again in {pause:g} s.")
         clock.sleep(pause)
-    return action()
+    raise AssertionError  # pragma: no cover - the loop has no end
+
+
+def poll(
+    look: Callable[[], tuple[T, Sequence[str]]], *, clock: Clock, log: Log, deadline: float, interval: float | None = None
+) -> tuple[T, Sequence[str]]:
+    """Call a function until nothing is awaited any more or time is up, and return what it returned last.
+
+    The log gets a line when what is awaited has changed, and when another fault keeps the function from an answer.
+
+    Args:
+        look: Returns what it found, and the names of what is still awaited.
+        clock: For the pauses.
+        log: For the progress.
+        deadline: On the clock.
+        interval: Seconds between two calls; None: soon at first, then rarer.
+
+    Raises:
+        ActionError: The first calls failed. Later ones may fail for minutes.
+    """
+    began = clock.monotonic()
+    found: tuple[T, Sequence[str]] | None = None
+    reported = ""
+    for number in count(1):
+        try:
+            found = look()
+        except (AnswerError, AnswerLostError, NetworkError) as error:
+            if found is None and (number == FIRST_POLLS or clock.monotonic() >= deadline):
+                raise
+            news = f"{error.message} Trying again"
+        else:
+            news = f"Waiting for {join(found[1])}"
+        remaining = deadline - clock.monotonic()
+        if found and (not found[1] or remaining <= 0):
+            return found
+        if news != reported:
+            log.info(f"{news}; {remaining:.0f} s left.")
+        reported = news
+        clock.sleep(min(interval or choose_pause(clock.monotonic() - began), max(remaining, SHORTEST_PAUSE)))
+    raise AssertionError  # pragma: no cover - the loop has no end
+
+
+def choose_pause(elapsed: float) -> float:
+    """Choose the seconds until the next poll by the seconds that have passed since the first one."""
+    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))
 
 
 def may_pass(status: int) -> bool:
-    """Tell whether an HTTP status may be another one a moment later."""
-    return status in (408, 429) or status >= 500  # noqa: PLR2004
+    """Whether an HTTP status may be another one a moment later."""
+    return status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
 
-def read_retry_after(headers: Mapping[str, str], otherwise: float = 0.0) -> float:
-    """Read the seconds that `Retry-After` asks to wait.
-
-    Args:
-        headers: Of the answer.
-        otherwise: What counts where there is no such header, or none that can be read.
-    """
+def parse_retry_after(headers: Mapping[str, str]) -> float:
+    """Parse the seconds that `Retry-After` asks to wait; 0 where there is no such header, or none that can be parsed."""
     try:
         return max(0.0, Retry().parse_retry_after(headers["Retry-After"]))
-    except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is no such value
-        return otherwise
+    except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is not such a value
+        return 0.0

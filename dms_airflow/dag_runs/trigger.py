@@ -10,10 +10,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from datetime import timedelta
-from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
+from dms_airflow.core.retry import PAUSES, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -33,8 +33,6 @@ ANSWER_LIMIT = 120.0  # seconds
 
 # How long a DAG run is looked for while Airflow does not answer.
 LONGEST_LOOK_UP = 300.0  # seconds
-
-PAUSES = (1.0, 2.0, 4.0, 8.0)  # seconds between two requests for the same DAG run
 
 # The server tells its time in whole seconds.
 _CLOCK_GRAIN = timedelta(seconds=2)
@@ -167,17 +165,22 @@ class Trigger:
         """
         self._log.info(why)
         limit = min(self._deadline, self._clock.monotonic() + LONGEST_LOOK_UP)
-        for pause in chain(PAUSES, repeat(PAUSES[-1])):
-            try:
-                return self._client.get_run(self._order.dag_id, self._order.run_id)
-            except ActionError as error:
-                self._log.info(error.message)
-                # A 404 of Airflow's own is no error but the answer; this one is a gateway's.
-                is_refused = isinstance(error, AnswerError) and error.status in _REFUSALS - {_NOT_FOUND}
-                if is_refused or self._clock.monotonic() + pause >= limit:
-                    raise unknown or error from None
-                self._clock.sleep(pause)
-        raise AssertionError  # pragma: no cover - the loop has no end
+
+        def may_retry(error: ActionError) -> bool:
+            # A 404 of Airflow's own is not an error but the answer; this one is a gateway's.
+            return not (isinstance(error, AnswerError) and error.status in _REFUSALS - {_NOT_FOUND})
+
+        try:
+            return retry(
+                lambda: self._client.get_run(self._order.dag_id, self._order.run_id),
+                clock=self._clock,
+                log=self._log,
+                deadline=limit,
+                tries=None,
+                may_retry=may_retry,
+            )
+        except ActionError as error:
+            raise unknown or error from None
 
     def _is_asked_for(self, run: DagRun) -> bool:
         """Tell whether a run of this id is the one that was asked for: of an author's id there may be an older one.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
@@ -15,8 +15,8 @@ from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.dags import is_left_behind, read_dag, read_stored_error
 from dms_airflow.airflow.pages import read_page
 from dms_airflow.airflow.version import AIRFLOW_2
-from dms_airflow.core.errors import AnswerError, AnswerLostError, AnswerTimeoutError, NetworkError
-from dms_airflow.core.text import join
+from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
+from dms_airflow.core.retry import poll
 from dms_airflow.import_errors.reparse import View
 
 if TYPE_CHECKING:
@@ -31,11 +31,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-# Seconds between two looks: the scheduler answers a request to parse within one, a directory listing takes up to 300.
-PAUSES = (1.0, 1.0, 2.0, 3.0, 5.0, 8.0, 13.0, 20.0)
-LONGEST_PAUSE = 30.0
-FIRST_TRIES = 3  # a fault that was there from the beginning is told soon
 
 # A command gets this share of the time at most, so that a DAG file that hangs leaves time to find it.
 COMMAND_SHARE = 1 / 3
@@ -197,32 +192,9 @@ class Instance:
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
     def poll(self, look: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
-        """Look until nothing is awaited or time is up, and give the last look.
-
-        Args:
-            look: Gives what it found, and the names of what it still awaits.
-
-        Raises:
-            ActionError: The first looks failed. Later ones may fail for minutes.
-        """
-        found: tuple[T, Sequence[str]] | None = None
-        told: Sequence[str] = ()
-        fixed = self._poll_interval
-        for number, pause in enumerate(chain(PAUSES, repeat(LONGEST_PAUSE)) if fixed is None else repeat(fixed), 1):
-            try:
-                found = look()
-            except (AnswerError, AnswerLostError, NetworkError) as error:
-                if found is None and number == FIRST_TRIES:
-                    raise
-                self._context.log.info(f"{error.message} Looking again.")
-            if found and (not found[1] or self.remaining <= 0):
-                break
-            if found and found[1] != told:
-                told = found[1]
-                self._context.log.info(f"Waiting for {join(told)}; {self.remaining:.0f} s left.")
-            self._context.clock.sleep(min(pause, max(self.remaining, 1.0)))
-        assert found is not None  # noqa: S101 - the loop ends with a look, or raises
-        return found
+        """Call a function until nothing is awaited any more or time is up, as `core.retry.poll` does."""
+        clock, log = self._context.clock, self._context.log
+        return poll(look, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)
 
 
 def _locate(row: Mapping[str, Any], dialect: Dialect) -> str:

@@ -14,7 +14,7 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
 from dms_airflow.core.errors import ActionError, LinkError
 from dms_airflow.core.result import Ending, Result, Table
-from dms_airflow.core.retry import insist
+from dms_airflow.core.retry import retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -135,11 +135,11 @@ def run(params: Params, context: Context) -> Result:
     _check_clock(examination, context)
 
     def obtain_keys() -> tuple[Keys, str]:
-        keys = insist(session.obtain_keys, clock=context.clock, log=context.log)
+        keys = retry(session.obtain_keys, clock=context.clock, log=context.log)
         return keys, f"{'temporary keys' if keys.security_token else 'an AccessKey'} by {keys.origin}"
 
     def fetch_token(keys: Keys) -> tuple[LoginToken, str]:
-        token = insist(lambda: session.fetch_token(keys), clock=context.clock, log=context.log)
+        token = retry(lambda: session.fetch_token(keys), clock=context.clock, log=context.log)
         return token, "gave a login token"
 
     def log_in(token: LoginToken) -> tuple[bool, str]:

@@ -14,6 +14,7 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
 from dms_airflow.core.inputs import given, parse_names
 from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.retry import poll
 from dms_airflow.core.secret_values import find_secrets
 from dms_airflow.dag_runs.completion import abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
@@ -24,6 +25,7 @@ from dms_airflow.operations import dags_trigger as trigger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.airflow.dag_run_client import Health
     from dms_airflow.core.http import Answer
     from dms_airflow.core.result import Annotation
     from dms_airflow.dag_runs.completion import Completion, Terms
@@ -32,8 +34,8 @@ if TYPE_CHECKING:
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs"})
 
 # A scheduler that is just being restarted is given a moment.
-HEALTH_LOOKS = 4
-HEALTH_PAUSE = 5.0  # seconds
+HEALTH_LIMIT = 15.0  # seconds
+HEALTH_INTERVAL = 5.0  # seconds
 
 NOT_TRIGGERED = "not triggered"
 
@@ -78,7 +80,7 @@ def run(params: Params, context: Context) -> Result:
     """Look at the instance's health, then run the DAGs side by side."""
     deadline = context.clock.monotonic() + params.timeout
     client = DagRunClient(context.airflow, context.clock, deadline)
-    health = _await_health(params.poll_interval or HEALTH_PAUSE, client, context)
+    health = _await_health(params.poll_interval or HEALTH_INTERVAL, client, context)
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
@@ -112,20 +114,20 @@ def run(params: Params, context: Context) -> Result:
     return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, client, context)
 
 
-def _await_health(pause: float, client: DagRunClient, context: Context) -> str:
-    """Give what the instance says of its health.
+def _await_health(interval: float, client: DagRunClient, context: Context) -> str:
+    """Return what the instance reports about its health.
 
     Raises:
         UnhealthyError: Its metadatabase or its scheduler is not healthy, and does not become so.
     """
-    health = client.check_health()
-    for _ in range(HEALTH_LOOKS - 1):
-        if not health.ills:
-            break
-        context.log.info(f"The instance is not healthy: {health.told}. Looking again in {pause:g} s.")
-        context.clock.sleep(pause)
+
+    def look() -> tuple[Health, Sequence[str]]:
         health = client.check_health()
-    if health.ills:
+        return health, tuple(f"the instance to be healthy ({ill})" for ill in health.ills)
+
+    deadline = context.clock.monotonic() + HEALTH_LIMIT
+    health, awaited = poll(look, clock=context.clock, log=context.log, deadline=deadline, interval=interval)
+    if awaited:
         raise UnhealthyError(
             f"{client.url} is not healthy: {'; '.join(health.ills)}.",
             "No DAG was triggered. Look at the instance in DMS's console; a scheduler that has stopped is started again there.",

@@ -763,4 +763,4 @@ def test_a_gateway_that_fails_while_waiting_is_waited_out(
     step = gate(fail, *[lambda: None] * 20, arrive)
 
     assert step.exit_code == 0, step.log
-    assert "Looking again." in step.log
+    assert " Trying again; " in step.log

@@ -317,7 +317,7 @@ def test_a_throttled_call_waits_as_long_as_it_is_told(dms: FakeDms, run_here: Ru
     assert clock.slept == [7.0]
 
 
-@pytest.mark.parametrize("wait", [("7", 7.0), ("Sun, 22 Nov 1970 12:00:00 GMT", 1.0), ("3600", 30.0), ("soon", 1.0)])
+@pytest.mark.parametrize("wait", [("7", 7.0), ("Sun, 22 Nov 1970 12:00:00 GMT", 1.0), ("59", 59.0), ("soon", 1.0)])
 @pytest.mark.parametrize(
     "fault", [(429, b'{"Code": "Throttling.User", "Message": "m"}', JSON), (503, b"<h1>Unavailable</h1>", HTML)]
 )
@@ -330,6 +330,16 @@ def test_the_standard_way_to_say_how_long(
 
     assert step.exit_code == 0
     assert clock.slept == [wait[1]]
+
+
+def test_nobody_comes_back_before_the_time_that_was_said(dms: FakeDms, run_here: Run, clock: FakeClock) -> None:
+    dms.fail("token", answer(429, b'{"Code": "Throttling.User", "Message": "m"}', JSON, ("Retry-After", "3600")))
+
+    step = run_here(VERSION)
+
+    assert step.exit_code == 1
+    assert step.annotations[0].properties["title"] == "No login token"
+    assert clock.slept == []
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
