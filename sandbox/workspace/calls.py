@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl
 
 from sandbox.workspace.behaviour import Behaviour, Missing
-from sandbox.workspace.faults import Call, Fault, Hook, Reply, Rule
+from sandbox.workspace.faults import FOR_EVER, Call, Fault, Hook, Reply, Rule, lost
 from sandbox.workspace.forms import in_seconds
 from sandbox.workspace.publishing import Publisher
 from sandbox.workspace.store import DAGS_DIR, MissingError, WorkspaceError, WorkspaceStore
@@ -126,6 +126,17 @@ class Workspace:
         """
         self._rules.append(Rule(action=action, fault=fault, spared=spared, times=times))
 
+    def die_at(self, number: int, *, after_effect: bool = False) -> None:
+        """Leave a call and all further ones without effect and response, as for a caller that was killed.
+
+        Args:
+            number: Of the call, counted from now; the first is 1.
+            after_effect: That call still has its effect.
+        """
+        if after_effect:
+            self.fail("", lost(after_effect=True), spared=number - 1)
+        self.fail("", lost(after_effect=False), spared=number - 1, times=FOR_EVER)
+
     def actions(self) -> list[str]:
         """Give the action of each call that came."""
         return [call.action for call in self.calls]
@@ -187,13 +198,13 @@ class Workspace:
             "AirflowName": "sandbox",
             "AppSpec": "SMALL",
             "AppType": "AIRFLOW",
-            "DagsDir": self.store.dags_dir,
+            "DagsDir": self.behaviour.airflow_dags_dir or self.store.dags_dir,
             "DeployErrorMsg": "Deployed",
             "PluginsDir": f"{home}/plugins",
             "RequirementFile": f"{home}/requirements.txt",
             "StartupFile": f"{home}/startup.sh",
             "Status": self.behaviour.airflow_status,
-            "WorkspaceId": self.workspace_id,
+            "WorkspaceId": self.behaviour.airflow_workspace_id or self.workspace_id,
         }
         return self._succeed(Root=root, AccessDeniedDetail="NOT_FOUND")
 
@@ -224,9 +235,12 @@ class Workspace:
             if behaviour.missing_file is Missing.ERROR:
                 raise
             return self._succeed(Data="") if behaviour.missing_file is Missing.EMPTY else self._succeed()
+        text = behaviour.decodes(content)
+        if text is None:
+            raise WorkspaceError("InvalidContent", f"{call.path} is not a text.")
         header = behaviour.mtime_header
         headers = ((header, behaviour.mtime_format(mtime_ns)),) if header else ()
-        return self._succeed(headers, Data=content.decode(errors="replace"))
+        return self._succeed(headers, Data=text)
 
     def _save(self, call: Call) -> Reply:
         given = call.parameters

@@ -79,6 +79,19 @@ def half(text: str) -> str:
     return text[: len(text) // 2]
 
 
+def with_replacement_characters(content: bytes) -> str:
+    """Read as UTF-8; what is none becomes U+FFFD."""
+    return content.decode(errors="replace")
+
+
+def as_utf_8(content: bytes) -> str | None:
+    """Read as UTF-8; None when it is not."""
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        return None
+
+
 # --- statuses of an action -----------------------------------------------------------------------------------------------
 
 

@@ -47,9 +47,10 @@ class Setting:
 
 @dataclass(kw_only=True)
 class Action:
-    """A publish that was accepted."""
+    """A publish that was accepted; `started` by the publisher's clock, the other times in nanoseconds since 1970."""
 
     key: str
+    started: float
     started_ns: int
     works: bool
     error: str
@@ -120,15 +121,15 @@ class Publisher:
         """
         with self._store.lock:
             behaviour = self._store.behaviour
-            if not behaviour.publishes_at_once and any(not action.ended_ns for action in self.actions):
+            if not behaviour.publishes_at_once and any(self._is_running(action) for action in self.actions):
                 raise WorkspaceError("ActionRunning", "Another publish of this workspace is running.")
             branches, exclude = self._choose(_parse(config))
             unknown = [one for one, branch in branches if branch not in one.branches]
             error = f"branch of {unknown[0].repo} not found" if unknown else behaviour.action_error
             works = behaviour.publish_works and not unknown
-            action = Action(key=_new_key(), started_ns=self._store.clock_ns(), works=works, error=error)
+            action = Action(key=_new_key(), started=self.clock(), started_ns=self._store.clock_ns(), works=works, error=error)
             self.actions.append(action)
-            if works:
+            if works or (behaviour.copies_when_failed and not unknown):
                 self._start_copy(branches, exclude)
             return action.key
 
@@ -233,6 +234,9 @@ class Publisher:
             path = str(file.relative_to(self._folder))
             if path not in copy.files and not _is_excluded(path, copy.exclude):
                 file.unlink()
+
+    def _is_running(self, action: Action) -> bool:
+        return not action.ended_ns and self.clock() < action.started + self._store.behaviour.action_seconds
 
     def _find(self, key: str) -> Action:
         found = [action for action in self.actions if action.key == key]

@@ -208,14 +208,16 @@ class WorkspaceStore:
             raise WorkspaceError("RepoReadOnly", f"{path} belongs to a Git repository.")
 
     def _check_unchanged(self, path: str, file: Path, mtime: str) -> None:
+        behaviour = self.behaviour
         if not file.exists():
             if mtime:
-                raise WorkspaceError("FileModified", f"{path} has been deleted by another user.")
+                raise WorkspaceError(behaviour.conflict_code, f"{path} has been deleted by another user.")
             return
         time_ns = file.stat().st_mtime_ns
-        if mtime and mtime not in (self.behaviour.mtime_format(time_ns), in_seconds(time_ns)):
-            raise WorkspaceError("FileModified", f"{path} has been modified by another user.")
-        if not mtime and self.behaviour.unguarded is Unguarded.REFUSED:
+        forms = (behaviour.expected_mtime,) if behaviour.expected_mtime else (behaviour.mtime_format, in_seconds)
+        if mtime and mtime not in [form(time_ns) for form in forms]:
+            raise WorkspaceError(behaviour.conflict_code, f"{path} has been modified by another user.")
+        if not mtime and behaviour.unguarded is Unguarded.REFUSED:
             raise WorkspaceError("FileExists", f"{path} exists already.")
 
     def _write(self, file: Path, text: str) -> None:

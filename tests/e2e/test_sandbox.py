@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import requests
+from alibabacloud_dms20250414 import models
 from alibabacloud_dms20250414.client import Client
-from alibabacloud_dms20250414.models import CreateAirflowLoginTokenRequest
 from alibabacloud_tea_openapi.client import Client as OpenApiClient
 from alibabacloud_tea_openapi.utils import Utils
 from alibabacloud_tea_openapi.utils_models import Config
@@ -66,7 +66,7 @@ def signed(monkeypatch: pytest.MonkeyPatch) -> SignedRequest:
     monkeypatch.setattr(f"{OpenApiClient.__module__}.DaraCore.do_action", catch)
     config = Config(access_key_id="key", access_key_secret="secret", endpoint="dms.example", protocol="http")
     with suppress(Exception):  # the SDK's own, about our ConnectionError
-        Client(config).create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id="af-ä b/*~"))
+        Client(config).create_airflow_login_token(models.CreateAirflowLoginTokenRequest(airflow_id="af-ä b/*~"))
     [request] = sent
     assert request.query == {"AirflowId": "af-ä b/*~"}
     return SignedRequest(
@@ -140,8 +140,8 @@ def test_signature__must_cover_the_host(signed: SignedRequest) -> None:
 # --- OpenAPI and login -------------------------------------------------------------------------------------------------
 
 
-def request_token(sandbox: Sandbox, key: Credential, instance_id: str = "af-sandbox0000000000") -> Any:
-    """The body of the SDK's answer."""
+def client_of(sandbox: Sandbox, key: Credential) -> Any:
+    """The SDK's client with this key."""
     config = Config(
         access_key_id=key.access_key_id,
         access_key_secret=key.access_key_secret,
@@ -149,7 +149,13 @@ def request_token(sandbox: Sandbox, key: Credential, instance_id: str = "af-sand
         endpoint=sandbox.address,
         protocol="http",
     )
-    return Client(config).create_airflow_login_token(CreateAirflowLoginTokenRequest(airflow_id=instance_id)).body
+    return Client(config)
+
+
+def request_token(sandbox: Sandbox, key: Credential, instance_id: str = "af-sandbox0000000000") -> Any:
+    """The body of the SDK's answer."""
+    request = models.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
+    return client_of(sandbox, key).create_airflow_login_token(request).body
 
 
 def log_in(sandbox: Sandbox, token: str) -> requests.Response:
@@ -445,6 +451,67 @@ def test_installation__lock_is_complete() -> None:
     checked = subprocess.run([Installation().bin / "python", "-m", "pip", "check"], capture_output=True, text=True, check=False)
 
     assert (checked.returncode, checked.stdout) == (0, "No broken requirements found.\n")
+
+
+# --- the workspace -----------------------------------------------------------------------------------------------------
+
+NEW_DAG = """
+import pendulum
+from airflow import DAG
+
+with DAG("invoices", schedule=None, start_date=pendulum.datetime(2024, 1, 1)):
+    pass
+"""
+
+
+def save_dag(sandbox: Sandbox, name: str, content: str) -> None:
+    """Save a file to the workspace by the SDK."""
+    path = f"/Workspace/code/default/dags/{name}"
+    request = models.SaveWorkspaceCodeRequest(workspace_id="98765432101234", path=path, content=content)
+    assert client_of(sandbox, sandbox.temporary_access_key).save_workspace_code(request).body.success is True
+
+
+def dag_ids(sandbox: Sandbox) -> set[str]:
+    """Let Airflow parse its files; give the DAGs that it finds."""
+    assert sandbox.run_airflow("dags", "reserialize").exit_code == 0
+    listed = sandbox.run_airflow("dags", "list", "-o", "json", "--columns", "dag_id")
+    return {dag["dag_id"] for dag in json.loads(listed.stdout.splitlines()[-1])}
+
+
+def test_workspace__is_read_live() -> None:
+    with Sandbox.start(with_scheduler=False) as sandbox:
+        save_dag(sandbox, "invoices.py", NEW_DAG)
+
+        assert (sandbox.dags_folder / "invoices.py").read_text() == NEW_DAG
+        assert "invoices" in dag_ids(sandbox)
+        [entry] = [entry for entry in sandbox.journal() if entry["kind"] == "openapi"]
+        assert (entry["action"], entry["status"]) == ("SaveWorkspaceCode", 200)
+
+
+def test_workspace__is_read_from_its_published_copy_after_a_delay() -> None:
+    with Sandbox.start(with_scheduler=False, reads_published=True) as sandbox:
+        sandbox.workspace.behaviour = sandbox.workspace.behaviour.but(copies_after=0.1)
+        before = dag_ids(sandbox)
+        save_dag(sandbox, "invoices.py", NEW_DAG)
+        saved = dag_ids(sandbox)
+        request = models.WorkspaceCodePublishRequest(workspace_id="98765432101234", config='{"repos": [], "exclude": []}')
+        assert client_of(sandbox, sandbox.access_key).workspace_code_publish(request).body.data.key.startswith("ws-")
+        deadline = time.monotonic() + TIME_LIMIT_SECONDS
+        while not (sandbox.dags_folder / "invoices.py").exists():
+            assert time.monotonic() < deadline
+        published = dag_ids(sandbox)
+
+    assert before == {"daily_orders", "monthly_report", "partner_exports", "reconcile_payments", "warehouse_check"}
+    assert saved == before
+    assert published == {*before, "invoices"}
+
+
+def test_workspace__is_not_open_to_an_unknown_key(sandbox: Sandbox) -> None:
+    request = models.GetAirflowRequest(airflow_id="af-sandbox0000000000", workspace_id="98765432101234")
+    assert client_of(sandbox, sandbox.access_key).get_airflow(request).body.root.status == "DEPLOYED"
+
+    with pytest.raises(Exception, match=r"InvalidAccessKeyId\.NotFound"):
+        client_of(sandbox, KEY).get_airflow(request)
 
 
 # --- start and stop ----------------------------------------------------------------------------------------------------
