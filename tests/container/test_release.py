@@ -157,7 +157,7 @@ def release(
 
     The commit that is released is the same each time, as it is for jobs that are run again.
     """
-    (shared / "calls").unlink(missing_ok=True)
+    (shared / "calls").write_text("")
     mounts = [f"-v {shared}:{shared}", *(f"-v {shared / name}:/usr/local/bin/{name}:ro" for name in ("docker", "gh", "cosign"))]
     variables = {
         "GITHUB_REPOSITORY": "Some-Owner/dms-airflow",
