@@ -30,6 +30,7 @@ OPTIONS = (
 # What pip prints, and what to do about it. The first one that is found counts.
 CAUSES = {
     "DO NOT MATCH THE HASHES": "The package index gave other bytes than the lock names. Does a proxy change downloads?",
+    "CERTIFICATE_VERIFY_FAILED": "The package index's certificate is not trusted. Behind a proxy with its own, set PIP_CERT.",
     "No space left on device": "The disk is full.",
     "Retrying (Retry(": "The package index cannot be reached. Set HTTPS_PROXY for a proxy, PIP_INDEX_URL for another index.",
     "No matching distribution found": "The package index lacks this version (`pip config list` shows which index is set), "

@@ -64,6 +64,10 @@ def test_another_file_than_the_lock_names_is_refused(wheel: Path) -> None:
             "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching distribution found for a==1.0",
             "The package index cannot be reached. Set HTTPS_PROXY for a proxy",
         ),
+        (
+            "WARNING: Retrying (Retry(total=4)) after connection broken by 'SSLError: CERTIFICATE_VERIFY_FAILED'",
+            "The package index's certificate is not trusted.",
+        ),
         ("ERROR: No matching distribution found for a==1.0", "The package index lacks this version"),
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "The disk is full."),
         ("error: command 'gcc' failed: No such file or directory", "A package has no wheel for this machine"),
