@@ -100,7 +100,7 @@ lock: $(TOOLS) ## Lock the requirements again, with hashes (LOCK_OPTIONS=--upgra
 	$(LOCK) requirements-build.in -o requirements-build.txt
 	$(LOCK) requirements-dev.in -o requirements-dev.txt
 	$(LOCK) requirements-tools.in -o requirements-tools.txt
-	@sed -i '1i # Written by `make lock`. To install what the action imports, outside of its image:\n#     python -m pip install --require-hashes --no-deps -r requirements.txt\n# Without --no-deps pip refuses it: it lacks on purpose what nothing of ours imports (requirements-excludes.txt).' requirements.txt
+	@sed -i '1i # Written by `make lock`. To run the action outside of its image, make a virtual environment of it:\n#     python3 scripts/install.py FOLDER requirements-build.txt requirements.txt\n# pip refuses it without --no-deps, since it lacks what nothing of ours imports: requirements-excludes.txt' requirements.txt
 
 clean: ## Remove what was installed and generated
 	rm -rf $(VENV) .sandbox .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache demo-report

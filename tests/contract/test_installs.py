@@ -49,8 +49,7 @@ def test_the_installs_are_found() -> None:
 
     assert {name: count for name, count in found.items() if count} == {
         "Dockerfile": 2,
-        "Makefile": 2,
-        "requirements.txt": 1,
+        "Makefile": 1,
         "scripts/install.py": 1,
     }
 
