@@ -162,7 +162,7 @@ _TABLE = {
         "done 2 | Answer lost 5",
         "Answer lost 1 | Answer lost 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "read time-out": (
@@ -177,7 +177,7 @@ _TABLE = {
         "Time ran out 1 | Time ran out 1",
         "Time ran out 1 | Time ran out 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 5",
+        "done 5 | Time ran out 5",
         "log not read 1 | log not read 1",
     ),
     "401": (
@@ -237,7 +237,7 @@ _TABLE = {
         "done 2 | Airflow refused the request 5",
         "Airflow refused the request 1 | Airflow refused the request 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "409": (
@@ -297,7 +297,7 @@ _TABLE = {
         "done 2 | Airflow refused the request 5",
         "Airflow refused the request 1 | Airflow refused the request 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "502": (
@@ -312,7 +312,7 @@ _TABLE = {
         "done 2 | Airflow refused the request 5",
         "Airflow refused the request 1 | Airflow refused the request 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "503": (
@@ -327,7 +327,7 @@ _TABLE = {
         "done 2 | Airflow refused the request 5",
         "Airflow refused the request 1 | Airflow refused the request 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "504": (
@@ -342,7 +342,7 @@ _TABLE = {
         "done 2 | Airflow refused the request 5",
         "Airflow refused the request 1 | Airflow refused the request 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "redirect to a login page": (
@@ -402,7 +402,7 @@ _TABLE = {
         "done 1 | done 1",
         "done 1 | done 1",
         "done 1 | done 1",
-        "done 6 | Unusable answer 5",
+        "done 5 | Unusable answer 5",
         "told as it came 1 | told as it came 1",
     ),
     "truncated JSON": (
@@ -417,7 +417,7 @@ _TABLE = {
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
-        "done 6 | Unusable answer 5",
+        "done 5 | Unusable answer 5",
         "told as it came 1 | told as it came 1",
     ),
     "broken off": (
@@ -432,7 +432,7 @@ _TABLE = {
         "done 2 | Answer lost 5",
         "Answer lost 1 | Answer lost 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "wrong content type": (
@@ -447,7 +447,7 @@ _TABLE = {
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
-        "done 6 | Unusable answer 5",
+        "done 5 | Unusable answer 5",
         "done 1 | done 1",
     ),
     "wrong charset": (
@@ -462,7 +462,7 @@ _TABLE = {
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
-        "done 6 | Unusable answer 5",
+        "done 5 | Unusable answer 5",
         "told as it came 1 | told as it came 1",
     ),
     "wrong compression": (
@@ -477,7 +477,7 @@ _TABLE = {
         "done 2 | Answer lost 5",
         "Answer lost 1 | Answer lost 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "done 2 | log not read 5",
     ),
     "50 MB": (
@@ -507,7 +507,7 @@ _TABLE = {
         "Unusable answer 1 | Unusable answer 1",
         "Unusable answer 1 | Unusable answer 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 10",
+        "done 5 | Time ran out 10",
         "log not read 1 | log not read 1",
     ),
     "slow bytes": (
@@ -522,7 +522,7 @@ _TABLE = {
         "Time ran out 1 | Time ran out 1",
         "Time ran out 1 | Time ran out 1",
         "done 1 | done 1",
-        "done 6 | Time ran out 5",
+        "done 5 | Time ran out 5",
         "log not read 1 | log not read 1",
     ),
 }

@@ -75,10 +75,10 @@ def test_a_run_is_triggered_and_waited_for(dms: FakeDms, airflow: ScriptedRuns, 
         "GET /api/v1/dags/etl",
         "POST /api/v1/command",
         f"GET {run_path}",  # queued
-        f"GET {run_path}",  # running, and so its tasks
         f"GET {run_path}/taskInstances",
+        f"GET {run_path}",  # running
         f"GET {run_path}/taskInstances",
-        f"GET {run_path}",  # success, and so its tasks
+        f"GET {run_path}",  # success
         f"GET {run_path}/taskInstances",
         "GET /api/v1/dags/etl/tasks",  # for the critical path
     ]
