@@ -124,6 +124,7 @@ def wait(tasks: tuple[float, ...], history: tuple[float, ...]) -> tuple[int, flo
     nothing, log = cast("Any", None), cast("Any", Silence())
     context = Context(
         config=Config(),
+        open_workspace=nothing,
         airflow=nothing,
         session=nothing,
         transport=nothing,

@@ -15,12 +15,13 @@ from dms_airflow.alibaba_cloud.assume_role import assume_role
 from dms_airflow.alibaba_cloud.credentials import find_way
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
+from dms_airflow.alibaba_cloud.workspace import DmsWorkspace
 from dms_airflow.ci.github_id_token import fetch_id_token
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http import Transport
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.ci.github import Runner
@@ -36,6 +37,7 @@ class Connection:
     transport: Transport
     session: AirflowSession
     airflow: AirflowClient
+    open_workspace: Callable[[str], DmsWorkspace]
 
 
 def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> Connection:
@@ -63,7 +65,16 @@ def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: C
         clock=clock,
         log=log,
     )
-    return Connection(transport=transport, session=session, airflow=airflow)
+    open_workspace = partial(
+        DmsWorkspace,
+        instance_id=config.instance_id,
+        obtain_keys=session.obtain_keys,
+        endpoint=config.openapi,
+        ca_bundle=runner.ca_bundle,
+        clock=clock,
+        log=log,
+    )
+    return Connection(transport=transport, session=session, airflow=airflow, open_workspace=open_workspace)
 
 
 def _obtain_keys(

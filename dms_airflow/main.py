@@ -80,6 +80,7 @@ def _run(inputs: Inputs, connection: Connection, runner: Runner, clock: Clock, w
             config=config,
             airflow=connection.airflow,
             session=connection.session,
+            open_workspace=connection.open_workspace,
             transport=connection.transport,
             runner=runner,
             clock=clock,

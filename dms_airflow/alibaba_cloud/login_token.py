@@ -7,7 +7,6 @@ The SDK is imported only when a token is needed: the import alone takes a third 
 from __future__ import annotations
 
 import re
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
@@ -26,7 +25,7 @@ from dms_airflow.core.retry import may_pass
 from dms_airflow.core.tokens import LoginToken
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.sdk import Heard
@@ -90,7 +89,7 @@ _QUOTED_REQUEST = re.compile(
 
 # DMS documents no list of codes for this call. These are known of the OpenAPI gateway and of DMS's other calls; the first
 # that fits counts.
-MEANINGS = (
+COMMON_MEANINGS = (
     Meaning(
         pattern=re.compile(r"^InvalidAccessKeyId|^Forbidden\.AccessKeyDisabled"),
         words="Alibaba Cloud knows no active AccessKey of this id",
@@ -125,6 +124,17 @@ MEANINGS = (
         words="this endpoint does not know the call",
         hint=HINT_ENDPOINT,
     ),
+    # The nonce of a request whose answer was lost; the next one has another.
+    Meaning(
+        pattern=re.compile(r"^SignatureNonceUsed|^InternalError|^ServiceUnavailable"),
+        words="Alibaba Cloud's side failed",
+        hint=HINT_BUSY,
+        may_pass=True,
+    ),
+)
+
+MEANINGS = (
+    *COMMON_MEANINGS,
     # GetAirflow calls this state DEPLOYING. How this call says it is not documented, so that words alone count.
     Meaning(
         pattern=re.compile(
@@ -137,13 +147,6 @@ MEANINGS = (
         pattern=re.compile(r"^[^:]*(?:NotFound|NotExist)|^InvalidParameter"),
         words="there is no such instance in this region",
         hint=HINT_INSTANCE,
-    ),
-    # The nonce of a request whose answer was lost; the next one has another.
-    Meaning(
-        pattern=re.compile(r"^SignatureNonceUsed|^InternalError|^ServiceUnavailable"),
-        words="Alibaba Cloud's side failed",
-        hint=HINT_BUSY,
-        may_pass=True,
     ),
 )
 
@@ -159,10 +162,11 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
         AnswerError: Its answer makes no sense.
     """
     failure: ActionError
-    call = _prepare_call(instance_id, endpoint, keys, ca_bundle)
+    client, messages, options = prepare_client(keys, endpoint, ca_bundle)
+    request = messages.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
     with tame(clock) as heard:
         try:
-            response = call()
+            response = client.create_airflow_login_token_with_options(request, options)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise; each is told apart below
             failure = _name_failure(error, heard, instance_id, endpoint)
         else:
@@ -171,8 +175,15 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
     raise failure
 
 
-def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: str) -> Callable[[], Any]:
-    """Make the SDK's client, the request and its options. The explicit configuration keeps the SDK from looking around."""
+def prepare_client(keys: Keys, endpoint: Endpoint, ca_bundle: str, read_timeout: int = READ_TIMEOUT) -> tuple[Any, Any, Any]:
+    """Make the SDK's client, its messages and options. The explicit configuration keeps the SDK from looking around.
+
+    Args:
+        keys: Sign the calls.
+        endpoint: The OpenAPI.
+        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
+        read_timeout: Milliseconds.
+    """
     client, messages = import_client("alibabacloud_dms20250414")
     with spare_imports():
         from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - see the module's docstring
@@ -186,11 +197,9 @@ def _prepare_call(instance_id: str, endpoint: Endpoint, keys: Keys, ca_bundle: s
         protocol=endpoint.scheme,
         user_agent=f"dms-airflow/{__version__}",
         connect_timeout=CONNECT_TIMEOUT,
-        read_timeout=READ_TIMEOUT,
+        read_timeout=read_timeout,
     )
-    call = client(config).create_airflow_login_token_with_options
-    request = messages.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
-    return partial(call, request, RuntimeOptions(ca=ca_bundle or None))
+    return client(config), messages, RuntimeOptions(ca=ca_bundle or None)
 
 
 def _read_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:
@@ -220,12 +229,20 @@ def _refuse(code: str, message: str, request_id: str, instance_id: str, endpoint
     return failure
 
 
-def _name_failure(error: Exception, heard: Heard, instance_id: str, endpoint: Endpoint) -> ActionError:
+def parse_refusal(error: Exception) -> tuple[str, str, str] | None:
+    """Parse the gateway's error code, message and request id from what the SDK raised; None when it is no refusal."""
     code = getattr(error, "code", None)
-    if isinstance(code, str) and code not in ("", "None"):
-        # The SDK puts "code: 404, " before the message and " request id: …" behind it.
-        message = re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", "")))
-        failure: ActionError = _refuse(code, message, str(getattr(error, "request_id", "") or ""), instance_id, endpoint)
+    if not isinstance(code, str) or code in ("", "None"):
+        return None
+    # The SDK puts "code: 404, " before the message and " request id: …" behind it.
+    message = re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", "")))
+    message = _QUOTED_REQUEST.sub("", " ".join(message.split()))
+    return code, message, str(getattr(error, "request_id", "") or "")
+
+
+def _name_failure(error: Exception, heard: Heard, instance_id: str, endpoint: Endpoint) -> ActionError:
+    if refusal := parse_refusal(error):
+        failure: ActionError = _refuse(*refusal, instance_id, endpoint)
         failure.may_pass = failure.may_pass or (heard.status is not None and may_pass(heard.status))
         asked = (getattr(error, "retry_after", None) or 0) / 1000
         failure.retry_after = asked or heard.retry_after

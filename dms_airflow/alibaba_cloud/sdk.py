@@ -6,6 +6,7 @@ import logging
 import os
 import re
 import sys
+import threading
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
@@ -123,8 +124,8 @@ def import_client(package: str) -> tuple[Any, Any]:
 
 
 @dataclass
-class Heard:
-    """What was heard last while the SDK was at work: its own exceptions keep little of it.
+class Heard(threading.local):
+    """What this thread heard last while the SDK was at work: its own exceptions keep little of it.
 
     Args:
         url: Where the request went, without user, path and query.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dms_airflow.checkout.tree import Names, SourceTree
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
     from pathlib import Path
 
 # An instance path is a tuple of names, too, whose first one is "/" when it is absolute and "" when it is relative.
@@ -54,11 +54,13 @@ class Checkout:
     """The files below `root`, walked once, at the first question.
 
     `dags_path` is the folder, relative to `root`, that is deployed as the instance's DAG folder; None: found by votes.
+    `is_excluded` says of a file below `root` whether it is not deployed.
     """
 
-    def __init__(self, root: Path, dags_path: str | None = None) -> None:
+    def __init__(self, root: Path, dags_path: str | None = None, is_excluded: Callable[[str], bool] = lambda _: False) -> None:
         self._tree = SourceTree(root)
         self._dags_path = dags_path
+        self._is_excluded = is_excluded
 
     def map_paths(self, dag_files: Iterable[str], helpers: Iterable[str] = ()) -> dict[str, str]:
         """Map instance paths to paths relative to the checkout, with `/`; what maps nowhere is left out.
@@ -86,7 +88,7 @@ class Checkout:
 
     def list_files(self, folder: str = "") -> list[str]:
         """List the files below a folder, sorted; a file that two links lead to is listed twice."""
-        return self._tree.list_files(folder)
+        return [file for file in self._tree.list_files(folder) if not self._is_excluded(file)]
 
     def read(self, file: str) -> bytes:
         """Read a file that `map_paths` found; b"" when it is too big or cannot be read."""

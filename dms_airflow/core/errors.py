@@ -20,6 +20,10 @@
     ├── TriggerRefusedError   Airflow understood, and made no DAG run
     ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
     ├── LinkError             what `doctor` found broken by its own judgement
+    ├── WorkspaceError        DMS refused a call for workspace code
+    ├── DeployError           a deploy cannot begin
+    ├── ConflictError         somebody else changed the target of a deploy
+    ├── NotPublishedError     the workspace was not published
     └── ResultFileError       the result file could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
@@ -224,6 +228,34 @@ class LinkError(ActionError):
     """A link of the way to Airflow answers, but not as it must."""
 
     title = "Link broken"
+
+
+class WorkspaceError(ActionError):
+    """DMS refused a call for the workspace or its code; `is_denied`: because the identity may not make it."""
+
+    title = "Workspace call refused"
+
+    def __init__(self, message: str, hint: str, *, is_denied: bool = False) -> None:
+        super().__init__(message, hint)
+        self.is_denied = is_denied
+
+
+class DeployError(ActionError):
+    """A deploy cannot begin; nothing was written."""
+
+    title = "Deploy refused"
+
+
+class ConflictError(ActionError):
+    """Somebody else changed the target of a deploy while it ran."""
+
+    title = "Target changed by somebody else"
+
+
+class NotPublishedError(ActionError):
+    """The workspace was not published."""
+
+    title = "Not published"
 
 
 class ResultFileError(ActionError):

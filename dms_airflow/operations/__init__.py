@@ -41,6 +41,7 @@ OPERATIONS: Mapping[str, str] = {
     "dags trigger": "dags_trigger",
     "cli": "cli",
     "rest": "rest",
+    "deploy": "deploy",
     "deploy-gate": "deploy_gate",
     "smoke-test": "smoke_test",
     "doctor": "doctor",
@@ -52,15 +53,18 @@ COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url", "airflow-versio
 # The inputs that only some operations read, with their defaults in action.yml.
 DEFAULTS: Mapping[str, str] = {
     **dict.fromkeys(("baseline", "body", "conf", "dags-path", "expect-dags", "poll-interval", "timeout"), ""),
+    **dict.fromkeys(("deploy-branch", "deploy-exclude", "deploy-to", "workspace-id"), ""),
+    **dict.fromkeys(("dry-run", "force", "prune"), "false"),
     "fail-on": "any",
     "on-cancel": "leave",
+    "on-failure": "rollback",
     "on-paused": "fail",
     "verify-source": "true",
     "wait-for-completion": "false",
 }
 
 # Of these, the ones that demand something: an operation that cannot do it must not ignore them.
-DEMANDING = frozenset({"body", "conf", "expect-dags", "wait-for-completion"})
+DEMANDING = frozenset({"body", "conf", "deploy-branch", "dry-run", "expect-dags", "wait-for-completion"})
 
 
 def find_operation(name: str) -> Operation:

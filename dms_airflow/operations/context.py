@@ -6,6 +6,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
+
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.ci.github import Runner
@@ -13,6 +16,7 @@ if TYPE_CHECKING:
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http import Transport
     from dms_airflow.core.log import Log
+    from dms_airflow.deploy.workspace import Workspace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +25,7 @@ class Context:
 
     Args:
         config: What every operation shares.
+        open_workspace: Opens the DMS workspace of an id.
         airflow: The instance.
         session: The session with it, open by the time an operation runs; only `doctor` opens it itself, step by step.
         transport: Sends a request anywhere.
@@ -30,6 +35,7 @@ class Context:
     """
 
     config: Config
+    open_workspace: Callable[[str], AbstractContextManager[Workspace]]
     airflow: AirflowClient
     session: AirflowSession
     transport: Transport

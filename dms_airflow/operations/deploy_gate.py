@@ -30,6 +30,7 @@ from dms_airflow.import_errors.report import ImportErrorParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
 
     from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.import_errors.parse import DagImportError
@@ -79,6 +80,10 @@ class Params(ImportErrorParams):
     verify_source: bool = given(parse_boolean, default=True)
     expect_dags: tuple[str, ...] = given(parse_names, default=())
 
+    def open_checkout(self, root: Path) -> Checkout:
+        """Open the checkout that the instance is compared with."""
+        return Checkout(root, self.dags_path or None)
+
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked: nothing."""
         return ()
@@ -98,7 +103,7 @@ class _Gate:
         self._params = params
         self._context = context
         self._instance = instance
-        self._checkout = Checkout(context.runner.workspace, params.dags_path or None)
+        self._checkout = params.open_checkout(context.runner.workspace)
         self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source)
         self._culprits = Culprits(instance, self._checkout)
         self._steps: list[tuple[str, ...]] = []

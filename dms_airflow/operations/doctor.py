@@ -13,8 +13,10 @@ from dms_airflow.airflow.commands.run import CommandLine, execute
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
 from dms_airflow.core.errors import ActionError, LinkError
+from dms_airflow.core.inputs import given, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.core.retry import retry
+from dms_airflow.operations.deploy import check_rights, parse_workspace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,7 +52,10 @@ HINT_VERSION = "The instance is being upgraded, or was not restarted after it. L
 
 @dataclass(frozen=True, kw_only=True)
 class Params:
-    """`doctor` has no inputs of its own."""
+    """The inputs of `doctor`."""
+
+    arguments: str = given(parse_choice("deploy"), default="")
+    workspace_id: str = given(parse_workspace_id, default="")
 
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked: nothing."""
@@ -125,7 +130,6 @@ class Examination:
 
 def run(params: Params, context: Context) -> Result:
     """Go the way. A link that does not need a broken one is tried all the same."""
-    del params
     config, session = context.config, context.session
     examination = Examination(context)
     check = examination.check
@@ -156,6 +160,8 @@ def run(params: Params, context: Context) -> Result:
     # Anybody may read the health, also who may not read DAGs.
     check("scheduler", lambda: _ask_scheduler(context, _have(dialect)), after=dialect)
     check("version", lambda: _compare_versions(dialect, version), after=dialect or version)
+    if params.arguments:
+        check("deploy", lambda: (True, check_rights(params.workspace_id, context)), after=is_in)
     return _conclude(examination, dialect.version if dialect else version or "")
 
 

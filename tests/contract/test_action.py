@@ -26,10 +26,12 @@ ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encod
 INPUTS = """
 region instance-id endpoint access-key-id access-key-secret security-token role-to-assume oidc-provider-arn audience
 role-session-name role-session-expiration operation arguments body conf wait-for-completion timeout poll-interval on-paused
-on-cancel fail-on baseline dags-path verify-source expect-dags reuse-session summary annotations result-file
+on-cancel fail-on baseline dags-path verify-source expect-dags deploy-to deploy-branch deploy-exclude workspace-id dry-run prune
+force on-failure reuse-session summary annotations result-file
 """
 OUTPUTS = """
-status stdout stderr json status-code import-errors import-error-count new-import-error-count dag-id run-id run-state run-url
+status stdout stderr json status-code import-errors import-error-count new-import-error-count plan
+rolled-back dag-changes dag-id run-id run-state run-url
 runs airflow-url airflow-version duration
 """
 NAMES = """
@@ -60,7 +62,7 @@ def test_outputs_are_those_of_the_contract_and_of_the_code() -> None:
 
 
 def test_operations_are_those_of_the_contract() -> None:
-    assert sorted(OPERATIONS) == sorted([*COMMAND_NAMES, "cli", "rest", "deploy-gate", "smoke-test", "doctor"])
+    assert sorted(OPERATIONS) == sorted([*COMMAND_NAMES, "cli", "rest", "deploy", "deploy-gate", "smoke-test", "doctor"])
     assert sorted(COMMANDS) == sorted(COMMAND_NAMES)
 
 
@@ -95,6 +97,8 @@ def test_a_default_is_what_an_empty_input_means(cls: Any) -> None:
     problems: list[InputProblem] = []
     if cls is MODULES["cli"].Params:
         environ["INPUT_ARGUMENTS"] = empty["INPUT_ARGUMENTS"] = "version"
+    if cls is MODULES["doctor"].Params:
+        environ["INPUT_ARGUMENTS"] = empty["INPUT_ARGUMENTS"] = "deploy"
 
     assert load(cls, environ, problems) == load(cls, empty, problems)
     assert problems == []

@@ -23,7 +23,7 @@ if sys.argv[3] == "token":
     from dms_airflow.core.urls import Endpoint
     from dms_airflow.alibaba_cloud.credentials import Keys
     keys = Keys(access_key_id="LTAI5tUnitTestKey0001", access_key_secret="c2VjcmV0")
-    dms._prepare_call("af-1", Endpoint(scheme="http", authority="127.0.0.1:1"), keys, "")
+    dms.prepare_client(keys, Endpoint(scheme="http", authority="127.0.0.1:1"), "")[1].CreateAirflowLoginTokenRequest
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 

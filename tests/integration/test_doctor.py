@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox.openapi import PREFIX
+from sandbox.workspace import refused
 from tests.integration.fake_dms import HTML, JSON, KEY, TEMPORARY_KEY, answer
 
 if TYPE_CHECKING:
@@ -288,3 +289,23 @@ def test_the_clocks_milliseconds_are_those_of_its_request(dms: FakeDms, run_here
     step = run_here(DOCTOR)
 
     assert read_links(step)["clock"]["milliseconds"] == 250
+
+
+def test_the_rights_of_a_deploy_are_checked_when_asked_for_and_nothing_is_written(dms: FakeDms, run: Run) -> None:
+    step = run({"operation": "doctor", "arguments": "deploy"})
+
+    assert (step.exit_code, read_links(step)["deploy"]["state"]) == (0, "ok"), step.log
+    assert read_links(step)["deploy"]["detail"].startswith("/Workspace/code/default/dags can be read;")
+    assert not {"SaveWorkspaceCode", "DeleteWorkspaceCode", "WorkspaceCodePublish"} & set(dms.workspace.actions())
+
+
+@pytest.mark.parametrize(
+    "action", ["GetAirflow", "GetWorkspaceCodePublishSetting", "ListWorkspaceCode", "GetWorkspaceCode", "WorkspaceActionStatus"]
+)
+def test_a_right_that_a_deploy_lacks_is_named(dms: FakeDms, run: Run, action: str) -> None:
+    dms.workspace.fail(action, refused("NoPermission"), times=9)
+
+    step = run({"operation": "doctor", "arguments": "deploy"})
+
+    assert step.exit_code == 1
+    assert f"dms:{action}" in read_links(step)["deploy"]["advice"]

@@ -96,4 +96,13 @@ def make_context(clock: FakeClock, log: FakeLog, **runner: Any) -> Context:
     """Make an operation's world without an instance."""
     around = Runner(**{"workspace": Path(), "run_id": "4711", "run_attempt": "2", "job": "deploy", "step": "__run", **runner})
     nothing = cast("Any", None)
-    return Context(config=Config(), airflow=nothing, session=nothing, transport=nothing, runner=around, clock=clock, log=log)
+    return Context(
+        config=Config(),
+        open_workspace=nothing,
+        airflow=nothing,
+        session=nothing,
+        transport=nothing,
+        runner=around,
+        clock=clock,
+        log=log,
+    )

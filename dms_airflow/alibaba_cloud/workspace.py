@@ -1,0 +1,211 @@
+"""The calls of DMS's OpenAPI about one workspace: its code, its publishing, its Airflow instance. What they answer, as it is.
+
+https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-saveworkspacecode and the pages of the other calls.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+from contextlib import ExitStack
+from functools import partial
+from typing import TYPE_CHECKING, Any, Self
+
+from dms_airflow.alibaba_cloud.login_token import COMMON_MEANINGS, parse_refusal, prepare_client
+from dms_airflow.alibaba_cloud.sdk import find_meaning, tame
+from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceError
+from dms_airflow.core.network_errors import name_fault
+from dms_airflow.core.retry import may_pass, retry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
+    from dms_airflow.core.urls import Endpoint
+
+READ_TIMEOUT = 60_000  # milliseconds: a saved text is up to three times its size on the way
+MOST_RENEWALS = 4  # temporary keys live for a quarter of an hour at least
+
+_DENIED = re.compile(r"^Forbidden|NoPermission|UserNotExist")
+_EXPIRED = re.compile(r"SecurityToken.*Expired")
+
+HINT_DENIED = (
+    "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
+    'dms:{action} on resource "*"; docs/deploy.md has the whole policy. If RAM allows it already: a DMS administrator must '
+    "add the identity as a user of DMS, and as a member of the workspace {workspace}."
+)
+HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: deploy checks the way to the workspace."
+HINT_LOST = "Alibaba Cloud did not answer. Run the step again: it reads first what is there."
+
+
+class DmsWorkspace:
+    """One workspace. The SDK is at work inside of the `with` block only.
+
+    Reads are repeated while they may succeed a moment later. Whatever changes something is sent once, and who sent it reads
+    what became of it.
+
+    Args:
+        workspace_id: Its id.
+        instance_id: Its Airflow instance.
+        obtain_keys: Gets keys; asked once more when temporary ones have expired.
+        endpoint: The OpenAPI.
+        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
+        clock: For pauses.
+        log: Told of every further try.
+    """
+
+    def __init__(
+        self,
+        workspace_id: str,
+        *,
+        instance_id: str,
+        obtain_keys: Callable[[], Keys],
+        endpoint: Endpoint,
+        ca_bundle: str,
+        clock: Clock,
+        log: Log,
+    ) -> None:
+        self._workspace_id = workspace_id
+        self._instance_id = instance_id
+        self._connect: Callable[[], tuple[Any, Any, Any]] = lambda: prepare_client(
+            obtain_keys(), endpoint, ca_bundle, read_timeout=READ_TIMEOUT
+        )
+        self._clock = clock
+        self._log = log
+        self._renewal = threading.Lock()
+        self._renewals = 0
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        """Import the SDK, and get keys."""
+        self._client = self._connect()
+        self._heard = self._stack.enter_context(tame(self._clock))
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close the connections."""
+        self._stack.close()
+
+    def fetch_airflow(self) -> Mapping[str, Any]:
+        """Fetch the instance: `Root` of GetAirflow."""
+        return _to_map(self._read("GetAirflow", airflow_id=self._instance_id)[0].get("Root"))
+
+    def fetch_publish_setting(self) -> Mapping[str, Any]:
+        """Fetch `Exclude`, `LockRepoBranch` and `Repos`."""
+        return _to_map(self._read("GetWorkspaceCodePublishSetting")[0].get("Data"))
+
+    def list_folder(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """List one folder: `Name`, `IsDir`, `Size`, `Mtime`, `Symlink` of each entry."""
+        rows = _to_map(self._read("ListWorkspaceCode", path=path)[0].get("Data")).get("List")
+        return [row for row in rows or () if isinstance(row, dict)]
+
+    def read(self, path: str) -> tuple[str, str]:
+        """Read a file: its text, and its modification time as the server writes it, empty when it says none.
+
+        The time is in a header, whose name is not documented.
+        """
+        body, headers = self._read("GetWorkspaceCode", path=path)
+        times = [value for name, value in headers.items() if "mtime" in name.lower()]
+        return str(body.get("Data") or ""), str([*times, headers.get("last-modified") or ""][0])
+
+    def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
+        """Write a file, if its modification time still is `mtime`."""
+        self._send("SaveWorkspaceCode", path=path, content=text, mtime=mtime or None, force=force or None)
+
+    def delete(self, path: str) -> None:
+        """Delete a file for good."""
+        self._send("DeleteWorkspaceCode", path=path)
+
+    def publish(self, config: str) -> str:
+        """Begin to publish the whole workspace, and give the action's key."""
+        return str(_to_map(self._send("WorkspaceCodePublish", config=config)[0].get("Data")).get("Key") or "")
+
+    def fetch_status(self, key: str) -> Mapping[str, Any]:
+        """Fetch how an action is going: `Status`, `EndTime`, `Data`."""
+        return _to_map(self._read("WorkspaceActionStatus", key=key)[0].get("Data"))
+
+    def fetch_log(self, key: str) -> str:
+        """Fetch an action's log."""
+        return str(self._read("WorkspaceActionLog", key=key)[0].get("Data") or "")
+
+    def _read(self, action: str, **fields: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        return retry(partial(self._send, action, **fields), clock=self._clock, log=self._log)
+
+    def _send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make one call, and give its body and headers.
+
+        Raises:
+            WorkspaceError: It was refused.
+            AnswerLostError: It may have happened.
+            NetworkError: It did not get there.
+        """
+        used = self._client
+        client, messages, options = used
+        request = getattr(messages, f"{action}Request")(workspace_id=self._workspace_id, **fields)
+        call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
+        started = self._clock.monotonic()
+        failure: ActionError
+        try:
+            response = call(request, options)
+        except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
+            failure = self._parse_failure(action, error)
+        else:
+            body = response.body.to_map() if response.body else {}
+            self._log.debug(f"{action} {fields.get('path') or ''} {1000 * (self._clock.monotonic() - started):.0f} ms")
+            # This call has no `Success`. A success may have an error code, too.
+            if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
+                return body, response.headers or {}
+            code = str(body.get("ErrorCode") or body.get("Code") or "no error code")
+            failure = self._refuse(action, code, str(body.get("Message") or ""), str(body.get("RequestId") or ""))
+        if _EXPIRED.search(failure.message) and self._renew(used):
+            return self._send(action, **fields)
+        # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
+        raise failure
+
+    def _renew(self, used: tuple[Any, Any, Any]) -> bool:
+        """Get new keys in place of expired ones: a refused call changed nothing. False when that was done too often."""
+        with self._renewal:
+            if self._client is used:
+                self._renewals += 1
+                self._client = self._connect()
+        return self._renewals <= MOST_RENEWALS
+
+    def _parse_failure(self, action: str, error: Exception) -> ActionError:
+        heard = self._heard
+        if refusal := parse_refusal(error):
+            failure: ActionError = self._refuse(action, *refusal)
+            failure.may_pass = failure.may_pass or (heard.status is not None and may_pass(heard.status))
+            failure.retry_after = (getattr(error, "retry_after", None) or 0) / 1000 or heard.retry_after
+            return failure
+        if heard.fault is not None:
+            failure = heard.fault if isinstance(heard.fault, ActionError) else name_fault(heard.fault, action, heard.url)
+            if isinstance(failure, AnswerLostError):
+                failure.hint = HINT_LOST
+            return failure
+        failure = AnswerLostError(
+            f"{action}: {heard.url} answered with status {heard.status} what the SDK cannot read.", HINT_LOST
+        )
+        failure.may_pass = heard.status is None or may_pass(heard.status)
+        return failure
+
+    def _refuse(self, action: str, code: str, message: str, request_id: str) -> WorkspaceError:
+        meaning = find_meaning(COMMON_MEANINGS, code, message)
+        is_denied = bool(_DENIED.search(code))
+        failure = WorkspaceError(
+            f"{action} for the workspace {self._workspace_id} was refused{f', because {meaning.words}' if meaning else ''} "
+            f"({code}: {message or 'no message'}; request id {request_id or 'unknown'}).",
+            HINT_DENIED.format(action=action, workspace=self._workspace_id)
+            if is_denied
+            else meaning.hint
+            if meaning
+            else HINT_OTHER,
+            is_denied=is_denied,
+        )
+        failure.may_pass = bool(meaning and meaning.may_pass)
+        return failure
+
+
+def _to_map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}

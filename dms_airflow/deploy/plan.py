@@ -1,0 +1,335 @@
+"""What a deploy will do: the checkout's files compared with those of the target folder. It writes nothing."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+from dms_airflow.checkout.dag_files import might_define_dag
+from dms_airflow.core.errors import DeployError
+from dms_airflow.deploy.manifest import NAME, Manifest, hash_text, parse_manifest
+from dms_airflow.deploy.workspace import find_folder, list_folder, map_calls, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from dms_airflow.deploy.workspace import Listed, Workspace
+
+BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
+LONGEST_DIFF = 400  # lines
+LONGEST_COMPARED = 4000  # lines of both texts
+
+_SKIPPED = frozenset({".git", "__pycache__"})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\\]")
+_SECRETS = {
+    "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
+    "an AccessKey id of Alibaba Cloud": re.compile(r"\bLTAI[0-9A-Za-z]{12,26}\b"),
+}
+
+HINT_FILES = "Nothing was written. Correct these files, or leave them out with deploy-exclude."
+HINT_LINKS = "Nothing was written. A deploy writes through no link, and deletes no folder: remove these in DMS's console."
+HINT_CONFLICTS = (
+    "Nothing was written. Bring these changes into the repository, or set force: true for one run to overwrite them. On the "
+    "first deploy into a folder these are the files there that differ from the checkout."
+)
+
+
+class Change(NamedTuple):
+    """One file to be written or deleted.
+
+    `path` is below the target, `before` the text that is there and `after` the one that shall be; None: no file. `mtime` is the
+    modification time that came with `before`, empty when it is not known.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    mtime: str = ""
+
+    @property
+    def kind(self) -> str:
+        """One of created, changed, deleted."""
+        return "created" if self.before is None else "deleted" if self.after is None else "changed"
+
+    @property
+    def stage(self) -> int:
+        """When it is made: helpers, then DAG files, then deletions."""
+        if self.after is None:
+            return 2
+        return int(self.path.endswith(".py") and might_define_dag(self.after.encode(errors="replace")))
+
+
+class FoundManifest(NamedTuple):
+    """The manifest, its text (None: there is none), and that text's modification time."""
+
+    manifest: Manifest
+    text: str | None = None
+    mtime: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Plan:
+    """What a deploy will do.
+
+    Args:
+        target: The folder in the workspace.
+        changes: In the order in which they are made.
+        unchanged: What the target has already.
+        foreign: Files and folders ("x/") of the target that are not ours, and stay.
+        conflicts: Among `changes`, those that overwrite what no deploy of ours wrote.
+        listed: How the workspace listed the files that are unchanged.
+        found: The manifest of earlier deploys.
+    """
+
+    target: str
+    changes: tuple[Change, ...]
+    unchanged: tuple[str, ...]
+    foreign: tuple[str, ...]
+    conflicts: tuple[str, ...]
+    listed: Mapping[str, Listed]
+    found: FoundManifest
+
+    def paths(self, kind: str) -> list[str]:
+        """List the paths of the changes of a kind."""
+        return sorted(change.path for change in self.changes if change.kind == kind)
+
+    def to_json(self) -> dict[str, list[str]]:
+        """Write the plan as the output `plan` has it."""
+        kinds = {kind: self.paths(kind) for kind in ("created", "changed", "deleted")}
+        return {**kinds, "unchanged": sorted(self.unchanged), "foreign": sorted(self.foreign)}
+
+    @property
+    def summary(self) -> str:
+        """The plan in one line."""
+        return ", ".join(f"{len(paths)} {kind if kind != 'foreign' else 'not ours'}" for kind, paths in self.to_json().items())
+
+
+# --- the checkout ---------------------------------------------------------------------------------------------------------
+
+
+def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) -> dict[str, str]:
+    """Read every file to be deployed, by its path below `folder`.
+
+    Args:
+        folder: The DAG folder of the checkout.
+        root: The checkout; links may lead anywhere in it.
+        is_excluded: Whether a path stays out.
+
+    Raises:
+        DeployError: Names every file that cannot be deployed.
+    """
+    texts: dict[str, str] = {}
+    problems: list[str] = []
+    root = root.resolve()
+    for path, place in _walk(folder.resolve(), "", ()):
+        if is_excluded(path):
+            continue
+        found = _read_file(path, place, root)
+        if found.problem:
+            problems.append(f"{path.encode(errors='replace').decode()}: {found.problem}")
+        texts[path] = found.text
+    if problems:
+        raise DeployError("These files cannot be deployed:\n" + "\n".join(problems), HINT_FILES)
+    if not texts:
+        raise DeployError(
+            f"There is no file to deploy in {folder}.", "Check dags-path and deploy-exclude. Nothing was written."
+        )
+    return texts
+
+
+def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
+    """Give the files below a folder; a link that leads round in a circle is given as if it were a file."""
+    for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
+        if entry.name in _SKIPPED or entry.name.endswith(".pyc"):
+            continue
+        path, place = f"{prefix}{entry.name}", Path(entry.path)
+        real = place.resolve() if entry.is_symlink() else place
+        if entry.is_dir() and real not in (folder, *above):
+            yield from _walk(place if real == place else real, f"{path}/", (folder, *above))
+        else:
+            yield path, real
+
+
+class _Read(NamedTuple):
+    text: str = ""
+    problem: str = ""
+
+
+def _read_file(path: str, place: Path, root: Path) -> _Read:
+    if path == NAME:
+        return _Read(problem="the name is that of the deploy's own manifest")
+    if _CONTROL.search(path):
+        return _Read(problem="its name holds a control character, a backslash or bytes that are not UTF-8")
+    if not place.is_relative_to(root):
+        return _Read(problem="a link that leads out of the checkout")
+    if not place.is_file():
+        return _Read(problem="neither a file nor a folder, or a link that leads nowhere")
+    content = place.read_bytes()
+    if len(content) > BIGGEST_FILE:
+        return _Read(problem=f"{len(content)} bytes, more than 1 MiB")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError:
+        text = "\0"
+    return _Read(problem="not a text in UTF-8; the workspace holds only such") if "\0" in text else _Read(text=text)
+
+
+def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
+    """Find what looks like a secret: path, line from 1, and what it looks like. The text itself is never shown."""
+    return [
+        (path, text.count("\n", 0, match.start()) + 1, what)
+        for path, text in sorted(texts.items())
+        for what, pattern in _SECRETS.items()
+        for match in [pattern.search(text)]
+        if match
+    ]
+
+
+# --- the target -----------------------------------------------------------------------------------------------------------
+
+
+def make_plan(
+    workspace: Workspace,
+    target: str,
+    texts: Mapping[str, str],
+    *,
+    keep: Callable[[str], bool] | None = None,
+    force: bool = False,
+    warn: Callable[[str], None],
+) -> Plan:
+    """Compare the checkout with the target folder.
+
+    Args:
+        workspace: The workspace.
+        target: Its folder.
+        texts: The checkout's files.
+        keep: Files that the checkout lacks are deleted, whoever wrote them, but for those of which this is true. None: only
+            files of earlier deploys are.
+        force: Delete also files of earlier deploys that somebody changed since.
+        warn: Called with what the author should know.
+
+    Raises:
+        DeployError: A file or link of the target is in the way.
+        ActionError: The target could not be read.
+    """
+    top = find_folder(workspace, target)
+    found = _read_manifest(workspace, target, warn) if top is not None else FoundManifest(Manifest())
+    manifest = found.manifest
+    listed = _list_below(workspace, target, top or {}, {*texts, *manifest.paths}, is_deep=keep is not None)
+    _check_ways(texts, listed)
+    files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}
+    vouched = {path for path in texts if path in files and _is_vouched(path, texts[path], manifest, files[path])}
+    extra = {path for path in files if path not in texts and (path in manifest.paths or (keep and not keep(path)))}
+    wanted = [path for path in files if path in extra or (path in texts and path not in vouched)]
+    contents = map_calls(lambda path: workspace.read(f"{target}/{path}"), wanted)
+    # The listing came before: where its time is an older one, the save fails and the file is read again.
+    read = {path: (text, mtime or files[path].mtime) for path, (text, mtime) in zip(wanted, contents, strict=True)}
+    read |= _read_hidden(workspace, target, {*texts, *manifest.paths} - files.keys(), manifest.paths)
+    extra |= read.keys() - texts.keys()
+    doomed = {path for path in extra if force or path not in manifest.paths or manifest.owns(path, read[path][0])}
+    same = vouched | {path for path in texts if path in read and _is_same(path, texts[path], manifest, read[path][0])}
+    changes = [_make_change(path, read.get(path), texts.get(path)) for path in sorted((texts.keys() - same) | doomed)]
+    return Plan(
+        target=target,
+        changes=tuple(sorted(changes, key=lambda change: change.stage)),
+        unchanged=tuple(sorted(same)),
+        foreign=tuple(sorted(listed.keys() - texts.keys() - doomed - {NAME})),
+        conflicts=tuple(
+            change.path
+            for change in changes
+            if change.before is not None and change.after is not None and not manifest.owns(change.path, change.before)
+        ),
+        listed={path: files[path] for path in same if path in files},
+        found=found,
+    )
+
+
+def _read_hidden(workspace: Workspace, target: str, paths: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, str]]:
+    """Read files that a listing left out: one may be cut, or lack names with a dot in front. Nothing documents that."""
+    hidden = [path for path in paths if path in known or path.startswith(".") or "/." in path]
+    found = map_calls(lambda path: read_file(workspace, f"{target}/{path}"), hidden)
+    return {path: (text, mtime) for path, (text, mtime) in zip(hidden, found, strict=True) if text}
+
+
+def _make_change(path: str, read: tuple[str, str] | None, after: str | None) -> Change:
+    return Change(path, read[0] if read else None, after, read[1] if read else "")
+
+
+def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None]) -> FoundManifest:
+    text, mtime = read_file(workspace, f"{target}/{NAME}")
+    if not text:
+        return FoundManifest(Manifest())
+    manifest = parse_manifest(text)
+    if manifest is None:
+        warn(f"{target}/{NAME} cannot be read as the manifest of earlier deploys: no file of the target is known to be theirs.")
+    elif manifest.is_pending:
+        warn(
+            f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.next_commit or '?'}, "
+            f"{manifest.run or 'an unknown run'}. This one completes it or takes it back."
+        )
+    return FoundManifest(manifest or Manifest(), text, mtime)
+
+
+def _list_below(
+    workspace: Workspace, target: str, top: Mapping[str, Listed], wanted: Iterable[str], *, is_deep: bool
+) -> dict[str, Listed]:
+    """List files, and folders ("x/") that were not entered, by their path below the target.
+
+    Only folders that may hold `wanted` files are entered; with `is_deep` all are. Links are not.
+    """
+    parents = {path[: index + 1] for path in wanted for index, letter in enumerate(path) if letter == "/"}
+    listed: dict[str, Listed] = {}
+    level = {"": top}
+    while level:
+        entries = {
+            f"{prefix}{name}{'/' * one.is_folder}": one for prefix, names in level.items() for name, one in names.items()
+        }
+        entered = [path for path, one in entries.items() if one.is_folder and not one.is_link and (is_deep or path in parents)]
+        listed |= {path: one for path, one in entries.items() if path not in entered}
+        contents = map_calls(lambda path: list_folder(workspace, f"{target}/{path[:-1]}"), entered)
+        level = dict(zip(entered, contents, strict=True))
+    return listed
+
+
+def _check_ways(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
+    """Refuse to write through a link, over a folder, or below a file."""
+    folders = {path[:index] for path in listed for index, letter in enumerate(path) if letter == "/"}
+    links = {path.rstrip("/") for path, one in listed.items() if one.is_link}
+    problems: list[str] = []
+    for path in texts:
+        above = [path[:index] for index, letter in enumerate(path) if letter == "/"]
+        if way := next((one for one in (*above, path) if one in links), None):
+            problems.append(f"{path}: {way} is a link in the target")
+        elif path in folders:
+            problems.append(f"{path}: is a folder in the target")
+        elif way := next((one for one in above if one in listed), None):
+            problems.append(f"{path}: {way} is a file in the target")
+    if problems:
+        raise DeployError("These files are in the way in the target:\n" + "\n".join(problems), HINT_LINKS)
+
+
+def _is_vouched(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:
+    """Whether the manifest proves, without reading the file, that the target has this text."""
+    entry = manifest.files.get(path)
+    if entry is None or path in manifest.written or path in manifest.former or not entry.mtime:
+        return False
+    return (entry.exact, entry.size, entry.mtime) == (hash_text(text), listed.size, listed.mtime)
+
+
+def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
+    """Whether the target has this text, or what the server made of it when it was saved."""
+    entry = manifest.files.get(path)
+    return there == text or (entry is not None and entry.exact == hash_text(text) and entry.matches(there))
+
+
+def render_diff(change: Change) -> str:
+    """Write the change of a file as a unified diff; empty when it is long."""
+    before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
+    if len(before) + len(after) > LONGEST_COMPARED:  # difflib's time goes by the square
+        return ""
+    lines = list(difflib.unified_diff(before, after, f"a/{change.path}", f"b/{change.path}", lineterm=""))
+    return "\n".join(lines) if len(lines) <= LONGEST_DIFF else ""

@@ -1,0 +1,196 @@
+"""Writes files of the target folder, each only if nobody else changed it since it was read, and undoes that.
+
+The guard is the server's own where there is one: a save with the modification time that was read fails when the file has
+another. A deletion has none; the file is read right before it.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceError
+from dms_airflow.core.retry import retry
+from dms_airflow.deploy.manifest import is_similar
+from dms_airflow.deploy.plan import Change
+from dms_airflow.deploy.workspace import Listed, find_folder, map_calls, read_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
+    from dms_airflow.deploy.workspace import Workspace
+
+HINT_CONFLICT = "Another deploy, or a person in DMS's console, works in the same folder. Their version was left as it is."
+HINT_ALTERED = "Run the step again; if it stays so, compare the file in DMS's console (WORKSPACE) with the repository."
+
+STAGES = range(3)  # of Change.stage
+
+
+class Writer:
+    """Writes below one folder of a workspace.
+
+    Args:
+        workspace: The workspace.
+        target: The folder.
+        clock: For the pauses between tries.
+        log: Told of tries, and of what the server changed in a text. No text itself is printed.
+        force: Overwrite a file that the server does not accept with its own modification time.
+    """
+
+    def __init__(self, workspace: Workspace, target: str, *, clock: Clock, log: Log, force: bool = False) -> None:
+        self._workspace = workspace
+        self._target = target
+        self._clock = clock
+        self._log = log
+        self._force = force
+
+    def read(self, path: str) -> tuple[str | None, str]:
+        """Read a file's text and modification time; None when it is not there."""
+        return read_file(self._workspace, f"{self._target}/{path}")
+
+    def apply(self, change: Change) -> None:
+        """Make one change, unless somebody else changed the file first. Doing it again does no harm.
+
+        After a refusal or a lost answer the file itself says what happened: the error code of a conflict is not documented.
+
+        Raises:
+            ConflictError: Somebody did.
+            ActionError: It was not made, or it is not known.
+        """
+        mtime = change.mtime
+        is_sent, must_read = False, not mtime or change.kind != "changed"
+
+        def attempt() -> None:
+            nonlocal mtime, is_sent, must_read
+            refusal: WorkspaceError | None = None
+            for refusals in range(4):
+                if must_read:
+                    text, mtime = self.read(change.path)
+                    if (text == change.after and change.kind != "created") or (is_sent and _is_same(text, change.after)):
+                        return
+                    if not _is_same(text, change.before):
+                        message = f"{self._target}/{change.path} was changed by somebody else while the deploy ran."
+                        raise ConflictError(message, HINT_CONFLICT)
+                # Refused though nobody changed it: once more with the newest time, then by force where that is allowed.
+                is_forced = refusals == 2 or (refusals == 1 and not mtime)  # noqa: PLR2004
+                if refusal and (change.kind != "changed" or refusals > 2 or (is_forced and mtime and not self._force)):  # noqa: PLR2004
+                    raise refusal
+                is_sent = must_read = True
+                try:
+                    self._send(change, mtime, is_forced=is_forced)
+                except WorkspaceError as error:
+                    if error.is_denied or error.may_pass:
+                        raise
+                    refusal = error
+                else:
+                    return
+
+        retry(attempt, clock=self._clock, log=self._log)
+
+    def _send(self, change: Change, mtime: str, *, is_forced: bool) -> None:
+        path = f"{self._target}/{change.path}"
+        if change.after is None:
+            self._workspace.delete(path)
+        else:
+            self._workspace.save(path, change.after, mtime="" if is_forced else mtime, force=is_forced)
+
+    def apply_all(self, changes: Iterable[Change]) -> dict[str, Listed]:
+        """Make changes: helpers, then DAG files, then, when all of these were read back, deletions.
+
+        Returns:
+            How the workspace lists what was written.
+
+        Raises:
+            ActionError: The first failure; what had begun is over.
+        """
+        listed: dict[str, Listed] = {}
+        ordered = list(changes)
+        for stage in STAGES:
+            batch = [change for change in ordered if change.stage == stage]
+            map_calls(self.apply, batch)
+            if stage:
+                written = ordered if stage == 1 else []
+                listed |= self.verify([*(one for one in written if one.after is not None), *(batch if stage == 2 else [])])  # noqa: PLR2004
+        return listed
+
+    def verify(self, changes: Iterable[Change]) -> dict[str, Listed]:
+        """Read back what was changed.
+
+        Raises:
+            ConflictError: A file is not as it was written.
+        """
+        changes = list(changes)
+        folders = sorted({change.path.rpartition("/")[0] for change in changes})
+        places = [f"{self._target}/{folder}".rstrip("/") for folder in folders]
+        contents = map_calls(lambda place: find_folder(self._workspace, place) or {}, places)
+        # Listed first, read then: an edit between both has another time than the one that the manifest will hold.
+        listed = {
+            f"{folder}/{name}".lstrip("/"): one
+            for folder, names in zip(folders, contents, strict=True)
+            for name, one in names.items()
+        }
+
+        def check(change: Change) -> None:
+            text, _ = self.read(change.path) if change.after is not None or change.path in listed else (None, "")
+            # An empty file may be read as a missing one; the listing may leave out those with a dot in front.
+            is_lost = change.after == "" and change.path not in listed and not change.path.rpartition("/")[2].startswith(".")
+            if is_lost or not _is_same(text, change.after):
+                message = f"{self._target}/{change.path} is not as it was written: it was read back right after."
+                raise ConflictError(message, HINT_ALTERED)
+            if text != change.after:
+                self._log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
+
+        map_calls(check, changes)
+        return {change.path: listed.get(change.path, Listed()) for change in changes if change.after is not None}
+
+    def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
+        """Bring files back to what they were, where nobody else changed them since.
+
+        Args:
+            former: What they were; None: not there.
+            is_ours: Whether a text of a path is one that a deploy of ours may have left.
+
+        Returns:
+            Why a file could not be restored, by its path.
+        """
+        problems: dict[str, str] = {}
+
+        def find(path: str) -> Change | None:
+            text, mtime = self.read(path)
+            if text == former[path] or (not text and not former[path]):
+                return None
+            if text and not is_ours(path, text):
+                raise ConflictError("somebody else changed it meanwhile; their version is there", "")
+            return Change(path, text or None, former[path], mtime)
+
+        changes: dict[str, Change] = {}
+
+        def look(path: str) -> None:
+            with _noted(problems, path):
+                if change := find(path):
+                    changes[path] = change
+
+        def write(change: Change) -> None:
+            with _noted(problems, change.path):
+                self.apply(change)
+                self.verify([change])
+
+        map_calls(look, former)
+        for stage in STAGES:
+            map_calls(write, [change for change in changes.values() if change.stage == stage])
+        return problems
+
+
+@contextmanager
+def _noted(problems: dict[str, str], path: str) -> Iterator[None]:
+    try:
+        yield
+    except ActionError as error:
+        problems[path] = error.message
+
+
+def _is_same(one: str | None, other: str | None) -> bool:
+    """Whether two texts are the same but for what a server may change; no file is like an empty one."""
+    return is_similar(one or "", other or "")

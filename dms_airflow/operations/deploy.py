@@ -1,0 +1,366 @@
+"""`deploy`: the checkout's DAG folder is written to the instance's workspace, published, and verified, or taken back."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from dms_airflow.airflow.commands.run import CommandLine
+from dms_airflow.airflow.dags import strip_member
+from dms_airflow.checkout.dag_files import CUSTOMARY_FOLDER
+from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.core.errors import ActionError, Cancelled, DeployError, WorkspaceError
+from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_choice, parse_lines, parse_text, quote_value
+from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
+from dms_airflow.core.text import join
+from dms_airflow.deploy.dag_changes import compare_shapes, fetch_shapes
+from dms_airflow.deploy.manifest import NAME
+from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
+from dms_airflow.deploy.publish import HINT_REPOSITORY, is_below, parse_setting, publish
+from dms_airflow.deploy.rollout import Fate, Rollout, roll_out
+from dms_airflow.deploy.workspace import ROOT, find_folder, read_file
+from dms_airflow.deploy.write import Writer
+from dms_airflow.import_errors.fetch import list_import_errors
+from dms_airflow.import_errors.instance import Instance
+from dms_airflow.operations import deploy_gate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from dms_airflow.deploy.plan import Plan
+    from dms_airflow.deploy.publish import PublishSetting
+    from dms_airflow.deploy.rollout import Outcome
+    from dms_airflow.deploy.workspace import Workspace
+    from dms_airflow.import_errors.reparse import View
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = deploy_gate.OUTPUTS | {"dag-changes", "plan", "rolled-back"}
+
+RESTORED_LIMIT = 120.0  # seconds until Airflow must have the former files again
+MOST_LINES = 50  # of the plan, in the log
+MOST_DIFFS = 20  # in the summary
+
+WRITE_ACTIONS = (
+    "dms:SaveWorkspaceCode, dms:DeleteWorkspaceCode, dms:WorkspaceCodePublish, dms:WorkspaceActionStatus and "
+    "dms:WorkspaceActionLog"
+)
+
+HINT_FOLDER = (
+    "Name the folder of the checkout that holds the DAG files as dags-path, and put actions/checkout before this step."
+)
+HINT_WORKSPACE = "Set workspace-id: it is in the address of the workspace in DMS's console."
+HINT_STATUS = "Wait until DMS's console shows the instance as running, then run the step again."
+HINT_EXCLUDED = (
+    "Nothing was written. Take the folder out of the exclusions in the workspace's publish settings, or set deploy-to."
+)
+HINT_AGAIN = (
+    "Run the step again: the next deploy completes this one or takes it back, the manifest in the target says what. By hand: "
+    "compare these files in DMS's console with the repository, and publish the workspace."
+)
+
+
+def parse_target(text: str) -> str:
+    """A folder below the root of the workspace's code."""
+    path = parse_text(text).rstrip("/")
+    if not path.startswith(f"{ROOT}/") or {"", ".", ".."} & set(path.split("/")[1:]):
+        raise InputValueError(f"must be a folder below {ROOT}, such as {ROOT}/default/dags, not {quote_value(path)}")
+    return path
+
+
+def parse_workspace_id(text: str) -> str:
+    """The id of a workspace."""
+    word = parse_text(text)
+    if not re.fullmatch("[A-Za-z0-9_-]+", word):
+        raise InputValueError(f"must be the id of a workspace, not {quote_value(word)}")
+    return word
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(deploy_gate.Params):
+    """The inputs of a deploy, and those of its gate."""
+
+    deploy_to: str = given(parse_target, default="")
+    deploy_branch: str = given(parse_text, default="")
+    deploy_exclude: str = given(parse_lines, default="")
+    workspace_id: str = given(parse_workspace_id, default="")
+    dry_run: bool = given(parse_boolean, default=False)
+    prune: bool = given(parse_boolean, default=False)
+    force: bool = given(parse_boolean, default=False)
+    on_failure: str = given(parse_choice("rollback", "leave"), default="rollback")
+
+    def open_checkout(self, root: Path) -> Checkout:
+        """Open the checkout without what is not deployed."""
+        is_excluded = parse_exclusions(self.deploy_exclude)
+        return Checkout(root, self.dags_path, lambda file: is_excluded(file.removeprefix(f"{self.dags_path}/")))
+
+
+def run(params: Params, context: Context) -> Result:
+    """Deploy."""
+    with context.open_workspace(find_workspace_id(params.workspace_id, context)) as workspace:
+        airflow = fetch_ready(workspace)
+        setting = parse_setting(workspace.fetch_publish_setting())
+        target = find_target(params.deploy_to, airflow, setting)
+        params = replace(params, dags_path=_find_folder(params, context))
+        if params.deploy_branch:
+            return _deploy_branch(workspace, setting.choose_branch(target, params.deploy_branch), params, context)
+        if repository := setting.find_repository(target):
+            message = (
+                f"{target} is in the Git repository {repository.name}, which is published from branch {repository.branch}."
+            )
+            raise DeployError(message, f"Set deploy-branch: {repository.branch} to publish the branch. {HINT_REPOSITORY}")
+        files = _FileDeploy(
+            workspace=workspace, airflow=airflow, setting=setting, target=target, params=params, context=context
+        )
+        return files.run()
+
+
+def check_rights(workspace_id: str, context: Context) -> str:
+    """Make the calls of a deploy that only read, and say what was found.
+
+    Raises:
+        ActionError: One of them failed.
+    """
+    with context.open_workspace(find_workspace_id(workspace_id, context)) as workspace:
+        setting = parse_setting(workspace.fetch_publish_setting())
+        target = find_target("", fetch_ready(workspace), setting)
+        find_folder(workspace, target)
+        for call in (partial(read_file, workspace, f"{target}/{NAME}"), partial(workspace.fetch_status, "none")):
+            try:
+                call()
+            except WorkspaceError as error:  # there may be no such file, and there is no such action
+                if error.is_denied:
+                    raise
+    return f"{target} can be read; whether it may be written and published shows only when it is ({WRITE_ACTIONS})"
+
+
+def find_workspace_id(given_id: str, context: Context) -> str:
+    """Find the workspace's id in the instance's address: `/airflow/<tenant>/<workspace>/<instance>`.
+
+    https://help.aliyun.com/zh/dms/automated-workflow-management-through-the-airflow-rest-api-and-cli
+
+    Raises:
+        DeployError: It is not there, and was not given.
+    """
+    *_, workspace_id, instance_id = ("", "", *urlsplit(context.session.host).path.strip("/").split("/"))
+    if given_id or (workspace_id and instance_id == context.config.instance_id):
+        return given_id or workspace_id
+    raise DeployError(f"The address of the instance, {context.session.host}, does not name its workspace.", HINT_WORKSPACE)
+
+
+def fetch_ready(workspace: Workspace) -> Mapping[str, object]:
+    """Fetch the instance, which must be deployed.
+
+    Raises:
+        DeployError: It is not.
+    """
+    airflow = workspace.fetch_airflow()
+    if (status := str(airflow.get("Status"))) != "DEPLOYED":
+        message = f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}."
+        raise DeployError(message, HINT_STATUS)
+    return airflow
+
+
+def find_target(deploy_to: str, airflow: Mapping[str, object], setting: PublishSetting) -> str:
+    """Find the folder to write to.
+
+    Raises:
+        DeployError: The instance has no DAG folder, or the folder is never published.
+    """
+    folder = str(airflow.get("DagsDir") or "").removeprefix(ROOT).strip("/")
+    if not (deploy_to or folder):
+        raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
+    target = deploy_to or f"{ROOT}/{folder}"
+    if excluded := setting.find_exclusion(target):
+        raise DeployError(f"{target} is left out of publishing, as part of {excluded}.", HINT_EXCLUDED)
+    return target
+
+
+def _find_folder(params: Params, context: Context) -> str:
+    if params.dags_path or (context.runner.workspace / CUSTOMARY_FOLDER).is_dir():
+        return params.dags_path or CUSTOMARY_FOLDER
+    raise DeployError(f"The checkout has no folder {CUSTOMARY_FOLDER}, and dags-path is empty.", HINT_FOLDER)
+
+
+def _deploy_branch(workspace: Workspace, setting: PublishSetting, params: Params, context: Context) -> Result:
+    branches = join([f"{one.name} ({one.branch})" for one in setting.repositories], 20)
+    if params.dry_run:
+        return Result(ending=Ending.SUCCESS, headline=f"Would publish the workspace with these branches: {branches}")
+    context.log.info(f"Publishing the workspace with these branches: {branches}.")
+    publish(workspace, setting, clock=context.clock, log=context.log)
+    result = deploy_gate.run(params, context)
+    return replace(result, headline=f"Branch {params.deploy_branch} published; {result.headline}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class _FileDeploy:
+    """One deploy of files."""
+
+    workspace: Workspace
+    airflow: Mapping[str, object]
+    setting: PublishSetting
+    target: str
+    params: Params
+    context: Context
+    warnings: list[Annotation] = field(default_factory=list)
+
+    def run(self) -> Result:
+        """Plan; unless that is all, write, publish, verify, and take back what does not pass."""
+        params, context = self.params, self.context
+        is_excluded = parse_exclusions(params.deploy_exclude)
+        root = context.runner.workspace
+        texts = read_checkout(root / params.dags_path, root, is_excluded)
+        secrets = find_secrets(texts)
+        for path, line, what in secrets:
+            file = f"{params.dags_path}/{path}"
+            message = f"{file}, line {line}, looks like {what}. It is deployed all the same."
+            self._warn(Annotation(level=Level.WARNING, title="Secret in a file", message=message, file=file, line=line))
+        plan = make_plan(
+            self.workspace,
+            self.target,
+            texts,
+            keep=is_excluded if params.prune else None,
+            force=params.force,
+            warn=lambda message: self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message)),
+        )
+        outputs = {"plan": plan.to_json(), "rolled-back": False}
+        blocks = self._show(plan, {path for path, _, _ in secrets})
+        if plan.conflicts and not params.force:
+            message = "\n".join(("These files of the target differ, and no deploy wrote them:", *plan.conflicts))
+            if not params.dry_run:
+                error = DeployError(message, HINT_CONFLICTS)
+                error.outputs, error.blocks = outputs, blocks
+                raise error
+            message = f"{message}\n{HINT_CONFLICTS}"
+            self._warn(Annotation(level=Level.WARNING, title=DeployError.title, message=message))
+        if params.dry_run:
+            self.context.log.info(f"A dry run reads only. The deploy itself also needs {WRITE_ACTIONS}.")
+            return self._finish(Result(ending=Ending.SUCCESS, headline=f"Plan: {plan.summary}"), outputs, blocks)
+        return self._roll_out(plan, texts, outputs, blocks)
+
+    def _roll_out(
+        self, plan: Plan, texts: Mapping[str, str], outputs: dict[str, object], blocks: tuple[Table | Folded, ...]
+    ) -> Result:
+        params, context = self.params, self.context
+        writer = Writer(self.workspace, self.target, clock=context.clock, log=self.context.log, force=params.force)
+        runner = context.runner
+        page = f"{runner.server_url}/{runner.repository}/actions/runs/{runner.run_id}"
+        rollout = Rollout(plan, texts, writer, commit=runner.sha, run=page)
+        if not rollout.is_needed:
+            result = deploy_gate.run(params, context)
+            return self._finish(replace(result, headline=f"Nothing to deploy; {result.headline}"), outputs, blocks)
+        with Instance(context, timeout=params.timeout, poll_interval=params.poll_interval) as instance:
+            view = instance.view()
+            changed = [change.path for change in plan.changes]
+            before = fetch_shapes(instance, view.dags, changed)
+            try:
+                outcome = roll_out(
+                    rollout,
+                    publish=lambda: publish(self.workspace, self.setting, clock=context.clock, log=self.context.log),
+                    verify=lambda: deploy_gate.run(params, context),
+                    may_take_back=params.on_failure == "rollback",
+                )
+            except Cancelled as cancelled:
+                cancelled.outputs = outputs
+                cancelled.fate = f"The deploy to {self.target} was under way. {HINT_AGAIN}"
+                raise
+            if outcome.fate is Fate.VERIFIED:
+                outputs["dag-changes"] = compare_shapes(before, fetch_shapes(instance, instance.list_dags(), changed))
+        if outcome.fate is Fate.TAKEN_BACK:
+            outputs["rolled-back"] = True
+            self._await_former(view)
+        return self._finish(self._report(outcome, plan), outputs, blocks)
+
+    def _await_former(self, before: View) -> None:
+        """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""
+        dag_ids = [dag.dag_id for dag in before.dags if dag.is_active and not dag.has_import_errors]
+        broken = {strip_member(error.path) for error in before.errors}
+        with Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None) as instance:
+
+            def look() -> tuple[None, Sequence[str]]:
+                dags = {dag.dag_id: dag for dag in instance.list_dags()}
+                out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
+                instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
+                line = CommandLine(name="dags list-import-errors")
+                paths = {
+                    strip_member(error.instance_path) for error in list_import_errors(line, RESTORED_LIMIT, self.context).errors
+                }
+                return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
+
+            try:
+                _, awaited = instance.poll(look)
+            except ActionError as error:
+                awaited = [error.message]
+        if awaited:
+            message = f"The former files are back. Not in order yet: {join(awaited, 20)}."
+            self._warn(Annotation(level=Level.WARNING, title="Former version not verified", message=message))
+        else:
+            self.context.log.info("The former files are back: every DAG file imports, and every DAG of before can run.")
+
+    def _report(self, outcome: Outcome, plan: Plan) -> Result:
+        """Say what became of the deploy."""
+        result, problems = outcome.result, outcome.problems
+        what = f"{len(plan.changes)} files of {self.target}"
+        details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(problems.items()))
+        if outcome.fate is Fate.VERIFIED:
+            if problems:
+                message = f"The deploy is verified; that could not be noted in the manifest: {details}"
+                self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
+            return replace(result, headline=f"Deployed: {plan.summary}. {result.headline}")
+        if outcome.fate is Fate.TAKEN_BACK:
+            message = f"The former version of {what} is back in place and published. {details}".strip()
+            self._warn(Annotation(level=Level.WARNING, title="Deploy taken back", message=message))
+            return replace(result, headline=f"Taken back: {result.headline}")
+        if outcome.fate is Fate.STAYS:
+            message = f"The new version of {what} is in place, published, and not verified. {HINT_AGAIN}"
+            self._warn(Annotation(level=Level.WARNING, title="Deploy not verified", message=message))
+        if outcome.fate is Fate.IN_BETWEEN:
+            message = f"The former version of {what} is not back in full.\n{details}\n{HINT_AGAIN}"
+            error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
+            return replace(result, headline=f"Not taken back: {result.headline}", annotations=(error, *result.annotations))
+        return result
+
+    def _finish(self, result: Result, outputs: Mapping[str, object], blocks: tuple[Table | Folded, ...]) -> Result:
+        return replace(
+            result,
+            outputs={**result.outputs, **outputs},
+            annotations=(*result.annotations, *self.warnings),
+            blocks=(*blocks, *result.blocks),
+        )
+
+    def _warn(self, warning: Annotation) -> None:
+        self.context.log.info(f"{warning.title}: {warning.message}")
+        self.warnings.append(warning)
+
+    def _show(self, plan: Plan, secret: set[str]) -> tuple[Table | Folded, ...]:
+        """Print the plan, and give it as blocks of the summary; no text of a file goes to the log."""
+        marks = {"created": "+", "changed": "~", "deleted": "-"}
+        lines = [f"{mark} {path}" for kind, mark in marks.items() for path in plan.paths(kind)]
+        self.context.log.info(f"Plan for {plan.target}: {plan.summary}.")
+        for line in lines[:MOST_LINES]:
+            self.context.log.info(f"  {line}")
+        if len(lines) > MOST_LINES:
+            self.context.log.info(f"  and {len(lines) - MOST_LINES} more; the output plan has all of them")
+        for name in ("RequirementFile", "PluginsDir", "StartupFile"):
+            place = str(self.airflow.get(name) or "")
+            used = [change.path for change in plan.changes if place and is_below(f"{plan.target}/{change.path}", place)]
+            if used:
+                message = f"{join(used)} takes effect when the instance is redeployed in DMS's console ({name}). It was not."
+                self._warn(Annotation(level=Level.WARNING, title="Instance must be redeployed", message=message))
+        rows = tuple((kind, path) for kind in (*marks, "foreign") for path in plan.to_json()[kind])
+        diffs = [(change.path, render_diff(change)) for change in plan.changes if change.path not in secret]
+        folded = [Folded(heading=f"Changes of {path}", text=text, language="diff") for path, text in diffs if text]
+        table = Table(heading=f"Plan: {plan.summary}", columns=("change", "file"), rows=rows)
+        return (table, *folded[:MOST_DIFFS])
+
+
+def parse_exclusions(text: str) -> Callable[[str], bool]:
+    """Parse patterns as in `.gitignore`: whether they match a path below the DAG folder."""
+    if not text:
+        return lambda _: False
+    from pathspec import GitIgnoreSpec  # noqa: PLC0415 - most deploys have no such input
+
+    return GitIgnoreSpec.from_lines(text.splitlines()).match_file

@@ -1,0 +1,126 @@
+"""The sandbox's workspace as the deploy knows it, without a network: what unit tests deploy to."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from contextlib import AbstractContextManager, nullcontext
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
+
+from dms_airflow.core.errors import AnswerLostError, WorkspaceError
+from sandbox.workspace import Workspace as SandboxWorkspace
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from sandbox.workspace import Behaviour
+
+TARGET = "/Workspace/code/default/dags"
+BODY = frozenset({"Path", "Content", "Mtime", "Force", "Config"})
+
+
+class FakeWorkspace:
+    """Answers a deploy's calls, and lets a test put faults and second writers between them."""
+
+    def __init__(self, folder: Path, behaviour: Behaviour | None = None) -> None:
+        self.order: AbstractContextManager[object] = nullcontext()
+        """A lock that a test puts here lets no other call come between a call and what the test does before it."""
+        self.dms = SandboxWorkspace(
+            folder,
+            workspace_id="7001",
+            airflow_id="af-1",
+            behaviour=behaviour,
+            clock_ns=itertools.count(1_767_262_272 * 10**9, 10**9).__next__,
+        )
+
+    def put(self, files: Mapping[str, str | None]) -> None:
+        """Change files of the target as somebody else does; None deletes."""
+        for path, text in files.items():
+            self.dms.store.edit(f"{TARGET}/{path}", text)
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files of the target."""
+        return self._read(self.dms.store.files(TARGET))
+
+    @property
+    def own_files(self) -> dict[str, str]:
+        """The files of the target but for the manifest."""
+        return {path: text for path, text in self.files.items() if path != "dms-airflow-deploy.json"}
+
+    def count(self, action: str) -> int:
+        """Count the calls of one kind."""
+        return self.dms.actions().count(action)
+
+    @staticmethod
+    def _read(files: Mapping[str, bytes]) -> dict[str, str]:
+        return {path.removeprefix(f"{TARGET}/"): content.decode() for path, content in files.items()}
+
+    # --- the calls -------------------------------------------------------------------------------------------------------
+
+    def fetch_airflow(self) -> Mapping[str, Any]:
+        """Fetch the instance."""
+        root = self._call("GetAirflow", AirflowId="af-1")["Root"]
+        assert isinstance(root, dict)
+        return root
+
+    def fetch_publish_setting(self) -> Mapping[str, Any]:
+        """Fetch the publish setting."""
+        return self._call("GetWorkspaceCodePublishSetting").get("Data") or {}
+
+    def list_folder(self, path: str) -> Sequence[Mapping[str, Any]]:
+        """List a folder."""
+        return (self._call("ListWorkspaceCode", Path=path).get("Data") or {}).get("List") or []
+
+    def read(self, path: str) -> tuple[str, str]:
+        """Read a file."""
+        answer = self._call("GetWorkspaceCode", Path=path)
+        times = [value for name, value in answer["headers"].items() if "mtime" in name]
+        return answer.get("Data") or "", times[0] if times else ""
+
+    def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
+        """Save a file."""
+        guards = {**({"Mtime": mtime} if mtime else {}), **({"Force": "True"} if force else {})}
+        self._call("SaveWorkspaceCode", Path=path, Content=text, **guards)
+
+    def delete(self, path: str) -> None:
+        """Delete a file."""
+        self._call("DeleteWorkspaceCode", Path=path)
+
+    def publish(self, config: str) -> str:
+        """Publish the workspace."""
+        key = self._call("WorkspaceCodePublish", Config=config)["Data"]["Key"]
+        assert isinstance(key, str)
+        return key
+
+    def fetch_status(self, key: str) -> Mapping[str, Any]:
+        """Fetch an action's status."""
+        return self._call("WorkspaceActionStatus", Key=key).get("Data") or {}
+
+    def fetch_log(self, key: str) -> str:
+        """Fetch an action's log."""
+        return str(self._call("WorkspaceActionLog", Key=key).get("Data") or "")
+
+    def _call(self, action: str, **parameters: str) -> dict[str, Any]:
+        body = {
+            name: value
+            for name, value in parameters.items()
+            if name in BODY and action in ("SaveWorkspaceCode", "WorkspaceCodePublish")
+        }
+        query = {"WorkspaceId": "7001", **{name: value for name, value in parameters.items() if name not in body}}
+        with self.order:
+            reply = self.dms.answer(action, urlencode(query), urlencode(body).encode(), "application/x-www-form-urlencoded")
+        if reply is None:
+            lost = AnswerLostError(f"{action}: lost.", "")
+            lost.may_pass = True
+            raise lost
+        answer = json.loads(json.dumps(reply.body))
+        if reply.status != HTTPStatus.OK or not (answer.get("Success") or action == "GetWorkspaceCodePublishSetting"):
+            code = answer.get("ErrorCode") or answer.get("Code")
+            refusal = WorkspaceError(f"{action}: {code}", "", is_denied=code in ("Forbidden.RAM", "NoPermission"))
+            refusal.may_pass = code.startswith("Throttling")
+            raise refusal
+        return {**answer, "headers": dict(reply.headers)}

@@ -1,0 +1,165 @@
+"""Publishing: each form that a setting and a status may have, and each way in which an action may end."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError, WorkspaceError
+from dms_airflow.deploy.publish import PublishSetting, Repository, is_below, parse_setting, parse_status, publish
+from sandbox.workspace import Behaviour, lost, refused, unsuccessful
+from tests.unit.fake_workspace import FakeWorkspace
+from tests.unit.fakes import FakeClock, FakeLog
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+NOTHING = PublishSetting(repositories=(), excluded=(), is_locked=False)
+DICT_TEXT = "{'phase': 'Created', 'latestExecError': {'message': 'no branch'}}"
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [
+        ("SUCCESS", ("SUCCESS", "")),
+        (" success ", ("SUCCESS", "")),
+        ("Running", ("RUNNING", "")),
+        (None, ("", "")),
+        ("", ("", "")),
+        ({"phase": "Success"}, ("SUCCESS", "")),
+        (DICT_TEXT, ("CREATED", '{"message": "no branch"}')),
+        ('{"phase": "ERROR", "latestExecError": null}', ("ERROR", "")),
+        ("{not a dict", ("{NOT A DICT", "")),
+    ],
+)
+def test_a_status_is_a_word_whatever_its_form(status: Any, expected: tuple[str, str]) -> None:
+    assert parse_status(status) == expected
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "expected"),
+    [
+        ("/Workspace/code/default/dags", "/default", True),
+        ("/Workspace/code/default/dags", "default/dags/", True),
+        ("/Workspace/code/default/dags", "/Workspace/code/default", True),
+        ("/Workspace/code/default2", "/default", False),
+        ("/Workspace/code/default/dags", "", False),
+        ("/Workspace/code/default/dags", "/", False),
+    ],
+)
+def test_a_folder_is_below_another_by_whole_names(path: str, folder: str, expected: bool) -> None:
+    assert is_below(path, folder) is expected
+
+
+def test_a_setting_is_sent_back_as_it_came_but_for_the_branch() -> None:
+    data = {
+        "Exclude": ['["/.dms", "/user"]', "/luna-public/"],
+        "LockRepoBranch": False,
+        "Repos": [{"Repo": "a/dags", "Path": "/default", "Branch": "main"}, {"Repo": "b/lib", "Path": "/lib", "Branch": "x"}],
+    }
+
+    setting = parse_setting(data).choose_branch("/Workspace/code/default/dags", "release")
+
+    assert json.loads(setting.render()) == {
+        "repos": [{"repo": "a/dags", "branch": "release"}, {"repo": "b/lib", "branch": "x"}],
+        "exclude": ["/.dms", "/user", "/luna-public/"],
+    }
+    assert setting.find_exclusion("/Workspace/code/user/dags") == "/user"
+    assert setting.find_exclusion("/Workspace/code/default/dags") is None
+
+
+def test_a_branch_is_refused_where_it_would_be_ignored() -> None:
+    repository = Repository(name="a/dags", folder="/default", branch="main")
+    locked = PublishSetting(repositories=(repository,), excluded=(), is_locked=True)
+
+    assert locked.choose_branch("/Workspace/code/default/dags", "main") == locked
+    with pytest.raises(DeployError, match="lock a/dags to branch main, not release"):
+        locked.choose_branch("/Workspace/code/default/dags", "release")
+    with pytest.raises(DeployError, match=r"in no Git repository of the workspace \(bound: a/dags in /default\)"):
+        locked.choose_branch("/Workspace/code/other", "main")
+
+
+def run(folder: Path, behaviour: Behaviour) -> tuple[FakeWorkspace, FakeClock, FakeLog]:
+    """Publish once."""
+    workspace, clock, log = FakeWorkspace(folder, behaviour), FakeClock(), FakeLog()
+    publish(workspace, NOTHING, clock=clock, log=log)
+    return workspace, clock, log
+
+
+@pytest.mark.parametrize(
+    "statuses",
+    [("SUCCESS",), ("RUNNING", "success"), (None, {"phase": "Created"}, DICT_TEXT, {"phase": "SUCCESS"}), ("", "", "SUCCESS")],
+)
+def test_every_way_to_say_success_is_success(tmp_path: Path, statuses: tuple[Any, ...]) -> None:
+    _, _, log = run(tmp_path, Behaviour(statuses=statuses))
+
+    assert log.lines[-1].startswith("Published after")
+
+
+@pytest.mark.parametrize("word", ["ERROR", "TIMEOUT", "CANCEL", "Failed", "cancelled", {"phase": "ERROR"}, "WEIRD"])
+def test_every_other_end_fails_with_the_action_its_error_and_its_log(tmp_path: Path, word: Any) -> None:
+    log = FakeLog()
+    workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING", word), action_error="no space", action_log="line\n"))
+
+    with pytest.raises(NotPublishedError) as caught:
+        publish(workspace, NOTHING, clock=FakeClock(), log=log)
+
+    assert "ws-" in caught.value.message
+    assert caught.value.message.endswith("no space")
+    assert [text for _, text in log.folds] == ["line\n"]
+
+
+def test_an_action_without_a_log_fails_all_the_same(tmp_path: Path) -> None:
+    with pytest.raises(NotPublishedError, match="Its log could not be read"):
+        run(tmp_path, Behaviour(statuses=("ERROR",), action_log=None))
+
+
+def test_an_action_that_never_ends_fails_after_ten_minutes(tmp_path: Path) -> None:
+    clock = FakeClock()
+    workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING",), has_end_time=False))
+
+    with pytest.raises(NotPublishedError, match=r"is RUNNING after 600 s"):
+        publish(workspace, NOTHING, clock=clock, log=FakeLog())
+
+    assert 1600 < clock.now < 1620
+
+
+def test_a_key_that_is_not_known_at_first_is_asked_for_again(tmp_path: Path) -> None:
+    run(tmp_path / "some", Behaviour(unknown_key_polls=3))
+
+    with pytest.raises(NotPublishedError, match="does not say how the action"):
+        run(tmp_path / "more", Behaviour(unknown_key_polls=9))
+
+
+def test_a_publish_that_is_refused_while_another_runs_is_repeated(tmp_path: Path) -> None:
+    workspace = FakeWorkspace(tmp_path)
+    workspace.dms.fail("WorkspaceCodePublish", unsuccessful("PublishRunning"), times=3)
+
+    publish(workspace, NOTHING, clock=FakeClock(), log=FakeLog())
+
+    assert workspace.count("WorkspaceCodePublish") == 4
+
+
+def test_a_lost_publish_is_repeated_once_and_said(tmp_path: Path) -> None:
+    workspace, log = FakeWorkspace(tmp_path), FakeLog()
+    workspace.dms.fail("WorkspaceCodePublish", lost(after_effect=True))
+
+    publish(workspace, NOTHING, clock=FakeClock(), log=log)
+
+    assert workspace.count("WorkspaceCodePublish") == 2
+    assert "does no harm" in log.lines[0]
+    workspace.dms.fail("WorkspaceCodePublish", lost(after_effect=True), times=2)
+    with pytest.raises(ActionError):
+        publish(workspace, NOTHING, clock=FakeClock(), log=log)
+
+
+def test_a_publish_without_the_right_is_not_repeated(tmp_path: Path) -> None:
+    workspace = FakeWorkspace(tmp_path)
+    workspace.dms.fail("WorkspaceCodePublish", refused("Forbidden.RAM"), times=9)
+
+    with pytest.raises(WorkspaceError):
+        publish(workspace, NOTHING, clock=FakeClock(), log=FakeLog())
+
+    assert workspace.count("WorkspaceCodePublish") == 1
