@@ -43,6 +43,10 @@ sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SAN
 demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (two minutes at first, then a quarter of a minute)
 	@$(BIN)/python -m sandbox.demo
 
+check: lint types ## Run what to run before each commit: lint, types, unit, contract and one path through each operation (a minute or two)
+	$(BIN)/pytest -q -n auto tests/unit tests/contract
+	$(BIN)/pytest -q -n auto -m check tests/integration
+
 test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about half an hour)
 
 lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the format

@@ -12,6 +12,7 @@ import re
 import subprocess
 import sys
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -128,7 +129,8 @@ def read_outputs(text: str) -> dict[str, str]:
     return outputs
 
 
-def read_defaults() -> dict[str, str]:
+@cache
+def read_defaults() -> Mapping[str, str]:
     """Give every input that action.yml declares, with its default, as the runner fills them in."""
     declared = yaml.safe_load(ACTION.read_text(encoding="utf-8"))["inputs"]
     return {name: str((fields or {}).get("default", "")) for name, fields in declared.items()}

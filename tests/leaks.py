@@ -46,8 +46,11 @@ def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[s
     """
     wanted = {line.strip() for secret in secrets for line in (secret, *re.split(r"\r\n|\r|\n", secret))}
     wanted = {secret for secret in wanted if len(secret) >= SHORTEST}
-    found: list[tuple[str, str]] = []
+    places: dict[str, list[str]] = {}
     for place, text in texts.items():
+        places.setdefault(text, []).append(place)
+    found: list[tuple[str, str]] = []
+    for text, where in places.items():
         readings = set(read(text))
         shown = {show(reading) for reading in readings}
         broken = {_LINE_BREAKS.sub("", reading) for reading in shown}
@@ -61,7 +64,7 @@ def find_leaks(texts: Mapping[str, str], secrets: Iterable[str]) -> list[tuple[s
             joined = _LINE_BREAKS.sub("", seen)
             in_pieces = len(joined) >= SHORTEST_ENCODED and any(joined in reading for reading in broken)
             if is_plain or in_pieces or (len(secret) >= SHORTEST_ENCODED and raw in contents):
-                found.append((place, secret))
+                found.extend((place, secret) for place in where)
     return found
 
 

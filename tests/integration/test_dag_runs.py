@@ -60,6 +60,7 @@ def titles(step: Step) -> list[tuple[str, str]]:
     return [(one.name, one.properties["title"]) for one in step.annotations]
 
 
+@pytest.mark.check
 def test_a_run_is_triggered_and_waited_for(dms: FakeDms, airflow: ScriptedRuns, run: Run) -> None:
     step = run(WAIT)
 
@@ -527,6 +528,7 @@ def test_a_smoke_test_without_dags_is_a_health_check(dms: FakeDms, airflow: Scri
     assert not airflow.made
 
 
+@pytest.mark.check
 def test_a_smoke_test_of_several_dags_tells_each(airflow: ScriptedRuns, run: Run) -> None:
     airflow.dags |= {
         "billing": ScriptedDag(steps=FAILING),

@@ -238,6 +238,7 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model, gate: 
     assert "1&#46;500 s" in step.summary
 
 
+@pytest.mark.check
 def test_it_works_as_a_process(model: Model, run: Callable[..., Step]) -> None:
     assert model.files
 

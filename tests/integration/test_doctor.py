@@ -62,6 +62,7 @@ def list_not_reached(step: Step) -> list[str]:
     return [name for name, state in read_states(step).items() if state == "not reached"]
 
 
+@pytest.mark.check
 def test_all_links_hold(dms: FakeDms, run: Run) -> None:
     step = run(DOCTOR)
 

@@ -37,6 +37,7 @@ def checkout(workspace: Path) -> Path:
     return workspace
 
 
+@pytest.mark.check
 def test_import_errors_fail_the_step_on_their_lines(dms: FakeDms, run: Run, checkout: Path) -> None:
     replay(dms, "dags list-import-errors", "list_import_errors__broken_verbose_json")
 
@@ -186,6 +187,7 @@ def test_providers_triggerer_is_sent_by_airflows_name_for_it(dms: FakeDms, run: 
     assert dms.commands() == [["providers", "triggers", "-o", "json"]]
 
 
+@pytest.mark.check
 def test_several_commands_one_login(dms: FakeDms, run: Run) -> None:
     dms.airflow.commands |= {"version": ("2.10.4\n", ""), "dags trigger": (TRIGGERED, "")}
 
@@ -266,6 +268,7 @@ def test_a_variables_value_is_an_output_but_not_in_the_log(dms: FakeDms, run: Ru
     assert "the value of it" not in step.summary
 
 
+@pytest.mark.check
 def test_a_rest_read(dms: FakeDms, run: Run) -> None:
     dms.airflow.route("GET", "/api/v1/dags?limit=1", {"dags": [{"dag_id": "etl"}], "total_entries": 2})
 

@@ -65,6 +65,7 @@ def interrupt(dms: FakeDms, runner: Runner, number: signal.Signals, inputs: Mapp
     return runner.finish(process, files, *process.communicate())
 
 
+@pytest.mark.check
 def test_success(dms: FakeDms, run: Run) -> None:
     step = run(VERSION)
 
@@ -82,6 +83,7 @@ def test_a_failing_command(dms: FakeDms, run: Run) -> None:
     assert step.outputs["status"] == "failure"
 
 
+@pytest.mark.check
 def test_wrong_inputs(dms: FakeDms, run: Run) -> None:
     step = run({"operation": "dags lst", "timeout": "soon"})
 
@@ -91,6 +93,7 @@ def test_wrong_inputs(dms: FakeDms, run: Run) -> None:
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.check
 def test_a_cancelled_step(dms: FakeDms, runner: Runner, number: signal.Signals) -> None:
     step = interrupt(dms, runner, number)
 
@@ -107,6 +110,7 @@ def test_a_killed_step(dms: FakeDms, runner: Runner) -> None:
     assert (step.outputs, step.summary, step.annotations) == ({}, "", [])
 
 
+@pytest.mark.check
 def test_a_step_that_assumes_a_role(dms: FakeDms, cloud: FakeCloud, run: Run) -> None:
     step = run({**VERSION, **cloud.role_inputs}, cloud.environ)
 
@@ -116,6 +120,7 @@ def test_a_step_that_assumes_a_role(dms: FakeDms, cloud: FakeCloud, run: Run) ->
     assert dms.received[0].headers["x-acs-security-token"] == credential.security_token
 
 
+@pytest.mark.check
 def test_a_step_that_takes_over_a_session(dms: FakeDms, run: Run) -> None:
     first, second = run({**VERSION, "reuse-session": "true"}), run({**VERSION, "reuse-session": "true"})
 
