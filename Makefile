@@ -82,8 +82,8 @@ e2e-%: $(SETUP)
 	@SANDBOX_AIRFLOW=$* $(BIN)/python -m sandbox install
 	SANDBOX_AIRFLOW=$* $(BIN)/pytest -n 2 --dist loadfile tests/e2e
 
-container: $(SETUP) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
-	LAB="$(LAB)" $(BIN)/pytest tests/container
+container: $(TOOLS) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
+	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest tests/container
 
 bench: $(SETUP) ## Measure the action against what a user would do instead (a few minutes; docs/performance.md)
 	$(BIN)/python -m benchmarks

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import runpy
+import shutil
 import subprocess
 import sys
 import zipfile
@@ -12,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "install.py"
+PROJECT = Path(__file__).parents[2]
+SCRIPT = PROJECT / "scripts" / "install.py"
 
 
 @pytest.fixture
@@ -28,17 +30,14 @@ def wheel(tmp_path: Path) -> Path:
     return file
 
 
-def install(wheel: Path, digest: str) -> subprocess.CompletedProcess[str]:
-    """Install the package into a new virtual environment, without an index."""
+def test_what_the_lock_names_is_installed_and_nothing_else(wheel: Path) -> None:
     lock = wheel.with_name("lock.txt")
+    digest = hashlib.sha256(wheel.read_bytes()).hexdigest()
     lock.write_text(f"some-package==1.0 \\\n    --hash=sha256:{digest}\n", encoding="utf-8")
     environment = {**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheel.parent)}
     command: list[str | Path] = [sys.executable, "-I", SCRIPT, wheel.with_name("environment"), lock]
-    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
-
-def test_what_the_lock_names_is_installed_and_nothing_else(wheel: Path) -> None:
-    ran = install(wheel, hashlib.sha256(wheel.read_bytes()).hexdigest())
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
 
     assert (ran.returncode, ran.stderr) == (0, "")
     assert ran.stdout.splitlines()[-1].startswith("  installed in ")
@@ -49,17 +48,45 @@ def test_what_the_lock_names_is_installed_and_nothing_else(wheel: Path) -> None:
     assert ran.stdout == "7\n"
 
 
-def test_another_file_than_the_lock_names_is_refused(wheel: Path) -> None:
-    ran = install(wheel, "0" * 64)
+def make(folder: Path, *programs: str, **variables: str) -> subprocess.CompletedProcess[str]:
+    """Run `make setup` on a machine that has these programs only."""
+    there = folder / "bin"
+    there.mkdir()
+    for name in ("make", *programs):
+        (there / name).symlink_to(str(shutil.which(name)))
+    command: list[str | Path] = [there / "make", "setup", f"VENV={folder / 'environment'}"]
+    command += [f"{name}={value}" for name, value in variables.items()]
+    environment = {"PATH": str(there), "PIP_NO_INDEX": "1"}
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True, check=False, env=environment)
 
-    assert ran.returncode == 1
-    assert "pip ended with 1 while it installed lock.txt. The end of " in ran.stdout
-    assert "The package index gave other bytes than the lock names" in ran.stdout
+
+def test_what_the_machine_lacks_is_named(tmp_path: Path) -> None:
+    ran = make(tmp_path)
+
+    assert ran.returncode == 2
+    assert ran.stdout == "git is needed (Debian and Ubuntu: apt-get install git).\n"
+
+
+def test_a_machine_without_python_is_told_which_one(tmp_path: Path) -> None:
+    ran = make(tmp_path, "git")
+
+    assert ran.returncode == 2
+    assert ran.stdout.startswith("Python 3.11 or 3.12 is needed: ")
+    assert ran.stdout.endswith("then run: make PYTHON=/path/to/python3.12 setup\n")
+
+
+def test_a_set_up_that_failed_is_not_taken_for_one(tmp_path: Path) -> None:
+    ran = make(tmp_path, "git", PYTHON=sys.executable)
+
+    assert ran.returncode == 2
+    assert "ERROR: No matching distribution found for setuptools==" in ran.stdout
+    assert not (tmp_path / "environment" / ".installed").exists()
 
 
 @pytest.mark.parametrize(
     ("printed", "advice"),
     [
+        ("ERROR: THESE PACKAGES DO NOT MATCH THE HASHES", "The package index gave other bytes than the lock names."),
         (
             "WARNING: Retrying (Retry(total=0)) after connection broken\nERROR: No matching distribution found for a==1.0",
             "The package index cannot be reached. Set HTTPS_PROXY for a proxy",
