@@ -28,7 +28,7 @@ class ReleaseError(ValueError):
 
 
 def find_problems(version: str, changelog: str, package: str) -> list[str]:
-    """Tell what keeps `version` from being released.
+    """List what prevents the release of `version`.
 
     Args:
         version: As in `1.2.3`.
@@ -36,17 +36,17 @@ def find_problems(version: str, changelog: str, package: str) -> list[str]:
         package: Text of dms_airflow/__init__.py.
     """
     if not re.fullmatch(r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)", version):
-        return [f"{version!r} is no version such as 1.2.3"]
+        return [f"{version!r} is not a version such as 1.2.3"]
     problems = []
     if not find_notes(version, changelog):
-        problems.append(f"CHANGELOG.md says nothing under ## [{version}]: give that name to what stands under [Unreleased]")
+        problems.append(f"CHANGELOG.md has no section ## [{version}]: rename the section [Unreleased]")
     if f'__version__ = "{version}"\n' not in package:
-        problems.append(f'dms_airflow/__init__.py is of another version: it must say __version__ = "{version}"')
+        problems.append(f'dms_airflow/__init__.py is of another version: it must have __version__ = "{version}"')
     return problems
 
 
 def find_notes(version: str, changelog: str) -> str:
-    """Give what CHANGELOG.md says of `version`, without its heading; nothing where it says nothing."""
+    """Return the section of `version` in CHANGELOG.md without its heading; empty when there is none."""
     heading = re.compile(rf"^## \[{re.escape(version)}\].*$", re.MULTILINE)
     parts = heading.split(changelog, maxsplit=1)
     if len(parts) == 1:
@@ -56,7 +56,7 @@ def find_notes(version: str, changelog: str) -> str:
 
 
 def name_image(action: str, image: str) -> str:
-    """Give action.yml with the Dockerfile replaced by `image`, and every other byte as it was.
+    """Return action.yml with the Dockerfile replaced by `image`, and every other byte as it was.
 
     Args:
         action: Text of action.yml.
@@ -72,10 +72,10 @@ def name_image(action: str, image: str) -> str:
 
 
 def read_digest(text: str) -> str:
-    """Refuse an empty digest, which a step that did not run leaves, and any that is none.
+    """Return the digest. A step that did not run leaves an empty one.
 
     Raises:
-        ValueError: It is none; argparse says which.
+        ValueError: It is not a digest; argparse prints it.
     """
     if not re.fullmatch(r"sha256:[0-9a-f]{64}", text):
         raise ValueError

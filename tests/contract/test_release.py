@@ -110,15 +110,15 @@ def test_the_version_of_all_files_is_releasable(project: Path) -> None:
 @pytest.mark.parametrize(
     ("version", "problems"),
     [
-        ("v1.2.3", ["'v1.2.3' is no version such as 1.2.3"]),
-        ("1.2", ["'1.2' is no version such as 1.2.3"]),
-        ("1.2.3\n", ["'1.2.3\\n' is no version such as 1.2.3"]),
-        ("1.2.30", ['dms_airflow/__init__.py is of another version: it must say __version__ = "1.2.30"']),
+        ("v1.2.3", ["'v1.2.3' is not a version such as 1.2.3"]),
+        ("1.2", ["'1.2' is not a version such as 1.2.3"]),
+        ("1.2.3\n", ["'1.2.3\\n' is not a version such as 1.2.3"]),
+        ("1.2.30", ['dms_airflow/__init__.py is of another version: it must have __version__ = "1.2.30"']),
         (
             "2.0.0",
             [
-                "CHANGELOG.md says nothing under ## [2.0.0]: give that name to what stands under [Unreleased]",
-                'dms_airflow/__init__.py is of another version: it must say __version__ = "2.0.0"',
+                "CHANGELOG.md has no section ## [2.0.0]: rename the section [Unreleased]",
+                'dms_airflow/__init__.py is of another version: it must have __version__ = "2.0.0"',
             ],
         ),
     ],
@@ -134,7 +134,7 @@ def test_another_version_is_refused_with_what_to_change(project: Path, version: 
     ("version", "notes"),
     [
         ("1.2.3", "### Added\n\n- One thing.\n"),
-        ("1.2.2", "- Older.\n"),  # the last one: what the links of the headings lead to is no note
+        ("1.2.2", "- Older.\n"),  # the last one: the targets of the links are not part of the notes
         ("1.2", "\n"),
     ],
 )

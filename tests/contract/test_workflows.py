@@ -16,8 +16,8 @@ WORKFLOWS = sorted((GITHUB / "workflows").glob("*.yml"))
 
 def read(file: Path) -> dict[str, Any]:
     """Read YAML."""
-    told: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
-    return told
+    content: dict[str, Any] = yaml.safe_load(file.read_text(encoding="utf-8"))
+    return content
 
 
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=lambda file: file.stem)
