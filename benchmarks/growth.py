@@ -15,7 +15,8 @@ from dms_airflow.airflow import task_logs as task_log
 from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.ci.summary import Occasion, fit_annotations, render_summary
+from dms_airflow.ci.outputs import fit_annotations
+from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.core import tracebacks
 from dms_airflow.core.redaction import Redactor, disarm, show
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
@@ -55,6 +56,11 @@ FAILED_IMPORT = "[2026-11-22T09:44:17.719+0000] {dagbag.py:387} ERROR - Failed t
 FEW = 1250
 
 
+def name_page(file: str | None, line: int | None) -> str:
+    """Name a page, as long as the names of GitHub are."""
+    return f"https://github.com/octo-org/dags/blob/{'0' * 40}/{file}#L{line}"
+
+
 def find_lists() -> dict[str, Callable[[int], object]]:
     """Name what reads as many things as it is told."""
 
@@ -63,7 +69,7 @@ def find_lists() -> dict[str, Callable[[int], object]]:
         annotations = tuple(Annotation(level=Level.ERROR, title=f"DAG {each}", message=FRAME) for each in range(number))
         table = Table(heading="t", columns=("a", "b", "c"), rows=rows)
         result = Result(ending=Ending.FAILURE, headline="h", blocks=(table,), annotations=fit_annotations(annotations))
-        return render_summary(result, OCCASION, str)
+        return render_summary(result, OCCASION, str, name_page)
 
     def read_errors(number: int) -> object:
         rows = [{"filepath": f"/opt/airflow/dags/f{each}.py", "error": f"{FRAME}{each}"} for each in range(number)]
@@ -87,7 +93,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
     def render(text: str) -> str:
         table = Table(heading="t", columns=("a",), rows=((text,),))
         result = Result(ending=Ending.FAILURE, headline=text, blocks=(Folded(heading="f", text=text), table))
-        return render_summary(result, OCCASION, redactor.redact)
+        return render_summary(result, OCCASION, redactor.redact, name_page)
 
     readers: dict[str, Callable[[str], object]] = {
         "redact": redactor.redact,

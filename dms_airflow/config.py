@@ -114,6 +114,15 @@ class Config:
     summary: bool = given(parse_boolean, default=True)
     annotations: bool = given(parse_boolean, default=True)
     result_file: str = given(parse_text, default="")
+    sarif_file: str = given(parse_text, default="")
+    junit_file: str = given(parse_text, default="")
+    code_quality_file: str = given(parse_text, default="")
+
+    @property
+    def files(self) -> dict[str, str]:
+        """The files to write in the workspace, by the names of their inputs."""
+        names = ("result_file", "sarif_file", "junit_file", "code_quality_file")
+        return {name.replace("_", "-"): path for name in names if (path := getattr(self, name))}
 
     def check(self) -> Iterator[InputProblem]:
         """Name the combinations that cannot be."""
@@ -176,20 +185,29 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     if operation:
         params = load(operation.Params, environ, problems)
     problems.extend(check_other_inputs(operation, environ))
-    path_problems = tuple(check_paths(runner, result_file=config.result_file, dags_path=getattr(params, "dags_path", "")))
-    if any(problem.name == "result-file" for problem in path_problems):
-        config = replace(config, result_file="")  # nothing may be written outside of the workspace
+    path_problems = tuple(check_paths(runner, files=config.files, dags_path=getattr(params, "dags_path", "")))
+    # Nothing may be written outside of the workspace.
+    refused: dict[str, Any] = {problem.name.replace("-", "_"): "" for problem in path_problems if problem.name in config.files}
+    config = replace(config, **refused)
     return Inputs(config=config, operation=operation, params=params, problems=(*problems, *path_problems))
 
 
-def check_paths(runner: Runner, *, result_file: str, dags_path: str) -> Iterator[InputProblem]:
-    """Check that paths stay in the workspace, also when links are followed, and are what they must be."""
+def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:
+    """Check that paths stay in the workspace, also when links are followed, and are what they must be.
+
+    Args:
+        runner: Where the workspace is.
+        files: Files to be written, by the names of their inputs.
+        dags_path: A folder; may be empty.
+    """
     root = runner.workspace.resolve()
-    if result_file:
-        path = _resolve(root, result_file)
+    seen: dict[Path, str] = {}
+    for name, text in files.items():
+        path = _resolve(root, text)
         if path is None or path == root or (path.exists() and not path.is_file()):
-            message = f"must be a plain file inside the workspace, not {quote_value(result_file)}"
-            yield InputProblem(name="result-file", message=message)
+            yield InputProblem(name=name, message=f"must be a plain file inside the workspace, not {quote_value(text)}")
+        elif (other := seen.setdefault(path, name)) != name:
+            yield InputProblem(name=name, message=f"is the same file as {other}: {quote_value(text)}")
     if dags_path:
         path = _resolve(root, dags_path)
         if path is None or not path.is_dir():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import re
 from typing import TYPE_CHECKING
 
@@ -27,7 +28,8 @@ OURS = {
 }
 OURS_INLINE = {"text", "html_inline", "strong_open", "strong_close", "text_special", "softbreak"}
 TAG = re.compile(r'</?code>|</a>|<a href="https?://[^"<>\s]*">')
-BLOCK = re.compile(r"<details><summary>(?:<code>[^<>]*</code>|[^<>]*)</summary>\s*|</details>\s*")
+BLOCK = re.compile(r"<details><summary>(?P<text>(?:<code>[^<>]*</code>|[^<>])*)</summary>\s*|</details>\s*")
+CODE = re.compile(r"<code>[^<>]*</code>")
 # What GitHub makes links of, outside of code: https://docs.github.com/get-started/writing-on-github
 REFERENCE = re.compile(r"(?<![\w`])(?:@[A-Za-z0-9]|#\d|GH-\d|[\w.-]+/[\w.-]+[#@]\w|[0-9a-f]{7,40}(?!\w))|https?://|www\.")
 
@@ -41,7 +43,10 @@ def find_foreign(summary: str) -> list[str]:
         if token.type not in OURS:
             found.append(f"{token.type}: {token.content[:80]}")
         elif token.type == "html_block":
-            found += [] if BLOCK.fullmatch(token.content) else [f"html: {token.content[:80]}"]
+            block = BLOCK.fullmatch(token.content)
+            found += [] if block else [f"html: {token.content[:80]}"]
+            plain = html.unescape(CODE.sub("", block["text"] or "")) if block else ""
+            found += [f"reference: {match[0]}"] if (match := REFERENCE.search(plain)) else []
             depth += token.content.count("<details>") - token.content.count("</details>")
         elif token.type == "fence":
             found += [] if token.info in ("text", "json", "mermaid") else [f"fence: {token.info[:80]}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # An instance path is a tuple of names, too, whose first one is "/" when it is absolute and "" when it is relative.
 
 # Python's own library and installed packages, wherever they are on the instance.
-_LIBRARY = re.compile(r"(?:^|/)(?:site-packages|dist-packages|lib(?:32|64)?/(?:python|pypy)\d[^/]*)/")
+LIBRARY = re.compile(r"(?:^|/)(?:site-packages|dist-packages|lib(?:32|64)?/(?:python|pypy)\d[^/]*)/")
 
 # Surrogates: what is not Unicode text cannot be written to a workflow command. No path holds NUL.
 _IMPOSSIBLE = re.compile("[\ud800-\udfff\0]")
@@ -175,7 +175,7 @@ class Checkout:
 
 def _parse_path(path: str) -> Names | None:
     """Split an instance path into names, up to the first zip; None when it cannot be a file of the author's."""
-    if len(path) > _LONGEST_PATH or path.startswith("<") or _IMPOSSIBLE.search(path) or _LIBRARY.search(path):
+    if len(path) > _LONGEST_PATH or path.startswith("<") or _IMPOSSIBLE.search(path) or LIBRARY.search(path):
         return None
     names = ("/" if path.startswith("/") else "", *(name for name in path.split("/") if name not in {"", "."}))
     if ".." in names or len(names) == 1:

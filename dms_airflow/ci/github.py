@@ -130,8 +130,8 @@ class Workflow:
         if self._runner.summary_file is not None:
             _append(self._runner.summary_file, markdown)
 
-    def write_result_file(self, path: Path, pieces: Iterable[str]) -> None:
-        """Write the whole result, piece by piece: it may be too long to be held twice.
+    def write_file(self, path: Path, pieces: Iterable[str]) -> None:
+        """Write a file of the workspace, piece by piece: it may be too long to be held twice.
 
         Raises:
             OSError: It cannot be written there.
@@ -140,10 +140,9 @@ class Workflow:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                for text in pieces:
-                    for start in range(0, len(text), PIECE):
-                        file.write(text[start : start + PIECE])
-                file.write("\n")
+                for piece in pieces:
+                    for start in range(0, len(piece), PIECE):
+                        file.write(piece[start : start + PIECE])
         finally:
             # Else the next `git clean` of a self-hosted runner fails.
             give_to_owner_of(self._runner.workspace, *made)

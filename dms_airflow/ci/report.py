@@ -3,31 +3,33 @@
 from __future__ import annotations
 
 import json
-import secrets
-from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from dms_airflow.ci.summary import Occasion, fit_annotations, render_outputs, render_summary
-from dms_airflow.core.errors import ResultFileError
+from dms_airflow.ci.outputs import fit_annotations, render_outputs
+from dms_airflow.ci.summary import Occasion, render_summary
+from dms_airflow.core.findings import NAMES_SHOWN, Finding, describe_affected
 from dms_airflow.core.redaction import SHORTEST_MASKED
-from dms_airflow.core.result import Annotation, Ending, Level, Result
+from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
 from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from dms_airflow.ci.github import Runner, Workflow
     from dms_airflow.config import Config
 
 __all__ = ["Occasion", "report"]
 
+R = TypeVar("R", Annotation, Finding, Check)
+
 # What Airflow said. A word of a command that is to stay secret is taken out there, and nowhere else: it may be as common as
 # "success".
-AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors"})
+AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors", "findings"})
 
 
 def report(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> int:
-    """Tell the runner and the person who reads it how the step went.
+    """Report to the runner, and to the person who reads it, how the step went.
 
     Returns:
         The exit code.
@@ -35,36 +37,58 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
         **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
-        **{name: _clean(name, value, workflow) for name, value in result.outputs.items()},
+        **{name: _clean(name, value, workflow) for name, value in _list_outputs(result).items()},
         "status": result.ending.status,
         "duration": round(occasion.duration, 1),
         "airflow-url": occasion.airflow_url,
     }
-    annotations = tuple(
-        replace(
-            one,
-            title=workflow.redact(one.title),
-            message=workflow.redact(one.message),
-            file=one.file and workflow.redact_secrets(one.file),
-        )
-        for one in result.annotations
+    annotations = tuple(_redact_record(one, workflow) for one in result.annotations)
+    findings = result.findings and tuple(_redact_record(one, workflow) for one in result.findings)
+    result = replace(
+        result,
+        headline=workflow.redact(result.headline),
+        annotations=annotations,
+        findings=findings,
+        checks=tuple(_redact_record(one, workflow) for one in result.checks),
+        outputs=outputs,
     )
-    result = replace(result, headline=workflow.redact(result.headline), annotations=annotations, outputs=outputs)
-    result = _write_result_file(result, occasion, config, runner, workflow)
+    if config.files:
+        from dms_airflow.ci.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
+
+        result = write_files(result, occasion, config, runner, workflow)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
+    _log_findings(findings or (), workflow)
     workflow.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
     failures = [_try_to_write("outputs", lambda: workflow.write_outputs(texts))]
     if config.summary:
-        summary = render_summary(result, occasion, workflow.redact)
+        summary = render_summary(result, occasion, workflow.redact, runner.name_page)
         failures.append(_try_to_write("job summary", lambda: workflow.write_summary(summary)))
     lost = [annotation for annotation in failures if annotation]
-    for annotation in fit_annotations((*result.annotations, *lost)):
+    for annotation in fit_annotations((*result.annotations, *lost), findings or ()):
         if config.annotations:
             workflow.annotate(annotation)
         else:
             workflow.info(f"{annotation.level.capitalize()}: {annotation.title}: {annotation.message}")
     return Ending.FAILURE.exit_code if lost and result.ending is Ending.SUCCESS else result.ending.exit_code
+
+
+def _list_outputs(result: Result) -> dict[str, Any]:
+    if result.findings is None:
+        return dict(result.outputs)
+    return {**result.outputs, "findings": [finding.to_json() for finding in result.findings]}
+
+
+def _log_findings(findings: Sequence[Finding], workflow: Workflow) -> None:
+    """Print each cause in one line, and below it everything that it affects."""
+    for finding in filter(lambda one: one.is_shown, findings):
+        known = "" if finding.new else "  (known)"
+        workflow.info(f"{finding.place}  {finding.headline}{known}".strip())
+        affected = describe_affected(finding)
+        if len(finding.affects) > NAMES_SHOWN:
+            workflow.fold(affected, "\n".join(finding.affects))
+        elif affected:
+            workflow.info(f"  {affected}")
 
 
 def _try_to_write(what: str, write: Callable[[], None]) -> Annotation | None:
@@ -79,32 +103,17 @@ def _try_to_write(what: str, write: Callable[[], None]) -> Annotation | None:
     return None
 
 
-def _write_result_file(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> Result:
-    """Write the whole result, whatever its size; a success that cannot be written is none."""
-    if not config.result_file:
-        return result
-    answer = result.outputs.get("json")
-    # The answer may have many megabytes: it is written as it came, never read again.
-    mark = f"<{secrets.token_hex(16)}>"
-    whole: dict[str, Any] = {
-        "operation": occasion.operation,
-        "instance-id": occasion.instance_id,
-        "headline": result.headline,
-        "outputs": {**result.outputs, "json": mark} if answer else dict(result.outputs),
-        "annotations": [asdict(one) for one in result.annotations],
-    }
-    try:
-        texts = json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(whole)
-        pieces = (str(answer) if text == f'"{mark}"' else text for text in texts)
-        workflow.write_result_file(runner.workspace / config.result_file, pieces)
-    except OSError as error:
-        failure = ResultFileError(
-            f"result-file {config.result_file} could not be written: {error.strerror}.",
-            "Everything else was done; the outputs and the summary have it. Give a path that can be written.",
-        ).to_result()
-        ending = failure.ending if result.ending is Ending.SUCCESS else result.ending
-        return replace(result, ending=ending, annotations=(*result.annotations, *failure.annotations))
-    return result
+def _redact_record(record: R, workflow: Workflow) -> R:
+    """Redact the texts of a record to be shown; out of a path only what is secret everywhere."""
+    redacted: dict[str, Any] = {}
+    for field in fields(record):
+        value = getattr(record, field.name)
+        redact = workflow.redact_secrets if field.name == "file" else workflow.redact
+        if type(value) is str:
+            redacted[field.name] = redact(value)
+        elif isinstance(value, tuple):
+            redacted[field.name] = tuple(map(redact, value))
+    return replace(record, **redacted)
 
 
 def _clean(name: str, value: Any, workflow: Workflow) -> Any:

@@ -1,33 +1,26 @@
-"""Result → job summary, outputs and annotations within GitHub's limits. Pure."""
+"""Result → job summary, within GitHub's limits. Pure."""
 
 from __future__ import annotations
 
 import html
-import json
 import re
-from dataclasses import dataclass, replace
-from itertools import accumulate, takewhile
-from typing import TYPE_CHECKING, Any, Self
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Self
 
-from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
-from dms_airflow.core.text import count_bytes, cut_middle
+from dms_airflow.core.findings import NAMES_SHOWN, Rule, describe_affected
+from dms_airflow.core.result import Diagram, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.core.text import cut_middle, join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterator, Sequence
 
     from dms_airflow.config import Config
+    from dms_airflow.core.findings import Finding
 
 # The runner uploads no summary above 1024 KiB:
 # https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 SUMMARY_LIMIT = 1000 * 1024  # bytes; the rest is left to what other tools of the same step may add
 FOLDED_LIMIT = 100 * 1024  # bytes of one folded text
-TEXT_OUTPUT_LIMIT = 100_000  # bytes of `stdout` and `stderr`
-JSON_OUTPUT_LIMIT = 400_000  # bytes of `json`
-
-# https://github.com/actions/runner/blob/main/src/Runner.Worker/ExecutionContext.cs keeps ten issues of a kind a step, and
-# 4096 characters of each.
-ANNOTATIONS_OF_A_KIND = 10
-ANNOTATION_LIMIT = 4096
 
 _MARKS = {
     Ending.SUCCESS: "✅",
@@ -36,12 +29,19 @@ _MARKS = {
     Ending.CANCELLED: "🚫",
     Ending.REFUSED: "❌",
 }
+_ENDED = {
+    Ending.SUCCESS: "Succeeded",
+    Ending.FAILURE: "Failed",
+    Ending.TIMEOUT: "Timed out",
+    Ending.CANCELLED: "Cancelled",
+    Ending.REFUSED: "Failed",
+}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
-# Every ASCII punctuation mark but the comma and the hyphen, which mean nothing inside a line.
-_PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]")
-# What GitHub makes links of without any: GH-1, a repository's own TICKET-1, and the id of a commit:
+# Every ASCII punctuation mark but the comma, and the hyphen inside of a word, which mean nothing there.
+_PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]|^-")
+# What GitHub makes links or pictures of: mentions, URLs, #1, GH-1, a repository's own TICKET-1, the id of a commit, :bug:.
 # https://docs.github.com/get-started/writing-on-github/working-with-advanced-formatting/autolinked-references-and-urls
-_REFERENCE = re.compile(r"-\d|\b[0-9A-Fa-f]{7,40}\b")
+_REFERENCE = re.compile(r"[@#]|://|www\.|-\d|\b[0-9A-Fa-f]{7,40}\b|:[\w+-]+:", re.IGNORECASE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,176 +68,158 @@ class Occasion:
         )
 
 
-# --- outputs --------------------------------------------------------------------------------------------------------------
-
-
-def render_outputs(outputs: Mapping[str, Any]) -> tuple[dict[str, str], tuple[Annotation, ...]]:
-    """Write each output as text, and warn of what is too long for one."""
-    written: dict[str, str] = {}
-    warnings: list[Annotation] = []
-    for name, value in outputs.items():
-        if name in ("stdout", "stderr"):
-            written[name] = cut_middle(str(value), TEXT_OUTPUT_LIMIT)
-            continue
-        text = _write_output(value)
-        if text is None:
-            text, what = _shorten_list(value) if isinstance(value, list) else ("", "was left empty")
-            warnings.append(
-                Annotation(
-                    level=Level.WARNING,
-                    title=f"Output {name} is too long",
-                    message=f"The output {name} is too long for one and {what}. "
-                    "Set result-file to have the whole answer in a file.",
-                )
-            )
-        written[name] = text
-    return written, tuple(warnings)
-
-
-def _write_output(value: Any) -> str | None:
-    """Write an output as text; None when it is too long for one. A list is written no further than that."""
-    if isinstance(value, list):
-        texts, room = [], JSON_OUTPUT_LIMIT - len("[]") + len(", ")
-        for entry in value:
-            texts.append(json.dumps(entry, ensure_ascii=False))
-            room -= count_bytes(texts[-1]) + len(", ")
-            if room < 0:
-                return None
-        return f"[{', '.join(texts)}]"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if count_bytes(text) <= JSON_OUTPUT_LIMIT else None
-
-
-def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:
-    """Write a list of objects without their stack traces and, if that is not enough, without its last entries."""
-    texts = [
-        json.dumps({**entry, "stack_trace": ""} if "stack_trace" in entry else entry, ensure_ascii=False) for entry in entries
-    ]
-    room = JSON_OUTPUT_LIMIT - len("[]")
-    kept = list(takewhile(lambda end: end <= room, accumulate(len(text.encode("utf-8", "replace")) + 2 for text in texts)))
-    left = len(texts) - len(kept)
-    what = "has no stack traces" + (f", and lacks its last {left} entries" if left else "")
-    return f"[{', '.join(texts[: len(kept)])}]", what
-
-
-# --- annotations ----------------------------------------------------------------------------------------------------------
-
-
-def fit_annotations(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
-    """Keep what GitHub shows: ten of each kind, the tenth saying how many more there are; 4096 characters of each."""
-    kept: list[Annotation] = []
-    everything = tuple(annotations)
-    for level in Level:
-        same = [one for one in everything if one.level is level]
-        if len(same) > ANNOTATIONS_OF_A_KIND:
-            left = len(same) - (ANNOTATIONS_OF_A_KIND - 1)
-            more = Annotation(
-                level=level,
-                title=f"{left} more",
-                message=f"{left} more of this kind stand in the step's job summary and the log.",
-            )
-            same = [*same[: ANNOTATIONS_OF_A_KIND - 1], more]
-        kept.extend(same)
-    return tuple(replace(one, message=_cut_message(one.message)) for one in kept)
-
-
-def _cut_message(message: str) -> str:
-    # The runner counts UTF-16 units.
-    if len(message.encode("utf-16-le", "replace")) // 2 <= ANNOTATION_LIMIT:
-        return message
-    tail = "\n[… cut; the whole text stands in the job summary]"
-    room = 2 * (ANNOTATION_LIMIT - len(tail))
-    return message.encode("utf-16-le", "replace")[:room].decode("utf-16-le", "ignore") + tail
-
-
-# --- summary --------------------------------------------------------------------------------------------------------------
-
-
-def render_summary(result: Result, occasion: Occasion, redact: Callable[[str], str]) -> str:
+def render_summary(
+    result: Result, occasion: Occasion, redact: Callable[[str], str], name_page: Callable[[str | None, int | None], str]
+) -> str:
     """Write the job summary as Markdown in which no text of the result has a meaning of its own.
 
     Args:
-        result: What to tell.
+        result: What happened.
         occasion: What it was about.
         redact: Takes secrets out of a text before it is escaped.
+        name_page: Gives the URL of a file of the checkout and of a line in it; empty where there is none.
     """
-
-    def cell(content: str | Link) -> str:
-        if isinstance(content, Link):
-            return f'<a href="{html.escape(redact(content.url))}">{_escape_inline(redact(content.text))}</a>'
-        return _escape_inline(redact(content))
-
-    airflow = Link(text=occasion.airflow_url, url=occasion.airflow_url) if occasion.airflow_url else ""
-    facts = [("Instance", occasion.instance_id), ("Region", occasion.region), ("Airflow", airflow)]
-    parts = [
-        f"### {_MARKS[result.ending]} {cell(occasion.operation or 'dms-airflow')} on {cell(occasion.instance_id or '?')}\n\n",
-        f"{cell(result.headline)}\n\n",
-        "| | |\n|---|---|\n",
-        *(f"| {name} | {cell(value)} |\n" for name, value in facts if value),
-        f"| Result | {result.ending.status} after {occasion.duration:.1f} s |\n\n",
-    ]
-    remaining = SUMMARY_LIMIT - sum(len(part.encode()) for part in parts)
+    writer = _Writer(redact)
+    writer.add(
+        f"### {_MARKS[result.ending]} {writer.cell(occasion.operation or 'dms-airflow')} "
+        f"on {writer.cell(occasion.instance_id or '?')}\n\n"
+        f"**{writer.cell(result.headline)}**\n\n{_describe_occasion(result, occasion, writer)}\n\n"
+    )
     for annotation in result.annotations:
-        if annotation.title.startswith(("DAG import error", "Task failed")):
-            continue  # they have tables of their own
-        parts.append(f"- **{cell(annotation.title)}** {cell(annotation.message)}\n")
-        remaining -= len(parts[-1].encode())
-        if remaining < FOLDED_LIMIT:
+        if writer.room < FOLDED_LIMIT:
             break
-    parts.append("\n")
-    left = 0
-    for block in result.blocks:
+        writer.add(f"- **{writer.cell(annotation.title)}**: {writer.cell(annotation.message)}\n")
+    writer.add("\n" if result.annotations else "")
+    findings = result.findings or ()
+    blocks = [*_tabulate(findings, name_page), *result.blocks]
+    shown = [block for block in blocks if not isinstance(block, Folded)]
+    folded = [block for block in blocks if isinstance(block, Folded)]
+    for block in (*shown, *map(_fold, filter(_has_traceback, findings)), *folded):
+        writer.add_block(block)
+    return writer.finish()
+
+
+def _describe_occasion(result: Result, occasion: Occasion, writer: _Writer) -> str:
+    """Say in a sentence how long it took, and where."""
+    name = f"Airflow {occasion.airflow_version}".strip()
+    airflow = f" on {writer.cell(Link(text=name, url=occasion.airflow_url))}" if occasion.airflow_url else ""
+    region = f" in {writer.cell(occasion.region)}" if occasion.region else ""
+    return f"{_ENDED[result.ending]} after {occasion.duration:.1f} s{airflow}{region}."
+
+
+def _tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:
+    """Make a table of each kind of finding: a row for each cause, with a link to the line to fix."""
+    errors = [one for one in findings if one.rule.level is Level.ERROR and one.rule is not Rule.TASK_FAILED]
+    tasks = [one for one in findings if one.rule is Rule.TASK_FAILED]
+    warnings = [one for one in findings if one.rule.level is Level.WARNING and one.is_shown]
+    known = [one for one in errors if not one.new]
+    kinds = (
+        ("New import errors" if known else "Import errors", [one for one in errors if one.new]),
+        ("Known import errors", known),
+        ("Failed tasks", tasks),
+        ("Warnings of the instance", warnings),
+    )
+    for heading, same in kinds:
+        if same:
+            rows = tuple((_link(one, name_page), one.headline, _describe_affected(one)) for one in same)
+            columns = ("Where to fix it", "What is wrong", "What it affects")
+            yield Table(heading=heading, columns=columns, rows=rows)
+
+
+def _link(finding: Finding, name_page: Callable[[str | None, int | None], str]) -> str | Link:
+    page = name_page(finding.file, finding.line)
+    return Link(text=finding.place, url=page) if page else finding.place
+
+
+def _describe_affected(finding: Finding) -> str:
+    affected = describe_affected(finding) or join(finding.affects)
+    stopped = f"; out of service: {join(finding.out_of_service, NAMES_SHOWN)}" if finding.out_of_service else ""
+    return f"{affected}{stopped}"
+
+
+def _has_traceback(finding: Finding) -> bool:
+    # The log of a failed task, which has its traceback, is a block of its own.
+    return bool(finding.details) and finding.rule is not Rule.TASK_FAILED
+
+
+def _fold(finding: Finding) -> Folded:
+    return Folded(heading=f"Traceback: {finding.place} {finding.headline}", text=finding.details)
+
+
+class _Writer:
+    """Writes Markdown up to the limit, without secrets."""
+
+    def __init__(self, redact: Callable[[str], str]) -> None:
+        self._redact = redact
+        self._parts: list[str] = []
+        self._left = 0
+        self.room = SUMMARY_LIMIT
+
+    def add(self, text: str) -> None:
+        """Add Markdown."""
+        self._parts.append(text)
+        self.room -= len(text.encode())
+
+    def add_block(self, block: Table | Folded | Diagram) -> None:
+        """Add as much of a block as fits."""
         if isinstance(block, Table):
-            # At most half of the room: thousands of import errors shall not crowd out the tables behind them.
-            rendered = _render_table(block, cell, remaining // 2)
+            # At most half of the room: thousands of import errors shall not crowd out the tables after them.
+            text = self._render_table(block, self.room // 2)
         elif isinstance(block, Diagram):
-            rendered = _render_diagram(block, cell, redact, remaining)
+            text = self._render_diagram(block)
         else:
-            rendered = _render_folded(block, redact, remaining)
-        left += not rendered
-        remaining -= len(rendered.encode())
-        parts.append(rendered)
-    if left:
-        parts.append(f"Folded texts that did not fit here: {left}; the file that result-file names holds them all.\n")
-    return "".join(parts)
+            text = self._render_folded(block)
+        self._left += not text
+        self.add(text)
 
+    def finish(self) -> str:
+        """Return everything, with a count of what did not fit."""
+        if self._left:
+            texts = "1 more text" if self._left == 1 else f"{self._left} more texts"
+            self._parts.append(f"{texts} did not fit here; the file that the input result-file names has everything.\n")
+        return "".join(self._parts)
 
-def _render_table(table: Table, cell: Callable[[str | Link], str], room: int) -> str:
-    head = f"#### {cell(table.heading)}\n\n| {' | '.join(map(cell, table.columns))} |\n|{'---|' * len(table.columns)}\n"
-    room -= len(head.encode()) + 200  # for the line that says what was left out
-    lines: list[str] = []
-    for row in table.rows:
-        line = f"| {' | '.join(map(cell, row))} |\n"
-        room -= len(line.encode())
-        if room < 0:
-            left = f"{len(table.rows) - len(lines)} more did not fit here; {table.rest}."
-            return f"{head}{''.join(lines)}\n{left}\n\n"
-        lines.append(line)
-    return f"{head}{''.join(lines)}\n"
+    def cell(self, content: str | Link) -> str:
+        """Write a text, or a link, in which nothing has a meaning of its own."""
+        if isinstance(content, Link):
+            return f'<a href="{html.escape(self._redact(content.url))}">{_escape_inline(self._redact(content.text))}</a>'
+        return _escape_inline(self._redact(content))
 
+    def _render_table(self, table: Table, room: int) -> str:
+        columns = " | ".join(map(self.cell, table.columns))
+        head = f"#### {self.cell(table.heading)}\n\n| {columns} |\n|{'---|' * len(table.columns)}\n"
+        room -= len(head.encode()) + 200  # for the line that says what was left out
+        lines: list[str] = []
+        for row in table.rows:
+            line = f"| {' | '.join(map(self.cell, row))} |\n"
+            room -= len(line.encode())
+            if room < 0:
+                left = f"{len(table.rows) - len(lines)} more did not fit here; {table.rest}."
+                return f"{head}{''.join(lines)}\n{left}\n\n"
+            lines.append(line)
+        return f"{head}{''.join(lines)}\n"
 
-def _render_diagram(diagram: Diagram, cell: Callable[[str], str], redact: Callable[[str], str], room: int) -> str:
-    # Redacting a whole line could take out a date or a keyword that happens to be a secret, and leave no diagram.
-    named = (line.partition(" :") for line in diagram.source.splitlines())
-    source = "\n".join((redact(text) if colon else text) + colon + data for text, colon, data in named)
-    head = f"#### {cell(diagram.heading)}\n\n"
-    legend = f"{cell(diagram.legend)}\n\n" if diagram.legend else ""
-    if len((head + source + legend).encode()) + 100 > room:
-        return f"{head}The diagram did not fit here.\n\n" if room > 2 * len(head.encode()) + 100 else ""
-    fence = _choose_fence(source)
-    return f"{head}{fence}mermaid\n{source}\n{fence}\n\n{legend}"
+    def _render_diagram(self, diagram: Diagram) -> str:
+        # Redacting a whole line could take out a date or a keyword that happens to be a secret, and leave no diagram.
+        named = (line.partition(" :") for line in diagram.source.splitlines())
+        source = "\n".join((self._redact(text) if colon else text) + colon + data for text, colon, data in named)
+        head = f"#### {self.cell(diagram.heading)}\n\n"
+        legend = f"{self.cell(diagram.legend)}\n\n" if diagram.legend else ""
+        if len((head + source + legend).encode()) + 100 > self.room:
+            return f"{head}The diagram did not fit here.\n\n" if self.room > 2 * len(head.encode()) + 100 else ""
+        fence = _choose_fence(source)
+        return f"{head}{fence}mermaid\n{source}\n{fence}\n\n{legend}"
 
-
-def _render_folded(folded: Folded, redact: Callable[[str], str], room: int) -> str:
-    """Write a folded text, shortened where it must be; "" when there is no room for any of it."""
-    text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", redact(folded.text).replace("\r\n", "\n").replace("\r", "\n"))
-    frame = 200 + len(folded.heading)
-    if room < 2 * frame:
-        return ""
-    text = cut_middle(text, min(FOLDED_LIMIT, room - frame)).rstrip("\n")
-    fence = _choose_fence(text)
-    heading = _escape_inline(redact(folded.heading))
-    return f"<details><summary>{heading}</summary>\n\n{fence}{folded.language}\n{text}\n{fence}\n\n</details>\n\n"
+    def _render_folded(self, folded: Folded) -> str:
+        """Write a folded text, shortened where it must be; "" when there is no room for any of it."""
+        text = _CONTROL.sub("\N{REPLACEMENT CHARACTER}", self._redact(folded.text).replace("\r\n", "\n").replace("\r", "\n"))
+        heading = self.cell(folded.heading)
+        frame = 200 + len(heading.encode())
+        if self.room < 2 * frame:
+            return ""
+        text = cut_middle(text, min(FOLDED_LIMIT, self.room - frame)).rstrip("\n")
+        fence = _choose_fence(text)
+        return f"<details><summary>{heading}</summary>\n\n{fence}{folded.language}\n{text}\n{fence}\n\n</details>\n\n"
 
 
 def _choose_fence(text: str) -> str:
@@ -246,12 +228,15 @@ def _choose_fence(text: str) -> str:
 
 
 def _escape_inline(text: str) -> str:
-    """Write a text so that Markdown, HTML, mentions and issue references in it are letters only.
+    """Write a text so that Markdown, HTML, mentions and references in it are letters only.
 
     In CommonMark a character reference never has a structural meaning, and a ``<code>`` element is where GitHub looks for no
     mentions and references: https://spec.commonmark.org/0.31.2/#entity-and-numeric-character-references
+    Only the words that could be such a reference are set as code, so that a sentence is read as one.
     """
-    flat = " ".join(_CONTROL.sub(" ", text).split())
-    if not _PUNCTUATION.search(flat) and not _REFERENCE.search(flat):
-        return flat
-    return f"<code>{_PUNCTUATION.sub(lambda match: f'&#{ord(match[0])};', flat)}</code>"
+    return " ".join(map(_escape_word, _CONTROL.sub(" ", text).split()))
+
+
+def _escape_word(word: str) -> str:
+    escaped = _PUNCTUATION.sub(lambda match: f"&#{ord(match[0])};", word)
+    return f"<code>{escaped}</code>" if _REFERENCE.search(word) else escaped

@@ -24,7 +24,7 @@
     ├── DeployError           a deploy cannot begin
     ├── ConflictError         somebody else changed the target of a deploy
     ├── NotPublishedError     the workspace was not published
-    └── ResultFileError       the result file could not be written
+    └── FileError             a file that an input names could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
 A DAG run that failed or an import error is no exception: it is a `Result` (see result.py). Each title is an entry in
@@ -258,10 +258,10 @@ class NotPublishedError(ActionError):
     title = "Not published"
 
 
-class ResultFileError(ActionError):
-    """`result-file` could not be written."""
+class FileError(ActionError):
+    """The result file or a report file could not be written."""
 
-    title = "Result file not written"
+    title = "File not written"
 
 
 class Cancelled(BaseException):

@@ -77,7 +77,7 @@ class Finding:
         instance_path: The place to fix on the instance, where it maps to no file of the checkout.
         affects: DAG files, as paths of the checkout where they map to it; or task instances, or DAGs.
         out_of_service: DAG ids that Airflow does not run until this is fixed.
-        stack_trace: Of the first thing that it affects.
+        details: The traceback, or what else is known, of the first thing that it affects.
         url: The log of the first thing that it affects.
         new: Not known from a baseline.
         fingerprint: The same in every run, on every line of the file, and for no other finding of the run.
@@ -93,7 +93,7 @@ class Finding:
     instance_path: str = ""
     affects: tuple[str, ...] = ()
     out_of_service: tuple[str, ...] = ()
-    stack_trace: str = ""
+    details: str = ""
     url: str = ""
     new: bool = True
     fingerprint: str = ""
@@ -109,6 +109,11 @@ class Finding:
         if self.file:
             return f"{self.file}:{self.line}" if self.line else self.file
         return f"{self.instance_path} (on the instance)" if self.instance_path else ""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether a person must see it: a warning that a baseline knows is only counted."""
+        return self.new or self.rule.level is Level.ERROR
 
     def to_json(self) -> dict[str, Any]:
         """Return the finding as the output `findings` lists it."""
@@ -206,9 +211,9 @@ def describe_affected(finding: Finding) -> str:
     names = finding.affects
     if not names or names == (finding.file or finding.instance_path,):
         return ""
-    return (
-        f"{finding.rule.affected if len(names) == 1 else count(len(names), finding.rule.affected)}: {join(names, NAMES_SHOWN)}"
-    )
+    thing = finding.rule.affected
+    what = f"{thing[0].upper()}{thing[1:]}" if len(names) == 1 else count(len(names), thing)
+    return f"{what}: {join(names, NAMES_SHOWN)}"
 
 
 def describe(finding: Finding) -> str:
@@ -224,7 +229,7 @@ def describe(finding: Finding) -> str:
 
 def annotate(finding: Finding) -> Annotation:
     """Write a finding as an annotation: what is wrong, what it affects, and one traceback."""
-    parts = (describe(finding), finding.stack_trace.rstrip(), f"Log: {finding.url}" if finding.url else "")
+    parts = (describe(finding), finding.details.rstrip(), f"Log: {finding.url}" if finding.url else "")
     return Annotation(
         level=finding.level,
         title=finding.title,

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from dms_airflow.core.findings import Finding
+
 
 class Ending(Enum):
     """How a step ends: the word of the `status` output, and the exit code."""
@@ -93,13 +95,13 @@ class Table:
         heading: Above it.
         columns: Their names.
         rows: As many cells each.
-        rest: Where the rows stand that did not fit.
+        rest: Where the rows are that did not fit.
     """
 
     heading: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | Link, ...], ...]
-    rest: str = "they stand in the outputs and the result file"
+    rest: str = "the outputs and the result file have them"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,12 +136,16 @@ class Result:
         ending: Success or not.
         headline: One line for the log and the top of the summary.
         outputs: By the names in action.yml. Text is written as it is, anything else as JSON.
-        annotations: Most important first.
+        findings: What the author has to fix, most important first; None where nothing was found out about the files.
+        annotations: What else a person must see, most important first.
         blocks: Tables, diagrams and folded texts of the summary, in order.
+        checks: What was checked, for the JUnit report.
     """
 
     ending: Ending
     headline: str
     outputs: Mapping[str, Any] = field(default_factory=dict)
+    findings: tuple[Finding, ...] | None = None
     annotations: tuple[Annotation, ...] = ()
     blocks: tuple[Table | Folded | Diagram, ...] = ()
+    checks: tuple[Check, ...] = ()

@@ -1,4 +1,4 @@
-"""DAG runs that were waited for, told: annotations for failed tasks, their logs, tables, and a Gantt chart."""
+"""DAG runs that were waited for, reported: findings for failed tasks, their logs, tables, and a Gantt chart."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progre
 from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.errors import ActionError, Cancelled
-from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Table
+from dms_airflow.core.findings import Finding, Rule, count, group
+from dms_airflow.core.result import Annotation, Check, Diagram, Ending, Folded, Level, Link, Table
 from dms_airflow.core.text import cut_middle, cut_tail
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
 from dms_airflow.dag_runs.wait import format_elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.dag_run_client import DagRunClient
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.airflow.task_logs import TaskLog
-    from dms_airflow.ci.github import Runner
     from dms_airflow.dag_runs.completion import Completion
     from dms_airflow.operations.context import Context
 
-# Logs are fetched of so many failed tasks of a step: GitHub shows ten errors of it.
-LOGS = 10
+# The logs of so many failed tasks are read, to find out which of them failed by the same cause.
+LOGS = 100
 
 LOGS_AT_ONCE = 2
 
@@ -40,20 +40,40 @@ LONGEST_MESSAGE = 20_000  # bytes
 
 @dataclass(frozen=True, kw_only=True)
 class RunReport:
-    """One DAG run as the step tells it."""
+    """What the step reports of one DAG run.
+
+    Args:
+        headline: One line.
+        failures: A finding for each task instance that failed; `group_failures` groups those of several runs.
+        annotations: What no failed task explains.
+        blocks: Of the summary.
+        checks: The run, and its task instances.
+    """
 
     headline: str
+    failures: tuple[Finding, ...]
     annotations: tuple[Annotation, ...]
     blocks: tuple[Table | Folded | Diagram, ...]
+    checks: tuple[Check, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
 class _Failure:
-    """A failed task instance, what its log says, and the place of the checkout that it leads to; None where it is not known."""
+    """A failed task instance, what its log says, and the place of the checkout that it leads to.
+
+    Args:
+        instance: The task instance.
+        log: None where it was not read.
+        fault: Why the log was not read.
+        details: What else is known of that.
+        file: None where the log leads to no file of the checkout.
+        line: The same.
+    """
 
     instance: TaskInstance
     log: TaskLog | None
     fault: str = ""
+    details: str = ""
     file: str | None = None
     line: int | None = None
 
@@ -64,8 +84,8 @@ class _Failure:
         if said:
             return said
         if self.instance.start_date is None:
-            return "it never began: its DAG file did not import where it was to run, or its worker was lost"
-        return "its log ends without a reason: its process or its worker was killed, or lost"
+            return "It never began: its DAG file did not import where it was to run, or its worker was lost"
+        return "Its log ends without a reason: its process or its worker was killed, or lost"
 
 
 def describe_completion(completion: Completion) -> str:
@@ -76,8 +96,8 @@ def describe_completion(completion: Completion) -> str:
         return f"{completion.error.title}: {completion.error.message}"
     if completion.ending is Ending.SUCCESS:
         failed = sum(one.state == FAILED for one in instances)
-        beside = f", {failed} of them failed" if failed else ""
-        return f"{name} succeeded{_tell_duration(completion)}: {len(instances)} task instances{beside}"
+        among = f", {failed} of them failed" if failed else ""
+        return f"{name} succeeded{_tell_duration(completion)}: {count(len(instances), 'task instance')}{among}"
     if completion.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without a single task instance"
     if completion.ending is Ending.FAILURE:
@@ -139,18 +159,31 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
     is_cancelled = completion.ending is Ending.CANCELLED
     checkout = Checkout(context.runner.workspace, dags_path or None)
     failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client)
-    annotations = [_annotate(failure, completion, client) for failure in failed]
-    for failure in failed:
-        if failure.log:
-            context.log.fold(f"Log of {failure.instance.name}, try {failure.instance.try_number}", failure.log.text)
-    if further := _annotate_run(completion, client):
-        annotations.insert(0, further)
+    failures = tuple(_find(one, completion, client) for one in failed)
+    # One log of each cause is enough.
+    first = {_name(failure.instance, completion): failure for failure in failed}
+    logs = [(failure.instance, failure.log.text) for one in group(failures) if (failure := first[one.affects[0]]).log]
+    for instance, text in logs:
+        context.log.fold(f"Log of {instance.name}, try {instance.try_number}", text)
+    further = _annotate_run(completion, client)
     upstream = {} if is_cancelled else _read_upstream(completion, client)
     return RunReport(
         headline=describe_completion(completion),
-        annotations=tuple(annotations),
-        blocks=tuple(_illustrate(completion, failed, upstream, client, context)),
+        failures=failures,
+        annotations=(further,) if further else (),
+        blocks=tuple(_illustrate(completion, logs, upstream, client)),
+        checks=tuple(_list_checks(completion, further)),
     )
+
+
+def group_failures(reports: Iterable[RunReport]) -> tuple[Finding, ...]:
+    """Make one finding of all task instances that failed by the same cause, in whatever run."""
+
+    def count_tasks(finding: Finding) -> Finding:
+        more = len(finding.affects) - 1
+        return replace(finding, title=f"{finding.title} and {more} more") if more else finding
+
+    return tuple(map(count_tasks, group(failure for report in reports for failure in report.failures)))
 
 
 def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient) -> list[_Failure]:
@@ -163,34 +196,50 @@ def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, cl
             with few:
                 log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
         except ActionError as error:
-            return _Failure(instance=instance, log=None, fault=error.message)
+            fault = f"Why it failed is not known, since its log could not be fetched: {error.title}"
+            return _Failure(instance=instance, log=None, fault=fault, details=error.message)
         file, line = place_failure(log.stack_trace, dag_file, checkout)
         # Only this is shown, and a log may have many megabytes.
         log = replace(log, text=cut_tail(log.text, LOG_TAIL))
         return _Failure(instance=instance, log=log, file=file, line=line)
 
-    rest = [_Failure(instance=one, log=None, fault="Its log was not fetched.") for one in failed[LOGS:]]
+    fault = f"Why it failed is not known: no more than {LOGS} logs of failed tasks are fetched"
+    rest = [_Failure(instance=one, log=None, fault=fault) for one in failed[LOGS:]]
     return [*client.map(read, failed[:LOGS]), *rest]
 
 
-def _annotate(failure: _Failure, completion: Completion, client: DagRunClient) -> Annotation:
-    """Name the task, the try, the exception, and the deepest line of the checkout that it came through."""
-    run, instance, log = completion.run, failure.instance, failure.log
-    tries = f"try {instance.try_number} of {instance.max_tries + 1}"
-    page = client.name_page(run, instance.task_id, instance.map_index)
-    lines = [f"{run.dag_id}.{instance.name} failed ({tries}): {failure.reason}"]
-    if log and log.stack_trace:
-        lines.append(log.stack_trace)
-    lines.append(f"Its log: {page}")
-    # A DAG run that succeeds although a task failed is what its author wants: told, but not as an error.
-    level = Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR
-    return Annotation(
-        level=level,
+def _name(instance: TaskInstance, completion: Completion) -> str:
+    return f"{completion.run.dag_id}.{instance.name}"
+
+
+def _find(failure: _Failure, completion: Completion, client: DagRunClient) -> Finding:
+    """Make a finding of a failed task: the exception, and the deepest line of the checkout that it came through."""
+    instance = failure.instance
+    return Finding(
+        rule=Rule.TASK_FAILED,
+        # A DAG run that succeeds although a task failed is what its author wants: reported, but not as an error.
+        level=Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR,
         title=f"Task failed: {instance.name}",
-        message=cut_middle("\n".join(lines), LONGEST_MESSAGE),
+        message=cut_middle(failure.reason, LONGEST_MESSAGE),
         file=failure.file,
         line=failure.line,
+        affects=(_name(instance, completion),),
+        details=failure.log.stack_trace if failure.log else failure.details,
+        url=client.name_page(completion.run, instance.task_id, instance.map_index),
     )
+
+
+def _list_checks(completion: Completion, further: Annotation | None) -> Iterator[Check]:
+    """List the DAG run and its task instances, as the JUnit report has them."""
+    run, ending = completion.run, completion.ending
+    failure = (
+        "" if ending in (Ending.SUCCESS, Ending.CANCELLED) else further.message if further else describe_completion(completion)
+    )
+    is_skipped = ending is Ending.CANCELLED
+    yield Check(suite=run.dag_id, name="DAG run", seconds=run.seconds, skipped=is_skipped, failure=failure)
+    for one in completion.instances:
+        is_skipped = one.state not in (SUCCESS, FAILED)
+        yield Check(suite=run.dag_id, name=one.name, seconds=one.duration, skipped=is_skipped)
 
 
 def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | None:
@@ -242,15 +291,11 @@ def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, fr
 
 def _illustrate(
     completion: Completion,
-    failed: list[_Failure],
+    logs: Sequence[tuple[TaskInstance, str]],
     upstream: dict[str, frozenset[str]],
     client: DagRunClient,
-    context: Context,
 ) -> Iterator[Table | Folded | Diagram]:
     run = completion.run
-    if failed:
-        rows = tuple(_write_failure(failure, context.runner) for failure in failed)
-        yield Table(heading=f"Failed tasks of {run.dag_id}", columns=("task", "try", "what is wrong", "where"), rows=rows)
     chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
     if chart:
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
@@ -258,20 +303,8 @@ def _illustrate(
         rows = tuple(_write_row(one, completion, client) for one in sorted(completion.instances, key=_place_in_time))
         columns = ("task", "state", "tries", "duration", "log")
         yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
-    for failure in failed:
-        if failure.log:
-            yield Folded(
-                heading=f"Log of {run.dag_id}.{failure.instance.name}, try {failure.instance.try_number}",
-                text=failure.log.text,
-            )
-
-
-def _write_failure(failure: _Failure, runner: Runner) -> tuple[str | Link, ...]:
-    instance = failure.instance
-    place = f"{failure.file}:{failure.line}" if failure.line else failure.file or ""
-    page = runner.name_page(failure.file, failure.line)
-    tries = f"{instance.try_number} of {instance.max_tries + 1}"
-    return instance.name, tries, failure.reason.partition("\n")[0], Link(text=place, url=page) if page else place
+    for instance, text in logs:
+        yield Folded(heading=f"Log of {_name(instance, completion)}, try {instance.try_number}", text=text)
 
 
 def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:

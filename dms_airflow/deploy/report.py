@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.result import Annotation, Ending, Level, Result, Table
+from dms_airflow.core.findings import count
+from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result, Table
 from dms_airflow.core.text import join
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
 from dms_airflow.import_errors.report import report_errors
@@ -56,21 +57,22 @@ def first_line(text: str) -> str:
 
 def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
     """Make the step's result of what the gate found."""
-    notes = {path: f"Out of service until it is mended: {join(ids, 20)}." for path, ids in findings.out_of_service.items()}
-    told = report_errors(findings.errors, params, context, complete=findings.complete, notes=notes)
+    told = report_errors(findings.errors, params, context, complete=findings.complete, out_of_service=findings.out_of_service)
     for problem in findings.problems:
         context.log.info(problem.message)
     report = findings.arrival.report or ()
-    ending = Ending.FAILURE if told.counted else Ending.SUCCESS
+    ending = Ending.FAILURE if told.fails else Ending.SUCCESS
     headline = told.headline
     if findings.problems:
         ending = findings.problems[0].ending
         headline = first_line(findings.problems[0].message)
     elif ending is Ending.SUCCESS:
-        headline = f"The instance runs this commit: {len(report)} DAG files; {told.headline.lower()}"
+        headline = (
+            f"The instance runs this commit: {count(len(report), 'DAG file')}; {told.headline[:1].lower()}{told.headline[1:]}"
+        )
     stopped = sorted({dag_id for ids in findings.out_of_service.values() for dag_id in ids})
     if stopped:
-        headline += f"; out of service until mended: {join(stopped)}"
+        headline += f"; out of service until fixed: {join(stopped)}"
     located = findings.arrival.expected.awaited
     broken = {located.get(error.instance_path.removeprefix(findings.arrival.folder or "")) for error in findings.errors}
     findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))
@@ -81,8 +83,10 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
         ending=ending,
         headline=headline,
         outputs=told.outputs if findings.errors or findings.complete else {},
+        findings=told.findings if findings.errors or findings.complete else None,
         annotations=(*map(_annotate, findings.problems), *told.annotations),
-        blocks=(*told.tables, *_tabulate(findings, report), *told.stack_traces),
+        blocks=(*told.tables, *_tabulate(findings, report)),
+        checks=tuple(_list_checks(findings.arrival)),
     )
 
 
@@ -90,6 +94,14 @@ def _annotate(problem: Problem) -> Annotation:
     if problem.ending is Ending.TIMEOUT:
         return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
     return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
+
+
+def _list_checks(arrival: Arrival) -> Iterator[Check]:
+    """List the DAG files that the instance parses, by their names in the checkout."""
+    for file in arrival.report or ():
+        if file.dag_ids:
+            name = arrival.expected.awaited.get(file.path, f"{arrival.folder or ''}{file.path}")
+            yield Check(suite=DAG_FILES, name=name, seconds=file.seconds)
 
 
 def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:

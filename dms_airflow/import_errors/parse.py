@@ -26,7 +26,8 @@ class DagImportError:
 
     `instance_path` is Airflow's path of the DAG file; `file` (relative, with `/`) and `line` are the place to mend in
     the checkout, which may be a helper's, and None where unknown. `exception` is a bare class name, "" where Airflow
-    gave none. `new` is False for an error that the baseline knows.
+    gave none. `new` is False for an error that the baseline knows. `dag_file` is the DAG file in the checkout, "" where
+    unknown.
     """
 
     file: str | None = None
@@ -36,10 +37,13 @@ class DagImportError:
     message: str
     stack_trace: str
     new: bool = True
+    dag_file: str = ""
 
     def to_json(self) -> dict[str, Any]:
-        """Give the error as the output `import-errors` lists it."""
-        return asdict(self)
+        """Return the error as the output `import-errors` lists it."""
+        fields = asdict(self)
+        del fields["dag_file"]
+        return fields
 
 
 def read_error(instance_path: str, stack_trace: str) -> DagImportError:
@@ -140,6 +144,7 @@ def _locate(
     error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
 ) -> DagImportError:
     own = files.get(error.instance_path)
+    error = replace(error, dag_file=own or "")
     frame = find_frame(frames, files)
     file = files[frame.file] if frame else own
     if file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members

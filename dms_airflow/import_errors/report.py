@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dags import strip_member
+from dms_airflow.checkout.mapping import LIBRARY
+from dms_airflow.core import tracebacks
+from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
 from dms_airflow.core.inputs import given, parse_choice, parse_text
-from dms_airflow.core.result import Annotation, Folded, Level, Link, Table
+from dms_airflow.core.result import Annotation, Level, Link, Table
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 
 if TYPE_CHECKING:
@@ -17,6 +20,11 @@ if TYPE_CHECKING:
     from dms_airflow.ci.github import Runner
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
+
+# What a step writes of its import errors.
+ERROR_OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-count", "findings"})
+
+_RULES = {"AirflowDagDuplicatedIdException": Rule.DUPLICATE_DAG_ID, "SerializationError": Rule.SERIALIZATION_ERROR}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,7 +36,7 @@ class ImportErrorParams(TimedParams):
     dags_path: str = given(parse_text, default="")
 
     def counts(self, error: DagImportError) -> bool:
-        """Tell whether an error fails the step."""
+        """Whether an error fails the step."""
         return self.fail_on == "any" or (self.fail_on == "new" and error.new)
 
 
@@ -37,20 +45,23 @@ class ErrorReport:
     """What a step says of its import errors.
 
     Args:
-        counted: How many of them fail the step.
         headline: One line.
-        outputs: Those of import errors.
-        annotations: Most important first; a warning when the baseline could not be read.
-        tables: Of the summary: the new, the known and the resolved ones.
-        stack_traces: Of the summary, behind everything that is short.
+        outputs: Those of import errors, one entry for each of Airflow's errors.
+        findings: One for each cause.
+        annotations: A warning when the baseline could not be read.
+        tables: Of the summary: the resolved errors.
     """
 
-    counted: int
     headline: str
     outputs: Mapping[str, Any]
+    findings: tuple[Finding, ...]
     annotations: tuple[Annotation, ...]
     tables: tuple[Table, ...]
-    stack_traces: tuple[Folded, ...]
+
+    @property
+    def fails(self) -> bool:
+        """Whether any of them fails the step."""
+        return any(finding.level is Level.ERROR for finding in self.findings)
 
 
 def report_errors(
@@ -59,58 +70,75 @@ def report_errors(
     context: Context,
     *,
     complete: bool = True,
-    notes: Mapping[str, str] | None = None,
+    out_of_service: Mapping[str, Sequence[str]] | None = None,
 ) -> ErrorReport:
-    """Judge import errors by `fail-on` and `baseline`, print them to the log, and say what the step reports of them.
+    """Judge import errors by `fail-on` and `baseline`, and say what the step reports of them.
 
     Args:
         errors: All of the step, located.
         params: The policy.
-        context: Where the checkout is, which change this is, and the log.
+        context: Where the checkout is, and the log.
         complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
-        notes: What else to say of an error, by the instance's path of its file.
+        out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
     """
     baseline = _read_known(params, context.runner)
     compared = compare(errors, baseline.errors)
     ordered = sorted(compared.errors, key=lambda error: _rank(error, params))
     resolved = compared.resolved if complete else ()
-    for error in ordered:
-        context.log.info(f"{_place(error)}  {_summarize(error)}{'' if error.new else '  (known)'}")
+    stopped = out_of_service or {}
+    findings = group(_find(error, params, stopped.get(strip_member(error.instance_path), ())) for error in ordered)
     for error in resolved:
-        context.log.info(f"Resolved since the baseline: {_place(error)}  {_summarize(error)}")
+        context.log.info(f"Resolved since the baseline: {_show_place(error)}  {_summarize(error)}")
     return ErrorReport(
-        counted=sum(map(params.counts, ordered)),
-        headline=_sum_up(ordered, len(resolved)),
+        headline=_sum_up(findings, len(resolved)),
         outputs={
             "import-errors": [error.to_json() for error in ordered],
             "import-error-count": len(ordered),
             "new-import-error-count": sum(error.new for error in ordered),
         },
-        annotations=(
-            *_warn(baseline),
-            *(_annotate(error, params, (notes or {}).get(strip_member(error.instance_path), "")) for error in ordered),
-        ),
-        tables=tuple(_tabulate(ordered, resolved, context.runner)),
-        stack_traces=tuple(map(_fold, ordered)),
+        findings=findings,
+        annotations=tuple(_warn(baseline)),
+        tables=tuple(_tabulate(resolved, context.runner)),
     )
 
 
 def _read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
     if params.baseline:
         return read_baseline(params.baseline, runner.workspace)
-    # An earlier step's output is empty when that step could not tell.
+    # An earlier step's output is empty when that step could not find out.
     return Baseline(problem="fail-on is new, but baseline is empty" if params.fail_on == "new" else "")
 
 
-def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:
-    place = error.file or error.instance_path
-    return (not params.counts(error), not error.new, place, error.line or 0)
+def _find(error: DagImportError, params: ImportErrorParams, stopped: Sequence[str]) -> Finding:
+    return Finding(
+        rule=_RULES.get(error.exception, Rule.IMPORT_ERROR),
+        level=Level.ERROR if params.counts(error) else Level.WARNING,
+        title=f"DAG import error: {error.exception or 'unknown'}",
+        message=_describe(error),
+        file=error.file,
+        line=error.line,
+        instance_path="" if error.file else _find_place(error),
+        affects=(error.dag_file or error.instance_path,),
+        out_of_service=tuple(stopped),
+        details=error.stack_trace,
+        new=error.new,
+    )
 
 
-def _sum_up(errors: Sequence[DagImportError], resolved: int) -> str:
-    count = {0: "No import errors", 1: "1 import error"}.get(len(errors), f"{len(errors)} import errors")
-    known = sum(not error.new for error in errors)
-    parts = (count, f"{known} known from the baseline" if known else "", f"{resolved} resolved" if resolved else "")
+def _find_place(error: DagImportError) -> str:
+    """Find the instance's file to fix: the deepest of the traceback that is of no library, else the DAG file."""
+    files = [frame.file for frame in reversed(tracebacks.parse(error.stack_trace).frames)]
+    own = (file for file in files if file.startswith("/") and not LIBRARY.search(file))
+    return next(own, error.instance_path)
+
+
+def _sum_up(findings: Sequence[Finding], resolved: int) -> str:
+    known = sum(not finding.new for finding in findings)
+    parts = (
+        f"Import errors: {count_causes(findings)}" if findings else "No import errors",
+        f"{count(known, 'cause')} known from the baseline" if known else "",
+        f"{resolved} resolved" if resolved else "",
+    )
     return ", ".join(filter(None, parts))
 
 
@@ -124,18 +152,6 @@ def _warn(baseline: Baseline) -> Iterator[Annotation]:
         )
 
 
-def _annotate(error: DagImportError, params: ImportErrorParams, note: str) -> Annotation:
-    where = "" if error.file else f"\nOn the instance, in {error.instance_path}; no file of the checkout is this one."
-    where += f"\n{note}" if note else ""
-    return Annotation(
-        level=Level.ERROR if params.counts(error) else Level.WARNING,
-        title=f"DAG import error: {error.exception or 'unknown'}",
-        message=f"{_describe(error)}{where}\n{error.stack_trace}".rstrip(),
-        file=error.file,
-        line=error.line,
-    )
-
-
 def _describe(error: DagImportError) -> str:
     return ": ".join(filter(None, (error.exception, error.message)))
 
@@ -144,40 +160,29 @@ def _summarize(error: DagImportError) -> str:
     return _describe(error).partition("\n")[0]
 
 
-def _place(error: DagImportError) -> str:
+def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:
+    place = error.file or error.instance_path
+    return not params.counts(error), not error.new, place, error.line or 0, error.instance_path
+
+
+def _show_place(error: DagImportError) -> str:
     if error.file is None:
         return f"{error.instance_path} (on the instance)"
     return f"{error.file}:{error.line}" if error.line else error.file
 
 
-def _tabulate(errors: Sequence[DagImportError], resolved: Sequence[DagImportError], runner: Runner) -> Iterator[Table]:
-    new = [error for error in errors if error.new]
-    known = [error for error in errors if not error.new]
-    tables = (
-        ("New import errors" if known else "Import errors", "where to fix it", new, _link),
-        ("Known import errors", "where to fix it", known, _link),
-        ("Resolved since the baseline", "where it was", resolved, _link_resolved),
-    )
-    for heading, where, told, link in tables:
-        if told:
-            rows = tuple((link(error, runner), _summarize(error), error.instance_path) for error in told)
-            yield Table(heading=heading, columns=(where, "what is wrong", "file on the instance"), rows=rows)
+def _tabulate(resolved: Sequence[DagImportError], runner: Runner) -> Iterator[Table]:
+    if resolved:
+        rows = tuple((_link(error, runner), _summarize(error), error.instance_path) for error in resolved)
+        columns = ("Where it was", "What was wrong", "DAG file on the instance")
+        yield Table(heading="Resolved since the baseline", columns=columns, rows=rows)
 
 
 def _link(error: DagImportError, runner: Runner) -> str | Link:
-    """Lead to the file and line at this commit on GitHub, or name the place where there is no such page."""
-    page = runner.name_page(error.file, error.line)
-    return Link(text=_place(error), url=page) if page else _place(error)
-
-
-def _link_resolved(error: DagImportError, runner: Runner) -> str | Link:
-    """Lead to the file where it is still there, and to no line: the baseline's is of an older commit."""
+    """Link to the file where it still exists, and to no line: the baseline's is of an older commit."""
     try:
         exists = bool(error.file) and (runner.workspace / str(error.file)).is_file()
     except (OSError, ValueError):  # a baseline may hold any text
         exists = False
-    return _link(replace(error, line=None), runner) if exists else _place(error)
-
-
-def _fold(error: DagImportError) -> Folded:
-    return Folded(heading=f"{_place(error)}  {_summarize(error)}", text=error.stack_trace)
+    page = runner.name_page(error.file, None) if exists else ""
+    return Link(text=_show_place(replace(error, line=None)), url=page) if page else _show_place(error)

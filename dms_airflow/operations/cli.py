@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dms_airflow.airflow.commands.run import CommandLine, show
 from dms_airflow.airflow.commands.table import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
+from dms_airflow.core.findings import group
 from dms_airflow.core.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.import_errors.report import ImportErrorParams
@@ -102,6 +103,7 @@ def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
     for stream in ("stdout", "stderr"):
         outputs[stream] = "".join(result.outputs.get(stream, "") for result in results)
     outputs["json"] = json.dumps([*ran, *left], ensure_ascii=False)
+    found = [finding for result in results for finding in result.findings or ()]
     last = results[-1]
     if last.ending is Ending.SUCCESS:
         headline = f"{len(ran)} commands succeeded" if len(ran) > 1 else "1 command succeeded"
@@ -112,6 +114,7 @@ def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
         ending=last.ending,
         headline=headline,
         outputs=outputs,
+        findings=group(found) if any(result.findings is not None for result in results) else None,
         annotations=tuple(annotation for result in results for annotation in result.annotations),
         blocks=(
             Table(heading="Commands", columns=("command", "status", "result"), rows=rows),
@@ -121,6 +124,7 @@ def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
                 for block in result.blocks
             ),
         ),
+        checks=tuple(check for result in results for check in result.checks),
     )
 
 

@@ -26,7 +26,7 @@ from dms_airflow.core.result import Link, Result, Table
 from dms_airflow.core.secret_values import find_secrets
 from dms_airflow.dag_runs.completion import Terms, abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
-from dms_airflow.dag_runs.report import report_runs, tabulate_runs
+from dms_airflow.dag_runs.report import group_failures, report_runs, tabulate_runs
 from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
 from dms_airflow.operations import command
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.operations.context import Context
 
-OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url"}
+OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findings"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -260,6 +260,8 @@ def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) 
         ending=completion.ending,
         headline=report.headline,
         outputs={**begun.outputs, **write_outputs(completion.run, url)},
+        findings=group_failures([report]),
         annotations=report.annotations,
         blocks=(tabulate_runs([completion], client), *report.blocks),
+        checks=report.checks,
     )

@@ -26,7 +26,7 @@ from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 from dms_airflow.import_errors.reparse import follow
-from dms_airflow.import_errors.report import ImportErrorParams
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
 
-OUTPUTS = frozenset({"import-errors", "import-error-count", "new-import-error-count"})
+OUTPUTS = ERROR_OUTPUTS
 
 GATE_TIMEOUT = 600.0  # seconds
 

@@ -13,12 +13,12 @@ from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
 from dms_airflow.core.inputs import given, parse_names
-from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.result import Check, Ending, Result, Table
 from dms_airflow.core.retry import poll
 from dms_airflow.core.secret_values import find_secrets
 from dms_airflow.dag_runs.completion import abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
-from dms_airflow.dag_runs.report import describe_completion, report_runs, tabulate_runs
+from dms_airflow.dag_runs.report import describe_completion, group_failures, report_runs, tabulate_runs
 from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
 from dms_airflow.operations import dags_trigger as trigger
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from dms_airflow.dag_runs.completion import Completion, Terms
     from dms_airflow.operations.context import Context
 
-OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs"})
+OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs", "findings"})
 
 # A scheduler that is just being restarted is given a moment.
 HEALTH_LIMIT = 15.0  # seconds
@@ -192,11 +192,16 @@ def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: 
             "runs": [_tell(one, by_dag, client) for one in attempts],
             **_name_outputs(shown, by_dag, client),
         },
+        findings=group_failures(reports),
         annotations=(*refused, *(annotation for report in reports for annotation in report.annotations)),
         blocks=(
             *([tabulate_runs(completions, client)] if completions else []),
             *([_tabulate_refused(attempts)] if refused else []),
             *(block for report in reports for block in report.blocks),
+        ),
+        checks=(
+            *(check for report in reports for check in report.checks),
+            *(Check(suite=one.dag_id, name="DAG run", failure=one.error.message) for one in attempts if one.error),
         ),
     )
 

@@ -28,9 +28,10 @@ region instance-id endpoint access-key-id access-key-secret security-token role-
 role-session-name role-session-expiration operation arguments body conf wait-for-completion timeout poll-interval on-paused
 on-cancel fail-on baseline dags-path verify-source expect-dags deploy-to deploy-branch deploy-exclude workspace-id dry-run prune
 force on-failure reuse-session summary annotations result-file
+sarif-file junit-file code-quality-file
 """
 OUTPUTS = """
-status stdout stderr json status-code import-errors import-error-count new-import-error-count plan
+status stdout stderr json status-code import-errors import-error-count new-import-error-count findings plan
 rolled-back dag-changes dag-id run-id run-state run-url
 runs airflow-url airflow-version duration
 """

@@ -391,6 +391,7 @@ def test_an_example_is_a_workflow_with_few_rights(file: Path) -> None:
     rights = {"contents": "read"}
     rights |= {"issues": "write"} if "gh issue" in text else {}
     rights |= {"id-token": "write"} if "role-to-assume" in text else {}
+    rights |= {"security-events": "write"} if "upload-sarif" in text else {}
     assert workflow["permissions"] == rights
     assert workflow[True], "`on`, which YAML 1.1 takes for a boolean"
     assert all(job["steps"] and job["timeout-minutes"] <= 30 for job in workflow["jobs"].values())

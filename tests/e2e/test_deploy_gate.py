@@ -169,7 +169,7 @@ def test_a_broken_deploy_says_what_is_out_of_service_and_the_mended_one_passes(
     assert (broken.exit_code, broken.outputs["status"]) == (1, "failure")
     (error,) = broken.read_json("import-errors")
     assert (error["file"], error["line"], error["exception"]) == ("dags/stock.py", 7, "NameError")
-    assert "Out of service until it is mended: stock." in broken.annotations[0].data
+    assert "Out of service until this is fixed: stock." in broken.annotations[0].data
     assert "dags reserialize" not in commands(sandbox, since)
 
     deploy.write(STOCK.replace("true", "echo mended"))

@@ -18,6 +18,7 @@ from dms_airflow.ci.github import Runner, Workflow
 from dms_airflow.ci.report import report
 from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import Config
+from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 from dms_airflow.operations import COMMON_OUTPUTS
@@ -50,7 +51,7 @@ def check(data: bytes, folder: Path) -> None:
     text = _MARK.sub(lambda mark: FORMS[FORM_NAMES[ord(mark[1] or "\0") % len(FORMS)]](SECRET), data.decode("utf-8", "replace"))
     log, output = StringIO(), folder / "output"
     output.write_text("")
-    summary_file, result_file = folder / "summary", folder / "result.json"
+    summary_file = folder / "summary"
     summary_file.write_text("")
     runner = Runner(workspace=folder, output_file=output, summary_file=summary_file)
     workflow = Workflow(runner, log)
@@ -58,9 +59,20 @@ def check(data: bytes, folder: Path) -> None:
     masks = log.tell()
     bar = " ".join(text.splitlines()).replace(":", "")  # as gantt.py does: what follows is ours
     annotation = Annotation(level=Level.ERROR, title=text, message=text, file=text, line=1)
+    finding = Finding(
+        rule=Rule.IMPORT_ERROR,
+        level=Level.ERROR,
+        title=text,
+        message=text,
+        file=text,
+        line=1,
+        affects=(text, "b"),
+        details=text,
+    )
     result = Result(
         ending=Ending.FAILURE,
         headline=text,
+        findings=(finding,),
         annotations=(annotation,) * 11,
         outputs={"stdout": text, "import-errors": [{"message": text}]},
         blocks=(
@@ -71,7 +83,9 @@ def check(data: bytes, folder: Path) -> None:
     )
     workflow.info(text)
     workflow.fold(text, text)
-    config = replace(load(Config, {}, []), result_file="result.json")
+    config = replace(
+        load(Config, {}, []), result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
+    )
     report(result, OCCASION, config, runner, workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
@@ -79,10 +93,10 @@ def check(data: bytes, folder: Path) -> None:
     commands = [command for line in lines if (command := parse_command(line))]
     assert {command.name for command in commands} <= OURS
     assert all(set(command.properties) <= {"file", "line", "title"} for command in commands)
-    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors", *COMMON_OUTPUTS}
+    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors", "findings", *COMMON_OUTPUTS}
     assert find_foreign(summary) == []
     left = {"log": printed, "summary": summary}
-    left |= {file.name: file.read_text(encoding="utf-8") for file in (output, result_file)}
+    left |= {file.name: file.read_text(encoding="utf-8") for file in (output, *folder.glob("*.*"))}
     assert find_leaks(left, [SECRET]) == []
 
 

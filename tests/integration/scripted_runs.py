@@ -205,8 +205,8 @@ class ScriptedRuns(FakeAirflow):
     def _list(self, tasks: dict[str, str | None], offset: int) -> WebResponse:
         rows = [
             {
-                "task_id": task_id,
-                "map_index": -1,
+                "task_id": name.partition("[")[0],
+                "map_index": int(name.partition("[")[2].rstrip("]") or -1),
                 "state": state,
                 "try_number": 0 if state is None else 1,
                 "max_tries": 0,
@@ -215,7 +215,7 @@ class ScriptedRuns(FakeAirflow):
                 "end_date": "2026-11-22T12:00:03+00:00" if state in ("success", "failed") else None,
                 "duration": 2.0 if state in ("success", "failed") else None,
             }
-            for task_id, state in tasks.items()
+            for name, state in tasks.items()
         ]
         return _answer({"task_instances": rows[offset : offset + 100], "total_entries": len(rows)})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 from pathlib import Path
@@ -73,7 +74,7 @@ def test_only_new_errors_count_and_come_first(dms: FakeDms, run: Run, checkout: 
     ]
     assert "dags/etl.py:6  ModuleNotFoundError: No module named 'pandsa'  (known)" in step.log
     assert "Resolved since the baseline: dags/sound.py:1  ModuleNotFoundError: No module named 'gone'" in step.log
-    assert "3 import errors, 1 known from the baseline, 1 resolved" in step.summary
+    assert "Import errors: 3 causes, 3 DAG files, 1 cause known from the baseline, 1 resolved" in html.unescape(step.summary)
     _, new, known, resolved = step.summary.split("#### ")
     assert f'<a href="{PAGE}/dags/export.py#L2">' in new
     assert f'<a href="{PAGE}/dags/report.py#L3">' in new
@@ -113,7 +114,7 @@ def test_without_import_errors_the_resolved_ones_are_told(dms: FakeDms, run: Run
     assert "No import errors, 2 resolved" in step.summary
     resolved = step.summary.partition("#### Resolved since the baseline")[2]
     assert f'<a href="{PAGE}/dags/etl.py">' in resolved
-    assert "| <code>dags&#47;report&#46;py&#58;1</code> |" in resolved
+    assert "| dags&#47;report&#46;py&#58;1 |" in resolved
     assert f"{PAGE}/dags/report.py" not in step.summary
 
 
@@ -200,23 +201,6 @@ def test_a_baseline_of_many_lines_with_control_characters_is_one(dms: FakeDms, r
 
     assert (step.exit_code, step.annotations) == (0, [])
     assert "No import errors, 1 resolved" in step.summary
-
-
-def test_files_of_this_change_come_before_the_others(dms: FakeDms, run: Run, checkout: Path, tmp_path: Path) -> None:
-    event = tmp_path / "event.json"
-    event.write_text(json.dumps({"commits": [{"modified": ["dags/report.py"], "added": ["dags/sound.py"]}]}), encoding="utf-8")
-    known = [write_row("sound", "y", 1), write_row("etl", "pandsa", 4)]
-    break_dags(dms, *known)
-    before = run({"operation": COMMAND, "fail-on": "none"})
-    break_dags(dms, write_row("export", "x", 3), write_row("report", "x", 3), *known)
-
-    step = run(
-        {"operation": COMMAND, "baseline": before.outputs["import-errors"]},
-        {"GITHUB_EVENT_PATH": str(event)},
-    )
-
-    assert checkout.is_dir()
-    assert [file for _, file in list_places(step)] == ["dags/report.py", "dags/export.py", "dags/sound.py", "dags/etl.py"]
 
 
 def test_five_thousand_errors(dms: FakeDms, run: Run, workspace: Path) -> None:

@@ -277,13 +277,16 @@ def test_a_failed_task_is_told_on_its_line(airflow: ScriptedRuns, run: Run, work
     (annotation,) = step.annotations
     assert annotation.name == "error"
     assert annotation.properties == {"title": "Task failed: extract", "file": "dags/etl.py", "line": "5"}
-    assert annotation.data.startswith("etl.extract failed (try 1 of 1): ValueError: no rows today\nTraceback")
+    assert annotation.data.startswith("ValueError: no rows today\nTask instance: etl.extract\nTraceback")
     assert "task_id=extract&tab=logs" in annotation.data
     assert "::group::Log of extract, try 1" in step.stdout
     assert "\n::error::a line" not in step.stdout
     assert "Log of" in step.summary
     assert "no rows today" in step.summary
-    assert "| load | <code>upstream&#95;failed</code> |" in step.summary
+    assert "| load | upstream&#95;failed |" in step.summary
+    assert [(one["rule"], one["level"], one["affects"]) for one in step.read_json("findings")] == [
+        ("task-failed", "error", ["etl.extract"])
+    ]
 
 
 def test_an_exception_of_megabytes_leaves_room_in_the_summary(airflow: ScriptedRuns, run: Run) -> None:

@@ -175,8 +175,8 @@ def test_a_broken_file_is_on_its_line_and_what_is_out_of_service_is_said(model: 
     assert (step.exit_code, step.outputs["import-error-count"]) == (1, "1")
     (error,) = step.annotations
     assert (error.properties["file"], error.properties["line"]) == ("dags/etl.py", "3")
-    assert "\nOut of service until it is mended: etl.\n" in error.data
-    assert "1 import error; out of service until mended: etl (failure after" in step.log
+    assert "\nOut of service until this is fixed: etl.\n" in error.data
+    assert "Import errors: 1 cause, 1 DAG file; out of service until fixed: etl (failure after" in step.log
     assert "dags reserialize" not in model.calls
 
 

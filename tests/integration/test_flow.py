@@ -65,7 +65,7 @@ def test_one_command_takes_three_requests_and_tells_everything(dms: FakeDms, run
     assert step.outputs["airflow-url"] == f"{dms.endpoint}{PREFIX}"
     assert float(step.outputs["duration"]) >= 0
     assert "✅ dags list on af-sandbox0000000000" in step.summary
-    assert "<code>dag&#95;id</code>" in step.summary
+    assert "| dag&#95;id |" in step.summary
     assert step.annotations == []
 
 
@@ -426,7 +426,7 @@ def test_a_result_file_that_cannot_be_written_is_no_success(dms: FakeDms, run: R
 
     assert step.exit_code == 1
     assert step.outputs["status"] == "failure"
-    assert [one.properties["title"] for one in step.annotations] == ["Result file not written"]
+    assert [one.properties["title"] for one in step.annotations] == ["File not written"]
 
 
 def test_no_annotations_and_no_summary_on_request(dms: FakeDms, run: Run) -> None:

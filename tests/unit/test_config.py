@@ -8,13 +8,12 @@ import pytest
 
 from dms_airflow.ci.github import Runner
 from dms_airflow.config import Config, check_paths, parse_endpoint, parse_instance_id, parse_region
+from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.inputs import InputValueError, load
 from dms_airflow.core.urls import allows_plain_http
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from dms_airflow.core.errors import InputProblem
 
 
 ROLE = "acs:ram::1234567890123456:role/github-deploy"
@@ -167,18 +166,18 @@ def test_secrets_do_not_show() -> None:
     ("path", "count"), [("out.json", 0), ("a/b.json", 0), ("../x", 1), ("/etc/x", 1), ("link/x", 1), (".", 1), ("dags", 1)]
 )
 def test_the_result_file_stays_in_the_workspace(workspace: Path, path: str, count: int) -> None:
-    assert len(list(check_paths(Runner(workspace=workspace), result_file=path, dags_path=""))) == count
+    assert len(list(check_paths(Runner(workspace=workspace), files={"sarif-file": path}, dags_path=""))) == count
 
 
 @pytest.mark.parametrize(("path", "count"), [("dags", 0), (".", 0), ("../x", 1), ("/etc", 1), ("link", 1), ("nosuch", 1)])
 def test_the_dags_path_is_a_folder_of_the_checkout(workspace: Path, path: str, count: int) -> None:
-    assert len(list(check_paths(Runner(workspace=workspace), result_file="", dags_path=path))) == count
+    assert len(list(check_paths(Runner(workspace=workspace), files={}, dags_path=path))) == count
 
 
 def test_absolute_paths_in_the_workspace(workspace: Path) -> None:
     runner = Runner(workspace=workspace)
 
-    assert list(check_paths(runner, result_file=f"{workspace}/x.json", dags_path=f"{workspace}/dags")) == []
+    assert list(check_paths(runner, files={"result-file": f"{workspace}/x.json"}, dags_path=f"{workspace}/dags")) == []
 
 
 @pytest.fixture
@@ -187,3 +186,11 @@ def workspace(tmp_path: Path) -> Path:
     (folder / "dags").mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path)
     return folder
+
+
+def test_two_files_cannot_be_one(workspace: Path) -> None:
+    files = {"result-file": "a/../x.json", "sarif-file": "x.json", "junit-file": "x.xml"}
+
+    problems = list(check_paths(Runner(workspace=workspace), files=files, dags_path=""))
+
+    assert problems == [InputProblem(name="sarif-file", message='is the same file as result-file: "x.json"')]

@@ -33,7 +33,7 @@ def fail(dag_file: str, file: str | None = "dags/lib/region.py", line: int | Non
         file=file,
         line=line,
         affects=(dag_file,),
-        stack_trace=TRACEBACK,
+        details=TRACEBACK,
     )
     return replace(finding, **fields)
 
@@ -149,7 +149,7 @@ def test_first_what_fails_the_step_then_the_new_then_what_affects_most_then_by_p
 
 def test_the_fingerprint_does_not_change_when_lines_move_or_other_files_break() -> None:
     (before,) = group([fail("dags/a.py")])
-    (after,) = group([fail("dags/b.py", line=99, stack_trace="", new=False, level=Level.WARNING), fail("dags/c.py", line=99)])
+    (after,) = group([fail("dags/b.py", line=99, details="", new=False, level=Level.WARNING), fail("dags/c.py", line=99)])
 
     assert before.fingerprint == after.fingerprint
     assert len(before.fingerprint) == 32
@@ -216,7 +216,7 @@ def test_what_is_affected_is_named_where_the_place_does_not_say_it(finding: Find
 
 
 def test_an_annotation_ends_with_what_is_out_of_service_the_traceback_and_the_log() -> None:
-    finding = fail("dags/a.py", "dags/a.py", out_of_service=("a", "b"), stack_trace="Traceback\n", url="https://x/log")
+    finding = fail("dags/a.py", "dags/a.py", out_of_service=("a", "b"), details="Traceback\n", url="https://x/log")
 
     assert annotate(finding).message == (
         "KeyError: 'region'\nOut of service until this is fixed: a, b.\nTraceback\nLog: https://x/log"

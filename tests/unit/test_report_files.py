@@ -35,7 +35,7 @@ BROKEN = Finding(
     file="dags/lib/my region.py",
     line=2,
     affects=("dags/a.py", "dags/b.py"),
-    stack_trace="Traceback (most recent call last):\nKeyError: 'region'",
+    details="Traceback (most recent call last):\nKeyError: 'region'",
     fingerprint="0123456789abcdef0123456789abcdef",
 )
 KNOWN = replace(
@@ -296,9 +296,7 @@ def test_junit_has_the_task_instances_of_each_dag_run() -> None:
 
 def test_junit_holds_no_more_tracebacks_than_fit(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(junit, "MOST", 500)
-    findings = [
-        replace(BROKEN, affects=(f"{number}.py",), stack_trace="x" * 200, fingerprint=str(number)) for number in range(3)
-    ]
+    findings = [replace(BROKEN, affects=(f"{number}.py",), details="x" * 200, fingerprint=str(number)) for number in range(3)]
 
     (suite,) = read_junit(render_junit(findings, []))
 
@@ -309,7 +307,7 @@ def test_junit_holds_no_more_tracebacks_than_fit(monkeypatch: pytest.MonkeyPatch
 @settings(deadline=None)
 @given(st.text(), st.text())
 def test_any_text_gives_valid_files(name: str, text: str) -> None:
-    finding = replace(BROKEN, message=text, file=name or None, affects=(name,), stack_trace=text)
+    finding = replace(BROKEN, message=text, file=name or None, affects=(name,), details=text)
 
     read_junit(render_junit([finding], [Check(suite=name, name=text, failure=text)]))
     read_sarif(render_sarif([finding], "1", nothing))
@@ -355,7 +353,7 @@ def test_no_findings_are_an_empty_report() -> None:
 def test_the_files_of_very_many_errors_are_valid() -> None:
     trace = "".join(f'  File "/opt/airflow/dags/lib/m{number}.py", line {number}, in f\n    g()\n' for number in range(40))
     findings = group(
-        replace(BROKEN, message=f"KeyError: {number!r}", affects=(f"dags/d{number}.py",), stack_trace=trace)
+        replace(BROKEN, message=f"KeyError: {number!r}", affects=(f"dags/d{number}.py",), details=trace)
         for number in range(1000)
     )
 
