@@ -380,14 +380,14 @@ class AirflowClient:
         if not isinstance(told, dict) or not {"stdout", "stderr"} & told.keys():
             raise AnswerError(
                 f"{self.url} answered the command with status {answer.status}, but without stdout and stderr. "
-                f"The answer begins: {show_beginning(answer)}",
+                f"The answer begins: {show_beginning(answer, self._log.redact)}",
                 f"Whether the command ran is not known. {HINT_COMMAND}",
             )
         return CommandAnswer(stdout=_as_text(told.get("stdout")), stderr=_as_text(told.get("stderr")))
 
     def refuse(self, answer: Answer, what: str) -> AnswerError:
         """Make the error for an answer whose status says that the request failed."""
-        message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer)}"
+        message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer, self._log.redact)}"
         if answer.status == 403:  # noqa: PLR2004
             return AnswerError(message, HINT_FORBIDDEN, status=answer.status)
         error = AnswerError(message, HINT_GATEWAY if may_pass(answer.status) else HINT_COMMAND, status=answer.status)

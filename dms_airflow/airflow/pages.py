@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from dms_airflow.core.http import Answer
 
 
@@ -29,16 +31,20 @@ def read_page(answer: Answer) -> Page | None:
     return Page(key=lists[0][0], entries=lists[0][1], total=told["total_entries"])
 
 
-def describe_problem(answer: Answer) -> str:
+def describe_problem(answer: Answer, redact: Callable[[str], str]) -> str:
     """Say in one line what an error answer says, in any form that Airflow gives one, else how the answer begins.
 
     Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
     field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
+
+    Args:
+        answer: The answer.
+        redact: Masks secrets in a text before it is cut or put on one line.
     """
     told = answer.parse_object()
     parts = [words for key in ("title", "detail", "error", "message") for words in _read_words(told.get(key))]
-    words = [" ".join(part.split()) for part in parts if part.strip()]
-    return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer)
+    words = [" ".join(redact(part).split()) for part in parts if part.strip()]
+    return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer, redact)
 
 
 def _read_words(part: object) -> list[str]:
@@ -56,8 +62,8 @@ def _read_words(part: object) -> list[str]:
     return []
 
 
-def show_beginning(answer: Answer) -> str:
+def show_beginning(answer: Answer, redact: Callable[[str], str]) -> str:
     """Quote the first 300 characters of an answer on one line, with its content type."""
-    text = " ".join(answer.body[:8000].decode("utf-8", "replace").split())
+    text = " ".join(redact(answer.body.decode("utf-8", "replace"))[:8000].split())
     text = f"{text[:299]}…" if len(text) > 300 else text  # noqa: PLR2004 - as documented
     return f"({answer.content_type or 'no content type'}) {text or 'nothing'}"

@@ -118,9 +118,8 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
 
 
 def quote_value(text: str) -> str:
-    """Show a value in a message: short, on one line."""
-    shown = _CONTROL_OR_BREAK.sub("?", text)
-    return f'"{shown}"' if len(shown) <= 80 else f'"{shown[:77]}…"'  # noqa: PLR2004 - a line's worth
+    """Show a value in a message, on one line. It is not cut: the runner could not mask half of a secret in it."""
+    return f'"{_CONTROL_OR_BREAK.sub("?", text)}"'
 
 
 # --- parsers: the author's text -> value ---------------------------------------------------------------------------------

@@ -20,6 +20,10 @@ class Log(Protocol):
         """Print a line that only a debugging run shows."""
         ...
 
+    def redact(self, text: str) -> str:
+        """Mask secrets in a text that is to be cut: half a secret would not be recognized afterwards."""
+        ...
+
     def mask(self, secret: str) -> None:
         """Keep a secret, just born, out of everything that is printed or written from now on."""
         ...

@@ -19,7 +19,7 @@ from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
 from dms_airflow.dag_runs.wait import format_elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.dag_run_client import DagRunClient
     from dms_airflow.airflow.task_instances import TaskInstance
@@ -158,7 +158,7 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
     """
     is_cancelled = completion.ending is Ending.CANCELLED
     checkout = Checkout(context.runner.workspace, dags_path or None)
-    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client)
+    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client, context.log.redact)
     failures = tuple(_find(one, completion, client) for one in failed)
     # One log of each cause is enough.
     first = {_name(failure.instance, completion): failure for failure in failed}
@@ -171,7 +171,7 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, client: Da
         headline=describe_completion(completion),
         failures=failures,
         annotations=(further,) if further else (),
-        blocks=tuple(_illustrate(completion, logs, upstream, client)),
+        blocks=tuple(_illustrate(completion, logs, upstream, client, context.log.redact)),
         checks=tuple(_list_checks(completion, further)),
     )
 
@@ -186,7 +186,9 @@ def group_failures(reports: Iterable[RunReport]) -> tuple[Finding, ...]:
     return tuple(map(count_tasks, group(failure for report in reports for failure in report.failures)))
 
 
-def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient) -> list[_Failure]:
+def _find_failures(
+    completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient, redact: Callable[[str], str]
+) -> list[_Failure]:
     failed = [one for one in completion.instances if one.state == FAILED]
     # Each may have many megabytes until its end is cut out of it.
     few = BoundedSemaphore(LOGS_AT_ONCE)
@@ -199,8 +201,9 @@ def _find_failures(completion: Completion, dag_file: str, checkout: Checkout, cl
             fault = f"Why it failed is not known, since its log could not be fetched: {error.title}"
             return _Failure(instance=instance, log=None, fault=fault, details=error.message)
         file, line = place_failure(log.stack_trace, dag_file, checkout)
-        # Only this is shown, and a log may have many megabytes.
-        log = replace(log, text=cut_tail(log.text, LOG_TAIL))
+        # Only this is shown, and a log may have many megabytes. What is cut was redacted before.
+        text = cut_tail(redact(log.text), LOG_TAIL)
+        log = replace(log, text=text, message=redact(log.message), stack_trace=redact(log.stack_trace))
         return _Failure(instance=instance, log=log, file=file, line=line)
 
     fault = f"Why it failed is not known: no more than {LOGS} logs of failed tasks are fetched"
@@ -294,9 +297,13 @@ def _illustrate(
     logs: Sequence[tuple[TaskInstance, str]],
     upstream: dict[str, frozenset[str]],
     client: DagRunClient,
+    redact: Callable[[str], str],
 ) -> Iterator[Table | Folded | Diagram]:
     run = completion.run
-    chart = render_gantt(completion.instances, upstream, client.server_time or datetime.now(UTC))
+    # The chart cuts names, and half a secret would not be recognized afterwards.
+    instances = [replace(one, task_id=redact(one.task_id)) for one in completion.instances]
+    above = {redact(name): frozenset(map(redact, names)) for name, names in upstream.items()}
+    chart = render_gantt(instances, above, client.server_time or datetime.now(UTC))
     if chart:
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
     if completion.instances:

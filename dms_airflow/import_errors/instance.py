@@ -103,7 +103,7 @@ class Instance:
                 raise
             self._context.log.info(error.message)
             return None
-        outcome = judge(COMMANDS[name], arguments, answer.stdout, answer.stderr)
+        outcome = judge(COMMANDS[name], arguments, answer.stdout, answer.stderr, self._context.log.redact)
         return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
 
     # --- REST ------------------------------------------------------------------------------------------------------------

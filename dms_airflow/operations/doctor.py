@@ -216,7 +216,7 @@ def _ask_rest(context: Context, found: list[Dialect]) -> tuple[Dialect, str]:
     path = dialect.locate("/dags")
     answer = context.airflow.request("GET", path, query="limit=1")
     if answer.status != 200:  # noqa: PLR2004
-        raise LinkError(f"GET {path} answered {answer.status}: {describe_problem(answer)}", HINT_REST)
+        raise LinkError(f"GET {path} answered {answer.status}: {describe_problem(answer, context.log.redact)}", HINT_REST)
     return dialect, f"{dialect.api}, {answer.parse_object().get('total_entries', 'some')} DAGs"
 
 

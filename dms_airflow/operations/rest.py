@@ -142,9 +142,8 @@ def run(params: Params, context: Context) -> Result:
     failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
     headline = f"{request.method} {request.path} answered {answer.status}"
     if failed:
-        headline = (
-            f"{request.method} {request.path} at {context.airflow.url} answered {answer.status}: {describe_problem(answer)}"
-        )
+        problem = describe_problem(answer, context.log.redact)
+        headline = f"{request.method} {request.path} at {context.airflow.url} answered {answer.status}: {problem}"
     shown = _show(answer, content, text, request)
     context.log.fold("answer", shown)
     table = None if failed or request.answers_secrets else _tabulate(content)

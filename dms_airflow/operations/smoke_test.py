@@ -158,7 +158,7 @@ def _trigger(order: Order, deadline: float, client: DagRunClient, context: Conte
     made = read_dag_run(told.parse_object()) if told.status == _OK else None
     if made:
         return made
-    problem = describe_problem(told)
+    problem = describe_problem(told, context.log.redact)
     refusal = read_refusal(str(told.parse_object().get("detail")))
     raise TriggerRefusedError(
         f"Airflow refused a run of {dag_id} with status {told.status}: {refusal or problem}",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import threading
 from dataclasses import replace
@@ -298,6 +299,20 @@ def test_an_exception_of_megabytes_leaves_room_in_the_summary(airflow: ScriptedR
     assert step.exit_code == 1
     assert "no rows today" in step.annotations[0].data
     assert len(step.summary.encode()) < 1024 * 1024
+
+
+def test_what_a_failed_task_says_is_cut_after_secrets_are_masked(airflow: ScriptedRuns, run: Run) -> None:
+    token = "".join(f"{number:04d}-" for number in range(200))
+    password = "9876-" * 16
+    message = f"{'x' * 9_500}{token}{'y' * 9_900}{token}{'z' * 9_500}"
+    log = LOG.replace("no rows today\n", message)  # one line, longer than what is shown of a log
+    airflow.dags["etl"] = ScriptedDag(steps=(("failed", {"extract": "failed", password: "success"}),), logs={"extract": log})
+
+    step = run({**WAIT, "conf": json.dumps({"password": password, "token": token})})
+
+    told = "\n".join([step.log, step.summary, *step.outputs.values()])
+    assert "left out" in told
+    assert ("0000-0001" in told, "0198-0199" in told, "9876-" in told) == (False, False, False)
 
 
 def test_a_log_that_cannot_be_read_does_not_hide_the_failure(airflow: ScriptedRuns, run: Run) -> None:

@@ -62,6 +62,12 @@ class FakeLog:
         """Remember a debugging line."""
         self.debugs.append(text)
 
+    def redact(self, text: str) -> str:
+        """Replace the secrets."""
+        for secret in (*self.secrets, *self.private):
+            text = text.replace(secret, "***")
+        return text
+
     def mask(self, secret: str) -> None:
         """Remember a secret."""
         self.secrets.append(secret)

@@ -614,7 +614,7 @@ def test_an_error_is_told_in_one_line_whatever_its_form(name: str, words: str) -
     got = told.get("response", told)
     answer = Answer(status=got["status"], headers=CaseInsensitiveDict(got["headers"]), body=got["body"].encode(), cookies={})
 
-    assert describe_problem(answer) == words
+    assert describe_problem(answer, str) == words
 
 
 @pytest.mark.parametrize("detail", [[], {}, [None], 5, {"reason": 1}])
@@ -622,4 +622,20 @@ def test_an_error_without_words_is_quoted(detail: Any) -> None:
     headers = CaseInsensitiveDict({"Content-Type": "application/json"})
     answer = Answer(status=500, headers=headers, body=json.dumps({"detail": detail}).encode(), cookies={})
 
-    assert describe_problem(answer) == f'(application/json) {{"detail": {json.dumps(detail)}}}'
+    assert describe_problem(answer, str) == f'(application/json) {{"detail": {json.dumps(detail)}}}'
+
+
+def test_secrets_are_masked_before_an_answer_is_cut_or_put_on_one_line() -> None:
+    page = Answer(status=502, headers=CaseInsensitiveDict(), body=f"{'x' * 290} {TOKEN} y".encode(), cookies={})
+    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
+    problem = Answer(status=400, headers=headers, body=json.dumps({"detail": f"no {TOKEN}"}).encode(), cookies={})
+
+    assert describe_problem(page, redact) == f"(no content type) {'x' * 290} *** y"
+    assert describe_problem(problem, redact) == "no ***"
+
+
+TOKEN = "two  blanks, and more than ten characters"
+
+
+def redact(text: str) -> str:
+    return text.replace(TOKEN, "***")

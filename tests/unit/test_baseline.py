@@ -299,7 +299,7 @@ def test_a_baseline_of_no_errors_is_one(tmp_path: Path) -> None:
         ("link.json", 'the file "link.json" does not lie in the workspace; give a path relative to it'),
         ("loop.json", 'there is no file "loop.json" in the workspace'),
         ("latin.json", 'the file "latin.json" is not UTF-8 text'),
-        ("n" * 300, f'the file "{"n" * 77}…" cannot be opened: File name too long'),
+        ("n" * 300, f'the file "{"n" * 300}" cannot be opened: File name too long'),
         ("text.json", "it is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ("[", "it is not JSON: Expecting value: line 1 column 2 (char 1)"),
         ("[" * 100_000, "it is JSON nested too deeply"),

@@ -543,6 +543,14 @@ def test_a_long_reason_is_cut() -> None:
     assert (len(reason), reason[-2:]) == (LONGEST_REASON, "x…")
 
 
+def test_secrets_are_masked_before_a_reason_is_cut_or_put_on_one_line() -> None:
+    said = f"{'x' * (LONGEST_REASON - 10)} two  blanks and more"
+
+    outcome = judge(COMMANDS["version"], [], "", said, lambda text: text.replace("two  blanks and more", "***"))
+
+    assert outcome.reason == f"{'x' * (LONGEST_REASON - 10)} ***"
+
+
 def test_a_hostile_megabyte_is_judged_soon() -> None:
     # Processor time, and ten times what it takes: only a search that grows with the square of the text is slower.
     started = time.process_time()

@@ -76,7 +76,7 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
         answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
     except AnswerTimeoutError as error:
         raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if will_ask else error from None
-    outcome = judge(command, line.arguments, answer.stdout, answer.stderr)
+    outcome = judge(command, line.arguments, answer.stdout, answer.stderr, context.log.redact)
     if command.secret_answer:
         context.log.mask_in_log(answer.stdout.strip())
     else:

@@ -30,7 +30,7 @@ from dms_airflow.airflow.commands.arguments import has_option, option_value
 from dms_airflow.airflow.commands.renames import advise_renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from dms_airflow.airflow.commands.table import Command, Doubt
 
@@ -66,7 +66,7 @@ class Outcome:
     """It failed because it lists import errors, and for no other reason."""
 
 
-def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) -> Outcome:
+def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, redact: Callable[[str], str] = str) -> Outcome:
     """Decide from its output whether a command worked, and if not, why.
 
     Args:
@@ -74,6 +74,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
         arguments: The words behind the command's name, as sent.
         stdout: All of it, log records included.
         stderr: All of it.
+        redact: Masks secrets in the reason before it is cut.
     """
     output, errors = console.Lines(stdout), console.Lines(stderr)
     output_format = (option_value(arguments, "-o", "--output") or "table") if command.json else ""
@@ -82,7 +83,9 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str) 
     answer = console.find_json(output, columns) if output_format == "json" else None
 
     def fail(reason: str, advice: str = "") -> Outcome:
-        return Outcome(succeeded=False, reason=_shorten(reason), advice=advice, answer=answer, has_answer=answer is not None)
+        return Outcome(
+            succeeded=False, reason=_shorten(redact(reason)), advice=advice, answer=answer, has_answer=answer is not None
+        )
 
     failure = _find_usage_error(errors) or _find_exception(errors) or _find_message(command, errors)
     failure = failure or _find_failure_record(command, output)
