@@ -14,20 +14,26 @@ if TYPE_CHECKING:
 
 
 def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[str | None, int | None]:
-    """Find the deepest place of the checkout in the traceback of a task that failed; None where it shows none.
+    """Find the place of the checkout to fix after a task failed: the deepest one in its traceback, else its DAG file.
 
     Args:
         stack_trace: its traceback; may be empty.
         dag_file: the instance's path of the DAG file.
         checkout: where to look.
+
+    Returns:
+        The file, relative to the root of its repository, and the line; None where they are not known.
     """
     frames = tracebacks.parse(stack_trace).frames if stack_trace else ()
     files = checkout.map_paths([dag_file], [frame.file for frame in frames])
     frame = find_frame(frames, files)
-    if frame is None or files[frame.file].lower().endswith(".zip"):
-        return (files[frame.file] if frame else None), None
-    file = files[frame.file]
-    return file, find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source)
+    file = files[frame.file] if frame else files.get(dag_file)
+    if file is None:
+        return None, None
+    # The checkout has no lines of a zip's members.
+    in_zip = file.lower().endswith(".zip")
+    line = find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source) if frame and not in_zip else None
+    return checkout.relate(file), line
 
 
 def find_frame(frames: Sequence[tracebacks.Frame], files: Mapping[str, str]) -> tracebacks.Frame | None:

@@ -86,6 +86,15 @@ class Checkout:
         """The folder that `dags_path` names, "" for the root; None when none was named, or it is not a folder."""
         return "/".join(self._dags_folder) if self._dags_path and self._dags_folder is not None else None
 
+    def relate(self, file: str) -> str:
+        """Give the path of a file relative to the root of the Git repository that it is in, by `.git` in a folder above it."""
+        folder = file
+        while "/" in folder:
+            folder = folder.rpartition("/")[0]
+            if self._tree.has_repository(folder):
+                return file.removeprefix(f"{folder}/")
+        return file
+
     def list_files(self, folder: str = "") -> list[str]:
         """List the files below a folder, sorted; a file that two links lead to is listed twice."""
         return [file for file in self._tree.list_files(folder) if not self._is_excluded(file)]

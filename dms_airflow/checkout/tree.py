@@ -57,6 +57,10 @@ class SourceTree:
         except (OSError, ValueError, RuntimeError):
             return None
 
+    def has_repository(self, folder: str) -> bool:
+        """Whether a folder is the root of a Git repository."""
+        return (self._root / folder / ".git").exists()
+
     def list_files(self, folder: str = "") -> list[str]:
         """List the files below a folder, sorted; a file that two links lead to is listed twice."""
         prefix = f"{folder}/" if folder else ""

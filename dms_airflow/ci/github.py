@@ -15,6 +15,7 @@ from urllib.parse import quote
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
+from dms_airflow.ci.repository import find_page
 from dms_airflow.core.files import give_to_owner_of
 from dms_airflow.core.redaction import Redactor, disarm, list_parts, show
 from dms_airflow.core.secret_values import hide_passwords
@@ -204,11 +205,19 @@ class Runner:
     ca_bundle: str = ""
 
     def name_page(self, file: str | None, line: int | None) -> str:
-        """Name the page of a file, and of a line of it, at this commit on GitHub; empty where there is none."""
-        if not (file and self.repository and self.sha):
+        """Name the page of a file, and of a line of it, at the commit that is checked out; empty where there is none.
+
+        Args:
+            file: Path relative to the root of the repository that it is in.
+            line: From 1.
+        """
+        if not file:
             return ""
-        page = f"{self.server_url}/{self.repository}/blob/{self.sha}/{quote(file, errors='replace')}"
-        return f"{page}#L{line}" if line else page
+        base = find_page(self.workspace, file, self.server_url)
+        if base is None and self.repository and self.sha:  # files without Git: those of the workflow's own commit
+            base = f"{self.server_url}/{self.repository}/blob/{self.sha}"
+        page = f"{base}/{quote(file, errors='replace')}" if base else ""
+        return f"{page}#L{line}" if page and line else page
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str]) -> Self:

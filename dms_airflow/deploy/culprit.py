@@ -88,4 +88,5 @@ class Culprits:
     def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
         # The other files show where the DAG folder is.
         files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
-        return Problem(message=f"{message}\n{self.hint}", file=files.get(path))
+        file = files.get(path)
+        return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file))

@@ -125,7 +125,7 @@ def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
 
 
 def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
-    """Fill in the file and line of the checkout.
+    """Fill in file and line, the file relative to the root of its repository.
 
     Args:
         errors: all of a run, since together they show the instance's layout.
@@ -137,7 +137,10 @@ def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iter
     files = checkout.map_paths(
         [*(error.instance_path for error in errors), *dag_files], [frame.file for trace in frames for frame in trace]
     )
-    return tuple(_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
+    located = (_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
+    return tuple(
+        replace(one, file=one.file and checkout.relate(one.file), dag_file=checkout.relate(one.dag_file)) for one in located
+    )
 
 
 def _locate(

@@ -56,9 +56,9 @@ def _list_checks(
     broken = [error.instance_path for error in errors]
     if imported:
         files = checkout.map_paths(imported)
-        names = [files.get(path, path) for path in imported]
+        names = [checkout.relate(files.get(path, path)) for path in imported]
     elif not partial and (root := find_root(broken, checkout)):
-        names = choose_files(root, checkout, broken).awaited.values()
+        names = map(checkout.relate, choose_files(root, checkout, broken).awaited.values())
     return (Check(suite=DAG_FILES, name=name) for name in names)
 
 

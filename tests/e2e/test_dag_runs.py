@@ -94,7 +94,7 @@ def test_a_failing_command_is_told_with_the_end_of_its_log(wait: Act) -> None:
 
     (annotation,) = step.annotations
     assert "Bash command failed. The command returned a non-zero exit code 3." in annotation.data
-    assert "file" not in annotation.properties
+    assert annotation.properties["file"] == "pipelines/runs.py"
     assert "no space left on device" in step.log
     assert "no space left on device" in step.summary
 

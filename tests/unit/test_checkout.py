@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.checkout.dag_source import defines_dag, find_line
+from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 
 if TYPE_CHECKING:
@@ -301,6 +302,17 @@ def test_map_paths__never_raises_and_never_leaves_the_checkout(
         assert ".." not in path.split("/")
         assert not path.startswith("<")
         assert "lib/python3.11/" not in path
+
+
+def test_place_failure__paths_are_relative_to_the_repository_and_without_a_frame_it_is_the_dag_file(tmp_path: Path) -> None:
+    checkout = Checkout(make_files(tmp_path, "repo/.git/HEAD", "repo/dags/etl.py", "repo/dags/lib/h.py"))
+    trace = (
+        f'Traceback (most recent call last):\n  File "{INSTANCE}/lib/h.py", line 1, in load\n    import json\nValueError: boom'
+    )
+
+    assert place_failure(trace, f"{INSTANCE}/etl.py", checkout) == ("dags/lib/h.py", 1)
+    assert place_failure("", f"{INSTANCE}/etl.py", checkout) == ("dags/etl.py", None)
+    assert place_failure("", f"{INSTANCE}/other.py", checkout) == (None, None)
 
 
 def test_read__a_file_that_went_away(tmp_path: Path) -> None:
