@@ -88,7 +88,7 @@ def _start(options: argparse.Namespace, installation: Installation) -> None:
             f"access-key-secret={sandbox.access_key_secret} (DAGs in {sandbox.dags_folder}; Ctrl-C stops)",
             flush=True,
         )
-        # The signal may come as soon as the file is there, which is before the code behind it has begun.
+        # The signal may come as soon as the file exists: before the code after that line has begun.
         with suppress(KeyboardInterrupt), ExitStack() as stack:
             if options.ready_file is not None:
                 stack.callback(options.ready_file.unlink, missing_ok=True)

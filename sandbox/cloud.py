@@ -1,6 +1,6 @@
 """STS and GitHub's id-token endpoint under their own names, over TLS: a proxy leads there, as HTTPS_PROXY.
 
-So that neither the action nor the SDK needs to be told of another host. The certificate is of an authority made for the
+So neither the action nor the SDK needs another host's name. The certificate is of an authority made for the
 occasion; REQUESTS_CA_BUNDLE names it. The same proxy, as HTTP_PROXY, plays the metadata server of an ECS instance.
 """
 
@@ -112,7 +112,7 @@ def serve(
     """Run a cloud as long as the ``with`` block lasts.
 
     Args:
-        accept: Told of every key that STS hands out.
+        accept: Gets every key that STS gives out.
         folder: For the certificate authority's certificate.
         make: The class to make it of.
         host: Address that the proxy listens on.

@@ -1,4 +1,4 @@
-"""What stands in front of Airflow: OpenAPI, login, command line, and a proxy that lets only sessions through.
+"""The front of the sandbox: OpenAPI, login, command line, and a proxy to Airflow that lets only sessions through.
 
 What DMS does is in the module's answers where public documentation says it; README.md lists what is guessed.
 """
@@ -36,7 +36,7 @@ REST = f"{PREFIX}/api/"
 _SESSION_LIFETIME = timedelta(days=30)
 _JSON = ("Content-Type", "application/json")
 _HTML = ("Content-Type", "text/html; charset=utf-8")
-# Not passed on to Airflow: what belongs to one connection, and who the caller is towards the front.
+# Not passed on to Airflow: headers of one connection, and the caller's credentials for the front.
 _HOP_BY_HOP = frozenset({"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade"})
 _CALLERS_OWN = _HOP_BY_HOP | {"cookie", "authorization"}
 # Not passed back: the front counts the body itself, and Airflow's session is the front's.

@@ -1,4 +1,4 @@
-"""The processes of one Airflow instance: webserver, scheduler and the like, and a command line for each command asked for."""
+"""The processes of one Airflow instance: webserver, scheduler and the like, and one for each command."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class StartError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class CommandResult:
-    """What a command of Airflow's command line left behind."""
+    """Output and exit status of a command of Airflow's command line."""
 
     stdout: str
     stderr: str
@@ -220,8 +220,8 @@ class Instance:
             OSError, http.client.HTTPException: The webserver does not answer.
             StartError: It is not ready.
         """
-        ask = partial(self.request, as_admin=False, timeout_seconds=timeout_seconds)
-        credential = self.release.log_in(self._prefix, ask)
+        request = partial(self.request, as_admin=False, timeout_seconds=timeout_seconds)
+        credential = self.release.log_in(self._prefix, request)
         if credential is None:
             raise StartError("Airflow's webserver is not ready")
         return credential

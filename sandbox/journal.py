@@ -1,4 +1,4 @@
-"""What the sandbox was asked and what it answered: one JSON object a line, for tests and for a curious reader."""
+"""Requests to the sandbox and its responses: one JSON object a line, for tests and for a curious reader."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ BROKEN_DAGS = Path(__file__).with_name("dags") / "broken"
 
 @dataclass(frozen=True, kw_only=True)
 class Sandbox:
-    """A running sandbox: what a caller of the action sets, and what a test looks into."""
+    """A running sandbox: what a caller of the action needs, and what a test reads."""
 
     address: str
     access_key: Credential
@@ -143,8 +143,8 @@ class Sandbox:
             host: Address to listen on.
             port: Port to listen on; 0 picks a free one.
             installation: Where Airflow is, and which.
-            with_scheduler: Whether runs shall run, and DAG files be parsed without being asked for.
-            command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, beside Airflow's own REST API.
+            with_scheduler: Whether DAG runs run, and DAG files are parsed by themselves.
+            command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, at the path of Airflow's own REST API.
             needs_token: Whether the login also gives Airflow's own token, without which Airflow answers 401 (Airflow 3).
             reads_published: Whether Airflow reads the published copy of the workspace, in place of the workspace itself.
             settings: What the owner of the instance has set, for all of Airflow's processes and commands.
@@ -156,7 +156,7 @@ class Sandbox:
         installation = installation or Installation()
         installation.require()
         if needs_token and not isinstance(installation.release, Airflow3):
-            raise StartError(f"Airflow {installation.version} has no token to ask for")
+            raise StartError(f"Airflow {installation.version} has no token")
         with ExitStack() as stack:
             run_folder = stack.enter_context(_run_folder(installation.runs))
             workspace = Workspace(
@@ -207,7 +207,7 @@ def _call_later(seconds: float, function: Callable[[], None]) -> None:
 
 @contextmanager
 def _run_folder(runs: Path) -> Iterator[Path]:
-    """A new folder for one run. It stays when the run has ended, for a look at its logs, until the next run starts."""
+    """A new folder for one run. When the run has ended it stays, with its logs, until the next run starts."""
     runs.mkdir(mode=0o700, exist_ok=True)
     with _lock(runs / "lock", fcntl.LOCK_EX):
         for old in runs.glob("*/lock"):

@@ -46,7 +46,7 @@ class OpenApi:
         self._workspace = workspace
         self._credentials = {credential.access_key_id: credential for credential in credentials}
         self.clock_offset = timedelta()
-        """How far this clock goes before the right time."""
+        """How far this clock is ahead of the right time."""
         self._lock = threading.Lock()
         self._nonces: set[str] = set()
         self._tokens: set[str] = set()
@@ -59,13 +59,13 @@ class OpenApi:
             if request.header("x-acs-version") != VERSION:
                 raise GatewayError(400, "InvalidVersion", "Specified parameter Version is not valid.")  # noqa: TRY301
             if self._workspace and self._workspace.has(action):
-                return self._ask_workspace(self._workspace, action, request)
+                return self._call_workspace(self._workspace, action, request)
             return self._create_token(request)
         except GatewayError as error:
             body = _error_body(error.code, error.message) | {"HostId": request.header("host")}
             return ApiAnswer(action=action, status=error.status, body=body)
 
-    def _ask_workspace(self, workspace: Workspace, action: str, request: SignedRequest) -> ApiAnswer:
+    def _call_workspace(self, workspace: Workspace, action: str, request: SignedRequest) -> ApiAnswer:
         reply = workspace.answer(action, request.query, request.body, request.header("content-type"))
         if reply is None:
             return ApiAnswer(action=action, is_lost=True)

@@ -31,7 +31,7 @@ class RefusedError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class Background:
-    """A process beside the webserver, and under which key of the health answer it is told."""
+    """A further process, and its key in the health response."""
 
     name: str
     arguments: Sequence[str]
@@ -54,7 +54,7 @@ class Airflow2:
     api: str = "/api/v1"
     """Path of the REST API, below the instance's prefix."""
     health_path: str = "/health"
-    # What `airflow webserver` starts, less its monitor; behind the interpreter.
+    # What `airflow webserver` starts, without its monitor: arguments of the interpreter.
     webserver: Sequence[str] = (
         *("-m", "gunicorn", "airflow.www.app:cached_app()"),
         *("--workers", "1", "--worker-class", "gthread", "--threads", "8", "--timeout", "120"),
@@ -91,7 +91,7 @@ class Airflow2:
     def settings(self, _folder: Path, base_url: str, _port: int) -> Mapping[str, str]:
         """Configure the webserver and the scheduler."""
         return {
-            # Airflow refuses the LocalExecutor on SQLite unless told that one knows.
+            # Without it Airflow refuses the LocalExecutor on SQLite.
             "_AIRFLOW__SKIP_DATABASE_EXECUTOR_COMPATIBILITY_CHECK": "1",
             "AIRFLOW__WEBSERVER__BASE_URL": base_url,
             "AIRFLOW__WEBSERVER__SECRET_KEY": secrets.token_hex(32),
@@ -166,7 +166,7 @@ class Airflow3:
         }
 
     def log_in(self, prefix: str, request: Callable[..., WebResponse]) -> Header:
-        """Ask for a token, as programs do.
+        """Request a token, as programs do.
 
         Raises:
             RefusedError: It was not given.

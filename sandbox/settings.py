@@ -69,7 +69,7 @@ def local_secrets(variables: Mapping[str, str], connections: Mapping[str, str]) 
     return Settings(variables=settings, files=files)
 
 
-# Guards a throw-away database behind a webserver on loopback; who may come in from outside is the front's business.
+# For a temporary database and a webserver on loopback; the front decides about callers from outside.
 ADMIN = User(name="admin", password="sandbox")  # noqa: S106 - see the line above
 
 
@@ -89,7 +89,7 @@ def base_environment(bin_folder: Path, airflow_home: Path, database: Path) -> di
         "AIRFLOW__DATABASE__LOAD_DEFAULT_CONNECTIONS": "False",
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
         "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-        # The default looks the name up in the network.
+        # The default sends a request to a name server.
         "AIRFLOW__CORE__HOSTNAME_CALLABLE": "socket.gethostname",
     }
 

@@ -59,7 +59,7 @@ class SecurityTokenService:
 
     Args:
         key: Of the issuer's signatures.
-        accept: Told of every key handed out: the OpenAPI accepts it from then on.
+        accept: Gets every key given out: the OpenAPI accepts it from then on.
         role: The one role that exists.
         provider: The one identity provider that exists.
     """
@@ -77,8 +77,8 @@ class SecurityTokenService:
         try:
             credential, expires = self._assume(parameters)
         except GatewayError as error:
-            told = {"RequestId": request_id, "HostId": "sts.aliyuncs.com", "Code": error.code, "Message": error.message}
-            return error.status, told
+            body = {"RequestId": request_id, "HostId": "sts.aliyuncs.com", "Code": error.code, "Message": error.message}
+            return error.status, body
         session = f"{self.role.arn}/{parameters['RoleSessionName']}"
         return 200, {
             "RequestId": request_id,

@@ -50,7 +50,7 @@ class Behaviour:
         longest_list: Entries that a list may have; the rest is left out without a word. None: no limit.
         lists_paths: `Name` in a list is a whole path.
         error_status: HTTP status of an error of these calls; 200: `Success: false` in the body.
-        noise: ErrorCode that stands in a success, too, as in the documentation's examples; empty: none.
+        noise: ErrorCode of a success, as in the documentation's examples; empty: none.
         airflow_status: `Status` of GetAirflow.
         airflow_workspace_id: `WorkspaceId` of GetAirflow; empty: the right one.
         airflow_dags_dir: `DagsDir` of GetAirflow; empty: the right one.

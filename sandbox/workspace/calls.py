@@ -55,14 +55,14 @@ PARAMETERS: Mapping[str, Mapping[str, tuple[str, bool]]] = {
 
 
 class Workspace:
-    """A workspace behind its API.
+    """A workspace and its API.
 
     Args:
         folder: Holds its files and their published copy.
         workspace_id: Its id.
         airflow_id: Id of its one instance.
         dags_dir: The instance's DAG folder below the root of the code.
-        dags_folder: An existing folder to be that DAG folder; None: it lies in `folder` as well.
+        dags_folder: An existing folder to be that DAG folder; None: it is in `folder`.
         behaviour: The knobs.
         clock_ns: Gives each save its modification time, in nanoseconds since 1970.
         clock: Seconds, for `Behaviour.copies_after`.

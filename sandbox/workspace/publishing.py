@@ -92,7 +92,7 @@ class Publisher:
         self.clock = clock
         self._wake = wake
         self._copies: list[_Copy] = []
-        (folder / store.dags_dir).mkdir(parents=True)
+        (folder / store.dags_dir).mkdir(parents=True, exist_ok=True)
 
     @property
     def folder(self) -> Path:

@@ -57,7 +57,7 @@ class WorkspaceStore:
     Args:
         folder: Holds the files; created.
         dags_dir: The instance's DAG folder below the root of the code.
-        dags_folder: An existing folder to be that DAG folder; None: it lies in `folder` as well.
+        dags_folder: An existing folder to be that DAG folder; None: it is in `folder`.
         behaviour: The knobs; may be replaced at any time.
         clock_ns: Gives each save its modification time.
     """
@@ -189,7 +189,7 @@ class WorkspaceStore:
                 raise MissingError(path)
 
     def is_in_repository(self, path: str) -> bool:
-        """Whether a bound repository lies at this path or above it."""
+        """Whether this path is the folder of a bound repository, or in one."""
         return any(PurePosixPath(path).is_relative_to(f"{CODE}/{folder.strip('/')}") for folder in self.repositories)
 
     def _check_content(self, path: str, text: str) -> None:

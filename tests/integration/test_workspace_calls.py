@@ -1,6 +1,6 @@
-"""The stand-in of DMS's workspace API understands what the real SDK sends, and answers so that the SDK understands it.
+"""The sandbox's workspace API understands what the real SDK sends, and answers so that the SDK understands it.
 
-No test of the action: it proves that tests of a deploy stand on the right ground.
+It tests nothing of the action, but what tests of a deploy rely on.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from alibabacloud_tea_openapi.utils_models import Config
 
 from sandbox.openapi import INSTANCE_ID, WORKSPACE_ID
 from sandbox.workspace import lost, refused, throttled, unsuccessful
+from sandbox.workspace.forms import phase, phase_text
 from tests.integration.fake_dms import KEY
 
 if TYPE_CHECKING:
@@ -146,6 +147,18 @@ def test_publish__changes_the_published_copy(client: Client, dms: FakeDms) -> No
     assert (first.end_time, second.end_time) == (None, "2026-01-01T18:11:14.000000000+08:00")
     request = models.WorkspaceActionLogRequest(workspace_id=WORKSPACE_ID, key=body.data.key)
     assert client.workspace_action_log(request).body.data == "published\n"
+
+
+def test_status__as_a_dict_reaches_the_caller_as_one(client: Client, dms: FakeDms) -> None:
+    dms.workspace.behaviour = dms.workspace.behaviour.but(statuses=(phase("Created"), phase_text("Failed", "disk full"), None))
+
+    key = publish(client, repos=[], exclude=[]).data.key
+
+    assert [poll(client, key).data.status for _ in range(3)] == [
+        {"phase": "Created", "latestExecError": {}},
+        "{'phase': 'Failed', 'latestExecError': {'message': 'disk full'}}",
+        None,
+    ]
 
 
 def test_setting__has_no_success(client: Client, dms: FakeDms) -> None:

@@ -1,4 +1,4 @@
-"""The stand-in of a DMS workspace: each knob of `Behaviour` and each fault does what it says, and nothing else.
+"""The sandbox's DMS workspace: each knob of `Behaviour` and each fault does what it says, and nothing else.
 
 Files are written to a temporary folder: the workspace is one.
 """
@@ -69,7 +69,7 @@ def send(workspace: Workspace, action: str, **parameters: str) -> Reply | None:
     return workspace.answer(action, urlencode(parts[QUERY]), urlencode(parts[BODY]).encode(), FORM)
 
 
-def ask(workspace: Workspace, action: str, **parameters: str) -> Mapping[str, Any]:
+def call(workspace: Workspace, action: str, **parameters: str) -> Mapping[str, Any]:
     """Give the body of the response to a call."""
     reply = send(workspace, action, **parameters)
     assert reply is not None
@@ -78,7 +78,7 @@ def ask(workspace: Workspace, action: str, **parameters: str) -> Mapping[str, An
 
 def save(workspace: Workspace, text: str, path: str = DAG, **given: str) -> str:
     """Save a file; give the error's code, empty when it is saved."""
-    body = ask(workspace, "SaveWorkspaceCode", Path=path, Content=text, **given)
+    body = call(workspace, "SaveWorkspaceCode", Path=path, Content=text, **given)
     return "" if body.get("Success") else body.get("ErrorCode") or body["Code"]
 
 
@@ -91,17 +91,17 @@ def read(workspace: Workspace, path: str = DAG) -> tuple[Any, dict[str, str]]:
 
 def names(workspace: Workspace, path: str = DAGS) -> list[str]:
     """Give the names in a folder."""
-    return [line["Name"] for line in ask(workspace, "ListWorkspaceCode", Path=path)["Data"]["List"]]
+    return [line["Name"] for line in call(workspace, "ListWorkspaceCode", Path=path)["Data"]["List"]]
 
 
 def publish(workspace: Workspace, **config: Any) -> Mapping[str, Any]:
     """Publish; give the response's body."""
-    return ask(workspace, "WorkspaceCodePublish", Config=json.dumps(config))
+    return call(workspace, "WorkspaceCodePublish", Config=json.dumps(config))
 
 
 def poll(workspace: Workspace, key: str) -> Mapping[str, Any]:
     """Poll an action; give the response's Data."""
-    data: Mapping[str, Any] = ask(workspace, "WorkspaceActionStatus", Key=key)["Data"]
+    data: Mapping[str, Any] = call(workspace, "WorkspaceActionStatus", Key=key)["Data"]
     return data
 
 
@@ -131,7 +131,7 @@ def test_parameters__count_in_their_own_position_only(workspace: Workspace) -> N
 
 
 def test_workspace_id__must_be_the_right_one(workspace: Workspace) -> None:
-    body = ask(workspace, "ListWorkspaceCode", Path=DAGS, WorkspaceId="124")
+    body = call(workspace, "ListWorkspaceCode", Path=DAGS, WorkspaceId="124")
 
     assert (body["Success"], body["ErrorCode"]) == (False, "WorkspaceNotExist")
 
@@ -139,7 +139,7 @@ def test_workspace_id__must_be_the_right_one(workspace: Workspace) -> None:
 @pytest.mark.parametrize(
     "path", ["/Workspace/other/x.py", "/Workspace/code/../x.py", "default/dags/x.py", "/Workspace/code/x.py "]
 )
-def test_path__must_lie_below_the_code(workspace: Workspace, path: str) -> None:
+def test_path__must_be_below_the_code(workspace: Workspace, path: str) -> None:
     assert save(workspace, "a", path) == "InvalidPath"
     assert workspace.store.files() == {}
 
@@ -180,13 +180,13 @@ def test_mtime__may_be_missing_everywhere(workspace: Workspace) -> None:
     save(workspace, "a")
 
     assert read(workspace) == ("a", {})
-    assert ask(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"] == [{"Name": "orders.py", "IsDir": False, "Size": 1}]
+    assert call(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"] == [{"Name": "orders.py", "IsDir": False, "Size": 1}]
 
 
 def test_mtime__of_the_list_guards_too_unless_another_form_is_expected(workspace: Workspace) -> None:
     turn(workspace, mtime_format=forms.in_nanoseconds)
     save(workspace, "a")
-    [line] = ask(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"]
+    [line] = call(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"]
     assert line["Mtime"] == "2026-01-01T10:11:12Z"
     assert save(workspace, "b", Mtime=line["Mtime"]) == ""
 
@@ -249,7 +249,7 @@ def test_content__that_is_no_utf_8_is_read_in_each_way(workspace: Workspace) -> 
     assert read(workspace)[0] == "\ufffd\ufffd"
 
     turn(workspace, decodes=forms.as_utf_8)
-    assert ask(workspace, "GetWorkspaceCode", Path=DAG)["ErrorCode"] == "InvalidContent"
+    assert call(workspace, "GetWorkspaceCode", Path=DAG)["ErrorCode"] == "InvalidContent"
 
 
 def test_folders__are_created_or_missing(workspace: Workspace) -> None:
@@ -272,8 +272,8 @@ def test_folders__are_created_or_missing(workspace: Workspace) -> None:
 def test_missing__is_answered_in_each_way(workspace: Workspace, missing: Missing, of_a_folder: Any, of_a_file: Any) -> None:
     turn(workspace, missing_folder=missing, missing_file=missing)
 
-    folder = ask(workspace, "ListWorkspaceCode", Path=f"{DAGS}/none")
-    file = ask(workspace, "GetWorkspaceCode", Path=f"{DAGS}/none.py")
+    folder = call(workspace, "ListWorkspaceCode", Path=f"{DAGS}/none")
+    file = call(workspace, "GetWorkspaceCode", Path=f"{DAGS}/none.py")
 
     assert (folder["Success"], folder.get("Data")) == of_a_folder
     assert (file["Success"], file.get("Data")) == of_a_file
@@ -289,22 +289,22 @@ def test_error__with_an_http_status_has_the_gateways_form(workspace: Workspace) 
 
 
 def test_delete__of_a_missing_file_is_an_error_or_a_success(workspace: Workspace) -> None:
-    assert ask(workspace, "DeleteWorkspaceCode", Path=DAG)["ErrorCode"] == "PathNotExist"
+    assert call(workspace, "DeleteWorkspaceCode", Path=DAG)["ErrorCode"] == "PathNotExist"
 
     turn(workspace, deletes_missing=True)
-    assert ask(workspace, "DeleteWorkspaceCode", Path=DAG)["Success"] is True
+    assert call(workspace, "DeleteWorkspaceCode", Path=DAG)["Success"] is True
 
 
 def test_delete__of_a_folder_takes_all_that_is_in_it_but_never_the_root(workspace: Workspace) -> None:
     save(workspace, "a", f"{DAGS}/shop/x.py")
     save(workspace, "a")
 
-    assert ask(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/shop")["Success"] is True
+    assert call(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/shop")["Success"] is True
     assert list(workspace.store.files()) == [DAG]
-    assert ask(workspace, "DeleteWorkspaceCode", Path="/Workspace/code")["ErrorCode"] == "InvalidPath"
+    assert call(workspace, "DeleteWorkspaceCode", Path="/Workspace/code")["ErrorCode"] == "InvalidPath"
 
 
-def test_list__hides_cuts_and_names_as_told(workspace: Workspace) -> None:
+def test_list__hides_cuts_and_gives_paths_as_set(workspace: Workspace) -> None:
     for name in (".manifest.json", "a.py", "b.py"):
         save(workspace, "a", f"{DAGS}/{name}")
     assert names(workspace) == [".manifest.json", "a.py", "b.py"]
@@ -325,7 +325,7 @@ def test_links__are_listed_followed_and_written_through(workspace: Workspace) ->
     (workspace.store.dags / "nowhere.py").symlink_to("none.py")
     (workspace.store.dags / "folder").symlink_to("..")
 
-    lines = {line["Name"]: line for line in ask(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"]}
+    lines = {line["Name"]: line for line in call(workspace, "ListWorkspaceCode", Path=DAGS)["Data"]["List"]}
 
     assert {name: (line["IsDir"], line.get("Symlink")) for name, line in lines.items()} == {
         "orders.py": (False, None),
@@ -336,9 +336,9 @@ def test_links__are_listed_followed_and_written_through(workspace: Workspace) ->
     assert save(workspace, "b", f"{DAGS}/link.py") == ""
     assert read(workspace)[0] == "b"
     assert (workspace.store.dags / "link.py").is_symlink()
-    assert ask(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/link.py")["ErrorCode"] == "InvalidParameter"
-    assert ask(workspace, "DeleteWorkspaceCode", Path=DAG, Symlink="True")["ErrorCode"] == "InvalidParameter"
-    assert ask(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/nowhere.py", Symlink="True")["Success"] is True
+    assert call(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/link.py")["ErrorCode"] == "InvalidParameter"
+    assert call(workspace, "DeleteWorkspaceCode", Path=DAG, Symlink="True")["ErrorCode"] == "InvalidParameter"
+    assert call(workspace, "DeleteWorkspaceCode", Path=f"{DAGS}/nowhere.py", Symlink="True")["Success"] is True
     assert workspace.store.files() == {DAG: b"b", f"{DAGS}/link.py": b"b"}
 
 
@@ -407,7 +407,7 @@ def test_publish__that_fails_copies_nothing_or_does(workspace: Workspace) -> Non
 
     assert [poll(workspace, key)["Status"] for _ in range(3)] == ["RUNNING", "ERROR", "ERROR"]
     assert poll(workspace, key)["Data"] == "disk full"
-    assert ask(workspace, "WorkspaceActionLog", Key=key)["ErrorCode"] == "LogNotExist"
+    assert call(workspace, "WorkspaceActionLog", Key=key)["ErrorCode"] == "LogNotExist"
     assert published(workspace) == {}
 
     turn(workspace, copies_when_failed=True)
@@ -417,7 +417,7 @@ def test_publish__that_fails_copies_nothing_or_does(workspace: Workspace) -> Non
 
 def test_publish__with_a_config_that_is_no_json_object_is_refused(workspace: Workspace) -> None:
     for config in ("", "[]", "{"):
-        assert ask(workspace, "WorkspaceCodePublish", Config=config)["ErrorCode"] == "InvalidParameter"
+        assert call(workspace, "WorkspaceCodePublish", Config=config)["ErrorCode"] == "InvalidParameter"
 
 
 def test_publish__while_another_runs_is_refused_until_that_ends(workspace: Workspace, clock: Clock) -> None:
@@ -465,10 +465,10 @@ def test_status__of_a_key_that_is_not_known_yet_and_of_none(workspace: Workspace
     turn(workspace, unknown_key_polls=1, statuses=("RUNNING", "SUCCESS"), has_end_time=False)
     key = publish(workspace)["Data"]["Key"]
 
-    assert ask(workspace, "WorkspaceActionStatus", Key=key)["ErrorCode"] == "PathNotExist"
+    assert call(workspace, "WorkspaceActionStatus", Key=key)["ErrorCode"] == "PathNotExist"
     assert [poll(workspace, key)["Status"] for _ in range(2)] == ["RUNNING", "SUCCESS"]
     assert "EndTime" not in poll(workspace, key)
-    assert ask(workspace, "WorkspaceActionStatus", Key="ws-none")["ErrorCode"] == "PathNotExist"
+    assert call(workspace, "WorkspaceActionStatus", Key="ws-none")["ErrorCode"] == "PathNotExist"
 
 
 # --- bound repositories --------------------------------------------------------------------------------------------------
@@ -500,13 +500,13 @@ def test_branch__is_published_in_place_of_the_files(bound: Workspace, repo: str)
     assert bound.publisher.setting.repositories[0].branch == "main"
 
 
-def test_branch__is_checked_out_and_stored_when_so_told(bound: Workspace) -> None:
+def test_branch__is_checked_out_and_stored_when_so_set(bound: Workspace) -> None:
     turn(bound, checks_out=True, updates_setting=True)
 
     publish(bound, repos=[{"repo": "team/dags", "branch": "next"}], exclude=["/.dms"])
 
     assert bound.store.files() == {DAG: b"of next"}
-    setting = ask(bound, "GetWorkspaceCodePublishSetting")["Data"]
+    setting = call(bound, "GetWorkspaceCodePublishSetting")["Data"]
     assert setting == {
         "Exclude": ["/.dms"],
         "LockRepoBranch": False,
@@ -546,7 +546,7 @@ def test_setting__in_its_other_forms(workspace: Workspace) -> None:
     workspace.publisher.setting.exclude = ["/a", "/b"]
     turn(workspace, excludes_as_text=True, setting_code="Success")
 
-    body = ask(workspace, "GetWorkspaceCodePublishSetting")
+    body = call(workspace, "GetWorkspaceCodePublishSetting")
 
     assert (body["Code"], body["Data"]["Exclude"], "Success" in body) == ("Success", ['["/a", "/b"]'], False)
 
@@ -554,15 +554,15 @@ def test_setting__in_its_other_forms(workspace: Workspace) -> None:
 # --- the instance --------------------------------------------------------------------------------------------------------
 
 
-def test_airflow__is_described_as_told(workspace: Workspace) -> None:
+def test_airflow__is_described_as_set(workspace: Workspace) -> None:
     turn(workspace, airflow_status="DEPLOYING", airflow_workspace_id="124", airflow_dags_dir="/default/dags/", noise="")
 
-    body = ask(workspace, "GetAirflow", AirflowId="af-1")
+    body = call(workspace, "GetAirflow", AirflowId="af-1")
 
     root = body["Root"]
     assert (root["Status"], root["WorkspaceId"], root["DagsDir"]) == ("DEPLOYING", "124", "/default/dags/")
     assert "ErrorCode" not in body
-    assert ask(workspace, "GetAirflow", AirflowId="af-2")["ErrorCode"] == "InvalidAirflow.NotFound"
+    assert call(workspace, "GetAirflow", AirflowId="af-2")["ErrorCode"] == "InvalidAirflow.NotFound"
 
 
 # --- faults and hooks ----------------------------------------------------------------------------------------------------
@@ -615,21 +615,21 @@ def test_die_at__leaves_everything_as_it_is(workspace: Workspace, after_effect: 
 def test_hooks__run_before_the_effect_and_after_it(workspace: Workspace) -> None:
     seen: list[tuple[str, int, bytes | None]] = []
 
-    def look(when: str, call: Call) -> None:
+    def note(when: str, call: Call) -> None:
         seen.append((when, call.number, workspace.store.files().get(DAG)))
 
     def edit(call: Call) -> None:
-        look("before", call)
+        note("before", call)
         workspace.store.edit(DAG, "somebody else's")
 
     save(workspace, "a")
     workspace.before = edit
-    workspace.after = lambda call: look("after", call)
+    workspace.after = lambda call: note("after", call)
     assert save(workspace, "b", Mtime="2026-01-01T10:11:12Z") == "FileModified"
 
     assert seen == [("before", 2, b"a"), ("after", 2, b"somebody else's")]
     assert workspace.actions() == ["SaveWorkspaceCode", "SaveWorkspaceCode"]
 
 
-def test_behaviour__but_turns_only_what_it_is_told() -> None:
+def test_behaviour__but_turns_only_those_knobs() -> None:
     assert Behaviour().but(lists_paths=True) == Behaviour(lists_paths=True)
