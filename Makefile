@@ -40,7 +40,7 @@ setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once; dow
 sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SANDBOX_AIRFLOW=3.2.2 (one to two minutes, once; downloads 55 MB, takes 280 MB)
 	@$(BIN)/python -m sandbox install
 
-demo: sandbox ## See the action at work: a failing import-error gate, then a passing one (two minutes at first, then a quarter of a minute)
+demo: sandbox ## See the action at work: a broken deploy taken back, then a repaired one that stays (two minutes at first, then one or two)
 	@$(BIN)/python -m sandbox.demo
 
 check: lint types ## Run what to run before each commit: lint, types, unit, contract and one path through each operation (a minute or two)

@@ -1,4 +1,4 @@
-"""The action's main job, for real: a deploy whose DAGs do not import fails on their lines; the mended deploy passes.
+"""The action's main job, for real: a broken deploy is made, found and taken back; the repaired one stays.
 
 ``make demo`` runs it: a sandbox as the instance, a checkout, and a runner-like environment for each step.
 """
@@ -10,7 +10,6 @@ import sys
 import tempfile
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,12 +18,13 @@ from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS, Sandbox
 from sandbox.runner import PROJECT, Runner, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
 REPORT = PROJECT / "demo-report"
+DAG = "daily_orders"
 
-# What a developer would change in each broken file.
-MENDINGS = {
+# What a developer changes in each broken file.
+REPAIRS = {
     "ad_spend.py": (("from marketing_sdk import Campaigns\n", ""), ("Campaigns().spend()", "1234.5")),
     "inventory_sync.py": (
         ('Variable.get("inventory_api_url")', 'Variable.get("inventory_api_url", default_var="https://stock.example.com")'),
@@ -33,133 +33,94 @@ MENDINGS = {
     "price_updates.py": ((">> verify >> check", ">> verify"),),
     "returns.py": (('"echo counted"', '"echo counted")'),),
 }
-
-
-@dataclass(frozen=True, kw_only=True)
-class Repository:
-    """A team's repository, and the instance's folder that it is deployed to."""
-
-    checkout: Path
-    instance: Path
-
-    def deploy(self) -> None:
-        """Copy the DAG files to the instance, as a team's own deploy step does."""
-        shutil.copytree(self.checkout / "dags", self.instance, dirs_exist_ok=True)
-
-    def mend(self) -> None:
-        """Correct every broken file."""
-        for name, edits in MENDINGS.items():
-            file = self.checkout / "dags" / name
-            text = file.read_text(encoding="utf-8")
-            for old, new in edits:
-                text = text.replace(old, new)
-            file.write_text(text, encoding="utf-8")
+SHOWN = ("Plan for", "Nothing to deploy", "Published", "The former files", "Deploy", "Taken back")
 
 
 @contextmanager
-def prepare() -> Iterator[tuple[Sandbox, Repository, Runner]]:
-    """Give an instance, a repository whose broken DAG files were deployed to it, and a runner in the checkout."""
+def prepare() -> Iterator[tuple[Sandbox, Path, Runner]]:
+    """Give an instance with an empty DAG folder, a checkout with sound DAG files, and a runner in it."""
     with tempfile.TemporaryDirectory(prefix="dms-airflow-demo-") as folder:
-        repository = Repository(checkout=Path(folder) / "checkout", instance=Path(folder) / "instance")
-        for source in (GOOD_DAGS, BROKEN_DAGS):
-            shutil.copytree(source, repository.checkout / "dags", dirs_exist_ok=True)
-        repository.deploy()
-        runner = Runner(workspace=repository.checkout, temp=Path(tempfile.mkdtemp(dir=folder)))
-        with Sandbox.start(dags=repository.instance, with_scheduler=False) as sandbox:
-            yield sandbox, repository, runner
+        checkout, instance = Path(folder) / "checkout", Path(folder) / "instance"
+        shutil.copytree(GOOD_DAGS, checkout / "dags", ignore=shutil.ignore_patterns("__pycache__"))
+        instance.mkdir()
+        runner = Runner(workspace=checkout, temp=Path(tempfile.mkdtemp(dir=folder)))
+        with Sandbox.start(dags=instance) as sandbox:
+            yield sandbox, checkout, runner
+
+
+def break_files(checkout: Path) -> None:
+    """Add five DAG files that do not import."""
+    shutil.copytree(BROKEN_DAGS, checkout / "dags", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+
+
+def repair_files(checkout: Path) -> None:
+    """Correct every broken file."""
+    for name, edits in REPAIRS.items():
+        file = checkout / "dags" / name
+        text = file.read_text(encoding="utf-8")
+        for old, new in edits:
+            text = text.replace(old, new)
+        file.write_text(text, encoding="utf-8")
+
+
+def run_step(sandbox: Sandbox, runner: Runner, **inputs: str) -> Step:
+    """Run the action as a workflow's step."""
+    connection = {
+        "endpoint": sandbox.endpoint,
+        "region": sandbox.region,
+        "instance-id": sandbox.instance_id,
+        "access-key-id": sandbox.access_key_id,
+        "access-key-secret": sandbox.access_key_secret,
+    }
+    return runner.run(connection | {name.replace("_", "-"): value for name, value in inputs.items()})
 
 
 def main() -> int:
-    """Run the demo; 0 when the gate failed and passed as it should."""
+    """Run the demo; 0 when each deploy ended as it should."""
     shutil.rmtree(REPORT, ignore_errors=True)
     REPORT.mkdir()
-    say(f"Starting the sandbox: a real Airflow {wanted_version()} behind DMS's login (some seconds)")
-    with prepare() as (sandbox, repository, runner):
-        say("A team deploys five DAGs that do not import, then runs the action:")
-        failing = show_gate(sandbox, runner, "failing")
-        show_annotations(failing, repository.checkout)
-        say("The team mends them, deploys again, and runs the action again:")
-        repository.mend()
-        repository.deploy()
-        passing = show_gate(sandbox, runner, "passing")
-    return conclude(failing, passing)
+    print(f"Starting the sandbox: a real Airflow {wanted_version()} behind a stand-in of DMS (some seconds) …", flush=True)
+    with prepare() as (sandbox, checkout, runner):
+        first = show(sandbox, runner, "1. The first deploy: the sound DAGs of a team.", "first")
+        break_files(checkout)
+        broken = show(sandbox, runner, "2. A commit adds five DAG files that do not import. The gate finds them:", "broken")
+        run = run_step(sandbox, runner, operation="dags trigger", arguments=DAG, on_paused="unpause")
+        print(f"   The DAGs of before run: {DAG} was triggered, exit code {run.exit_code}.")
+        repair_files(checkout)
+        repaired = show(sandbox, runner, "3. The next commit repairs them, and stays:", "repaired")
+    return conclude(first, broken, repaired, run)
 
 
-def run_gate(sandbox: Sandbox, runner: Runner) -> Step:
-    """Run the gate as a workflow's step."""
-    return runner.run(
-        {
-            "endpoint": sandbox.endpoint,
-            "region": sandbox.region,
-            "instance-id": sandbox.instance_id,
-            "access-key-id": sandbox.access_key_id,
-            "access-key-secret": sandbox.access_key_secret,
-            "operation": "dags list-import-errors",
-        }
-    )
-
-
-def show_gate(sandbox: Sandbox, runner: Runner, name: str) -> Step:
-    """Run the gate, show its log and keep its summary."""
-    print("      - uses: dms-airflow/dms-airflow@…\n        with:\n          operation: dags list-import-errors\n", flush=True)
+def show(sandbox: Sandbox, runner: Runner, heading: str, name: str) -> Step:
+    """Deploy the checkout; show the lines of its log that tell the story, and keep its summary."""
+    print(f"\n━━ {heading}\n   operation: deploy", flush=True)
     started = time.monotonic()
-    step = run_gate(sandbox, runner)
-    for line in fold(step.log.splitlines()):
-        print(f"    │ {line}")
+    step = run_step(sandbox, runner, operation="deploy", dags_path="dags")
+    for line in step.log.splitlines():
+        if line.startswith(SHOWN):
+            print(f"   │ {line[:150]}")
+    for one in step.annotations:
+        if "line" in one.properties:
+            message = one.data.partition("\n")[0]
+            print(f"   │ ✖ {one.properties['file']}, line {one.properties['line']}: {message[:100]}")
     (REPORT / f"{name}.md").write_text(step.summary, encoding="utf-8")
     seconds = time.monotonic() - started
-    print(f"\n  The step ended with exit code {step.exit_code} after {seconds:.1f} s; its job summary: demo-report/{name}.md\n")
+    print(f"   Exit code {step.exit_code} after {seconds:.0f} s; job summary: demo-report/{name}.md", flush=True)
     return step
 
 
-def fold(lines: Sequence[str]) -> list[str]:
-    """Show the log as GitHub does: groups folded, annotations as their first line."""
-    shown: list[str] = []
-    hidden: list[str] | None = None
-    for line in lines:
-        if line.startswith("::group::"):
-            shown.append(f"▸ {line.removeprefix('::group::')}")
-            hidden = []
-        elif line.startswith("::endgroup::"):
-            shown[-1] += f" ({len(hidden or [])} lines)"
-            hidden = None
-        elif hidden is not None:
-            hidden.append(line)
-        elif line.startswith("::error"):
-            shown.append("Error: " + line.split("::", 2)[2].partition("%0A")[0])
-        else:
-            shown.append(line)
-    return shown
-
-
-def show_annotations(step: Step, checkout: Path) -> None:
-    """Show each annotation on its line, as GitHub does in a pull request."""
-    say("What GitHub shows in the files:")
-    for annotation in step.annotations:
-        file, line = annotation.properties.get("file"), int(annotation.properties.get("line", "0"))
-        if not file:
-            print(f"  ✖ {annotation.data.partition(chr(10))[0]}")
-            continue
-        source = (checkout / file).read_text(encoding="utf-8").splitlines()
-        print(f"  {file}")
-        print(f"  {line:>4} │ {source[line - 1] if line else ''}")
-        print(f"       └─ ✖ {annotation.properties['title']}")
-        print(f"            {annotation.data.partition(chr(10))[0]}\n")
-
-
-def say(text: str) -> None:
-    """Print a heading."""
-    print(f"\n━━ {text}\n", flush=True)
-
-
-def conclude(failing: Step, passing: Step) -> int:
-    """Compare with what must have come out."""
-    right = [step.exit_code for step in (failing, passing)] == [1, 0] and len(failing.annotations) == len(MENDINGS)
-    if right:
-        say("The gate failed on the broken deploy and passed on the mended one.")
-        return 0
-    say("THIS IS NOT WHAT THE DEMO MUST SHOW: the gate was to fail once with five annotations, then to pass.")
-    return 1
+def conclude(first: Step, broken: Step, repaired: Step, run: Step) -> int:
+    """Compare with what must have come out, and say what to do next."""
+    errors = [one for one in broken.annotations if one.name == "error"]
+    codes = [step.exit_code for step in (first, broken, repaired, run)]
+    if codes != [0, 1, 0, 0] or len(errors) != len(REPAIRS) or broken.outputs.get("rolled-back") != "true":
+        print(f"\nTHIS IS NOT WHAT THE DEMO MUST SHOW: exit codes {codes}, {len(errors)} errors.\n{broken.log}")
+        return 1
+    print(
+        "\n━━ Next: copy examples/deploy.yml to .github/workflows/, put your region and instance id in, and give the identity\n"
+        "   of the two secrets the RAM policy of docs/deploy.md. examples/deploy-plan.yml shows the plan on a pull request."
+    )
+    return 0
 
 
 if __name__ == "__main__":

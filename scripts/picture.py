@@ -23,7 +23,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from sandbox import Sandbox  # noqa: E402 - the project's own folder comes first
-from sandbox.demo import prepare, run_gate  # noqa: E402
+from sandbox.demo import break_files, prepare, run_step  # noqa: E402
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
 
@@ -160,9 +160,10 @@ def run_dag() -> str:
 
 def photograph_gate(chromium: str) -> None:
     """Take the picture of a failing gate."""
-    with prepare() as (sandbox, repository, runner):
-        step = run_gate(sandbox, runner)
-        source = (repository.checkout / SHOWN).read_text(encoding="utf-8").splitlines()
+    with prepare() as (sandbox, checkout, runner):
+        break_files(checkout)
+        step = run_step(sandbox, runner, operation="deploy", dags_path="dags")
+        source = (checkout / SHOWN).read_text(encoding="utf-8").splitlines()
     annotation = next(one for one in step.annotations if one.properties.get("file") == SHOWN)
     summary = step.summary.partition("<details>")[0]
     page = draw(annotation.properties["title"], annotation.data, int(annotation.properties["line"]), source, summary)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.errors import DeployError
-from dms_airflow.deploy.manifest import NAME, Manifest, hash_text, parse_manifest
+from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
 from dms_airflow.deploy.workspace import find_folder, list_folder, map_calls, read_file
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.deploy.workspace import Listed, Workspace
 
+KINDS = ("created", "changed", "deleted")
 BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
 LONGEST_DIFF = 400  # lines
 LONGEST_COMPARED = 4000  # lines of both texts
@@ -80,7 +81,7 @@ class Plan:
         changes: In the order in which they are made.
         unchanged: What the target has already.
         foreign: Files and folders ("x/") of the target that are not ours, and stay.
-        conflicts: Among `changes`, those that overwrite what no deploy of ours wrote.
+        conflicts: Among `changes`, those that overwrite what no deploy wrote.
         listed: How the workspace listed the files that are unchanged.
         found: The manifest of earlier deploys.
     """
@@ -93,19 +94,15 @@ class Plan:
     listed: Mapping[str, Listed]
     found: FoundManifest
 
-    def paths(self, kind: str) -> list[str]:
-        """List the paths of the changes of a kind."""
-        return sorted(change.path for change in self.changes if change.kind == kind)
-
     def to_json(self) -> dict[str, list[str]]:
-        """Write the plan as the output `plan` has it."""
-        kinds = {kind: self.paths(kind) for kind in ("created", "changed", "deleted")}
-        return {**kinds, "unchanged": sorted(self.unchanged), "foreign": sorted(self.foreign)}
+        """Give the paths of each kind, as the output `plan` has them."""
+        kinds = {kind: sorted(one.path for one in self.changes if one.kind == kind) for kind in KINDS}
+        return {**kinds, "unchanged": list(self.unchanged), "foreign": list(self.foreign)}
 
     @property
     def summary(self) -> str:
         """The plan in one line."""
-        return ", ".join(f"{len(paths)} {kind if kind != 'foreign' else 'not ours'}" for kind, paths in self.to_json().items())
+        return ", ".join(f"{len(paths)} {kind.replace('foreign', 'not ours')}" for kind, paths in self.to_json().items())
 
 
 # --- the checkout ---------------------------------------------------------------------------------------------------------
@@ -124,20 +121,13 @@ def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) 
     """
     texts: dict[str, str] = {}
     problems: list[str] = []
-    root = root.resolve()
     for path, place in _walk(folder.resolve(), "", ()):
-        if is_excluded(path):
-            continue
-        found = _read_file(path, place, root)
-        if found.problem:
-            problems.append(f"{path.encode(errors='replace').decode()}: {found.problem}")
-        texts[path] = found.text
-    if problems:
-        raise DeployError("These files cannot be deployed:\n" + "\n".join(problems), HINT_FILES)
-    if not texts:
-        raise DeployError(
-            f"There is no file to deploy in {folder}.", "Check dags-path and deploy-exclude. Nothing was written."
-        )
+        if not is_excluded(path):
+            texts[path], problem = _read_file(path, place, root.resolve())
+            problems += [f"{path.encode(errors='replace').decode()}: {problem}"] if problem else []
+    if problems or not texts:
+        message = "\n".join(("These files cannot be deployed:", *problems)) if problems else f"There is no file in {folder}."
+        raise DeployError(message, HINT_FILES)
     return texts
 
 
@@ -146,36 +136,31 @@ def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in _SKIPPED or entry.name.endswith(".pyc"):
             continue
-        path, place = f"{prefix}{entry.name}", Path(entry.path)
-        real = place.resolve() if entry.is_symlink() else place
-        if entry.is_dir() and real not in (folder, *above):
-            yield from _walk(place if real == place else real, f"{path}/", (folder, *above))
+        place = Path(entry.path).resolve()
+        if entry.is_dir() and place not in (folder, *above):
+            yield from _walk(place, f"{prefix}{entry.name}/", (folder, *above))
         else:
-            yield path, real
+            yield f"{prefix}{entry.name}", place
 
 
-class _Read(NamedTuple):
-    text: str = ""
-    problem: str = ""
-
-
-def _read_file(path: str, place: Path, root: Path) -> _Read:
+def _read_file(path: str, place: Path, root: Path) -> tuple[str, str]:
+    """Read a file's text; or say why it cannot be deployed."""
     if path == NAME:
-        return _Read(problem="the name is that of the deploy's own manifest")
+        return "", "the name is that of the deploy's own manifest"
     if _CONTROL.search(path):
-        return _Read(problem="its name holds a control character, a backslash or bytes that are not UTF-8")
+        return "", "its name holds a control character, a backslash or bytes that are not UTF-8"
     if not place.is_relative_to(root):
-        return _Read(problem="a link that leads out of the checkout")
+        return "", "a link that leads out of the checkout"
     if not place.is_file():
-        return _Read(problem="neither a file nor a folder, or a link that leads nowhere")
+        return "", "neither a file nor a folder, or a link that leads nowhere"
     content = place.read_bytes()
     if len(content) > BIGGEST_FILE:
-        return _Read(problem=f"{len(content)} bytes, more than 1 MiB")
+        return "", f"{len(content)} bytes, more than 1 MiB"
     try:
         text = content.decode()
     except UnicodeDecodeError:
         text = "\0"
-    return _Read(problem="not a text in UTF-8; the workspace holds only such") if "\0" in text else _Read(text=text)
+    return ("", "not a text in UTF-8; the workspace holds only such") if "\0" in text else (text, "")
 
 
 def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
@@ -249,7 +234,7 @@ def make_plan(
 
 
 def _read_hidden(workspace: Workspace, target: str, paths: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Read files that a listing left out: one may be cut, or lack names with a dot in front. Nothing documents that."""
+    """Read files that a listing left out: it may be cut, or lack names with a dot in front."""
     hidden = [path for path in paths if path in known or path.startswith(".") or "/." in path]
     found = map_calls(lambda path: read_file(workspace, f"{target}/{path}"), hidden)
     return {path: (text, mtime) for path, (text, mtime) in zip(hidden, found, strict=True) if text}
@@ -323,7 +308,7 @@ def _is_vouched(path: str, text: str, manifest: Manifest, listed: Listed) -> boo
 def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
     """Whether the target has this text, or what the server made of it when it was saved."""
     entry = manifest.files.get(path)
-    return there == text or (entry is not None and entry.exact == hash_text(text) and entry.matches(there))
+    return there == text or (entry is not None and (entry.exact, entry.similar) == (hash_text(text), hash_similar(there)))
 
 
 def render_diff(change: Change) -> str:

@@ -1,7 +1,7 @@
 """Writes files of the target folder, each only if nobody else changed it since it was read, and undoes that.
 
-The guard is the server's own where there is one: a save with the modification time that was read fails when the file has
-another. A deletion has none; the file is read right before it.
+The guard is the server's: a save with the modification time that was read fails when the file has another. A deletion, and a
+save without a known time, have none; the file is read right before them.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceError
 from dms_airflow.core.retry import retry
-from dms_airflow.deploy.manifest import is_similar
+from dms_airflow.deploy.manifest import hash_similar
 from dms_airflow.deploy.plan import Change
 from dms_airflow.deploy.workspace import Listed, find_folder, map_calls, read_file
 
@@ -25,17 +25,15 @@ if TYPE_CHECKING:
 HINT_CONFLICT = "Another deploy, or a person in DMS's console, works in the same folder. Their version was left as it is."
 HINT_ALTERED = "Run the step again; if it stays so, compare the file in DMS's console (WORKSPACE) with the repository."
 
-STAGES = range(3)  # of Change.stage
-
 
 class Writer:
-    """Writes below one folder of a workspace.
+    """Writes below one folder of a workspace. No text is ever printed.
 
     Args:
         workspace: The workspace.
         target: The folder.
         clock: For the pauses between tries.
-        log: Told of tries, and of what the server changed in a text. No text itself is printed.
+        log: For tries, and for what the server changed in a text.
         force: Overwrite a file that the server does not accept with its own modification time.
     """
 
@@ -53,7 +51,7 @@ class Writer:
     def apply(self, change: Change) -> None:
         """Make one change, unless somebody else changed the file first. Doing it again does no harm.
 
-        After a refusal or a lost answer the file itself says what happened: the error code of a conflict is not documented.
+        After a refusal or a lost response the file itself says what happened: the code of a conflict is not documented.
 
         Raises:
             ConflictError: Somebody did.
@@ -69,7 +67,7 @@ class Writer:
                 if must_read:
                     text, mtime = self.read(change.path)
                     if (text == change.after and change.kind != "created") or (is_sent and _is_same(text, change.after)):
-                        return
+                        return None
                     if not _is_same(text, change.before):
                         message = f"{self._target}/{change.path} was changed by somebody else while the deploy ran."
                         raise ConflictError(message, HINT_CONFLICT)
@@ -79,13 +77,12 @@ class Writer:
                     raise refusal
                 is_sent = must_read = True
                 try:
-                    self._send(change, mtime, is_forced=is_forced)
+                    return self._send(change, mtime, is_forced=is_forced)
                 except WorkspaceError as error:
                     if error.is_denied or error.may_pass:
                         raise
                     refusal = error
-                else:
-                    return
+            return None
 
         retry(attempt, clock=self._clock, log=self._log)
 
@@ -97,40 +94,31 @@ class Writer:
             self._workspace.save(path, change.after, mtime="" if is_forced else mtime, force=is_forced)
 
     def apply_all(self, changes: Iterable[Change]) -> dict[str, Listed]:
-        """Make changes: helpers, then DAG files, then, when all of these were read back, deletions.
-
-        Returns:
-            How the workspace lists what was written.
+        """Make changes: helpers, then DAG files, then, when these were read back, deletions. Give how they are listed then.
 
         Raises:
             ActionError: The first failure; what had begun is over.
         """
-        listed: dict[str, Listed] = {}
-        ordered = list(changes)
-        for stage in STAGES:
-            batch = [change for change in ordered if change.stage == stage]
-            map_calls(self.apply, batch)
-            if stage:
-                written = ordered if stage == 1 else []
-                listed |= self.verify([*(one for one in written if one.after is not None), *(batch if stage == 2 else [])])  # noqa: PLR2004
+        helpers, dag_files, deletions = ([change for change in changes if change.stage == stage] for stage in range(3))
+        map_calls(self.apply, helpers)
+        map_calls(self.apply, dag_files)
+        listed = self.verify([*helpers, *dag_files])
+        map_calls(self.apply, deletions)
+        self.verify(deletions)
         return listed
 
     def verify(self, changes: Iterable[Change]) -> dict[str, Listed]:
-        """Read back what was changed.
+        """Read back what was changed, and give how the workspace lists what was written.
 
         Raises:
             ConflictError: A file is not as it was written.
         """
         changes = list(changes)
         folders = sorted({change.path.rpartition("/")[0] for change in changes})
-        places = [f"{self._target}/{folder}".rstrip("/") for folder in folders]
-        contents = map_calls(lambda place: find_folder(self._workspace, place) or {}, places)
         # Listed first, read then: an edit between both has another time than the one that the manifest will hold.
-        listed = {
-            f"{folder}/{name}".lstrip("/"): one
-            for folder, names in zip(folders, contents, strict=True)
-            for name, one in names.items()
-        }
+        contents = map_calls(lambda folder: find_folder(self._workspace, f"{self._target}/{folder}".rstrip("/")) or {}, folders)
+        found = zip(folders, contents, strict=True)
+        listed = {f"{folder}/{name}".lstrip("/"): one for folder, names in found for name, one in names.items()}
 
         def check(change: Change) -> None:
             text, _ = self.read(change.path) if change.after is not None or change.path in listed else (None, "")
@@ -146,31 +134,22 @@ class Writer:
         return {change.path: listed.get(change.path, Listed()) for change in changes if change.after is not None}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
-        """Bring files back to what they were, where nobody else changed them since.
+        """Bring files back to what they were; give why one could not be, by its path.
 
         Args:
             former: What they were; None: not there.
-            is_ours: Whether a text of a path is one that a deploy of ours may have left.
-
-        Returns:
-            Why a file could not be restored, by its path.
+            is_ours: Whether a text of a path is one that a deploy may have left.
         """
         problems: dict[str, str] = {}
-
-        def find(path: str) -> Change | None:
-            text, mtime = self.read(path)
-            if text == former[path] or (not text and not former[path]):
-                return None
-            if text and not is_ours(path, text):
-                raise ConflictError("somebody else changed it meanwhile; their version is there", "")
-            return Change(path, text or None, former[path], mtime)
-
         changes: dict[str, Change] = {}
 
         def look(path: str) -> None:
             with _noted(problems, path):
-                if change := find(path):
-                    changes[path] = change
+                text, mtime = self.read(path)
+                if text and text != former[path] and not is_ours(path, text):
+                    raise ConflictError("somebody else changed it meanwhile; their version is there", "")
+                if text != former[path] and (text or former[path]):
+                    changes[path] = Change(path, text or None, former[path], mtime)
 
         def write(change: Change) -> None:
             with _noted(problems, change.path):
@@ -178,7 +157,7 @@ class Writer:
                 self.verify([change])
 
         map_calls(look, former)
-        for stage in STAGES:
+        for stage in range(3):
             map_calls(write, [change for change in changes.values() if change.stage == stage])
         return problems
 
@@ -193,4 +172,4 @@ def _noted(problems: dict[str, str], path: str) -> Iterator[None]:
 
 def _is_same(one: str | None, other: str | None) -> bool:
     """Whether two texts are the same but for what a server may change; no file is like an empty one."""
-    return is_similar(one or "", other or "")
+    return hash_similar(one or "") == hash_similar(other or "")

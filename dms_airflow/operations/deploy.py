@@ -19,8 +19,8 @@ from dms_airflow.core.text import join
 from dms_airflow.deploy.dag_changes import compare_shapes, fetch_shapes
 from dms_airflow.deploy.manifest import NAME
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
-from dms_airflow.deploy.publish import HINT_REPOSITORY, is_below, parse_setting, publish
-from dms_airflow.deploy.rollout import Fate, Rollout, roll_out
+from dms_airflow.deploy.publish import is_below, parse_setting, publish
+from dms_airflow.deploy.rollout import Fate, Rollout
 from dms_airflow.deploy.workspace import ROOT, find_folder, read_file
 from dms_airflow.deploy.write import Writer
 from dms_airflow.import_errors.fetch import list_import_errors
@@ -52,8 +52,6 @@ WRITE_ACTIONS = (
 HINT_FOLDER = (
     "Name the folder of the checkout that holds the DAG files as dags-path, and put actions/checkout before this step."
 )
-HINT_WORKSPACE = "Set workspace-id: it is in the address of the workspace in DMS's console."
-HINT_STATUS = "Wait until DMS's console shows the instance as running, then run the step again."
 HINT_EXCLUDED = (
     "Nothing was written. Take the folder out of the exclusions in the workspace's publish settings, or set deploy-to."
 )
@@ -108,10 +106,8 @@ def run(params: Params, context: Context) -> Result:
         if params.deploy_branch:
             return _deploy_branch(workspace, setting.choose_branch(target, params.deploy_branch), params, context)
         if repository := setting.find_repository(target):
-            message = (
-                f"{target} is in the Git repository {repository.name}, which is published from branch {repository.branch}."
-            )
-            raise DeployError(message, f"Set deploy-branch: {repository.branch} to publish the branch. {HINT_REPOSITORY}")
+            hint = f"Nothing was written. Set deploy-branch: {repository.branch} to publish the branch, or deploy-to."
+            raise DeployError(f"{target} is in the Git repository {repository.name} of the workspace.", hint)
         files = _FileDeploy(
             workspace=workspace, airflow=airflow, setting=setting, target=target, params=params, context=context
         )
@@ -148,7 +144,7 @@ def find_workspace_id(given_id: str, context: Context) -> str:
     *_, workspace_id, instance_id = ("", "", *urlsplit(context.session.host).path.strip("/").split("/"))
     if given_id or (workspace_id and instance_id == context.config.instance_id):
         return given_id or workspace_id
-    raise DeployError(f"The address of the instance, {context.session.host}, does not name its workspace.", HINT_WORKSPACE)
+    raise DeployError(f"The address of the instance, {context.session.host}, lacks its workspace.", "Set workspace-id.")
 
 
 def fetch_ready(workspace: Workspace) -> Mapping[str, object]:
@@ -159,8 +155,8 @@ def fetch_ready(workspace: Workspace) -> Mapping[str, object]:
     """
     airflow = workspace.fetch_airflow()
     if (status := str(airflow.get("Status"))) != "DEPLOYED":
-        message = f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}."
-        raise DeployError(message, HINT_STATUS)
+        hint = "Wait until DMS's console shows the instance as running, then run the step again."
+        raise DeployError(f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}.", hint)
     return airflow
 
 
@@ -174,7 +170,7 @@ def find_target(deploy_to: str, airflow: Mapping[str, object], setting: PublishS
     if not (deploy_to or folder):
         raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
     target = deploy_to or f"{ROOT}/{folder}"
-    if excluded := setting.find_exclusion(target):
+    if excluded := next((one for one in setting.excluded if is_below(target, one)), None):
         raise DeployError(f"{target} is left out of publishing, as part of {excluded}.", HINT_EXCLUDED)
     return target
 
@@ -257,10 +253,9 @@ class _FileDeploy:
             changed = [change.path for change in plan.changes]
             before = fetch_shapes(instance, view.dags, changed)
             try:
-                outcome = roll_out(
-                    rollout,
-                    publish=lambda: publish(self.workspace, self.setting, clock=context.clock, log=self.context.log),
-                    verify=lambda: deploy_gate.run(params, context),
+                outcome = rollout.run(
+                    lambda: publish(self.workspace, self.setting, clock=context.clock, log=context.log),
+                    lambda: deploy_gate.run(params, context),
                     may_take_back=params.on_failure == "rollback",
                 )
             except Cancelled as cancelled:
@@ -284,10 +279,8 @@ class _FileDeploy:
                 dags = {dag.dag_id: dag for dag in instance.list_dags()}
                 out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
                 instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
-                line = CommandLine(name="dags list-import-errors")
-                paths = {
-                    strip_member(error.instance_path) for error in list_import_errors(line, RESTORED_LIMIT, self.context).errors
-                }
+                told = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
+                paths = {strip_member(error.instance_path) for error in told.errors}
                 return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
 
             try:
@@ -338,7 +331,7 @@ class _FileDeploy:
     def _show(self, plan: Plan, secret: set[str]) -> tuple[Table | Folded, ...]:
         """Print the plan, and give it as blocks of the summary; no text of a file goes to the log."""
         marks = {"created": "+", "changed": "~", "deleted": "-"}
-        lines = [f"{mark} {path}" for kind, mark in marks.items() for path in plan.paths(kind)]
+        lines = [f"{mark} {path}" for kind, mark in marks.items() for path in plan.to_json()[kind]]
         self.context.log.info(f"Plan for {plan.target}: {plan.summary}.")
         for line in lines[:MOST_LINES]:
             self.context.log.info(f"  {line}")

@@ -16,7 +16,7 @@ from dms_airflow.core.errors import ActionError, ConflictError, DeployError
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
 from dms_airflow.deploy.publish import parse_setting, publish
-from dms_airflow.deploy.rollout import Fate, Outcome, Rollout, roll_out
+from dms_airflow.deploy.rollout import Fate, Outcome, Rollout
 from dms_airflow.deploy.write import Writer
 from sandbox.workspace import Behaviour, Missing, Unguarded, lost, refused, throttled, unsuccessful
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
@@ -58,10 +58,9 @@ def deploy(
     writer = Writer(workspace, TARGET, clock=clock, log=log)
     rollout = Rollout(made, texts, writer, commit="abc", run="https://ci/1")
     setting = parse_setting(workspace.fetch_publish_setting())
-    return roll_out(
-        rollout,
-        publish=lambda: publish(workspace, setting, clock=clock, log=log),
-        verify=lambda: verdict if isinstance(verdict, Result) else verdict(),
+    return rollout.run(
+        lambda: publish(workspace, setting, clock=clock, log=log),
+        lambda: verdict if isinstance(verdict, Result) else verdict(),
         may_take_back=options.get("may_take_back", True),
     )
 

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from dms_airflow.core.errors import DeployError, WorkspaceError
+from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import Manifest, parse_manifest
 from dms_airflow.deploy.plan import Change, Plan, find_secrets, make_plan, read_checkout, render_diff
-from dms_airflow.deploy.rollout import Rollout
+from dms_airflow.deploy.rollout import Fate, Rollout
 from dms_airflow.deploy.write import Writer
 from sandbox.workspace import Behaviour, Missing, refused
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 DAG = "from airflow import DAG\n"
+GREEN = Result(ending=Ending.SUCCESS, headline="green")
+RED = Result(ending=Ending.FAILURE, headline="red")
 
 
 @pytest.fixture
@@ -37,8 +40,7 @@ def deploy(workspace: FakeWorkspace, texts: Mapping[str, str], commit: str = "c1
     """Deploy without a gate."""
     made = plan(workspace, texts)
     rollout = Rollout(made, texts, Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog()), commit=commit, run="run")
-    rollout.write()
-    rollout.finish()
+    assert rollout.run(lambda: None, lambda: GREEN, may_take_back=False).fate is Fate.VERIFIED
     return made
 
 
@@ -93,7 +95,7 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
 
 
 def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="There is no file to deploy"):
+    with pytest.raises(DeployError, match="There is no file in"):
         read_checkout(tmp_path, tmp_path, lambda _: False)
 
 
@@ -188,8 +190,8 @@ def test_a_file_of_ours_that_somebody_changed_is_a_conflict_and_is_not_deleted(w
     made = plan(workspace, {"edited.py": DAG + "# 2\n"})
     forced = plan(workspace, {"edited.py": DAG + "# 2\n"}, force=True)
 
-    assert (made.conflicts, made.foreign, made.paths("deleted")) == (("edited.py",), ("gone.py",), [])
-    assert forced.paths("deleted") == ["gone.py"]
+    assert (made.conflicts, made.foreign, made.to_json()["deleted"]) == (("edited.py",), ("gone.py",), [])
+    assert forced.to_json()["deleted"] == ["gone.py"]
 
 
 def test_prune_deletes_what_the_checkout_lacks_but_what_is_excluded(workspace: FakeWorkspace) -> None:
@@ -197,7 +199,7 @@ def test_prune_deletes_what_the_checkout_lacks_but_what_is_excluded(workspace: F
 
     made = plan(workspace, {"etl.py": DAG}, keep=lambda path: path.startswith("local/"))
 
-    assert made.paths("deleted") == ["folder/deep.py", "theirs.py"]
+    assert made.to_json()["deleted"] == ["folder/deep.py", "theirs.py"]
     assert made.foreign == ("local/kept.py",)
 
 
@@ -227,7 +229,7 @@ def test_a_listing_that_is_cut_or_hides_files_changes_nothing(tmp_path: Path, be
     deploy(workspace, texts)
 
     assert plan(workspace, texts).summary == "0 created, 0 changed, 0 deleted, 3 unchanged, 0 not ours"
-    assert plan(workspace, {"etl.py": DAG}).paths("deleted") == [".airflowignore", "aa_dag.py"]
+    assert plan(workspace, {"etl.py": DAG}).to_json()["deleted"] == [".airflowignore", "aa_dag.py"]
 
 
 def test_a_server_that_changes_line_ends_gets_the_file_once(tmp_path: Path) -> None:
@@ -255,7 +257,7 @@ def test_a_manifest_that_cannot_be_read_owns_nothing_and_warns(workspace: FakeWo
 def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:
     made = plan(workspace, {"etl.py": DAG})
     writer = Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog())
-    Rollout(made, {"etl.py": DAG}, writer, commit="abc", run="https://ci/1").write()
+    Rollout(made, {"etl.py": DAG}, writer, commit="abc", run="https://ci/1").run(lambda: None, lambda: RED, may_take_back=False)
     warnings: list[str] = []
 
     plan(workspace, {"etl.py": DAG}, warn=warnings.append)
@@ -266,7 +268,9 @@ def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:
 # --- the manifest and the diff --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "files": [1], "commit": ""}'])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "about": "", "files": [1], "commit": ""}']
+)
 def test_what_is_no_manifest_is_none(text: str) -> None:
     assert parse_manifest(text) is None
 
