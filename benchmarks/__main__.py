@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import growth, image, import_errors, lists, long_responses, one_command, waiting
+from benchmarks import deploy, growth, image, import_errors, lists, long_responses, one_command, waiting
 
 BENCHMARKS = {
     "command": one_command.main,
+    "deploy": deploy.main,
     "growth": growth.main,
     "image": image.main,
     "import-errors": import_errors.main,

@@ -15,7 +15,7 @@ from dms_airflow.alibaba_cloud.assume_role import assume_role
 from dms_airflow.alibaba_cloud.credentials import find_way
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
-from dms_airflow.alibaba_cloud.workspace import DmsWorkspace
+from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
 from dms_airflow.ci.github_id_token import fetch_id_token
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http import Transport
@@ -37,7 +37,7 @@ class Connection:
     transport: Transport
     session: AirflowSession
     airflow: AirflowClient
-    open_workspace: Callable[[str], DmsWorkspace]
+    open_workspace: Callable[[str], WorkspaceCalls]
 
 
 def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> Connection:
@@ -66,7 +66,7 @@ def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: C
         log=log,
     )
     open_workspace = partial(
-        DmsWorkspace,
+        WorkspaceCalls,
         instance_id=config.instance_id,
         obtain_keys=session.obtain_keys,
         endpoint=config.openapi,

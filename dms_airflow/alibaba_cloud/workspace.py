@@ -1,4 +1,4 @@
-"""The calls of DMS's OpenAPI about one workspace: its code, its publishing, its Airflow instance. What they answer, as it is.
+"""The calls of DMS's OpenAPI for one workspace: its code, its publishing, its Airflow instance.
 
 https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-saveworkspacecode and the pages of the other calls.
 """
@@ -18,7 +18,7 @@ from dms_airflow.core.network_errors import name_fault
 from dms_airflow.core.retry import may_pass, retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.core.clock import Clock
@@ -40,11 +40,8 @@ HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: depl
 HINT_LOST = "Alibaba Cloud did not answer. Run the step again: it reads first what is there."
 
 
-class DmsWorkspace:
-    """One workspace. The SDK is at work inside of the `with` block only.
-
-    Reads are repeated while they may succeed a moment later. Whatever changes something is sent once, and who sent it reads
-    what became of it.
+class WorkspaceCalls:
+    """The calls for one workspace, inside of a `with` block.
 
     Args:
         workspace_id: Its id.
@@ -53,7 +50,7 @@ class DmsWorkspace:
         endpoint: The OpenAPI.
         ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
         clock: For pauses.
-        log: Told of every further try.
+        log: For further tries.
     """
 
     def __init__(
@@ -88,52 +85,11 @@ class DmsWorkspace:
         """Close the connections."""
         self._stack.close()
 
-    def fetch_airflow(self) -> Mapping[str, Any]:
-        """Fetch the instance: `Root` of GetAirflow."""
-        return _to_map(self._read("GetAirflow", airflow_id=self._instance_id)[0].get("Root"))
+    def fetch(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make a call that changes nothing, again while it may succeed a moment later."""
+        return retry(partial(self.send, action, **fields), clock=self._clock, log=self._log)
 
-    def fetch_publish_setting(self) -> Mapping[str, Any]:
-        """Fetch `Exclude`, `LockRepoBranch` and `Repos`."""
-        return _to_map(self._read("GetWorkspaceCodePublishSetting")[0].get("Data"))
-
-    def list_folder(self, path: str) -> Sequence[Mapping[str, Any]]:
-        """List one folder: `Name`, `IsDir`, `Size`, `Mtime`, `Symlink` of each entry."""
-        rows = _to_map(self._read("ListWorkspaceCode", path=path)[0].get("Data")).get("List")
-        return [row for row in rows or () if isinstance(row, dict)]
-
-    def read(self, path: str) -> tuple[str, str]:
-        """Read a file: its text, and its modification time as the server writes it, empty when it says none.
-
-        The time is in a header, whose name is not documented.
-        """
-        body, headers = self._read("GetWorkspaceCode", path=path)
-        times = [value for name, value in headers.items() if "mtime" in name.lower()]
-        return str(body.get("Data") or ""), str([*times, headers.get("last-modified") or ""][0])
-
-    def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
-        """Write a file, if its modification time still is `mtime`."""
-        self._send("SaveWorkspaceCode", path=path, content=text, mtime=mtime or None, force=force or None)
-
-    def delete(self, path: str) -> None:
-        """Delete a file for good."""
-        self._send("DeleteWorkspaceCode", path=path)
-
-    def publish(self, config: str) -> str:
-        """Begin to publish the whole workspace, and give the action's key."""
-        return str(_to_map(self._send("WorkspaceCodePublish", config=config)[0].get("Data")).get("Key") or "")
-
-    def fetch_status(self, key: str) -> Mapping[str, Any]:
-        """Fetch how an action is going: `Status`, `EndTime`, `Data`."""
-        return _to_map(self._read("WorkspaceActionStatus", key=key)[0].get("Data"))
-
-    def fetch_log(self, key: str) -> str:
-        """Fetch an action's log."""
-        return str(self._read("WorkspaceActionLog", key=key)[0].get("Data") or "")
-
-    def _read(self, action: str, **fields: str) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        return retry(partial(self._send, action, **fields), clock=self._clock, log=self._log)
-
-    def _send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+    def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Make one call, and give its body and headers.
 
         Raises:
@@ -160,7 +116,7 @@ class DmsWorkspace:
             code = str(body.get("ErrorCode") or body.get("Code") or "no error code")
             failure = self._refuse(action, code, str(body.get("Message") or ""), str(body.get("RequestId") or ""))
         if _EXPIRED.search(failure.message) and self._renew(used):
-            return self._send(action, **fields)
+            return self.send(action, **fields)
         # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
         raise failure
 
@@ -205,7 +161,3 @@ class DmsWorkspace:
         )
         failure.may_pass = bool(meaning and meaning.may_pass)
         return failure
-
-
-def _to_map(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, dict) else {}

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.errors import DeployError
 from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
-from dms_airflow.deploy.workspace import find_folder, list_folder, map_calls, read_file
+from dms_airflow.deploy.workspace import find_folder, map_calls, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -275,7 +275,7 @@ def _list_below(
         }
         entered = [path for path, one in entries.items() if one.is_folder and not one.is_link and (is_deep or path in parents)]
         listed |= {path: one for path, one in entries.items() if path not in entered}
-        contents = map_calls(lambda path: list_folder(workspace, f"{target}/{path[:-1]}"), entered)
+        contents = map_calls(lambda path: workspace.list_folder(f"{target}/{path[:-1]}"), entered)
         level = dict(zip(entered, contents, strict=True))
     return listed
 

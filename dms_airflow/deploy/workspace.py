@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 from dms_airflow.core.errors import DeployError, WorkspaceError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -21,38 +21,75 @@ CALLS_AT_ONCE = 4
 WAIT_SLICE = 0.5  # seconds
 
 
-class Workspace(Protocol):
-    """The calls, with answers as DMS gives them. Only those that change nothing are repeated.
+class Calls(Protocol):
+    """The calls of DMS's OpenAPI for one workspace; each gives the body and the headers of the answer.
 
     Each raises an ActionError: WorkspaceError when the call was refused, AnswerLostError when it may have happened.
     """
 
+    def fetch(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make a call that changes nothing, again while it may succeed a moment later."""
+
+    def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make a call once."""
+
+
+class Workspace:
+    """One workspace, with answers as DMS gives them."""
+
+    def __init__(self, calls: Calls, instance_id: str) -> None:
+        self._calls = calls
+        self._instance_id = instance_id
+
     def fetch_airflow(self) -> Mapping[str, Any]:
-        """Fetch the instance."""
+        """Fetch the instance: `Status`, `DagsDir` and more."""
+        return _to_map(self._calls.fetch("GetAirflow", airflow_id=self._instance_id)[0].get("Root"))
 
     def fetch_publish_setting(self) -> Mapping[str, Any]:
-        """Fetch how the workspace is published."""
+        """Fetch `Exclude`, `LockRepoBranch` and `Repos`."""
+        return _to_map(self._calls.fetch("GetWorkspaceCodePublishSetting")[0].get("Data"))
 
-    def list_folder(self, path: str) -> Sequence[Mapping[str, Any]]:
-        """List one folder."""
+    def list_folder(self, path: str) -> dict[str, Listed]:
+        """List one folder by the names of its entries."""
+        rows = _to_map(self._calls.fetch("ListWorkspaceCode", path=path)[0].get("Data")).get("List") or ()
+        names = [(str(row.get("Name") or "").rstrip("/").rpartition("/")[2], row) for row in rows]
+        return {
+            name: Listed(
+                bool(row.get("IsDir")), bool(row.get("Symlink")), int(row.get("Size") or 0), str(row.get("Mtime") or "")
+            )
+            for name, row in names
+            if name
+        }
 
     def read(self, path: str) -> tuple[str, str]:
-        """Read a file: text and modification time, empty when there is none."""
+        """Read a file: text, and modification time as the server writes it, in a header whose name is not documented."""
+        body, headers = self._calls.fetch("GetWorkspaceCode", path=path)
+        times = [value for name, value in headers.items() if "mtime" in name.lower()]
+        return str(body.get("Data") or ""), str([*times, headers.get("last-modified") or ""][0])
 
     def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
         """Write a file, if its modification time still is `mtime`."""
+        self._calls.send("SaveWorkspaceCode", path=path, content=text, mtime=mtime or None, force=force or None)
 
     def delete(self, path: str) -> None:
         """Delete a file for good."""
+        self._calls.send("DeleteWorkspaceCode", path=path)
 
     def publish(self, config: str) -> str:
         """Begin to publish the whole workspace, and give the action's key."""
+        return str(_to_map(self._calls.send("WorkspaceCodePublish", config=config)[0].get("Data")).get("Key") or "")
 
     def fetch_status(self, key: str) -> Mapping[str, Any]:
-        """Fetch how an action is going."""
+        """Fetch how an action is going: `Status`, `EndTime`, `Data`."""
+        return _to_map(self._calls.fetch("WorkspaceActionStatus", key=key)[0].get("Data"))
 
     def fetch_log(self, key: str) -> str:
         """Fetch an action's log."""
+        return str(self._calls.fetch("WorkspaceActionLog", key=key)[0].get("Data") or "")
+
+
+def _to_map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
 
 
 class Listed(NamedTuple):
@@ -62,16 +99,6 @@ class Listed(NamedTuple):
     is_link: bool = False
     size: int = -1
     mtime: str = ""
-
-
-def list_folder(workspace: Workspace, path: str) -> dict[str, Listed]:
-    """List one folder by the names of its entries."""
-    rows = [(str(row.get("Name") or "").rstrip("/").rpartition("/")[2], row) for row in workspace.list_folder(path)]
-    return {
-        name: Listed(bool(row.get("IsDir")), bool(row.get("Symlink")), int(row.get("Size") or 0), str(row.get("Mtime") or ""))
-        for name, row in rows
-        if name
-    }
 
 
 def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
@@ -84,20 +111,20 @@ def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
         ActionError: Something on the way could not be listed, or is not a folder.
     """
     try:
-        if there := list_folder(workspace, path):
+        if there := workspace.list_folder(path):
             return there
     except WorkspaceError as error:
         if error.is_denied:
             raise
     above = ROOT
     for name in path.removeprefix(ROOT).strip("/").split("/"):
-        entry = list_folder(workspace, above).get(name)
+        entry = workspace.list_folder(above).get(name)
         above = f"{above}/{name}"
         if entry is None:
             return None
         if not entry.is_folder or entry.is_link:
             raise DeployError(f"{above} in the workspace is not a folder.", "Check deploy-to. Nothing was written.")
-    return list_folder(workspace, path)
+    return workspace.list_folder(path)
 
 
 def read_file(workspace: Workspace, path: str) -> tuple[str | None, str]:

@@ -21,7 +21,7 @@ from dms_airflow.deploy.manifest import NAME
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.publish import is_below, parse_setting, publish
 from dms_airflow.deploy.rollout import Fate, Rollout
-from dms_airflow.deploy.workspace import ROOT, find_folder, read_file
+from dms_airflow.deploy.workspace import ROOT, Workspace, find_folder, read_file
 from dms_airflow.deploy.write import Writer
 from dms_airflow.import_errors.fetch import list_import_errors
 from dms_airflow.import_errors.instance import Instance
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.publish import PublishSetting
     from dms_airflow.deploy.rollout import Outcome
-    from dms_airflow.deploy.workspace import Workspace
     from dms_airflow.import_errors.reparse import View
     from dms_airflow.operations.context import Context
 
@@ -98,7 +97,8 @@ class Params(deploy_gate.Params):
 
 def run(params: Params, context: Context) -> Result:
     """Deploy."""
-    with context.open_workspace(find_workspace_id(params.workspace_id, context)) as workspace:
+    with context.open_workspace(find_workspace_id(params.workspace_id, context)) as calls:
+        workspace = Workspace(calls, context.config.instance_id)
         airflow = fetch_ready(workspace)
         setting = parse_setting(workspace.fetch_publish_setting())
         target = find_target(params.deploy_to, airflow, setting)
@@ -120,7 +120,8 @@ def check_rights(workspace_id: str, context: Context) -> str:
     Raises:
         ActionError: One of them failed.
     """
-    with context.open_workspace(find_workspace_id(workspace_id, context)) as workspace:
+    with context.open_workspace(find_workspace_id(workspace_id, context)) as calls:
+        workspace = Workspace(calls, context.config.instance_id)
         setting = parse_setting(workspace.fetch_publish_setting())
         target = find_target("", fetch_ready(workspace), setting)
         find_folder(workspace, target)
@@ -243,7 +244,7 @@ class _FileDeploy:
         params, context = self.params, self.context
         writer = Writer(self.workspace, self.target, clock=context.clock, log=self.context.log, force=params.force)
         runner = context.runner
-        page = f"{runner.server_url}/{runner.repository}/actions/runs/{runner.run_id}"
+        page = f"{runner.server_url}/{runner.repository}/actions/runs/{runner.run_id}" if runner.repository else ""
         rollout = Rollout(plan, texts, writer, commit=runner.sha, run=page)
         if not rollout.is_needed:
             result = deploy_gate.run(params, context)
@@ -295,26 +296,28 @@ class _FileDeploy:
 
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
         """Say what became of the deploy."""
-        result, problems = outcome.result, outcome.problems
+        result, fate = outcome.result, outcome.fate
         what = f"{len(plan.changes)} files of {self.target}"
-        details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(problems.items()))
-        if outcome.fate is Fate.VERIFIED:
-            if problems:
-                message = f"The deploy is verified; that could not be noted in the manifest: {details}"
-                self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
-            return replace(result, headline=f"Deployed: {plan.summary}. {result.headline}")
-        if outcome.fate is Fate.TAKEN_BACK:
+        details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
+        if fate is Fate.VERIFIED and details:
+            message = f"The deploy is verified; that could not be noted in the manifest: {details}"
+            self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
+        if fate is Fate.TAKEN_BACK:
             message = f"The former version of {what} is back in place and published. {details}".strip()
             self._warn(Annotation(level=Level.WARNING, title="Deploy taken back", message=message))
-            return replace(result, headline=f"Taken back: {result.headline}")
-        if outcome.fate is Fate.STAYS:
+        if fate is Fate.STAYS:
             message = f"The new version of {what} is in place, published, and not verified. {HINT_AGAIN}"
             self._warn(Annotation(level=Level.WARNING, title="Deploy not verified", message=message))
-        if outcome.fate is Fate.IN_BETWEEN:
+        if fate is Fate.IN_BETWEEN:
             message = f"The former version of {what} is not back in full.\n{details}\n{HINT_AGAIN}"
             error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
-            return replace(result, headline=f"Not taken back: {result.headline}", annotations=(error, *result.annotations))
-        return result
+            result = replace(result, annotations=(error, *result.annotations))
+        beginning = {
+            Fate.VERIFIED: f"Deployed: {plan.summary}. ",
+            Fate.TAKEN_BACK: "Taken back: ",
+            Fate.IN_BETWEEN: "Not taken back: ",
+        }
+        return replace(result, headline=f"{beginning.get(fate, '')}{result.headline}")
 
     def _finish(self, result: Result, outputs: Mapping[str, object], blocks: tuple[Table | Folded, ...]) -> Result:
         return replace(
@@ -331,12 +334,9 @@ class _FileDeploy:
     def _show(self, plan: Plan, secret: set[str]) -> tuple[Table | Folded, ...]:
         """Print the plan, and give it as blocks of the summary; no text of a file goes to the log."""
         marks = {"created": "+", "changed": "~", "deleted": "-"}
-        lines = [f"{mark} {path}" for kind, mark in marks.items() for path in plan.to_json()[kind]]
-        self.context.log.info(f"Plan for {plan.target}: {plan.summary}.")
-        for line in lines[:MOST_LINES]:
-            self.context.log.info(f"  {line}")
-        if len(lines) > MOST_LINES:
-            self.context.log.info(f"  and {len(lines) - MOST_LINES} more; the output plan has all of them")
+        lines = [f"  {mark} {path}" for kind, mark in marks.items() for path in plan.to_json()[kind]]
+        more = [f"  and {len(lines) - MOST_LINES} more, in the output plan"] if len(lines) > MOST_LINES else []
+        self.context.log.info("\n".join((f"Plan for {plan.target}: {plan.summary}.", *lines[:MOST_LINES], *more)))
         for name in ("RequirementFile", "PluginsDir", "StartupFile"):
             place = str(self.airflow.get(name) or "")
             used = [change.path for change in plan.changes if place and is_below(f"{plan.target}/{change.path}", place)]

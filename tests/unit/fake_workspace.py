@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 from dms_airflow.core.errors import AnswerLostError, WorkspaceError
+from dms_airflow.deploy.workspace import Workspace
 from sandbox.workspace import Workspace as SandboxWorkspace
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
     from pathlib import Path
 
     from sandbox.workspace import Behaviour
@@ -22,10 +23,11 @@ TARGET = "/Workspace/code/default/dags"
 BODY = frozenset({"Path", "Content", "Mtime", "Force", "Config"})
 
 
-class FakeWorkspace:
+class FakeWorkspace(Workspace):
     """Answers a deploy's calls, and lets a test put faults and second writers between them."""
 
     def __init__(self, folder: Path, behaviour: Behaviour | None = None) -> None:
+        super().__init__(self, "af-1")
         self.order: AbstractContextManager[object] = nullcontext()
         """A lock that a test puts here lets no other call come between a call and what the test does before it."""
         self.dms = SandboxWorkspace(
@@ -61,50 +63,16 @@ class FakeWorkspace:
 
     # --- the calls -------------------------------------------------------------------------------------------------------
 
-    def fetch_airflow(self) -> Mapping[str, Any]:
-        """Fetch the instance."""
-        root = self._call("GetAirflow", AirflowId="af-1")["Root"]
-        assert isinstance(root, dict)
-        return root
+    def fetch(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make a call that changes nothing."""
+        return self.send(action, **fields)
 
-    def fetch_publish_setting(self) -> Mapping[str, Any]:
-        """Fetch the publish setting."""
-        return self._call("GetWorkspaceCodePublishSetting").get("Data") or {}
+    def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make a call."""
+        parameters = {name.title().replace("_", ""): str(value) for name, value in fields.items() if value is not None}
+        return self._call(action, **parameters)
 
-    def list_folder(self, path: str) -> Sequence[Mapping[str, Any]]:
-        """List a folder."""
-        return (self._call("ListWorkspaceCode", Path=path).get("Data") or {}).get("List") or []
-
-    def read(self, path: str) -> tuple[str, str]:
-        """Read a file."""
-        answer = self._call("GetWorkspaceCode", Path=path)
-        times = [value for name, value in answer["headers"].items() if "mtime" in name]
-        return answer.get("Data") or "", times[0] if times else ""
-
-    def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
-        """Save a file."""
-        guards = {**({"Mtime": mtime} if mtime else {}), **({"Force": "True"} if force else {})}
-        self._call("SaveWorkspaceCode", Path=path, Content=text, **guards)
-
-    def delete(self, path: str) -> None:
-        """Delete a file."""
-        self._call("DeleteWorkspaceCode", Path=path)
-
-    def publish(self, config: str) -> str:
-        """Publish the workspace."""
-        key = self._call("WorkspaceCodePublish", Config=config)["Data"]["Key"]
-        assert isinstance(key, str)
-        return key
-
-    def fetch_status(self, key: str) -> Mapping[str, Any]:
-        """Fetch an action's status."""
-        return self._call("WorkspaceActionStatus", Key=key).get("Data") or {}
-
-    def fetch_log(self, key: str) -> str:
-        """Fetch an action's log."""
-        return str(self._call("WorkspaceActionLog", Key=key).get("Data") or "")
-
-    def _call(self, action: str, **parameters: str) -> dict[str, Any]:
+    def _call(self, action: str, **parameters: str) -> tuple[dict[str, Any], dict[str, str]]:
         body = {
             name: value
             for name, value in parameters.items()
@@ -123,4 +91,4 @@ class FakeWorkspace:
             refusal = WorkspaceError(f"{action}: {code}", "", is_denied=code in ("Forbidden.RAM", "NoPermission"))
             refusal.may_pass = code.startswith("Throttling")
             raise refusal
-        return {**answer, "headers": dict(reply.headers)}
+        return answer, dict(reply.headers)
