@@ -280,8 +280,8 @@ class _FileDeploy:
                 dags = {dag.dag_id: dag for dag in instance.list_dags()}
                 out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
                 instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
-                told = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
-                paths = {strip_member(error.instance_path) for error in told.errors}
+                listing = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
+                paths = {strip_member(error.instance_path) for error in listing.errors}
                 return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
 
             try:

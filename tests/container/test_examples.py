@@ -24,6 +24,7 @@ import trustme
 from sandbox import Sandbox
 from sandbox.front import Server
 from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS
+from sandbox.workspace import Repository
 from tests.container.conftest import PROJECT, print_gateway, run
 
 if TYPE_CHECKING:
@@ -289,7 +290,24 @@ def sound(team: Team, checkout: Path) -> dict[str, Job]:
         **run_examples(team, checkout, "workflow_dispatch", by_hand, "--input", "dag=daily_orders", "--input", "conf={}"),
         **run_examples(team, checkout, "release", "trigger-and-wait"),
         **run_examples(team, checkout, "push", on_push, *may_have_an_id_token),
+        # One after the other: act knows no concurrency group.
+        **run_examples(team, checkout, "pull_request", "deploy-plan"),
+        **run_examples(team, checkout, "push", "deploy"),
+        **run_examples(team, checkout, "push", "deploy-staging-production"),
+        **run_branch_example(team, checkout),
     }
+
+
+def run_branch_example(team: Team, checkout: Path) -> dict[str, Job]:
+    """Run the example of a bound repository, whose branch holds the files of the checkout."""
+    publisher, store = team.sandbox.workspace.publisher, team.sandbox.workspace.store
+    texts = {str(file.relative_to(checkout)): file.read_text() for file in checkout.glob("dags/**/*.py")}
+    publisher.bind(Repository(repo="team/dags", path="/default", branch="main", branches={"main": texts}))
+    try:
+        return run_examples(team, checkout, "push", "deploy-branch")
+    finally:
+        publisher.setting.repositories.clear()
+        store.repositories.clear()
 
 
 @pytest.fixture(scope="module")
@@ -342,6 +360,14 @@ WHILE_ALL_IS_WELL: dict[str, Verdict] = {
         SUCCESS,
         {DEPLOY: SUCCESS, "The instance runs this commit": SUCCESS, "Tell how it ended": SUCCESS},
         {"status": "success"},
+    ),
+    "deploy": (SUCCESS, {"Deploy the DAG folder": SUCCESS}, {"rolled-back": "false"}),
+    "deploy-branch": (SUCCESS, {"Publish the branch": SUCCESS}, {"status": "success"}),
+    "deploy-plan": (SUCCESS, {"What would change": SUCCESS}, {"rolled-back": "false"}),
+    "deploy-staging-production": (
+        SUCCESS,
+        {"Deploy to staging": SUCCESS, "One DAG runs to its end": SUCCESS, "Deploy to production": SUCCESS},
+        {"run-state": "success"},
     ),
     "doctor": (SUCCESS, {"Go every link of the way": SUCCESS}, {"airflow-version": "2.10.4"}),
     "nightly-smoke-test": (SUCCESS, {"Smoke test": SUCCESS}, {"dag-id": "warehouse_check", "run-state": "success"}),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from sandbox import Sandbox
+from sandbox.installation import wanted_version
 from sandbox.runner import Runner
 
 if TYPE_CHECKING:
@@ -87,9 +88,11 @@ def own(sandbox: Sandbox) -> dict[str, str]:
 def trigger_all(sandbox: Sandbox, tmp_path: Path, since: float) -> None:
     """Each DAG of before can be triggered, a minute after the verdict at the latest."""
     runner = Runner(workspace=tmp_path, temp=tmp_path)
-    commands = "\n".join(f"dags trigger {name}" for name in NAMES)
-    step = runner.run({**connect(sandbox), "operation": "cli", "arguments": commands})
-    assert step.exit_code == 0, step.log
+    body = '{"logical_date": null}' if wanted_version().startswith("3.") else "{}"
+    for name in NAMES:
+        inputs = {"operation": "rest", "arguments": f"POST /dags/{name}/dagRuns", "body": body}
+        step = runner.run({**connect(sandbox), **inputs})
+        assert step.exit_code == 0, step.log
     assert time.monotonic() - since < 60
 
 
