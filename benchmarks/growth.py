@@ -5,10 +5,12 @@ Goal: four times the text takes about four times as long. What grows with the sq
 
 from __future__ import annotations
 
+import json
 import re
 import time
 from functools import partial
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from benchmarks.stand_in import describe_dag
 from dms_airflow.airflow import task_logs as task_log
@@ -20,7 +22,7 @@ from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.core import tracebacks
 from dms_airflow.core.redaction import Redactor, disarm, show
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
-from dms_airflow.core.secret_values import hide_passwords, hide_secrets
+from dms_airflow.core.secret_values import mask_passwords, mask_secrets
 from dms_airflow.core.text import cut_middle
 from dms_airflow.import_errors import parse as import_errors
 from dms_airflow.operations.command import tabulate
@@ -76,8 +78,15 @@ def find_lists() -> dict[str, Callable[[int], object]]:
         printed = "".join(FAILED_IMPORT.replace("a.py", f"f{each}.py") + FRAME + "\n" for each in range(number))
         return import_errors.read_list(rows, printed)
 
+    def redact_matrix(number: int) -> object:
+        secret = json.dumps([[each, each] for each in range(number)])
+        redactor = Redactor()
+        redactor.add(secret)
+        return redactor.redact("".join(f"{text}\n" for text in (secret, json.dumps(secret), quote(secret), FRAME * number)))
+
     return {
         "import errors": read_errors,
+        "secret of numbers": redact_matrix,
         "DAGs": lambda number: tabulate("dags", [describe_dag(each) for each in range(2 * number)]),
         "summary": render,
     }
@@ -97,8 +106,8 @@ def find_readers() -> dict[str, Callable[[str], object]]:
 
     readers: dict[str, Callable[[str], object]] = {
         "redact": redactor.redact,
-        "hide_secrets": hide_secrets,
-        "hide_passwords": hide_passwords,
+        "mask_secrets": mask_secrets,
+        "mask_passwords": mask_passwords,
         "show": lambda text: [disarm(line) for line in show(text).split("\n")],
         "cut_middle": partial(cut_middle, limit=1000),
         "summary": render,

@@ -18,7 +18,7 @@ from actions_toolkit.file_command import prepare_key_value_message
 from dms_airflow.ci.repository import find_page
 from dms_airflow.core.files import give_to_owner_of
 from dms_airflow.core.redaction import Redactor, disarm, list_parts, show
-from dms_airflow.core.secret_values import hide_passwords
+from dms_airflow.core.secret_values import mask_passwords
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ class Workflow:
 
     def redact(self, text: str) -> str:
         """Take secrets, private values and the passwords of URLs, whosever they are, out of a text to be shown."""
-        return hide_passwords(self._private.redact(text))
+        return mask_passwords(self._private.redact(text))
 
     def redact_secrets(self, text: str) -> str:
         """Take secrets out of a text."""

@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
-from dms_airflow.core.secret_values import MASK
+from dms_airflow.core.secret_values import mask_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -86,9 +86,9 @@ class Redactor:
 
     def add(self, secret: str) -> None:
         """Mask this secret, and each of its lines, from now on."""
-        for part in list_parts(secret):
-            self._forms |= {form: find_clues(form) for form in list_forms(part)}
         word = secret.strip()
+        forms = {*list_parts(secret), *list_forms(word), *list_forms(show(word)), *list_forms(_GAP.sub("", word))}
+        self._forms |= {form: find_clues(form) for form in forms if len(form) >= SHORTEST_MASKED}
         if len(word) < SHORTEST_MASKED and any(map(str.isalnum, word)):
             self._words[re.escape(word)] = None
 
@@ -105,12 +105,7 @@ class Redactor:
         joined = _GAP.sub("", text)
         if len(joined) < len(text) and (across := list(_find_spans(self._find(joined, SHORTEST_ENCODED), joined))):
             spans += _map_back(across, text)
-        pieces, done = [], 0
-        for start, end in sorted(spans):
-            if start >= done:
-                pieces += [text[done:start], MASK]
-            done = max(done, end)
-        return "".join([*pieces, text[done:]]) if spans else text
+        return mask_spans(text, spans)
 
     def _find(self, text: str, shortest: int = SHORTEST_MASKED) -> Iterator[str]:
         """Find the literals that a text contains."""
@@ -120,9 +115,9 @@ class Redactor:
 
 
 def list_parts(secret: str) -> list[str]:
-    """List a text and its lines, as they are, as they are shown, and joined; without blanks around them, and none too short."""
+    """List a text and its lines, as they are and as they are shown, without the blanks around them; none that is too short."""
     parts: dict[str, None] = {}
-    for text in (secret, show(secret), _GAP.sub("", secret)):
+    for text in (secret, show(secret)):
         lines = _LINE_END.split(text)
         parts |= dict.fromkeys(map(str.strip, (text, *lines) if len(lines) <= MOST_LINES else (text,)))
     return [part for part in parts if len(part) >= SHORTEST_MASKED]
@@ -131,7 +126,9 @@ def list_parts(secret: str) -> list[str]:
 def list_forms(secret: str) -> set[str]:
     """List what programs may escape: the secret, its base64, its hexadecimal digits."""
     raw = secret.encode("utf-8", "surrogatepass")
-    forms = {secret, base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
+    forms = {secret}
+    if len(secret) >= SHORTEST_MASKED:
+        forms |= {base64.b64encode(raw).decode(), base64.urlsafe_b64encode(raw).decode()}
     if len(secret) >= SHORTEST_ENCODED:
         forms |= {raw.hex(), raw.hex().upper()}
         for inner in {secret, json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1]}:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MASK = "***"
 
@@ -35,7 +35,7 @@ _SHORTEST_NUMBER = 6  # digits
 
 
 def is_secret_key(key: str) -> bool:
-    """Whether Airflow would hide the value of a key."""
+    """Whether Airflow would mask the value of a key."""
     return _SECRET_KEY.search(key) is not None
 
 
@@ -47,22 +47,33 @@ def find_secrets(text: str, is_secret: Callable[[str], bool] = is_secret_key) ->
         is_secret: Whether the value of a key is secret.
     """
     found: list[str] = []
-    _hide(text, is_secret, found)
+    _mask(text, is_secret, found)
     return tuple(dict.fromkeys(filter(None, found)))
 
 
-def hide_secrets(text: str) -> str:
-    """Write a text without the secret values in it, whatever their length."""
-    return _hide(text, is_secret_key, [])
+def mask_secrets(text: str) -> str:
+    """Mask the secret values in a text, whatever their length."""
+    return _mask(text, is_secret_key, [])
 
 
-def hide_passwords(text: str) -> str:
-    """Take the passwords out of the URLs in a text."""
+def mask_passwords(text: str) -> str:
+    """Mask the passwords of the URLs in a text."""
+    return mask_spans(text, _find_passwords(text))
+
+
+def mask_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
+    """Mask parts of a text, which may overlap.
+
+    Args:
+        text: The text.
+        spans: Where each part begins and ends.
+    """
     pieces, done = [], 0
-    for start, end in _find_passwords(text):
-        pieces += [text[done:start], MASK]
-        done = end
-    return "".join([*pieces, text[done:]])
+    for start, end in sorted(spans):
+        if start >= done:
+            pieces += [text[done:start], MASK]
+        done = max(done, end)
+    return "".join([*pieces, text[done:]]) if pieces else text
 
 
 def _find_passwords(text: str) -> Iterator[tuple[int, int]]:
@@ -75,31 +86,31 @@ def _find_passwords(text: str) -> Iterator[tuple[int, int]]:
             yield at - len(password), at
 
 
-def _hide(text: str, is_secret: Callable[[str], bool], found: list[str]) -> str:
-    """Write a text without the secret values in it, and add them to a list."""
+def _mask(text: str, is_secret: Callable[[str], bool], found: list[str]) -> str:
+    """Mask the secret values in a text, and add them to a list."""
     if text.lstrip().startswith(("{", "[")):
         before = len(found)
         try:
-            hidden = _hide_values(json.loads(text), is_secret, found)
+            masked = _mask_values(json.loads(text), is_secret, found)
         except (ValueError, RecursionError):
             pass  # not JSON, or nobody's configuration
         else:
-            return json.dumps(hidden, ensure_ascii=False) if len(found) > before else text
+            return json.dumps(masked, ensure_ascii=False) if len(found) > before else text
     for start, end in _find_passwords(text):
         found += [text[start:end], unquote(text[start:end])]
     found += [match["value"].strip("\"'") for match in _ASSIGNED.finditer(text)]
-    return _ASSIGNED.sub(lambda match: match["head"] + MASK, hide_passwords(text))
+    return _ASSIGNED.sub(lambda match: match["head"] + MASK, mask_passwords(text))
 
 
-def _hide_values(value: Any, is_secret: Callable[[str], bool], found: list[str], *, secret: bool = False) -> Any:
+def _mask_values(value: Any, is_secret: Callable[[str], bool], found: list[str], *, secret: bool = False) -> Any:
     if isinstance(value, dict):
-        return {key: _hide_values(one, is_secret, found, secret=secret or is_secret(key)) for key, one in value.items()}
+        return {key: _mask_values(one, is_secret, found, secret=secret or is_secret(key)) for key, one in value.items()}
     if isinstance(value, list):
-        return [_hide_values(one, is_secret, found, secret=secret) for one in value]
+        return [_mask_values(one, is_secret, found, secret=secret) for one in value]
     if isinstance(value, str) and value:
         found += [value] if secret else []
-        hidden = _hide(value, is_secret, found)  # a connection's extra is often JSON inside JSON
-        return MASK if secret else hidden
+        masked = _mask(value, is_secret, found)  # a connection's extra is often JSON inside JSON
+        return MASK if secret else masked
     if secret and isinstance(value, int | float) and len(str(value)) >= _SHORTEST_NUMBER:  # false and true are shorter
         found.append(json.dumps(value))
         return MASK

@@ -10,7 +10,7 @@ from dms_airflow.airflow.commands.arguments import (
     awaits_answer,
     find_secrets,
     has_option,
-    hide_secrets,
+    mask_secrets,
     option_value,
     read_positionals,
 )
@@ -124,7 +124,7 @@ def test_the_secret_of_a_variable(arguments: list[str], secrets: tuple[str, ...]
     ],
 )  # fmt: skip
 def test_what_is_shown_of_a_command(name: str, arguments: list[str], shown: str) -> None:
-    assert " ".join(hide_secrets(COMMANDS[name], arguments)) == shown
+    assert " ".join(mask_secrets(COMMANDS[name], arguments)) == shown
 
 
 @pytest.mark.parametrize(

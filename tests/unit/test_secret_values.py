@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dms_airflow.core.secret_values import find_secrets, hide_passwords, hide_secrets
+from dms_airflow.core.secret_values import find_secrets, mask_passwords, mask_secrets
 
 
 @pytest.mark.parametrize(
@@ -29,8 +29,8 @@ from dms_airflow.core.secret_values import find_secrets, hide_passwords, hide_se
     ],
 )
 def test_the_password_of_a_url_is_not_shown(text: str, shown: str) -> None:
-    assert hide_passwords(text) == shown
-    assert hide_passwords(shown) == shown
+    assert mask_passwords(text) == shown
+    assert mask_passwords(shown) == shown
 
 
 @pytest.mark.parametrize(
@@ -46,7 +46,7 @@ def test_the_password_of_a_url_is_not_shown(text: str, shown: str) -> None:
     ],
 )
 def test_a_url_without_a_password_stays_as_it_is(text: str) -> None:
-    assert hide_passwords(text) == text
+    assert mask_passwords(text) == text
 
 
 def test_the_password_of_a_url_is_a_secret_as_it_is_written_and_as_it_is_meant() -> None:
@@ -57,15 +57,15 @@ def test_the_value_of_a_secret_key_is_a_secret_and_not_shown() -> None:
     text = r'{"password": "one", "n": 1, "extra": "{\"token\": \"two\"}", "api_key": [123456, true, ""]}'
 
     assert set(find_secrets(text)) == {"one", "two", "123456"}
-    assert hide_secrets(text) == r'{"password": "***", "n": 1, "extra": "{\"token\": \"***\"}", "api_key": ["***", true, ""]}'
+    assert mask_secrets(text) == r'{"password": "***", "n": 1, "extra": "{\"token\": \"***\"}", "api_key": ["***", true, ""]}'
 
 
 @pytest.mark.parametrize("text", ['{"a": 1}', "[1, 2", "[" * 100_000, "{not json", "", "word"])
 def test_a_text_without_secrets_stays_as_it_is(text: str) -> None:
     assert find_secrets(text) == ()
-    assert hide_secrets(text) == text
+    assert mask_secrets(text) == text
 
 
 def test_the_values_of_what_is_almost_json_are_not_shown() -> None:
-    assert hide_secrets("{'password': 'a b', token=xyz") == "{'password': ***, token=***"
+    assert mask_secrets("{'password': 'a b', token=xyz") == "{'password': ***, token=***"
     assert find_secrets("{'password': 'a b', token=xyz") == ("a b", "xyz")

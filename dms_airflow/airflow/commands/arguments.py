@@ -43,10 +43,10 @@ def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(filter(None, found)))
 
 
-def hide_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
+def mask_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
     """The arguments as they may be shown, whatever the length of a secret."""
     return [
-        head + (secret_words.MASK if secret and value else secret_words.hide_secrets(value))
+        head + (secret_words.MASK if secret and value else secret_words.mask_secrets(value))
         for head, value, secret in _split_words(command, arguments)
     ]
 

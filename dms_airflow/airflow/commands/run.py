@@ -6,7 +6,7 @@ import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import awaits_answer, find_secrets, hide_secrets
+from dms_airflow.airflow.commands.arguments import awaits_answer, find_secrets, mask_secrets
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.core.errors import AnswerTimeoutError
@@ -90,5 +90,5 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
 def show(line: CommandLine) -> str:
     """Write the command as a person would type it, its secret words left out whatever their length."""
     name = line.words[: len(line.words) - len(line.arguments)]
-    hidden = hide_secrets(COMMANDS[line.name], line.arguments)
+    hidden = mask_secrets(COMMANDS[line.name], line.arguments)
     return shlex.join([*name, *hidden]).replace(f"'{MASK}'", MASK)
