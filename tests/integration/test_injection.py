@@ -96,7 +96,7 @@ def test_import_errors(dms: FakeDms, run_here: Run, workspace: Path, path: str, 
     step = run_here({"operation": "dags list-import-errors"})
 
     assert step.exit_code == 1
-    check(step, {*OUTPUTS, "import-errors", "import-error-count", "new-import-error-count"})
+    check(step, {*OUTPUTS, "findings", "import-errors", "import-error-count", "new-import-error-count"})
     files = [one.properties["file"] for one in step.annotations if "file" in one.properties]
     assert [file for file in files if not (workspace / file).resolve().is_relative_to(workspace.resolve())] == []
 
