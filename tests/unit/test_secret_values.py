@@ -40,6 +40,7 @@ def test_the_password_of_a_url_is_not_shown(text: str, shown: str) -> None:
         "https://host/a:b@c",
         "http://host:80 mail me@example.com",
         "{'a': 'http://host:x', 'b': 'me@example.com'}",
+        r'"http://host:x\nme@example.com"',
         "http://[::1]:8080/x",
         "git@github.com:x/y.git, ssh://git@host:22/x",
         "?c=https%3A%2F%2Fhost%3A8080%2Fa%40b",
