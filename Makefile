@@ -15,7 +15,7 @@ LOCKED = --require-hashes --no-deps --quiet --disable-pip-version-check
 AIRFLOWS := 2.10.4 3.2.2
 
 .DEFAULT_GOAL := help
-.PHONY: help setup tools sandbox demo test lint audit types unit contract integration e2e container bench image docs picture lock clean
+.PHONY: help setup tools sandbox demo check test lint audit types unit contract integration e2e container bench image docs picture lock clean
 
 help: ## List the targets
 	@grep -E '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | expand -t 16

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from sandbox.forks import ForkServer, name_server
 from sandbox.processes import GuardedProcess
 from sandbox.releases import RefusedError
 from sandbox.settings import Settings, instance_environment
@@ -65,6 +66,7 @@ class Instance:
         dags_folder: Path,
         base_url: str,
         with_scheduler: bool,
+        forks_commands: bool = False,
         settings: Settings | None = None,
     ) -> None:
         self.dags_folder = dags_folder
@@ -73,6 +75,8 @@ class Instance:
         self._bin = installation.bin
         self._folder = folder
         self._with_scheduler = with_scheduler
+        self._forks_commands = forks_commands
+        self._fork_server: ForkServer | None = None
         database = folder / "airflow.db"
         shutil.copyfile(installation.database_template, database)
         # An empty file keeps Airflow from writing one: its defaults and the environment are the configuration.
@@ -101,11 +105,14 @@ class Instance:
         deadline = time.monotonic() + _START_SECONDS
         try:
             webserver = self._start_webserver(self._listener)
+            link = self._start_fork_server() if self._forks_commands else None
             parse = self._start("reserialize", [self._bin / "airflow", "dags", "reserialize"])
             self._await("webserver", webserver, self._log_in, deadline)
             # Whatever it says: an instance whose DAG files are broken is an instance, too.
             self._await("reserialize", parse, lambda: parse.exit_code() is not None, deadline)
             self._forget(parse)
+            if link:
+                self._fork_server = self._await_fork_server(link)
             if self._with_scheduler:
                 # Not sooner: on SQLite the first parse and the one above would wait for each other.
                 started = [
@@ -139,6 +146,8 @@ class Instance:
     def stop(self) -> None:
         """End every process of the instance, running commands included."""
         self._listener.close()
+        if self._fork_server:
+            self._fork_server.close()
         with self._lock:
             self._is_stopping = True
             processes, self._processes = self._processes, []
@@ -160,11 +169,14 @@ class Instance:
         """Run ``airflow`` with these arguments until it ends, however long that takes."""
         started = time.monotonic()
         with tempfile.TemporaryFile(dir=self._folder) as stdout, tempfile.TemporaryFile(dir=self._folder) as stderr:
-            command: list[str | Path] = [self._bin / "airflow", *arguments]
-            process = self._spawn(command, stdout=stdout, stderr=stderr, variables=self._command_variables)
-            exit_code = process.wait()
+            if self._fork_server and not self._command_variables:
+                exit_code = self._run_fork(self._fork_server, arguments, stdout, stderr)
+            else:
+                command: list[str | Path] = [self._bin / "airflow", *arguments]
+                process = self._spawn(command, stdout=stdout, stderr=stderr, variables=self._command_variables)
+                exit_code = process.wait()
+                self._forget(process)
             seconds = time.monotonic() - started
-            self._forget(process)
             stdout.seek(0)
             stderr.seek(0)
             return CommandResult(
@@ -233,6 +245,44 @@ class Instance:
             command.append(self.release.socket_option.format(descriptor))
             self._webserver = self._start("webserver", command, (descriptor,))
             return self._webserver
+
+    def _start_fork_server(self) -> socket.socket:
+        """Start a process that imports Airflow's command line, and forks to run it; give the socket to ask it by."""
+        link, theirs = socket.socketpair()
+        with theirs:
+            imports = f"import {', '.join(self.release.command_modules)}"
+            server = name_server(theirs.fileno(), self._bin / "airflow", imports)
+            # The Python that the script names, which is elsewhere when the folder of the environment is a link.
+            self._start("commands", [self._bin.resolve() / "python", *server], (theirs.fileno(),))
+        return link
+
+    def _await_fork_server(self, link: socket.socket) -> ForkServer:
+        """Wait until the fork server has imported.
+
+        Raises:
+            StartError: It has ended, or printed something, which its forks would not print.
+        """
+        try:
+            server = ForkServer(link)
+        except ValueError as error:
+            raise StartError(f"No fork server: {self._log('commands').read_text(encoding='utf-8')}") from error
+        if printed := self._log("commands").read_text(encoding="utf-8"):
+            raise StartError(f"Airflow prints when it is imported, which forks would not do:\n{printed}")
+        return server
+
+    def _run_fork(self, server: ForkServer, arguments: Sequence[str], stdout: IO[bytes], stderr: IO[bytes]) -> int:
+        try:
+            fork = server.fork(
+                arguments,
+                environ=self._environment,
+                folder=self._folder,
+                stdout=stdout.fileno(),
+                stderr=stderr.fileno(),
+            )
+            exit_code = fork.wait()
+        except ConnectionError as error:
+            raise StartError("the instance is stopping") from error
+        return exit_code if exit_code >= 0 else 128 - exit_code
 
     def _log_in(self) -> bool:
         """Log the administrator in; False while the webserver does not answer yet."""

@@ -131,6 +131,7 @@ class Sandbox:
         port: int = 0,
         installation: Installation | None = None,
         with_scheduler: bool = True,
+        forks_commands: bool = False,
         command_api: str = "",
         needs_token: bool = False,
         reads_published: bool = False,
@@ -144,6 +145,8 @@ class Sandbox:
             port: Port to listen on; 0 picks a free one.
             installation: Where Airflow is, and which.
             with_scheduler: Whether DAG runs run, and DAG files are parsed by themselves.
+            forks_commands: Whether commands are forks of a process that has imported Airflow: imports are most of a command's
+                time. They do the same; a command with settings of its own is never a fork.
             command_api: `/api/v1` or `/api/v2`: where commands are taken; when empty, at the path of Airflow's own REST API.
             needs_token: Whether the login also gives Airflow's own token, without which Airflow answers 401 (Airflow 3).
             reads_published: Whether Airflow reads the published copy of the workspace, in place of the workspace itself.
@@ -176,6 +179,7 @@ class Sandbox:
                 dags_folder=dags_folder,
                 base_url=f"http://{address}{PREFIX}",
                 with_scheduler=with_scheduler,
+                forks_commands=forks_commands,
                 settings=settings,
             )
             stack.enter_context(instance)

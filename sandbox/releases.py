@@ -65,6 +65,11 @@ class Airflow2:
     background: Sequence[Background] = (
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
+    command_modules: Sequence[str] = (
+        "airflow.__main__",
+        *(f"airflow.cli.commands.{name}_command" for name in ("connection", "dag", "db", "pool", "task", "variable")),
+    )
+    """What commands import, and which prints nothing when it is imported."""
 
     @property
     def refusal(self) -> Refusal:
@@ -142,6 +147,8 @@ class Airflow3:
         Background(name="dag-processor", arguments=("dag-processor",), health_key="dag_processor"),
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
+    # The modules of the commands import alembic, which prints.
+    command_modules: Sequence[str] = ("airflow.__main__",)
     refusal: Refusal = Refusal(content_type=_JSON, body=b'{"detail":"Not authenticated"}')
 
     def setup(self) -> Sequence[tuple[Sequence[str], str]]:

@@ -38,7 +38,7 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def sandbox() -> Iterator[Sandbox]:
     """A running sandbox. A test that changes it puts it back."""
     try:
-        with Sandbox.start() as running:
+        with Sandbox.start(forks_commands=True) as running:
             yield running
     except NotInstalledError as error:
         pytest.fail(str(error), pytrace=False)

@@ -46,7 +46,7 @@ with DAG("doomed", schedule=None, start_date=datetime(2024, 1, 1)) as dag:
 @pytest.fixture(scope="module")
 def sandbox() -> Iterator[Sandbox]:
     """A sandbox of this module's own: two more DAGs, a DAG run to ask about, a connection and variables to find."""
-    with Sandbox.start(with_scheduler=False) as running:
+    with Sandbox.start(with_scheduler=False, forks_commands=True) as running:
         for name, text in (("always_fails", FAILING_DAG), ("doomed", DOOMED_DAG)):
             (running.dags_folder / f"{name}.py").write_text(text, encoding="utf-8")
         for line in (

@@ -34,7 +34,7 @@ def sandbox(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
     """A sandbox of this module's own, with DAGs whose runs end in every way."""
     folder = Path(shutil.copytree(DAGS, tmp_path_factory.mktemp("instance") / "dags"))
     try:
-        with Sandbox.start(dags=folder) as running:
+        with Sandbox.start(dags=folder, forks_commands=True) as running:
             yield running
     except NotInstalledError as error:
         pytest.fail(str(error), pytrace=False)

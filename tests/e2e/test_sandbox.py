@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -33,6 +34,7 @@ from sandbox.installation import Installation, InstallError, wanted_version
 from sandbox.instance import StartError, WebResponse
 from sandbox.journal import Journal
 from sandbox.openapi import OpenApi
+from sandbox.settings import Settings
 from sandbox.signature import Credential, GatewayError, SignedRequest, verify
 
 if TYPE_CHECKING:
@@ -47,6 +49,7 @@ pytestmark = [
 MAJOR = wanted_version().partition(".")[0]
 PREFIX = "/airflow/1234567890123456/98765432101234/af-sandbox0000000000"
 KEY = Credential(access_key_id="key", access_key_secret="secret")
+TIME = re.compile(r"(?m)^\[?20\d\d-\S+")  # at the start of a line of the log
 TIME_LIMIT_SECONDS = 60.0
 GUARD = Path(sandbox.guard.__file__)
 
@@ -269,6 +272,16 @@ def test_command__answers_text_and_the_journal_knows_the_exit_status(sandbox: Sa
     assert {"setup plugin alembic" in line for line in bad["stdout"].splitlines()} == {"2": set(), "3": {True}}[MAJOR]
     assert (bad_entry["argv"], bad_entry["exit_code"]) == (["dags", "state", "no such", "2024-01-01"], 1)
     assert bad_entry["wall_seconds"] > 0
+
+
+@pytest.mark.parametrize("line", ["version", "nonsense", "variables get nosuch", "dags trigger nosuch", "dags list -o json"])
+def test_command__as_a_fork_does_the_same(sandbox: Sandbox, line: str) -> None:
+    forked = sandbox.run_airflow(*line.split())
+    with sandbox.command_settings(Settings(variables={"NO_FORK": "for commands with settings of their own"})):
+        alone = sandbox.run_airflow(*line.split())
+
+    assert (forked.exit_code, forked.stderr) == (alone.exit_code, alone.stderr)
+    assert TIME.sub("", forked.stdout) == TIME.sub("", alone.stdout)
 
 
 def test_command__reads_nothing_from_standard_input(sandbox: Sandbox, session: requests.Session) -> None:

@@ -12,7 +12,7 @@ from sandbox import cloud as sandbox_cloud
 from sandbox.runner import Runner
 from tests.integration.fake_cloud import FakeCloud
 from tests.integration.fake_dms import FakeDms, serve
-from tests.integration.forking import ForkingRunner, ForkServer
+from tests.integration.forking import ForkingRunner, serve_forks
 from tests.leaks import find_leaks
 from tests.unit.fakes import FakeClock
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from sandbox.forks import ForkServer
     from sandbox.runner import Step
 
 
@@ -55,7 +56,7 @@ def workspace(tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def fork_server() -> Iterator[ForkServer]:
     """A process that has imported everything, and forks for each step."""
-    with ForkServer() as server:
+    with serve_forks() as server:
         yield server
 
 

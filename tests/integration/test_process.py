@@ -1,7 +1,7 @@
 """A step as a process: how it ends, what it takes from around it. As GitHub starts it, and forked as in the other tests.
 
-Every test runs twice: with an interpreter of its own, and as a fork of `fork_server`. The expected values are the same, so that
-what holds for a fork in the other modules holds for the action.
+Every test runs twice: with an interpreter of its own, and as a fork of sandbox/fork_server.py. The expected values are the
+same, so that what holds for a fork in the other modules holds for the action.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from sandbox.forks import ForkServer
     from sandbox.front import Request
     from sandbox.runner import Step
     from tests.integration.fake_cloud import FakeCloud
     from tests.integration.fake_dms import FakeDms
-    from tests.integration.forking import ForkServer
 
     Run = Callable[..., Step]
 
