@@ -60,6 +60,8 @@ class ErrorRow:
     stack_trace: str
     timestamp: str
     """By the server's clock; rewritten whenever the file is parsed and fails again."""
+    bundle: str = ""
+    """The DAG bundle that the file is of; empty before Airflow 3."""
 
 
 def read_report(answer: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
@@ -104,11 +106,13 @@ def read_dag(entry: Mapping[str, Any], *, is_active: bool, source: str = "") -> 
 
 def read_stored_error(entry: Mapping[str, Any], folders: Mapping[str, str]) -> ErrorRow:
     """Read an entry of `GET /importErrors`; from Airflow 3 on its path is below a bundle, whose folder makes it absolute."""
-    path, folder = str(entry.get("filename") or ""), folders.get(str(entry.get("bundle_name") or ""))
+    path, bundle = str(entry.get("filename") or ""), str(entry.get("bundle_name") or "")
+    folder = folders.get(bundle)
     return ErrorRow(
         path=f"{folder}/{path}" if folder and not path.startswith("/") else path,
         stack_trace=str(entry.get("stack_trace") or ""),
         timestamp=str(entry.get("timestamp") or ""),
+        bundle=bundle,
     )
 
 

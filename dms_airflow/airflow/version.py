@@ -175,6 +175,11 @@ class Dialect(ABC):
     def keeps_old_sources(self) -> bool:
         """Whether Airflow's copy of a source stays behind when a file came with an old modification time."""
 
+    @property
+    @abstractmethod
+    def stores_serialization_errors(self) -> bool:
+        """Whether `dags reserialize` stores an import error for a DAG that does not serialize; else it drops its version."""
+
     # --- pages for people ------------------------------------------------------------------------------------------------
 
     @abstractmethod
@@ -254,6 +259,11 @@ class Airflow2(Dialect):
     def keeps_old_sources(self) -> bool:
         """A new copy is taken only when the time is newer than that of the last copy."""
         return True
+
+    @property
+    def stores_serialization_errors(self) -> bool:
+        """It stores no import errors at all."""
+        return False
 
     def write_run_url(self, airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """A view of the DAG's grid."""
@@ -343,6 +353,11 @@ class Airflow3(Dialect):
     def keeps_old_sources(self) -> bool:
         """Each parse takes a copy."""
         return False
+
+    @property
+    def stores_serialization_errors(self) -> bool:
+        """As for a file that does not import."""
+        return True
 
     def write_run_url(self, airflow_url: str, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """A page of its own."""

@@ -1,84 +1,124 @@
-"""How each Airflow tells its import errors, and where what it tells is not the truth."""
+"""Which DAG files do not import now, and which DAGs do not serialize: asked of each Airflow so that the answer is true."""
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import has_option
-from dms_airflow.airflow.commands.run import CommandLine, execute
-from dms_airflow.airflow.dags import is_left_behind, read_report
+from dms_airflow.airflow.commands.arguments import has_option, list_values
+from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.run import execute
+from dms_airflow.airflow.commands.verdict import Verdict
+from dms_airflow.airflow.dags import is_left_behind, read_report, strip_member
 from dms_airflow.airflow.version import DEFAULT_BUNDLE
+from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance import Instance
-from dms_airflow.import_errors.parse import names_dag, read_ending, read_list, read_reserialize
-from dms_airflow.import_errors.parse_log import names_folder, read_bundles
+from dms_airflow.import_errors.parse import (
+    add_tracebacks,
+    locate,
+    names_dag,
+    read_ending,
+    read_list,
+)
 from dms_airflow.import_errors.reparse import follow
+from dms_airflow.import_errors.serialization import compare_views, find_unserialized
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.airflow.dags import DagRow
     from dms_airflow.airflow.version import Dialect
+    from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.import_errors.serialization import Change
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.
 PROCESSOR_LIMIT = 120.0  # seconds
 
+LIST = "dags list-import-errors"
+_OUTPUT, _VERBOSE, _LOCAL = ("-o", "--output"), ("-v", "--verbose"), ("-l", "--local")
+_FOLDER, _BUNDLE = ("-S", "--subdir"), ("-B", "--bundle-name")
+
+_UNKNOWN_BUNDLES = re.compile(r"Bundles not found: (?P<names>.+)")
+
 
 @dataclass(frozen=True, kw_only=True)
-class Told:
-    """What a command told of import errors, and why that may not be the truth."""
+class Listing:
+    """The import errors that a command found.
+
+    Args:
+        execution: The author's command.
+        errors: What it found, not yet located in the checkout.
+        listed_by: The command that listed them, as sent; None where there is none.
+        dags: What Airflow's database has of the instance's DAGs, as far as it was read.
+        warnings: Why the list may not be the truth, and what else a person must know.
+    """
 
     execution: Execution
-    errors: tuple[DagImportError, ...]
+    errors: tuple[DagImportError, ...] = ()
+    listed_by: CommandLine | None = None
+    dags: tuple[DagRow, ...] = ()
     warnings: tuple[Annotation, ...] = ()
 
 
-def list_import_errors(line: CommandLine, timeout: float, context: Context) -> Told:
-    """Run `dags list-import-errors` in the way in which this Airflow tells the truth.
+def list_import_errors(line: CommandLine, timeout: float, context: Context) -> Listing:
+    """Run `dags list-import-errors` so that it imports the files now.
 
-    Airflow 2 imports the files, and with `-v` its log says so: that is the proof, without a request. Airflow 3 reads its
-    database without further options, which harms nothing.
+    Airflow 2 always does. Airflow 3.2 does with `--local` and the names of its DAG bundles, which REST knows. What 3.0 and 3.1
+    import with `--local` is not what the scheduler imports: there the dag-processor parses the files again first.
+
+    Args:
+        line: The author's command. `-o json` is added where the author chose no form: only JSON is never ambiguous.
+        timeout: Seconds for each command.
+        context: The instance and the log.
+
+    Raises:
+        ActionError: The output of the command, or Airflow's database, could not be read.
     """
-    # JSON is the only form of the answer that is never ambiguous; -v adds whole tracebacks in place of two frames.
-    if not has_option(line.arguments, "-o", "--output"):
+    if not has_option(line.arguments, *_OUTPUT):
         line = line.add("-o", "json")
-    if not has_option(line.arguments, "-v", "--verbose"):
-        line = line.add("-v")
-    known = context.airflow.known_dialect
-    asks_to_import = has_option(line.arguments, "--local")  # an option of Airflow 3
-    if asks_to_import or (known and known.import_now() != ()):
-        return _list_as_airflow_3(line, timeout, context)
-    execution = execute(line, timeout, context)
-    if known or names_folder(execution.stdout) or context.airflow.dialect.import_now() == ():
-        return Told(execution=execution, errors=read_list(execution.outcome.answer or [], execution.stdout))
-    context.log.info("This Airflow listed what it had stored.")
-    return _list_as_airflow_3(line, timeout, context)
-
-
-def _list_as_airflow_3(line: CommandLine, timeout: float, context: Context) -> Told:
     dialect = context.airflow.learn_version()
-    local = has_option(line.arguments, "--local")
-    if dialect.import_now() is None and not local:
+    if dialect.import_now() is None and not has_option(line.arguments, *_LOCAL):
         return _list_stored(line, timeout, context)
-    bundled = has_option(line.arguments, "-B", "--bundle-name")
-
-    def run(*bundles: str) -> Execution:
-        options = dialect.import_now(bundles) or ()  # --local, and the bundles
-        missing = (*(() if local else options[:1]), *(() if bundled else options[1:]))
-        return execute(line.add(*missing), timeout, context)
-
-    execution = run()
-    bundles = read_bundles(execution.stdout)
-    if not bundled and bundles and set(bundles) != {DEFAULT_BUNDLE}:
-        execution = run(*bundles)
-    errors = read_list(execution.outcome.answer or [], execution.stdout)
-    return Told(execution=execution, errors=errors, warnings=_doubt(line, dialect))
+    if dialect.import_now() == ():
+        execution = execute(line, timeout, context)
+        errors = read_list(execution.outcome.answer or [], execution.stdout)
+        return Listing(execution=execution, errors=errors, listed_by=line)
+    return _list_bundles(line, timeout, context, dialect)
 
 
-def _list_stored(line: CommandLine, timeout: float, context: Context) -> Told:
+def _list_bundles(line: CommandLine, timeout: float, context: Context, dialect: Dialect) -> Listing:
+    """List the import errors of all DAG bundles, or of those that the author chose."""
+    with Instance(context, timeout=timeout, poll_interval=None) as instance:
+        view = instance.view()
+        folders = instance.folders
+    if not has_option(line.arguments, *_LOCAL):
+        line = line.add("--local")
+    chosen = has_option(line.arguments, *_BUNDLE)
+    names = dict.fromkeys(dag.bundle for dag in view.dags if dag.is_active) | dict.fromkeys(row.bundle for row in view.errors)
+    bundles = [name for name in names if name] or [DEFAULT_BUNDLE]
+    while True:
+        sent = line if chosen else line.add(*(word for name in bundles for word in ("-B", name)))
+        execution = execute(sent, timeout, context)
+        # The database still knows bundles that were taken out of Airflow's configuration.
+        unknown = _UNKNOWN_BUNDLES.match(execution.outcome.reason)
+        left = [name for name in bundles if name not in unknown["names"].split(", ")] if unknown and not chosen else bundles
+        if left == bundles or not left:
+            break
+        bundles = left
+    errors = read_list(execution.outcome.answer or [], execution.stdout, folders)
+    return Listing(
+        execution=execution, errors=errors, listed_by=sent, dags=tuple(view.dags), warnings=_warn_of_false_errors(line, dialect)
+    )
+
+
+def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing:
     """List what the dag-processor stored, where only that is true: after it has parsed again what it knows of."""
     with Instance(context, timeout=min(timeout, PROCESSOR_LIMIT), poll_interval=None) as instance:
         before = instance.view()
@@ -94,28 +134,74 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Told:
         level=Level.WARNING,
         title="Import errors may be old",
         message=f"Within {PROCESSOR_LIMIT:.0f} s Airflow's dag-processor did not parse again what it knows of. Still awaited: "
-        f"{join(awaited, 20)}.\nLook whether the dag-processor runs; a file that was deleted is awaited until it notices.",
+        f"{join(awaited, 20)}.\nCheck that the dag-processor runs; a file that was deleted is awaited until it notices.",
     )
     errors = read_list(own, execution.stdout, folders)
     outcome = execution.outcome
     if outcome.lists_errors and not own:
-        outcome = replace(outcome, succeeded=True, reason="", lists_errors=False, answer=[])
-    return Told(execution=replace(execution, outcome=outcome), errors=errors, warnings=(old,) if awaited else ())
+        outcome = replace(outcome, verdict=Verdict.SUCCEEDED, reason="", answer=[])
+    return Listing(
+        execution=replace(execution, outcome=outcome),
+        errors=errors,
+        listed_by=line,
+        dags=tuple(before.dags),
+        warnings=(old,) if awaited else (),
+    )
 
 
-def reserialize(line: CommandLine, timeout: float, context: Context) -> Told:
-    """Run `dags reserialize`, whose log names the import errors."""
-    execution = execute(line, timeout, context)
-    # Airflow 3 names its bundles before it does anything else.
-    warnings = _doubt(line, context.airflow.learn_version()) if read_bundles(execution.stdout) else ()
-    errors = read_reserialize(execution.stdout)
-    if names_dag(execution.stderr):
-        errors += read_ending(execution.stderr, _find_files(timeout, context))
-    return Told(execution=execution, errors=errors, warnings=warnings)
+def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
+    """Run `dags reserialize`, and find out afterwards what it did: it ends with 0 whatever is broken, and prints no result.
+
+    The files are imported once more, by `dags list-import-errors`. The database then shows which DAGs were parsed, and which
+    of them do not serialize: Airflow 2 has no version of such a DAG any more, Airflow 3 a new import error.
+
+    Raises:
+        ActionError: As `list_import_errors`; where the database cannot be read, nothing was run.
+    """
+    if has_option(line.arguments, "--clear-only", "-h", "--help"):
+        return Listing(execution=execute(line, timeout, context))
+    with Instance(context, timeout=timeout, poll_interval=None) as instance:
+        before = instance.view()
+        execution = execute(line, timeout, context)
+        ended_at_dag = names_dag(execution.stderr)
+        if execution.outcome.verdict is Verdict.FAILED and not ended_at_dag:
+            return Listing(execution=execution)
+        listing = list_import_errors(CommandLine(name=LIST, arguments=_copy_folders(line)), timeout, context)
+        listed = listing.execution.outcome
+        if not (listed.succeeded or listed.lists_errors):
+            reason = f"`{LIST}` gave no result afterwards: {listed.reason}"
+            return Listing(execution=_conclude(execution, Verdict.UNKNOWN, reason, listed.advice))
+        if ended_at_dag:
+            errors = (*read_ending(execution.stderr, _find_files(timeout, context)), *listing.errors)
+            return replace(listing, execution=execution, errors=errors)
+        change = compare_views(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
+        errors = (*listing.errors, *find_unserialized(change, instance, execution))
+        false = _warn_of_false_errors(line, instance.dialect)
+    warnings = (*listing.warnings, *false, *_warn_of_unwritten(change, line))
+    return replace(listing, execution=_judge_change(execution, change, errors), errors=errors, warnings=warnings)
+
+
+def _judge_change(execution: Execution, change: Change, errors: Sequence[DagImportError]) -> Execution:
+    if errors:
+        return _conclude(execution, Verdict.LISTED_ERRORS, f"import errors: {len(errors)}")
+    if change.unwritten and not change.written:
+        reason = f"{execution.outcome.reason}; it wrote none of {len(change.unwritten)} DAGs"
+        return _conclude(execution, Verdict.UNKNOWN, reason, execution.outcome.advice)
+    return _conclude(execution, Verdict.SUCCEEDED)
+
+
+def _conclude(execution: Execution, verdict: Verdict, reason: str = "", advice: str = "") -> Execution:
+    return replace(execution, outcome=replace(execution.outcome, verdict=verdict, reason=reason, advice=advice))
+
+
+def _copy_folders(line: CommandLine) -> tuple[str, ...]:
+    """Give the options with which the author chose folders or DAG bundles."""
+    options = ((names[0], value) for names in (_FOLDER, _BUNDLE) for value in list_values(line.arguments, *names))
+    return tuple(word for option in options for word in option)
 
 
 def _find_files(timeout: float, context: Context) -> dict[str, str]:
-    """Ask which file defines which DAG, where an error names the DAG only; nothing when Airflow does not tell."""
+    """Find out which file defines which DAG, where an error names only the DAG; nothing when Airflow does not say so."""
     try:
         report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.answer
     except ActionError as error:
@@ -124,16 +210,64 @@ def _find_files(timeout: float, context: Context) -> dict[str, str]:
     return {dag_id: file.path for file in read_report(report or []) for dag_id in file.dag_ids}
 
 
-def _doubt(line: CommandLine, dialect: Dialect) -> tuple[Annotation, ...]:
+def find_places(listing: Listing, checkout: Checkout, timeout: float, context: Context) -> tuple[DagImportError, ...]:
+    """Find the file and line of the checkout for each error.
+
+    Airflow cuts a traceback to its last two frames. Where neither is of the checkout, its whole traceback comes from the log
+    of the same command with `-v`. That makes every library of the instance log, too, what may hold secrets: nothing else of
+    it is used or shown.
+    """
+    if not listing.errors:
+        return ()
+    files = [dag.path for dag in listing.dags or _list_dags(context)]
+    errors = locate(listing.errors, checkout, files)
+    line = listing.listed_by
+    is_placed = all(error.line or not error.stack_trace.startswith(tracebacks.HEADER) for error in errors)
+    if is_placed or line is None or has_option(line.arguments, *_VERBOSE):
+        return errors
+    line = line.add("-v")
+    context.log.info(f"$ airflow {show(line)}  (for whole tracebacks; its output is not shown)")
+    try:
+        answer = context.airflow.run_command(line.words, repeatable=True, timeout=timeout)
+    except ActionError as error:
+        context.log.info(f"Whole tracebacks are not known: {error.message}")
+        return errors
+    return locate(add_tracebacks(listing.errors, f"{answer.stdout}\n{answer.stderr}"), checkout, files)
+
+
+def _list_dags(context: Context) -> Sequence[DagRow]:
+    """List the DAGs of the instance, whose files show how its paths are those of the checkout; none when Airflow refuses."""
+    try:
+        with Instance(context, timeout=PROCESSOR_LIMIT, poll_interval=None) as instance:
+            return instance.list_dags()
+    except ActionError as error:
+        context.log.info(f"The instance's DAG files are not known: {error.message}")
+        return ()
+
+
+def _warn_of_false_errors(line: CommandLine, dialect: Dialect) -> tuple[Annotation, ...]:
     """Warn of an Airflow whose command line does not import files as the scheduler does."""
     if dialect.import_now() is not None:
         return ()
-    harm = ""
-    if line.name == "dags reserialize":
-        harm = " It has stored them, and such DAGs are out of service until the dag-processor parses their files again."
-    message = (
-        f"On Airflow {dialect.version} this command imports DAG files without the DAG folder's own modules: a sound DAG that "
-        f"imports a helper is told with a ModuleNotFoundError.{harm}\n"
-        "dags list-import-errors without --local, and deploy-gate, ask the dag-processor instead."
-    )
+    imports = f"On Airflow {dialect.version} this command imports DAG files without the DAG folder's own modules"
+    if line.name == LIST:
+        message = (
+            f"{imports}: a sound DAG that imports a helper is listed with a ModuleNotFoundError.\n"
+            f"{LIST} without --local, and deploy-gate, use what the dag-processor found instead."
+        )
+    else:
+        message = (
+            f"{imports}, and stores a ModuleNotFoundError for each sound DAG that imports a helper. Such a DAG is out of "
+            "service until the dag-processor parses its file again, as it was asked to.\n"
+            "On this version leave dags reserialize out."
+        )
     return (Annotation(level=Level.WARNING, title="Import errors may be false", message=message),)
+
+
+def _warn_of_unwritten(change: Change, line: CommandLine) -> tuple[Annotation, ...]:
+    """Warn of DAGs that were left as they were, unless the author chose some files only."""
+    if not change.unwritten or not change.written or _copy_folders(line):
+        return ()
+    names = join([dag.dag_id for dag in change.unwritten], 20)
+    message = f"dags reserialize did not write {names}.\nNo DAG file defines them any more, or the command ended before them."
+    return (Annotation(level=Level.WARNING, title="DAGs not written", message=message),)

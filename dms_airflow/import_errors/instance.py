@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import CONCURRENCY, PAGE
-from dms_airflow.airflow.commands.run import CommandLine, Execution, show
+from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.run import Execution
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.dags import is_left_behind, read_dag, read_stored_error
@@ -40,6 +41,7 @@ GATEWAY_TIMED_OUT = 504  # it gave up before we did
 
 _DAG_FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active"
 _OK = 200
+_NOT_FOUND = 404
 _REFUSED = (403, 405)
 
 
@@ -174,6 +176,24 @@ class Instance:
         self.requests += 1
         answer = self._context.airflow.request("GET", path)
         return answer.parse_object() if answer.status == _OK else {}
+
+    def list_unserialized(self, dags: Iterable[DagRow]) -> list[DagRow]:
+        """List those of some DAGs of which Airflow 2 has no serialized version: it knows them, and gives no details of them.
+
+        Raises:
+            ActionError: Airflow did not say it of all of them.
+        """
+        found = list(dags)
+        serialized = self._pool.map(self._is_serialized, found)
+        return [dag for dag, is_serialized in zip(found, serialized, strict=True) if not is_serialized]
+
+    def _is_serialized(self, dag: DagRow) -> bool:
+        self.requests += 1
+        path = f"/dags/{quote(dag.dag_id, safe='')}/details"
+        answer = self._context.airflow.request("GET", path)
+        if answer.status not in (_OK, _NOT_FOUND):
+            raise self._context.airflow.refuse(answer, f"GET {path}")
+        return answer.status == _OK
 
     def ask_to_parse(self, tokens: Iterable[str]) -> None:
         """Ask the scheduler to parse files next; without that it parses each file in its turn.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.checkout.dag_source import find_line
@@ -59,37 +60,54 @@ def read_list(
 ) -> tuple[DagImportError, ...]:
     """Read the answer of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before it.
 
-    The rows decide what is broken. A logged traceback takes the place of the row's two frames only when it tells of the
-    same error: a DAG file may print anything.
-
     Args:
         answer: the rows, `filepath` and `error` each; from Airflow 3 on `filepath` is below the DAG bundle `bundle_name`.
         stdout: all that the command printed.
-        folders: the bundles' folders, where they are known; the log names those of a parse.
+        folders: the bundles' folders, where they are known.
     """
-    log = read_log(stdout)
-    logged: dict[str, list[str]] = {}
-    for failure in log.failures:
-        logged.setdefault(failure.path, []).append(failure.text)
-    errors: list[DagImportError] = []
+    errors = []
     for row in answer:
-        path, bundle = str(row.get("filepath") or ""), str(row.get("bundle_name") or "")
-        known = [folders[bundle]] if folders and bundle in folders else log.folders
-        path, text = _place_below(known, path, logged), str(row.get("error") or "")
-        # The last one: of a file's several errors Airflow lists the last.
-        same = (whole for whole in reversed(logged.get(path, ())) if _tell_the_same(path, text, whole))
-        errors.append(read_error(path, next(same, text)))
-    return tuple(errors)
+        path, folder = str(row.get("filepath") or ""), (folders or {}).get(str(row.get("bundle_name") or ""))
+        absolute = f"{folder.rstrip('/')}/{path}" if folder and path and not path.startswith("/") else path
+        errors.append(read_error(absolute, str(row.get("error") or "")))
+    return add_tracebacks(errors, stdout)
 
 
-def _place_below(folders: Sequence[str], path: str, logged: Mapping[str, Any]) -> str:
-    """Make a path below a DAG bundle an absolute one, where that is certain."""
-    if path.startswith("/") or not path:
-        return path
-    places = list(dict.fromkeys(f"{folder.rstrip('/')}/{path}" for folder in folders))
-    if len(places) > 1:
-        places = [place for place in places if place in logged]
-    return places[0] if len(places) == 1 else path
+def add_tracebacks(errors: Iterable[DagImportError], text: str) -> tuple[DagImportError, ...]:
+    """Put whole tracebacks out of a command's output in the place of those that Airflow cut to two frames.
+
+    Whatever the form of the log around it: what was cut is the end of the whole one, letter by letter.
+
+    Args:
+        errors: of `dags list-import-errors`.
+        text: what the command printed with `-v`.
+    """
+    text = f"\n{text}\n".replace("\r\n", "\n")
+    return tuple(read_error(error.instance_path, _find_whole(error.stack_trace, text)) for error in errors)
+
+
+_TRACEBACK = f"{tracebacks.HEADER}\n"
+
+
+def _find_whole(cut: str, text: str) -> str:
+    """Find the whole of a stack trace of which each traceback shows the last frames; as it is where there is none."""
+    before, *shown = cut.split(_TRACEBACK)
+    return before + "".join(f"{_TRACEBACK}{_find_frames(traceback, text)}{traceback}" for traceback in shown)
+
+
+def _find_frames(traceback: str, text: str) -> str:
+    """Find the frames that come before those of a cut traceback."""
+    # Of the message only the first line: the others may differ, a time limit's last one holds a process id.
+    lines = traceback.split("\n")
+    size = 1 + sum(1 for _ in takewhile(_is_indented, lines))
+    end = text.rfind("\n" + "\n".join([*lines[:size], ""]))
+    begin = text.rfind(_TRACEBACK, 0, end + 1) + len(_TRACEBACK)
+    frames = text[begin : end + 1] if begin >= len(_TRACEBACK) else ""
+    return frames if all(map(_is_indented, frames.splitlines())) else ""
+
+
+def _is_indented(line: str) -> bool:
+    return line.startswith(" ")
 
 
 def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
@@ -159,31 +177,3 @@ def _locate(
         told = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
         line = told if told is not None and 0 < told <= len(lines) else None
     return replace(error, file=file, line=line)
-
-
-def _tell_the_same(path: str, row: str, logged: str) -> bool:
-    """Tell whether a row and a logged traceback are of the same error. A row shows the last frames, and what follows them.
-
-    Where their texts differ, the messages' first lines count: a time limit's last line holds a process id. A row may lack the
-    class. A row whose message quotes a chain of tracebacks was read to its last one; it still ends with the logged message.
-    """
-    header, _, shown = row.partition("\n")
-    if header == tracebacks.HEADER and shown.startswith("  File ") and logged.endswith(f"\n{shown.rstrip()}"):
-        return True
-    short, whole = read_error(path, row), read_error(path, logged)
-    if whole.exception in row and "\n" in whole.message and row.rstrip().endswith(whole.message):
-        return True
-    few, many = _list_frames(short), _list_frames(whole)
-    return (
-        short.exception in {whole.exception, ""}
-        and _first_line(short) == _first_line(whole)
-        and many[max(0, len(many) - len(few)) :] == few
-    )
-
-
-def _list_frames(error: DagImportError) -> list[tuple[str, int]]:
-    return [(frame.file, frame.line) for frame in tracebacks.parse(error.stack_trace).frames]
-
-
-def _first_line(error: DagImportError) -> str:
-    return error.message.split("\n", 1)[0]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cached_property, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.output import LogRecord, read_log_record
@@ -23,7 +23,6 @@ _FAILURE = re.compile(
 _NOT_LOADED = re.compile(r"Error loading DAG from (?P<path>.+?): (?P<text>.*)")
 
 _IMPORT = re.compile(r"Importing (?P<path>/.+)")
-_FOLDER = re.compile(r"Filling up the DagBag from (?P<folder>/.+)")
 _BUNDLES = re.compile(r"DAG bundles loaded: (?P<names>.+)")
 
 # Before each line at the margin. A log is read by these: most of its lines are indented ones of tracebacks.
@@ -33,7 +32,7 @@ _MARGIN = re.compile(r"\n(?! )")
 _JSON_LINE = re.compile(r'\[\{"(?:filepath|error|bundle_name)": ')
 
 # How a record begins: with its time, in a bracket or not, or with a colour.
-_RECORD_STARTS = frozenset("[0123456789\x1b")
+_RECORD_STARTS = frozenset("[0123456789\x1b{")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,21 +50,11 @@ class ImportLog:
     records: tuple[LogRecord, ...]
     failures: tuple[Failure, ...]
 
-    @cached_property
-    def folders(self) -> list[str]:
-        """The folders of which the DAG files are imported, with `-v`."""
-        return [match["folder"] for record in self.records if (match := _FOLDER.fullmatch(record.message))]
-
 
 def read_bundles(stdout: str) -> tuple[str, ...]:
     """Read the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it asks any of them."""
     names = [match["names"] for record in read_log(stdout).records if (match := _BUNDLES.fullmatch(record.message))]
     return tuple(names[0].split(", ")) if names else ()
-
-
-def names_folder(stdout: str) -> bool:
-    """Tell whether the log, with `-v`, names a folder of which the DAG files are imported now."""
-    return bool(read_log(stdout).folders)
 
 
 def read_dag_files(stdout: str) -> tuple[str, ...]:

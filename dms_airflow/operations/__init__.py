@@ -36,8 +36,8 @@ class Operation(Protocol):
 # The module of each.
 OPERATIONS: Mapping[str, str] = {
     **dict.fromkeys(COMMANDS, "command"),
-    "dags list-import-errors": "import_errors",
-    "dags reserialize": "import_errors",
+    "dags list-import-errors": "dags_list_import_errors",
+    "dags reserialize": "dags_reserialize",
     "dags trigger": "dags_trigger",
     "cli": "cli",
     "rest": "rest",

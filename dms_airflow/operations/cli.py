@@ -6,22 +6,21 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.commands.run import CommandLine, show
+from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.table import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import group
 from dms_airflow.core.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.import_errors.report import ImportErrorParams
-from dms_airflow.operations import command, import_errors
-from dms_airflow.operations import dags_trigger as trigger
+from dms_airflow.operations import command, dags_list_import_errors, dags_reserialize, dags_trigger
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from dms_airflow.operations.context import Context
 
-OUTPUTS = import_errors.OUTPUTS | trigger.OUTPUTS
+OUTPUTS = dags_list_import_errors.OUTPUTS | dags_trigger.OUTPUTS
 
 NOT_RUN = "not run"
 
@@ -44,6 +43,8 @@ def parse_commands(text: str) -> tuple[CommandLine, ...]:
 
 def _parse_command(text: str) -> CommandLine:
     words = parse_words(text)
+    if words[:1] == ("airflow",) and find_command(words[1:]):
+        raise InputValueError("begins with `airflow`: leave that word out, and write for example `dags list`")
     found = find_command(words)
     name = tuple(found.name.split()) if found else ()
     if not found or words[: len(name)] != name:
@@ -51,7 +52,7 @@ def _parse_command(text: str) -> CommandLine:
         raise InputValueError(describe_unknown("is no command that DMS supports", " ".join(words[:2])))
     line = CommandLine(name=found.name, arguments=words[len(name) :])
     if line.name == "dags trigger":
-        for problem in trigger.check_arguments(line.arguments):
+        for problem in dags_trigger.check_arguments(line.arguments):
             raise InputValueError(problem.message)
     return line
 
@@ -74,9 +75,9 @@ class Params(ImportErrorParams):
 
 
 RUNNERS: Mapping[str, Callable[[CommandLine, Params, Context], Result]] = {
-    "dags trigger": trigger.run_line,
-    "dags list-import-errors": import_errors.run_line,
-    "dags reserialize": import_errors.run_line,
+    "dags list-import-errors": dags_list_import_errors.run_line,
+    "dags reserialize": dags_reserialize.run_line,
+    "dags trigger": dags_trigger.run_line,
 }
 
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
-from dms_airflow.airflow.commands.arguments import has_option, read_positionals
-from dms_airflow.airflow.commands.run import CommandLine, Execution, TimedParams, execute
+from dms_airflow.airflow.commands.command_line import CommandLine
+from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.core.errors import ActionError
+from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.core.inputs import given, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 
@@ -53,33 +52,12 @@ def run(params: Params, context: Context) -> Result:
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
-    """Run one command and tell how it went."""
-    return report(_settle(execute(line, params.timeout, context), context))
-
-
-def _settle(execution: Execution, context: Context) -> Execution:
-    """Look up by REST what the answer of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
-    line, outcome = execution.line, execution.outcome
-    dag_ids = read_positionals(line.arguments)
-    is_one_dag = len(dag_ids) == 1 and not has_option(line.arguments, "--treat-dag-id-as-regex")
-    if outcome.settled or line.name not in ("dags pause", "dags unpause") or not is_one_dag:
-        return execution
-    try:
-        answer = context.airflow.request("GET", f"/dags/{quote(dag_ids[0], safe='')}")
-    except ActionError:
-        return execution  # the command itself did end well
-    told = answer.parse_object()
-    if answer.status == 404:  # noqa: PLR2004
-        found = f"there is no DAG {dag_ids[0]}"
-    elif isinstance(told.get("is_paused"), bool):
-        found = f"DAG {dag_ids[0]} is {'paused' if told['is_paused'] else 'not paused'} already"
-    else:
-        return execution
-    return replace(execution, outcome=replace(outcome, warning=f"Nothing was changed: {found}.", settled=True))
+    """Run one command and report how it went."""
+    return report(execute(line, params.timeout, context))
 
 
 def report(execution: Execution) -> Result:
-    """Tell how a command went that needs no words of its own."""
+    """Report how a command went that needs no words of its own."""
     outcome = execution.outcome
     return Result(
         ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
@@ -93,6 +71,8 @@ def report(execution: Execution) -> Result:
 def describe(execution: Execution) -> str:
     """Say in one line how it went."""
     name, outcome = execution.line.name, execution.outcome
+    if outcome.verdict is Verdict.UNKNOWN:
+        return f"It is not known whether airflow {name} worked: {outcome.reason}"
     if not outcome.succeeded:
         return f"airflow {name} failed: {outcome.reason}"
     return f"airflow {name} succeeded" + (f", but: {outcome.warning}" if outcome.warning else "")
@@ -103,8 +83,11 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
     name, outcome = execution.line.name, execution.outcome
     if not outcome.succeeded:
         message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))
-        yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
-    elif outcome.warning and outcome.settled:
+        if outcome.verdict is Verdict.UNKNOWN:
+            yield Annotation(level=Level.ERROR, title="Result not known", message=message)
+        else:
+            yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
+    elif outcome.warning and outcome.is_certain:
         yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
 
 

@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
-from dms_airflow.airflow.commands.run import CommandLine, Execution, TimedParams, execute
-from dms_airflow.airflow.commands.verdict import ADVICE_ENDED_EARLY, Outcome
+from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
+from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.verdict import Outcome, Verdict
 from dms_airflow.airflow.dag_run_client import DagRunClient
 from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
@@ -33,6 +34,7 @@ from dms_airflow.operations import command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.airflow.commands.command_line import CommandLine
     from dms_airflow.operations.context import Context
 
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findings"}
@@ -78,7 +80,7 @@ def make_terms(params: WaitParams, deadline: float) -> Terms:
 
 def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
     """A DAG run needs its DAG."""
-    if not read_positionals(arguments):
+    if not read_positionals(COMMANDS["dags trigger"], arguments):
         yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
 
 
@@ -95,7 +97,7 @@ def run(params: Params, context: Context) -> Result:
     """Trigger the DAG."""
     deadline = context.clock.monotonic() + params.timeout
     client = DagRunClient(context.airflow, context.clock, deadline)
-    (dag_id,) = read_positionals(params.arguments)[:1]
+    (dag_id,) = read_positionals(COMMANDS["dags trigger"], params.arguments)[:1]
     dag_file = ""
     if params.wait_for_completion:
         try:
@@ -132,7 +134,7 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
     now = context.clock.time_of_day()
     date = () if is_dated else context.airflow.dialect.date_run(now)
     order = Order(
-        dag_id="".join(read_positionals(line.arguments)[:1]),
+        dag_id="".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1]),
         run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
         conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
         is_own=not given_id,
@@ -156,15 +158,14 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
     if isinstance(told, Execution):
         return _explain(told, order, client)
     answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
-    outcome = Outcome(succeeded=True, answer=answer, has_answer=True)
+    outcome = Outcome(verdict=Verdict.SUCCEEDED, answer=answer, has_answer=True)
     execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
     return _Triggered(execution=execution, run=told)
 
 
 def _says_enough(execution: Execution) -> bool:
-    """Tell an answer that needs no look for the run: it was made, or Airflow ended the command for a reason that it names."""
-    outcome = execution.outcome
-    return outcome.succeeded or not (outcome.advice == ADVICE_ENDED_EARLY or _is_conflict(execution))
+    """Whether the output says what became of the run: it was made, or Airflow refused to make it, and names the reason."""
+    return execution.outcome.verdict is not Verdict.UNKNOWN and not _is_conflict(execution)
 
 
 def _is_conflict(execution: Execution) -> bool:
@@ -213,7 +214,7 @@ def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Re
     result = command.report(triggered.execution)
     run = triggered.run or triggered.left
     if not run:
-        dag_id = "".join(read_positionals(triggered.execution.line.arguments)[:1])
+        dag_id = "".join(read_positionals(COMMANDS["dags trigger"], triggered.execution.line.arguments)[:1])
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
     url = client.name_page(run)
     outputs = {**result.outputs, **write_outputs(run, url)}

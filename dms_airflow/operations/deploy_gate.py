@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.mapping import Checkout
@@ -27,6 +28,7 @@ from dms_airflow.import_errors.parse import locate, read_ending, read_error, rea
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 from dms_airflow.import_errors.reparse import follow
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams
+from dms_airflow.import_errors.serialization import compare_views, find_unserialized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -34,6 +36,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.import_errors.reparse import View
     from dms_airflow.operations.context import Context
 
 OUTPUTS = ERROR_OUTPUTS
@@ -292,28 +295,36 @@ class _Gate:
         if not any(file.dag_ids for file in arrival.report or ()):
             return (), None  # it would write nothing, and delete all
 
-        def look() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
+        def look() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
+            before = self._instance.view()
             execution = self._instance.run("dags reserialize")
-            errors = self._read_reserialize(execution, arrival) if execution else ()
-            ended_by = execution.outcome.reason.partition(":")[0] if execution else ""
-            clash = ended_by in CLASHES or any(error.exception in CLASHES for error in errors)
-            return (execution, errors), ("dags reserialize, which met another writer of the database",) if clash else ()
+            if execution is None:
+                return (None, False, ()), ()
+            logged = {error.exception for error in read_reserialize(execution.stdout)}
+            if CLASHES & {execution.outcome.reason.partition(":")[0], *logged}:
+                return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
+            return (execution, *self._read_reserialize(execution, before, arrival)), ()
 
-        (execution, errors), awaited = self._instance.poll(look)
+        (execution, is_written, errors), awaited = self._instance.poll(look)
         if awaited:
             return errors, _run_out(awaited, HINT_SCHEDULER)
         if execution is None:
             return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
-        if errors or execution.outcome.succeeded:
+        if errors or is_written:
             return errors, None
         return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._culprits.hint}")
 
-    def _read_reserialize(self, execution: Execution, arrival: Arrival) -> tuple[DagImportError, ...]:
-        errors = read_reserialize(execution.stdout)
-        if not errors and not execution.outcome.succeeded:
+    def _read_reserialize(
+        self, execution: Execution, before: View, arrival: Arrival
+    ) -> tuple[bool, tuple[DagImportError, ...]]:
+        """Tell whether it wrote DAGs, and which of them do not serialize."""
+        if execution.outcome.verdict is Verdict.FAILED:
             files = {dag_id: f"{arrival.folder or ''}{file.path}" for file in arrival.report or () for dag_id in file.dag_ids}
             errors = read_ending(execution.stderr, files)
-        return locate(errors, self._checkout, arrival.list_files())
+            return False, locate(errors, self._checkout, arrival.list_files())
+        change = compare_views(before, self._instance.view(), ())
+        errors = find_unserialized(change, self._instance, execution)
+        return bool(change.written), locate(errors, self._checkout, arrival.list_files())
 
     # --- 4 ---------------------------------------------------------------------------------------------------------------
 

@@ -9,7 +9,8 @@ from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow import __version__
-from dms_airflow.airflow.commands.run import CommandLine, execute
+from dms_airflow.airflow.commands.command_line import CommandLine
+from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
 from dms_airflow.core.errors import ActionError, LinkError

@@ -53,10 +53,14 @@ class FakeAirflow:
     version: str = "2.10.4"  # empty: it tells none
     commands: dict[str, tuple[str, str]] = field(default_factory=dict)
     routes: dict[tuple[str, str], WebResponse] = field(default_factory=dict)
+    effects: dict[str, Callable[[], None]] = field(default_factory=dict)
+    """By the beginning of a command, what it changes: routes, for example."""
 
     def run_command(self, arguments: Sequence[str]) -> CommandResult:
         """Answer with the longest command that these words begin with."""
         line = " ".join(arguments)
+        for effect in [effect for name, effect in self.effects.items() if line.startswith(name)]:
+            effect()
         name = max((name for name in self.commands if line.startswith(name)), key=len, default=None)
         stdout, stderr = self.commands[name] if name is not None else ("", f"not scripted: {line}\n")
         return CommandResult(stdout=stdout, stderr=stderr, exit_code=-1, seconds=0.0)
@@ -81,6 +85,18 @@ class FakeAirflow:
         if target.startswith("/api/"):
             return WebResponse(status=404, headers=[JSON], body=b'{"error":"API route not found"}')
         return WebResponse(status=200, headers=[HTML], body=UI_PAGE)
+
+    def store(self, dags: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]] = ()) -> None:
+        """Script what the database holds, for who reads all of it."""
+        fields = "dag_id%2Cfileloc%2Cfile_token%2Chas_import_errors%2Clast_parsed_time%2Cis_active"
+        if self.version.startswith("3"):
+            api, query = "/api/v2", "exclude_stale=false&order_by=dag_id"
+        else:
+            api, query = "/api/v1", f"only_active=false&order_by=dag_id&fields={fields}"
+        pages = "limit=100&offset=0"
+        self.route("GET", f"{api}/dags?{query}&{pages}", {"dags": dags, "total_entries": len(dags)})
+        stored = {"import_errors": errors, "total_entries": len(errors)}
+        self.route("GET", f"{api}/importErrors?order_by=import_error_id&{pages}", stored)
 
     def route(self, method: str, target: str, body: Any, status: int = 200) -> None:
         """Script a REST answer."""

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).parents[2] / "examples"
 COMMAND = "dags list-import-errors"
 PAGE = f"https://github.com/octo-org/dags/blob/{'0' * 40}"
+CRASH = 'Traceback (most recent call last):\n  File "/usr/local/bin/airflow", line 8, in <module>\nOSError: disk full\n'
 SUMMARY_LIMIT = 1024 * 1024  # bytes
 
 
@@ -122,7 +123,7 @@ def test_a_command_that_crashed_resolves_nothing(dms: FakeDms, run: Run, checkou
     break_dags(dms, write_row("etl", "pandsa", 4), write_row("export", "x", 1))
     before = run({"operation": COMMAND, "fail-on": "none"})
     listed = json.dumps([write_row("etl", "pandsa", 4)])
-    dms.airflow.commands[COMMAND] = (listed + "\n", "Traceback (most recent call last):\nOSError: disk full\n")
+    dms.airflow.commands[COMMAND] = (listed + "\n", CRASH)
 
     step = run({"operation": COMMAND, "fail-on": "new", "baseline": before.outputs["import-errors"]})
 

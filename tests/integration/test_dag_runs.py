@@ -208,15 +208,28 @@ def test_a_run_that_cannot_be_looked_for_at_once_is_found_later(airflow: Scripte
 FRAME = 'Traceback (most recent call last):\n  File "/usr/bin/airflow", line 8, in <module>\n'
 
 
-@pytest.mark.parametrize("stderr", ["Killed\n", f"{FRAME}rich.errors.MarkupError: no closing tag\n"])
-def test_a_command_that_fails_after_its_run_was_made_fails_and_names_the_run(
-    airflow: ScriptedRuns, run: Run, stderr: str
-) -> None:
+def fail_after_the_run_was_made(airflow: ScriptedRuns, stderr: str) -> None:
     def make_and_fail(arguments: Sequence[str]) -> CommandResult:
         airflow.make(arguments[2], arguments[4])
         return CommandResult(stdout="", stderr=stderr, exit_code=1, seconds=0.0)
 
     airflow.run_command = make_and_fail  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("stderr", ["", "Killed\n"])
+def test_a_run_is_made_whatever_ended_the_command_afterwards(airflow: ScriptedRuns, run: Run, stderr: str) -> None:
+    """Neither its output nor the reason shows it, but the run is there."""
+    fail_after_the_run_was_made(airflow, stderr)
+
+    step = run(TRIGGER)
+
+    assert step.exit_code == 0
+    ((_, run_id),) = airflow.made
+    assert step.outputs["run-id"] == run_id
+
+
+def test_a_command_that_fails_after_its_run_was_made_fails_and_names_the_run(airflow: ScriptedRuns, run: Run) -> None:
+    fail_after_the_run_was_made(airflow, f"{FRAME}rich.errors.MarkupError: no closing tag\n")
 
     step = run(WAIT)
 

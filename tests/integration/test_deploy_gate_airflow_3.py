@@ -150,7 +150,7 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model3, gate:
         "GET dagSources",
         NOW,
         "GET importErrors",
-        "dags reserialize",
+        *("GET dags", "GET importErrors", "dags reserialize", "GET dags", "GET importErrors"),
         "GET importErrors",
         "GET dags",
     ]

@@ -435,7 +435,7 @@ def test_no_annotations_and_no_summary_on_request(dms: FakeDms, run: Run) -> Non
     assert step.exit_code == 1
     assert step.annotations == []
     assert step.summary == ""
-    assert "Error: Airflow command failed" in step.log
+    assert "Error: Result not known" in step.log
     assert dms.received
 
 

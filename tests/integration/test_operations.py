@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     Run = Callable[..., Step]
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
+LOG_FORMATS = CAPTURES.parent / "log-formats"
+CRASH = 'Traceback (most recent call last):\n  File "/usr/local/bin/airflow", line 8, in <module>\nOSError: disk full\n'
 TRIGGERED = '[{"conf": {}, "dag_id": "etl", "dag_run_id": "manual__1", "state": "queued"}]\n'
 
 
@@ -37,14 +39,18 @@ def checkout(workspace: Path) -> Path:
     return workspace
 
 
+LISTED = ["dags", "list-import-errors", "-o", "json"]
+
+
 @pytest.mark.check
 def test_import_errors_fail_the_step_on_their_lines(dms: FakeDms, run: Run, checkout: Path) -> None:
-    replay(dms, "dags list-import-errors", "list_import_errors__broken_verbose_json")
+    replay(dms, "dags list-import-errors", "list_import_errors__broken__json")
+    replay(dms, "dags list-import-errors -o json -v", "list_import_errors__broken_verbose_json")
 
     step = run({"operation": "dags list-import-errors"})
 
     assert step.exit_code == 1
-    assert dms.commands() == [["dags", "list-import-errors", "-o", "json", "-v"]]
+    assert dms.commands() == [LISTED, [*LISTED, "-v"]]
     assert step.outputs["import-error-count"] == "33"
     assert step.outputs["new-import-error-count"] == "33"
     errors = {error["instance_path"]: error for error in step.read_json("import-errors")}
@@ -99,13 +105,14 @@ def test_a_dag_file_that_ends_the_interpreter_is_no_clean_bill(dms: FakeDms, run
 
     assert step.exit_code == 1
     assert "import-error-count" not in step.outputs
-    assert [one.properties["title"] for one in step.annotations] == ["Airflow command failed"]
+    assert [one.properties["title"] for one in step.annotations] == ["Result not known"]
+    assert "configuration is missing, giving up" in step.annotations[0].data
 
 
 def test_a_crash_beside_import_errors_counts_whatever_fail_on_says(dms: FakeDms, run: Run) -> None:
     replay(dms, "dags list-import-errors", "list_import_errors__broken__json")
     stdout, _ = dms.airflow.commands["dags list-import-errors"]
-    dms.airflow.commands["dags list-import-errors"] = (stdout, "Traceback (most recent call last):\nOSError: disk full\n")
+    dms.airflow.commands["dags list-import-errors"] = (stdout, CRASH)
 
     step = run({"operation": "dags list-import-errors", "fail-on": "none"})
 
@@ -115,24 +122,137 @@ def test_a_crash_beside_import_errors_counts_whatever_fail_on_says(dms: FakeDms,
     assert step.outputs["import-error-count"] == "33"
 
 
-def test_reserialize_fails_for_import_errors_though_airflow_ends_0(dms: FakeDms, run: Run, checkout: Path) -> None:
-    replay(dms, "dags reserialize", "reserialize__broken")
+def make_dag(dag_id: str, parsed: str, *, is_active: bool = True) -> dict[str, object]:
+    return {
+        "dag_id": dag_id,
+        "fileloc": f"/opt/airflow/dags/{dag_id}.py",
+        "file_token": f"token-{dag_id}",
+        "last_parsed_time": parsed,
+        "is_active": is_active,
+        "has_import_errors": False,
+    }
+
+
+def write_dags(dms: FakeDms, before: list[dict[str, object]], after: list[dict[str, object]]) -> None:
+    """Let `dags reserialize` change what the database holds; nothing is broken."""
+    dms.airflow.commands["dags list-import-errors"] = ("[]\n", "")
+    dms.airflow.store(before)
+    dms.airflow.effects["dags reserialize"] = lambda: dms.airflow.store(after)
+    for dag in after:
+        dms.airflow.route("GET", f"/api/v1/dags/{dag['dag_id']}/details", {"dag_id": dag["dag_id"]})
+
+
+# What `dags reserialize` prints where the owner of the instance has set another log.
+SILENT = {
+    "default": "[2026-11-28T21:21:48.682+0000] {dagbag.py:588} INFO - Filling up the DagBag from /opt/airflow/dags\n",
+    "nothing": "",
+    "json": '{"timestamp":"2026-11-28T21:19:47Z","level":"info","event":"Filling up the DagBag from /opt/airflow/dags"}\n',
+    "bare": "Filling up the DagBag from /opt/airflow/dags\nSync 1 DAGs\n",
+}
+
+
+@pytest.mark.parametrize("stdout", SILENT.values(), ids=SILENT)
+@pytest.mark.parametrize("stderr", ["", SILENT["default"], SILENT["bare"]])
+def test_reserialize_of_good_files(dms: FakeDms, run: Run, stdout: str, stderr: str) -> None:
+    dms.airflow.commands["dags reserialize"] = (stdout, stderr)
+    write_dags(dms, [make_dag("etl", "t0"), make_dag("gone", "t0", is_active=False)], [make_dag("etl", "t1")])
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 0, step.log
+    assert step.annotations == []
+    assert step.outputs["import-error-count"] == "0"
+    assert step.outputs["stdout"] == stdout
+    assert dms.commands() == [["dags", "reserialize"], LISTED]
+    assert [path for path in dms.paths if path.startswith("GET /api")] == [
+        *("GET /api/v1/dags", "GET /api/v1/importErrors"),
+        "GET /api/v1/version",
+        *("GET /api/v1/dags", "GET /api/v1/importErrors", "GET /api/v1/dags/etl/details"),
+    ]
+
+
+@pytest.mark.parametrize("stdout", SILENT.values(), ids=SILENT)
+def test_reserialize_fails_for_import_errors_whatever_the_log(dms: FakeDms, run: Run, checkout: Path, stdout: str) -> None:
+    replay(dms, "dags list-import-errors", "list_import_errors__broken__json")
+    replay(dms, "dags list-import-errors -o json -v", "list_import_errors__broken_verbose_json")
+    dms.airflow.commands["dags reserialize"] = (stdout, "")
+    dms.airflow.store([make_dag("lab_quick", "t0")])
+    dms.airflow.effects["dags reserialize"] = lambda: dms.airflow.store([make_dag("lab_quick", "t1")])
+    dms.airflow.route("GET", "/api/v1/dags/lab_quick/details", {})
 
     step = run({"operation": "dags reserialize"})
 
     assert step.exit_code == 1
-    assert dms.commands() == [["dags", "reserialize"]]
-    assert int(step.outputs["import-error-count"]) >= 30
+    assert dms.commands() == [["dags", "reserialize"], LISTED, [*LISTED, "-v"]]
+    assert step.outputs["import-error-count"] == "33"
     assert all((checkout / one.properties["file"]).is_file() for one in step.annotations[:9])
 
 
-def test_reserialize_of_good_files(dms: FakeDms, run: Run) -> None:
-    replay(dms, "dags reserialize", "reserialize__good")
+@pytest.mark.parametrize("capture", ["braces", "bare"])
+def test_a_dag_that_does_not_serialize_fails_the_chain_of_the_readme(
+    dms: FakeDms, run: Run, workspace: Path, capture: str
+) -> None:
+    (workspace / "dags").mkdir()
+    (workspace / "dags" / "weekly_close.py").write_text("from airflow import DAG\n\nDAG('weekly_close')\n")
+    write_dags(dms, [make_dag("daily_orders", "t0")], [make_dag("daily_orders", "t1"), make_dag("weekly_close", "t1")])
+    dms.airflow.route("GET", "/api/v1/dags/weekly_close/details", {"title": "DAG not found", "status": 404}, 404)
+    if capture == "braces":
+        told = json.loads((LOG_FORMATS / "reserialize__does_not_serialize__braces.json").read_text("utf-8"))
+        dms.airflow.commands["dags reserialize"] = (told["stdout"], told["stderr"])
+    else:
+        dms.airflow.commands["dags reserialize"] = (SILENT["bare"], "")
+
+    step = run({"operation": "cli", "arguments": "dags list-import-errors\ndags reserialize"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert (annotation.properties["file"], annotation.properties["line"]) == ("dags/weekly_close.py", "3")
+    reason = "Timetable class 'unusual_prefix_" if capture == "braces" else "the log of dags reserialize says why"
+    assert f"SerializationError: Failed to serialize DAG 'weekly_close': {reason}" in annotation.data
+
+
+@pytest.mark.parametrize(
+    ("after", "exit_code", "title"),
+    [
+        ([make_dag("etl", "t0"), make_dag("other", "t0")], 1, "Result not known"),
+        ([make_dag("etl", "t0"), make_dag("other", "t1")], 0, "DAGs not written"),
+    ],
+)
+def test_a_reserialize_that_was_ended_is_not_a_success(
+    dms: FakeDms, run: Run, after: list[dict[str, object]], exit_code: int, title: str
+) -> None:
+    """Killed, for example: the process leaves no word."""
+    dms.airflow.commands["dags reserialize"] = (SILENT["default"], "")
+    write_dags(dms, [make_dag("etl", "t0"), make_dag("other", "t0")], after)
 
     step = run({"operation": "dags reserialize"})
 
-    assert step.exit_code == 0
-    assert step.outputs["import-error-count"] == "0"
+    assert step.exit_code == exit_code
+    assert [one.properties["title"] for one in step.annotations] == [title]
+    assert "sys.exit" not in step.annotations[0].data or "is not known" in step.annotations[0].data
+
+
+def test_a_reserialize_that_a_dag_file_ends_is_not_a_success(dms: FakeDms, run: Run) -> None:
+    replay(dms, "dags reserialize", "reserialize__sysexit")
+    replay(dms, "dags list-import-errors", "list_import_errors__sysexit_json")
+    dms.airflow.store([make_dag("etl", "t0")])
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    assert [one.properties["title"] for one in step.annotations] == ["Result not known"]
+    words = "`dags list-import-errors` gave no result afterwards: configuration is missing, giving up"
+    assert words in step.annotations[0].data
+
+
+def test_reserialize_is_not_run_where_the_database_cannot_be_read(dms: FakeDms, run: Run) -> None:
+    dms.airflow.commands["dags reserialize"] = (SILENT["default"], "")
+
+    step = run({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    assert dms.commands() == []
+    assert [one.properties["title"] for one in step.annotations] == ["Unusable answer"]
 
 
 def test_the_authors_own_output_format_is_kept(dms: FakeDms, run: Run) -> None:
@@ -238,7 +358,7 @@ def test_wrong_commands_are_told_by_line_without_their_secrets(dms: FakeDms, run
     (annotation,) = step.annotations
     for words in (
         'line 2 is no command that DMS supports: "connections ad"; did you mean connections add?',
-        'line 3 is no command that DMS supports: "airflow dags"',
+        "line 3 begins with `airflow`: leave that word out, and write for example `dags list`",
         "line 4 must name the DAG to trigger",
         "line 5 cannot be split into words",
     ):

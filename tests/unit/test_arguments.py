@@ -175,7 +175,7 @@ def test_no_arguments_make_it_raise(name: str, arguments: list[str]) -> None:
     ],
 )
 def test_positionals(arguments: list[str], positionals: list[str]) -> None:
-    assert read_positionals(arguments) == positionals
+    assert read_positionals(COMMANDS["dags trigger"], arguments) == positionals
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,9 @@ def test_locate__every_broken_file_of_a_listing(tmp_path: Path, layout: str, cap
 def test_locate__every_broken_file_of_a_listing_of_airflow_3(tmp_path: Path, layout: str) -> None:
     stdout = read_capture("list_import_errors__broken_local_bundle_verbose_json", AIRFLOW_3)
 
-    errors = locate(read_list(read_answer(stdout), stdout), copy_dags(tmp_path, layout))
+    folders = {"dags-folder": INSTANCE}
+
+    errors = locate(read_list(read_answer(stdout), stdout, folders), copy_dags(tmp_path, layout))
 
     assert len(errors) == 33
     assert find_places(errors) == expected_places(layout, "annotate_full_traceback")
@@ -230,7 +232,7 @@ def test_read_list__has_the_whole_traceback_of_the_log() -> None:
     trace = errors[f"{INSTANCE}helper_raises.py"].stack_trace
     assert trace.startswith("Traceback (most recent call last):\n")
     assert f'  File "{INSTANCE}helper_raises.py", line 9, in <module>\n' in trace
-    assert trace.endswith("(char 1)")
+    assert trace.endswith("(char 1)\n")
     assert all("Importing" not in error.stack_trace and "filepath" not in error.stack_trace for error in errors.values())
 
 
@@ -280,25 +282,36 @@ def test_read_list__a_log_that_tells_of_another_error_is_not_believed(end: str) 
 
 def test_read_list__a_message_may_differ_after_its_first_line() -> None:
     row = {"filepath": "/d/x.py", "error": make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 1\n")}
-    whole = make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 2")
+    frame = '  File "/d/x.py", line 7, in <module>\n    load()\n'
+    whole = make_trace("/a/b.py", 3, "AirflowTaskTimeout: after 5.0s.\n* PID: 2").replace("last):\n", f"last):\n{frame}")
 
-    assert [error.stack_trace for error in read_list([row], make_log("/d/x.py", whole))] == [whole]
+    (error,) = read_list([row], make_log("/d/x.py", whole))
 
-
-def test_read_list__of_two_logs_of_one_error_the_last_counts() -> None:
-    row = {"filepath": "/d/x.py", "error": "AirflowTimetableInvalid: no"}
-    first, last = (make_trace("/a/b.py", line, "AirflowTimetableInvalid: no") for line in (1, 2))
-
-    assert [error.stack_trace for error in read_list([row], make_log("/d/x.py", first) + make_log("/d/x.py", last))] == [last]
+    assert error.stack_trace == whole.replace("PID: 2", "PID: 1\n")
 
 
-def test_read_list__of_a_files_errors_the_one_in_the_answer_counts() -> None:
-    row = {"filepath": "/d/x.py", "error": "AirflowDagCycleException: Cycle detected in DAG: two. Faulty task: b"}
-    whole = make_trace("/a/b.py", 2, "airflow.exceptions.AirflowDagCycleException: Cycle detected in DAG: two. Faulty task: b")
-    other = make_trace("/a/b.py", 1, "airflow.exceptions.AirflowDagCycleException: Cycle detected in DAG: one. Faulty task: a")
-    stdout = make_log("/d/x.py", other, "Failed to bag_dag") + make_log("/d/x.py", whole, "Failed to bag_dag")
+WHOLE = (
+    "Traceback (most recent call last):\n"
+    '  File "/d/etl.py", line 3, in <module>\n    load()\n  File "/d/shop.py", line 5, in load\n    json.loads(text)\n'
+    '  File "/lib/json/__init__.py", line 346, in loads\n    decode(s)\n  File "/lib/json/decoder.py", line 337, in decode\n'
+    "    raise JSONDecodeError\njson.decoder.JSONDecodeError: Expecting value"
+)
+CUT = "Traceback (most recent call last):\n" + WHOLE[WHOLE.index('  File "/lib/json/__init__') :] + "\n"
 
-    assert [error.stack_trace for error in read_list([row], stdout + json.dumps([row]) + "\n")] == [whole]
+
+@pytest.mark.parametrize(
+    "log",
+    [
+        f"[2026-11-28T21:17:44.434+0000] {{{{dagbag.py:387}}}} ERROR - Failed to import: /d/etl.py\n{WHOLE}\n",
+        f"2026-11-28 21:17:34,618 ERROR airflow.models.dagbag.DagBag: Failed to import: /d/etl.py\n{WHOLE}\nnext\n",
+        f"Failed to import: /d/etl.py\r\n{WHOLE}\n".replace("\n", "\r\n"),
+    ],
+    ids=["braces", "names", "bare"],
+)
+def test_read_list__the_whole_traceback_is_found_whatever_the_form_of_the_log(log: str) -> None:
+    (error,) = read_list([{"filepath": "/d/etl.py", "error": CUT}], f"{log}[]\n")
+
+    assert error.stack_trace == f"{WHOLE}\n"
 
 
 @pytest.mark.parametrize("row", [{}, {"filepath": None, "error": None}, {"filepath": "/d/x.py"}])
@@ -385,16 +398,10 @@ def test_read_list__a_path_below_one_of_several_bundles() -> None:
         {"bundle_name": "ours", "filepath": "etl.py", "error": "KeyError: 1"},
         {"bundle_name": "theirs", "filepath": "silent.py", "error": "KeyError: 2"},
     ]
-    stdout = (
-        make_record("Filling up the DagBag from /ours", "info     ")
-        + make_record("Filling up the DagBag from /theirs", "info     ")
-        + make_record("Failed to import: /theirs/etl.py")
-        + "KeyError: 1\n"
-    )
 
-    assert [error.instance_path for error in read_list(rows, stdout)] == ["/theirs/etl.py", "silent.py"]
-    known = read_list(rows, stdout, {"ours": "/ours", "theirs": "/theirs"})
-    assert [error.instance_path for error in known] == ["/ours/etl.py", "/theirs/silent.py"]
+    known = read_list(rows, "", {"ours": "/ours"})
+
+    assert [error.instance_path for error in known] == ["/ours/etl.py", "silent.py"]
 
 
 @pytest.mark.parametrize(

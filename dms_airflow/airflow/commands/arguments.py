@@ -1,29 +1,36 @@
-"""The words behind a CLI command's name, read as Airflow's argparse reads them. Pure."""
+"""The words after a CLI command's name, read as Airflow reads them: by argparse. Pure."""
 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from argparse import ArgumentParser
+from contextlib import suppress
+from typing import TYPE_CHECKING, NoReturn
 
-from dms_airflow.core import secret_values as secret_words
+from dms_airflow.core import secret_values
+from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from dms_airflow.airflow.commands.table import Command
 
 
 def has_option(arguments: Sequence[str], *names: str) -> bool:
     """Whether the option is among the arguments, in any spelling that argparse takes for it."""
-    return any(True for _ in _read_options(arguments, names))
+    return bool(list_values(arguments, *names))
 
 
 def option_value(arguments: Sequence[str], *names: str) -> str | None:
     """The option's value (the last one counts, as in argparse), or None when it is not given."""
-    value = None
-    for value in _read_options(arguments, names):  # noqa: B007 - the last one is what is asked for
-        pass
-    return value
+    values = list_values(arguments, *names)
+    return values[-1] if values else None
+
+
+def list_values(arguments: Sequence[str], *names: str) -> list[str]:
+    """The value of each time that the option is given; empty where it has none."""
+    (values,), _ = _parse(arguments, names)
+    return values
 
 
 def awaits_answer(command: Command, arguments: Sequence[str]) -> bool:
@@ -37,99 +44,88 @@ def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:
 
     A connection's URI holds a password, its JSON and its extra may hold more. Airflow prints them in its own spelling.
     """
-    found: list[str] = []
-    for _, value, secret in _split_words(command, arguments):
-        found += [value, *secret_words.find_secrets(value)] if secret else secret_words.find_secrets(value)
-    return tuple(dict.fromkeys(filter(None, found)))
+    own = _list_secrets(command, arguments)
+    inside = [secret for word in arguments for secret in secret_values.find_secrets(_split_value(word)[1])]
+    return tuple(dict.fromkeys(filter(None, [*own, *inside])))
 
 
 def mask_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
     """The arguments as they may be shown, whatever the length of a secret."""
-    return [
-        head + (secret_words.MASK if secret and value else secret_words.mask_secrets(value))
-        for head, value, secret in _split_words(command, arguments)
-    ]
-
-
-def _split_words(command: Command, arguments: Sequence[str]) -> Iterator[tuple[str, str, bool]]:
-    """Give each word as what may be shown of it, the value in it, and whether that is secret.
-
-    Of a command that takes secrets nothing is shown but what is known to be none: Airflow prints an option that it does not
-    know, and whoever misspells one does not mean to show its value.
-    """
-    guarded = bool(command.secret_options) or command.secret_position is not None
-    position, is_value, value_is_secret, all_positional = 0, False, False, False
+    secrets = set(filter(None, _list_secrets(command, arguments)))
+    shown: list[str] = []
     for word in arguments:
-        option, equals, value = word.partition("=")
-        if is_value and (not word.startswith("-") or _NO_OPTION.search(word) or value_is_secret):
-            is_value = False
-            yield "", word, value_is_secret
-        elif word == "--" and not all_positional:
-            all_positional, is_value = True, False
-            yield word, "", False
-        elif all_positional or not word.startswith("-") or _NO_OPTION.search(word):
-            yield "", word, command.secret_position is not None and position >= command.secret_position
-            position += 1
-        elif not guarded:
-            yield (f"{option}=", value, False) if equals else ("", word, False)
-        elif any(one.startswith(option) for one in _BARE_OPTIONS):
-            yield "", word, False
-        else:
-            # argparse takes any unambiguous beginning. `--conn-p` is none: what follows may be a password.
-            may_be_secret = any(name.startswith(option) for name in command.secret_options)
-            value_is_secret = may_be_secret or not any(name.startswith(option) for name in command.shown_options)
-            # In `--conn-passwordx` and `-dx` the name holds the value.
-            glued = not may_be_secret and any(option.startswith(name) for name in command.secret_options)
-            is_value = not equals and not (glued and not option.startswith("--"))
-            yield ("", word, True) if glued else (f"{option}=" if equals else option, value, value_is_secret)
+        head, value = _split_value(word)
+        is_glued = word.startswith("-") and not head and any(map(word.endswith, secrets))  # `-dvalue`
+        masked = MASK if value in secrets or is_glued else secret_values.mask_secrets(value)
+        shown.append(f"{head}{masked}")
+    return shown
 
 
-# Options without a value of the commands that take secrets.
-_BARE_OPTIONS = ("-v", "--verbose", "-h", "--help", "-j", "--json")
+def _split_value(word: str) -> tuple[str, str]:
+    """Split `--option=value` before the value."""
+    option, equals, value = word.partition("=")
+    return (f"{option}=", value) if equals and word.startswith("-") else ("", word)
 
 
-# Short options that take no value in all of these commands: only behind them may another option stand in the same word,
-# as in `-vo json`.
-_FLAGS = "vy"
+def _list_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
+    """List the words and values that are secrets.
 
-
-def _read_options(arguments: Sequence[str], names: Sequence[str]) -> Iterator[str]:
-    """What stands behind each occurrence: `-o json`, `-ojson`, `--output json`, `--output=json`, `--out json`.
-
-    Empty when nothing does; for a flag, it is whatever comes next.
+    Of a command that takes secrets everything is one that is not known to be none: Airflow prints an option that it does not
+    know, and an author who misspells one does not want its value to be shown.
     """
-    for index, word in enumerate(arguments):
-        following = arguments[index + 1] if index + 1 < len(arguments) else ""
-        if word == "--":
-            return
-        option, equals, value = word.partition("=")
-        for name in names:
-            if name.startswith("--"):
-                # argparse takes any unambiguous beginning; `--` and one letter is the shortest.
-                if len(option) > len("--") and name.startswith(option):
-                    yield value if equals else following
-            elif found := re.match(rf"-[{_FLAGS}]*{re.escape(name[1:])}=?(.*)$", word, re.DOTALL):
-                yield found[1] or following
+    if not command.takes_secrets:
+        return []
+    values, rest = _parse(arguments, *command.secret_options, *command.options)
+    secrets = [value for given in values[: len(command.secret_options)] for value in given]
+    position, is_value, only_positionals = 0, False, False
+    for word in rest:
+        head, value = _split_value(word)
+        if only_positionals or not word.startswith("-") or _NO_OPTION.search(word):
+            is_secret = is_value or (command.secret_position is not None and position >= command.secret_position)
+            secrets += [word] if is_secret else []
+            position, is_value = position + (not is_value), False
+        elif word == "--":
+            only_positionals = True
+        elif head:
+            secrets.append(value)
+        elif word.startswith("--") and not any(word.startswith(name) for names in command.secret_options for name in names):
+            is_value = True
+        else:  # `--conn-passwordvalue`, `-xvalue`
+            secrets.append(word)
+    return secrets
 
 
-# Options with a value, of the commands whose positional arguments matter here: dags pause, trigger, unpause; variables set.
-_VALUED = (
-    *("-S", "--subdir", "-B", "--bundle-name", "-c", "--conf", "-r", "--run-id", "-e", "--exec-date"),
-    *("-l", "--logical-date", "-o", "--output", "--description"),
-)
+class _Parser(ArgumentParser):
+    """argparse as Airflow uses it, but a wrong word is an exception."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ValueError(message)
+
+
+# Options without a value that may come before another one in the same word, as in `-vo json`, or are among secrets.
+_FLAGS = (("-v", "--verbose"), ("-y", "--yes"), ("-h", "--help"), ("-j", "--json"))
+
+
+def _parse(arguments: Sequence[str], *options: Sequence[str]) -> tuple[list[list[str]], list[str]]:
+    """Read the values of each option, one for each time that it is given, and the words that belong to none of them."""
+    for abbreviations in (True, False):  # a beginning that two options share is an error
+        parser = _Parser(add_help=False, allow_abbrev=abbreviations, conflict_handler="resolve")
+        for flag in _FLAGS:
+            parser.add_argument(*flag, action="store_true")
+        for index, names in enumerate(options):
+            parser.add_argument(*names, dest=str(index), action="append", nargs="?", const="", default=[])
+        with suppress(ValueError):
+            known, rest = parser.parse_known_args(arguments)
+            return [getattr(known, str(index)) for index in range(len(options))], rest
+    return [[] for _ in options], list(arguments)
+
+
 # argparse takes a lone hyphen, a negative number and a word with a blank for a value.
 _NO_OPTION = re.compile(r"^-$|^-\d+$|^-\d*\.\d+$| ")
 
 
-def read_positionals(arguments: Sequence[str]) -> list[str]:
-    """List the arguments that are neither options nor their values."""
-    positionals: list[str] = []
-    words = iter(arguments)
-    for word in words:
-        if word == "--":
-            positionals += words
-        elif not word.startswith("-") or _NO_OPTION.search(word):
-            positionals.append(word)
-        elif word in _VALUED or (len(word) > len("--") and any(option.startswith(word) for option in _VALUED)):
-            next(words, None)
-    return positionals
+def read_positionals(command: Command, arguments: Sequence[str]) -> list[str]:
+    """List the arguments that are neither options nor their values, for a command of which the table lists the options."""
+    _, rest = _parse(arguments, *command.options)
+    end = rest.index("--") if "--" in rest else len(rest)
+    return [word for word in rest[:end] if not word.startswith("-") or _NO_OPTION.search(word)] + rest[end + 1 :]

@@ -26,7 +26,7 @@ _LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 # Airflow 2 and 3.0: `[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - …`.
-# From 3.1 on: `2026-11-22T10:13:35.579908Z [info     ] …`.
+# From 3.1 on: `2026-11-22T10:13:35.579908Z [info     ] …`, or as JSON: `{"timestamp":"…","level":"info","event":"…",…}`.
 _LOG_RECORD = re.compile(
     r"\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?\] "
     r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] "
@@ -79,12 +79,14 @@ class Lines:
 
 def is_log_record(line: str) -> bool:
     """Whether this line is the first of a log record."""
-    return _LOG_RECORD.match(line) is not None
+    return _LOG_RECORD.match(line) is not None or _read_json_record(line) is not None
 
 
 def read_log_record(line: str) -> LogRecord | None:
-    """Read the first line of a log record, in whatever form and colours Airflow writes it."""
+    """Read the first line of a log record, in whatever of its own forms and colours Airflow writes it."""
     line = (_ANSI.sub("", line) if "\x1b" in line else line).rstrip()
+    if record := _read_json_record(line):
+        return record
     match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
     if match is None:
         return None
@@ -95,21 +97,31 @@ def read_log_record(line: str) -> LogRecord | None:
     return LogRecord(level=level, message=message[: logger.start()].rstrip(), values=logger["values"].strip())
 
 
-def find_json(lines: Reversible[str], columns: Collection[str]) -> _Rows | None:
-    """The records that `-o json` printed, or None when there are none.
+def _read_json_record(line: str) -> LogRecord | None:
+    if not line.startswith('{"'):
+        return None
+    try:
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    level, event = entry.get("level"), entry.get("event")
+    if not isinstance(level, str) or not isinstance(event, str):
+        return None
+    values = [f"{key}={value}" for key, value in entry.items() if key not in ("timestamp", "level", "event")]
+    return LogRecord(level=level.lower(), message=event, values=" ".join(values))
 
-    Airflow prints them as an array of objects on one line. DAG files print too when they are imported, arrays even:
-    only an array counts whose objects all hold one of `columns` (any object, when no column is given). The last one is
-    Airflow's. An empty array counts only when there is no filled one, so that no stray `[]` hides what was found.
+
+def find_json(lines: Reversible[str], columns: Collection[str]) -> _Rows | None:
+    """The records that `-o json` printed, an empty list where it printed that there are none; None without such a result.
+
+    Airflow prints them as an array of objects on one line. DAG files print when they are imported, too, even arrays: only an
+    array counts whose objects all hold one of `columns` (any object, when no column is given), and the last one is Airflow's.
     """
-    empty: _Rows | None = None
     for line in reversed(lines):
         rows = _parse_rows(line)
-        if rows and all(_holds(row, columns) for row in rows):
+        if rows is not None and all(_holds(row, columns) for row in rows):
             return rows
-        if rows == []:
-            empty = rows
-    return empty
+    return None
 
 
 def has_records(lines: Iterable[str], columns: Collection[str], output_format: str) -> bool:

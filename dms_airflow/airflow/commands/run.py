@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import awaits_answer, find_secrets, mask_secrets
+from dms_airflow.airflow.commands.arguments import awaits_answer
+from dms_airflow.airflow.commands.command_line import show
+from dms_airflow.airflow.commands.effects import observe
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.core.errors import AnswerTimeoutError
 from dms_airflow.core.inputs import given, parse_duration
-from dms_airflow.core.secret_values import MASK
 
 if TYPE_CHECKING:
+    from dms_airflow.airflow.commands.command_line import CommandLine
     from dms_airflow.operations.context import Context
 
 
@@ -26,29 +27,6 @@ LONGEST_QUESTION = 120.0  # seconds
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandLine:
-    """One CLI command: its name, and the words behind it."""
-
-    name: str
-    arguments: tuple[str, ...] = ()
-
-    def add(self, *words: str) -> CommandLine:
-        """Give the same command with further options, before a ``--`` that ends all options."""
-        end = self.arguments.index("--") if "--" in self.arguments else len(self.arguments)
-        return CommandLine(name=self.name, arguments=(*self.arguments[:end], *words, *self.arguments[end:]))
-
-    @property
-    def secrets(self) -> tuple[str, ...]:
-        """The words that are passwords or values."""
-        return find_secrets(COMMANDS[self.name], self.arguments)
-
-    @property
-    def words(self) -> tuple[str, ...]:
-        """The command as Airflow shall see it, under Airflow's own name for it."""
-        return (*(COMMANDS[self.name].airflow_name or self.name).split(), *self.arguments)
-
-
-@dataclass(frozen=True, kw_only=True)
 class TimedParams:
     """The input of everything that runs commands."""
 
@@ -57,7 +35,7 @@ class TimedParams:
 
 @dataclass(frozen=True, kw_only=True)
 class Execution:
-    """A command that ran, what it said, and what that means."""
+    """A command that ran, what it printed, and how it ended."""
 
     line: CommandLine
     stdout: str
@@ -66,8 +44,9 @@ class Execution:
 
 
 def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
-    """Send the command, show what it said, judge it."""
+    """Send the command, show what it printed, judge it."""
     command = COMMANDS[line.name]
+    conclude = observe(line, context)
     context.log.info(f"$ airflow {show(line)}")
     will_ask = awaits_answer(command, line.arguments)
     if will_ask:
@@ -84,11 +63,4 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     context.log.fold("stderr", answer.stderr)
     if line.name == "version" and outcome.succeeded:
         context.airflow.note_version(answer.stdout.strip().rpartition("\n")[2].strip())
-    return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
-
-
-def show(line: CommandLine) -> str:
-    """Write the command as a person would type it, its secret words left out whatever their length."""
-    name = line.words[: len(line.words) - len(line.arguments)]
-    hidden = mask_secrets(COMMANDS[line.name], line.arguments)
-    return shlex.join([*name, *hidden]).replace(f"'{MASK}'", MASK)
+    return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=conclude(outcome))

@@ -1,7 +1,7 @@
 """The Airflow CLI commands that DMS supports, as one table: how each behaves, and how each shows that it worked.
 
 The signs were seen in tests/captures (Airflow 2.10.4, 3.0.6, 3.1.0, 3.2.2) and checked against airflow/cli/commands of
-2.10.4. `outcome` reads them; nothing else decides what a single command's text means.
+2.10.4 and 3.2.2. `verdict` reads them; nothing else decides what a single command's text means.
 """
 
 from __future__ import annotations
@@ -15,17 +15,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Doubt:
-    """A way to end well that is not what the author meant."""
+class NoEffect:
+    """A way to end well and change nothing."""
 
-    text: str
-    """What to warn of."""
+    warning: str
     sign: str | None = None
-    """A line of the answer that shows it; None when the answer never shows it."""
+    """A line of the output that shows it; None when the output never shows it."""
     unless: str | None = None
-    """A line of the answer that disproves it."""
-    settled: bool = True
-    """Whether the answer is proof. If not, a look by REST settles it."""
+    """A line of the output that disproves it."""
+    is_certain: bool = True
+    """Whether the sign proves it; False when the command prints the same after a change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,26 +42,34 @@ class Command:
     """Columns of its records; one of them in each record tells them from what DAG files print."""
     records_fail: bool = False
     """It ends with status 1 when it has records to show."""
+    prints_result: bool = True
+    """False: only Airflow's database shows whether it worked."""
     success: str | None = None
     """The line that shows that a command without records worked; None: any line that is not a log record."""
+    success_record: str | None = None
+    """A log record that shows that it worked, for a command that shows it nowhere else. Searched in message and values."""
     failure_record: str | None = None
-    """A log record that shows that it failed, though Airflow ends with 0. Searched in the records' messages."""
-    silent: bool = False
-    """It may print nothing at all when it worked."""
-    silent_options: tuple[str, ...] = ()
-    """Options with which it prints nothing when it worked."""
-    doubts: tuple[Doubt, ...] = ()
+    """A log record that shows that it failed, though Airflow ends with 0. Searched in message and values."""
+    no_effects: tuple[NoEffect, ...] = ()
+    unknown: str = ""
+    """Why its output may not show whether it worked, and what to do about it."""
     asks: bool = False
     """It asks for confirmation; `--yes` answers in advance."""
     asks_only_with: str = ""
     """The option without which it does not ask."""
-    secret_options: tuple[str, ...] = ()
-    shown_options: tuple[str, ...] = ()
-    """Where there are secrets, all options with a value that is none: whatever is misspelled is one."""
+    options: tuple[tuple[str, ...], ...] = ()
+    """The options with a value, where the arguments that are not options matter, or where there are secrets."""
+    secret_options: tuple[tuple[str, ...], ...] = ()
+    """Further ones, of which the value is a secret."""
     secret_position: int | None = None
     """Index of the positional argument from which on they are secrets."""
     secret_answer: bool = False
     """Its stdout is a secret."""
+
+    @property
+    def takes_secrets(self) -> bool:
+        """Whether some of its arguments are secrets."""
+        return bool(self.secret_options) or self.secret_position is not None
 
     @property
     def failure(self) -> str | None:
@@ -95,33 +102,32 @@ _FAILURES = {
 _RUN_STATES = "queued|running|success|failed"
 _TASK_STATES = f"{_RUN_STATES}|removed|scheduled|restarting|up_for_retry|up_for_reschedule|upstream_failed|skipped|deferred"
 
-_CANCELLED = Doubt(
-    text="Nothing was changed: the question was not answered with yes.",
+_CANCELLED = NoEffect(
+    warning="Nothing was changed: the question was not answered with yes.",
     sign=r"^Operation cancelled by user$|(?:^|\(y/n\))Cancelled(?:, nothing was cleared\.)?$",
 )
-_NOTHING_TO_RUN = Doubt(
-    text="Nothing was run: there are no run dates in this range.",
+# Words of the log: the database cannot show that there was nothing to do.
+_NOTHING_TO_RUN = NoEffect(
+    warning="Nothing was run: there are no run dates in this range.",
     sign=r"No run dates were found for the given dates",
 )
-# In log records; 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
-_BACKFILLED = r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)"
-_BACKFILL_SKIPPED = r"\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)"
-_NOTHING_TO_BACKFILL = Doubt(
-    text="Nothing was made: each date of the range has a DAG run already.", sign=_BACKFILL_SKIPPED, unless=_BACKFILLED
+# Words of the log, too. 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
+_NOTHING_TO_BACKFILL = NoEffect(
+    warning="Nothing was made: each date of the range has a DAG run already.",
+    sign=r"\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)",
+    unless=r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)",
 )
-_NOT_PAUSED = Doubt(
-    text="Nothing was changed: the DAG is in this state already, or does not exist.",
+_NOT_PAUSED = NoEffect(
+    warning="Nothing was changed: the DAG is in this state already, or does not exist.",
     sign=r"^No (?:un)?paused DAGs were found$",
-    settled=False,
+    is_certain=False,
 )
-# Airflow 2 says when it clears nothing; Airflow 3, known by its log records, never does.
-_MAYBE_NOT_CLEARED = Doubt(
-    text="Airflow does not say whether any task instance was cleared.",
-    sign=r"^\d{4}-\d\d-\d\d[T ]\S+ \[",
-    settled=False,
-)
-_NOT_CLEARED = Doubt(text="Nothing was changed: no task instance matches.", sign=r"^Nothing to clear\.$")
-_MAYBE_NO_VARIABLE = Doubt(text="Airflow says the same when there was no such variable.", settled=False)
+_NOT_CLEARED = NoEffect(warning="Nothing was changed: no task instance matches.", sign=r"^Nothing to clear\.$")
+_MAYBE_NO_VARIABLE = NoEffect(warning="Airflow says the same when there was no such variable.", is_certain=False)
+
+_CONF, _FOLDER, _BUNDLE = ("-c", "--conf"), ("-S", "--subdir"), ("-B", "--bundle-name")
+_START, _END, _TASKS = ("-s", "--start-date"), ("-e", "--end-date"), ("-t", "--task-regex")
+_FORM = ("-o", "--output")
 
 _ASKS_WITH_REGEX: dict[str, Any] = {"asks": True, "asks_only_with": "--treat-dag-id-as-regex"}
 
@@ -129,20 +135,21 @@ _TABLE = (
     # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
     Command(
         name="backfill create",
-        success=rf"{_BACKFILLED}|{_BACKFILL_SKIPPED}|^(?:Runs|Logical dates) to be attempted:$",
-        doubts=(_NOTHING_TO_BACKFILL,),
+        success=r"^(?:Runs|Logical dates) to be attempted:$",  # with --dry-run only
+        no_effects=(_NOTHING_TO_BACKFILL,),
     ),
     Command(
         name="dags backfill",
-        success=r"Backfill done for DAG |No run dates were found for the given dates|^Dry run of DAG ",
-        doubts=(_NOTHING_TO_RUN,),
+        success=r"No run dates were found for the given dates|^Dry run of DAG ",
+        no_effects=(_NOTHING_TO_RUN,),
+        options=(_CONF, _FOLDER, _START, _END, _TASKS, ("--delay-on-limit",), ("--pool",)),
         asks=True,
         asks_only_with="--reset-dagruns",
     ),
     Command(
         name="dags delete",
         success=r"^Removed \d+ record\(s\)|\(y/n\)Cancelled$|^Cancelled$",
-        doubts=(_CANCELLED,),
+        no_effects=(_CANCELLED,),
         asks=True,
     ),
     Command(name="dags list", repeatable=True, json=True, columns=("dag_id",)),
@@ -156,25 +163,42 @@ _TABLE = (
     Command(name="dags list-jobs", repeatable=True, json=True, columns=("job_type", "dag_id")),
     Command(name="dags list-runs", repeatable=True, json=True, columns=("run_id",)),
     Command(name="dags next-execution", repeatable=True, success=r"^(?:None|\d{4}-\d\d-\d\dT[\d:.+-]+)$"),
-    Command(name="dags pause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), **_ASKS_WITH_REGEX),
-    Command(name="dags report", repeatable=True, json=True, columns=("dag_num",)),
     Command(
-        name="dags reserialize",
-        # In a log record, never at the start of a line, where a DAG file's print() would stand. 3.2 has another text.
-        success=r"\S Sync \d+ DAGs\b|\S Bulk-writing dags to db\b",
-        silent_options=("--clear-only",),
+        name="dags pause",
+        json=True,
+        columns=("is_paused",),
+        no_effects=(_NOT_PAUSED, _CANCELLED),
+        options=(_FOLDER, _FORM),
+        **_ASKS_WITH_REGEX,
     ),
+    Command(name="dags report", repeatable=True, json=True, columns=("dag_num",)),
+    Command(name="dags reserialize", prints_result=False),
     # With --imgcat, an escape sequence that holds the image.
     Command(name="dags show", repeatable=True, success=r"^(?:strict )?digraph |^File .* saved$|\x1b\]1337;File="),
     Command(name="dags state", repeatable=True, success=rf"^(?:None|{_RUN_STATES})(?:, .*)?$"),
-    Command(name="dags test", success=r"^(?>.*?\bDagRun Finished\b).* state=success\b"),
-    Command(name="dags trigger", json=True, columns=("dag_run_id",)),
-    Command(name="dags unpause", json=True, columns=("is_paused",), doubts=(_NOT_PAUSED, _CANCELLED), **_ASKS_WITH_REGEX),
+    Command(
+        name="dags test",
+        prints_result=False,
+        options=(_CONF, _FOLDER, _BUNDLE, ("-f", "--dagfile-path"), ("--save-dagrun",), ("--mark-success-pattern",)),
+    ),
+    Command(
+        name="dags trigger",
+        json=True,
+        columns=("dag_run_id",),
+        options=(_CONF, _FOLDER, _FORM, ("-r", "--run-id"), ("-e", "--exec-date"), ("-l", "--logical-date")),
+    ),
+    Command(
+        name="dags unpause",
+        json=True,
+        columns=("is_paused",),
+        no_effects=(_NOT_PAUSED, _CANCELLED),
+        options=(_FOLDER, _FORM),
+        **_ASKS_WITH_REGEX,
+    ),
     Command(
         name="tasks clear",
         success=r"^Nothing to clear\.$|nothing was cleared\.$",
-        silent=True,
-        doubts=(_CANCELLED, _NOT_CLEARED, _MAYBE_NOT_CLEARED),
+        no_effects=(_CANCELLED, _NOT_CLEARED),
         asks=True,
     ),
     Command(
@@ -185,42 +209,50 @@ _TABLE = (
     # One id a line, or with --tree (2.x) one operator a line.
     Command(name="tasks list", repeatable=True, success=r"^[\w.-]+$|^\s*<(?:Task|Mapped)\("),
     # A task without template fields prints nothing.
-    Command(name="tasks render", repeatable=True, success=r"^# property: ", silent=True),
+    Command(name="tasks render", repeatable=True, success=r"^# property: "),
     Command(name="tasks state", repeatable=True, success=rf"^(?:None|{_TASK_STATES})$"),
     Command(name="tasks states-for-dag-run", repeatable=True, json=True, columns=("task_id",)),
     Command(
         name="tasks test",
-        success=(
-            r"\b[Mm]arking task as (?:SUCCESS|SKIPPED|UP_FOR_RESCHEDULE)\b"
-            r"|\[TASK TEST\] Trigger completed|\[DAG TEST\] end task\b| Dry run$"
-        ),
-        # From Airflow 3 on the task's own end is in the log only: Airflow ends with 0 when it failed, too.
+        # Airflow 2 ends with an exception when the task failed.
+        success=r"\b[Mm]arking task as (?:SUCCESS|SKIPPED|UP_FOR_RESCHEDULE)\b|\[TASK TEST\] Trigger completed| Dry run$",
+        # From Airflow 3 on it ends with 0 then, too: only a log in a form that is understood shows which it was.
+        success_record=r"^\[DAG TEST\] end task\b",
         failure_record=(
             r"^Task (?:failed with exception|exited)\b|^\[DAG TEST\] Error running task |\bnew_state=(?:failed|up_for_retry)\b"
+        ),
+        unknown=(
+            "Airflow writes whether the task worked only to its log, and the log of this instance does not show it: its level "
+            "is above INFO, or its format is another one. `tasks test` leaves nothing in Airflow's database. Set Airflow's "
+            "logging_level to INFO and its log_format to the default, or run the task with `dags trigger` and "
+            "wait-for-completion: true."
         ),
     ),
     Command(
         name="connections add",
         success=r"^Successfully added `conn_id`=",
-        secret_options=("--conn-uri", "--conn-password", "--conn-json", "--conn-extra"),
-        shown_options=("--conn-type", "--conn-host", "--conn-login", "--conn-port", "--conn-schema", "--conn-description"),
+        secret_options=(("--conn-uri",), ("--conn-password",), ("--conn-json",), ("--conn-extra",)),
+        options=(
+            *(("--conn-type",), ("--conn-host",), ("--conn-login",), ("--conn-port",), ("--conn-schema",)),
+            ("--conn-description",),
+        ),
         secret_position=1,
     ),
     Command(name="connections delete", success=r"^Successfully deleted connection with "),
     Command(
         name="variables delete",
         success=r"^Variable .* deleted$",
-        doubts=(_MAYBE_NO_VARIABLE,),
+        no_effects=(_MAYBE_NO_VARIABLE,),
     ),
     Command(
         name="variables get",
         repeatable=True,
-        secret_options=("-d", "--default"),
+        secret_options=(("-d", "--default"),),
         secret_position=1,
         secret_answer=True,
     ),
     Command(name="variables list", repeatable=True, json=True, columns=("key",)),
-    Command(name="variables set", success=r"^Variable .* created$", shown_options=("--description",), secret_position=1),
+    Command(name="variables set", success=r"^Variable .* created$", options=(("--description",),), secret_position=1),
     *(
         Command(name=f"providers {what}", repeatable=True, json=True)
         for what in ("behaviours", "get", "hooks", "links", "list", "notifications", "secrets", "triggers", "widgets")

@@ -1,0 +1,232 @@
+"""What a command did, found in Airflow's database where the command's output does not show it.
+
+`dags test`, `dags backfill` and `backfill create` write how they went only to Airflow's log, in whatever form the instance's
+owner has chosen; `tasks clear` prints nothing when it worked. Each function here reads what the database holds before the
+command, and gives a function that concludes from the outcome how the command ended. Where the output decided, that stays.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
+from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.verdict import Verdict, judge
+from dms_airflow.airflow.pages import read_page
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.text import join
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from dms_airflow.airflow.commands.verdict import Outcome
+    from dms_airflow.operations.context import Context
+
+    Conclude = Callable[[Outcome], Outcome]
+    Row = Mapping[str, Any]
+
+# Ends as early as any other command that imports DAG files, and changes nothing.
+PROBE = CommandLine(name="dags list-import-errors", arguments=("-o", "json"))
+PROBE_TIMEOUT = 600.0  # seconds
+
+# No such DAG, or no such date: the command itself says so.
+_NOTHING_THERE = (400, 404, 422)
+
+NOT_CLEARED = "Airflow does not say whether any task instance was cleared."
+NO_PROBE = (
+    "A second command, `dags list-import-errors`, gave no result either, so something ends Airflow's command line: a DAG file "
+    "that calls `sys.exit()` when it is imported, lack of memory, or a time limit."
+)
+LOOK_AT_RUN = "The DAG run's page in Airflow has the logs of its tasks."
+
+
+def observe(line: CommandLine, context: Context) -> Conclude:
+    """Read what a command is going to change.
+
+    Returns:
+        What concludes, after the command, from its outcome and from what has changed whether it worked.
+
+    Raises:
+        ActionError: Airflow's database could not be read. Nothing was run.
+    """
+    name = f"{line.name} --clear-only" if has_option(line.arguments, "--clear-only") else line.name
+    is_help = has_option(line.arguments, "-h", "--help")
+    return _keep if is_help or name not in _OBSERVERS else _OBSERVERS[name](line, context)
+
+
+def _keep(outcome: Outcome) -> Outcome:
+    return outcome
+
+
+def _succeed(outcome: Outcome) -> Outcome:
+    return replace(outcome, verdict=Verdict.SUCCEEDED, reason="", advice="")
+
+
+# --- DAG runs ------------------------------------------------------------------------------------------------------------
+
+
+def _observe_test(line: CommandLine, context: Context) -> Conclude:
+    """`dags test` makes a DAG run, in place of one of the same date, and ends when that run has ended."""
+    dag_id = _read_dag_id(line)
+
+    def fetch() -> list[Row]:
+        # The newest page: the scheduler may make some while the command makes its own.
+        runs = _fetch(context, f"/dags/{quote(dag_id, safe='')}/dagRuns", [("order_by", "-id")])
+        return [run for run in runs if str(run.get("dag_run_id")).startswith("manual__")]
+
+    before = set(map(_identify, fetch()))
+
+    def conclude(outcome: Outcome) -> Outcome:
+        if outcome.verdict is not Verdict.UNKNOWN:
+            return outcome
+        return _conclude_from_runs(outcome, [run for run in fetch() if _identify(run) not in before][:1], dag_id)
+
+    return conclude
+
+
+def _observe_backfill(line: CommandLine, context: Context) -> Conclude:
+    """`dags backfill` runs each date, also one that has a DAG run already, and ends when all of these runs have ended."""
+    is_pattern = has_option(line.arguments, "--treat-dag-id-as-regex", "--treat-dag-as-regex")
+    dag_id = "~" if is_pattern else _read_dag_id(line)
+    start, end = option_value(line.arguments, "-s", "--start-date"), option_value(line.arguments, "-e", "--end-date")
+    dates = _make_range(start or end or "", end or start or "")
+
+    def fetch() -> list[Row]:
+        runs = _fetch(context, f"/dags/{quote(dag_id, safe='~')}/dagRuns", dates, pages=None)
+        return [run for run in runs if run.get("run_type") == "backfill"]
+
+    before = set(map(_identify, fetch()))
+
+    def conclude(outcome: Outcome) -> Outcome:
+        if outcome.verdict is not Verdict.UNKNOWN:
+            return outcome
+        return _conclude_from_runs(outcome, [run for run in fetch() if _identify(run) not in before], dag_id)
+
+    return conclude
+
+
+def _make_range(start: str, end: str) -> list[tuple[str, str]]:
+    """Make the part of a query that leaves out the DAG runs of other dates; empty where Airflow may read the dates otherwise.
+
+    Without a time zone they are in the instance's, which is not known: a day more at both ends holds them in any.
+    """
+    try:
+        first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end))
+        range_ = (("execution_date_gte", first - timedelta(days=1)), ("execution_date_lte", last + timedelta(days=1)))
+        return [(name, moment.isoformat()) for name, moment in range_]
+    except (ValueError, OverflowError):
+        return []
+
+
+def _conclude_from_runs(outcome: Outcome, runs: Iterable[Row], dag_id: str) -> Outcome:
+    states = {str(run.get("dag_run_id")): str(run.get("state")) for run in runs}
+    failed = [run_id for run_id, state in states.items() if state == "failed"]
+    unfinished = [run_id for run_id, state in states.items() if state not in ("failed", "success")]
+    if failed:
+        return replace(outcome, verdict=Verdict.FAILED, reason=f"DAG run failed: {join(failed)}", advice=LOOK_AT_RUN)
+    if unfinished:
+        return replace(outcome, reason=f"the command ended before its DAG run did: {join(unfinished)}", advice=LOOK_AT_RUN)
+    if not states:
+        return replace(outcome, reason=f"{outcome.reason}; no DAG run of {dag_id} was made")
+    return _succeed(outcome)
+
+
+def _identify(run: Row) -> tuple[str, ...]:
+    """Tell a DAG run from one of the same id that was there before."""
+    return tuple(str(run.get(key)) for key in ("dag_id", "dag_run_id", "start_date", "end_date", "state"))
+
+
+def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
+    """`backfill create` makes a backfill, which the scheduler runs."""
+    dag_id = option_value(line.arguments, "--dag-id") or ""
+
+    def fetch_newest() -> object:
+        rows = _fetch(context, "/backfills", [("dag_id", dag_id), ("order_by", "-id")])
+        return rows[0].get("id") if rows else None
+
+    before = fetch_newest()
+
+    def conclude(outcome: Outcome) -> Outcome:
+        if outcome.verdict is not Verdict.UNKNOWN:
+            return outcome
+        if fetch_newest() != before:
+            return _succeed(outcome)
+        return replace(outcome, reason=f"{outcome.reason}; no backfill of {dag_id} was made")
+
+    return conclude
+
+
+def _fetch(context: Context, path: str, query: list[tuple[str, str]], pages: int | None = 1) -> list[Row]:
+    """Fetch the entries of so many pages of a list, None for all; none where there is no such thing."""
+    rows: list[Row] = []
+    for answer in islice(context.airflow.iterate_pages(path, query), pages):
+        if answer.status in _NOTHING_THERE:
+            return []
+        page = read_page(answer)
+        if page is None:
+            raise context.airflow.refuse(answer, f"GET {context.airflow.locate(path)}")
+        rows += [entry for entry in page.entries if isinstance(entry, dict)]
+    return rows
+
+
+def _read_dag_id(line: CommandLine) -> str:
+    return "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
+
+
+# --- without a result ----------------------------------------------------------------------------------------------------
+
+
+def _observe_silent(line: CommandLine, context: Context) -> Conclude:
+    return lambda outcome: outcome if outcome.verdict is not Verdict.UNKNOWN else _conclude_silence(line, context, outcome)
+
+
+def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
+    """A command that printed nothing has worked, unless something ends every command of this Airflow before it is done."""
+    context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
+    answer = context.airflow.run_command(PROBE.words, repeatable=True, timeout=PROBE_TIMEOUT)
+    probe = judge(COMMANDS[PROBE.name], PROBE.arguments, answer.stdout, answer.stderr)
+    if not (probe.succeeded or probe.lists_errors):
+        return replace(outcome, advice=NO_PROBE)
+    # Airflow 2 says when it clears nothing; Airflow 3 never does.
+    is_doubtful = line.name == "tasks clear" and context.airflow.dialect.major > 2  # noqa: PLR2004
+    return replace(_succeed(outcome), warning=NOT_CLEARED if is_doubtful else "", is_certain=not is_doubtful)
+
+
+def _observe_pause(line: CommandLine, context: Context) -> Conclude:
+    return lambda outcome: outcome if outcome.is_certain else _explain_pause(line, context, outcome)
+
+
+def _explain_pause(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
+    """Find out what the output of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
+    dag_ids = read_positionals(COMMANDS[line.name], line.arguments)
+    if len(dag_ids) != 1 or has_option(line.arguments, "--treat-dag-id-as-regex"):
+        return outcome
+    try:
+        answer = context.airflow.request("GET", f"/dags/{quote(dag_ids[0], safe='')}")
+    except ActionError:
+        return outcome  # the command itself did end well
+    is_paused = answer.parse_object().get("is_paused")
+    if answer.status == 404:  # noqa: PLR2004
+        found = f"there is no DAG {dag_ids[0]}"
+    elif isinstance(is_paused, bool):
+        found = f"DAG {dag_ids[0]} is {'paused' if is_paused else 'not paused'} already"
+    else:
+        return outcome
+    return replace(outcome, warning=f"Nothing was changed: {found}.", is_certain=True)
+
+
+_OBSERVERS: Mapping[str, Callable[[CommandLine, Context], Conclude]] = {
+    "backfill create": _observe_backfill_create,
+    "dags backfill": _observe_backfill,
+    "dags pause": _observe_pause,
+    "dags reserialize --clear-only": _observe_silent,
+    "dags test": _observe_test,
+    "dags unpause": _observe_pause,
+    "tasks clear": _observe_silent,
+    "tasks render": _observe_silent,
+}

@@ -1,0 +1,80 @@
+"""`dags list-import-errors`: import errors fail the step, on the line to fix."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.commands.arguments import has_option
+from dms_airflow.checkout.dag_files import choose_files, find_root
+from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
+from dms_airflow.import_errors.fetch import find_places, list_import_errors
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, report_errors
+from dms_airflow.operations import command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.import_errors.fetch import Listing
+    from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.operations.context import Context
+
+OUTPUTS = command.OUTPUTS | ERROR_OUTPUTS
+
+
+@dataclass(frozen=True, kw_only=True)
+class Params(ImportErrorParams, command.Params):
+    """The inputs of the commands that find import errors."""
+
+
+def run(params: Params, context: Context) -> Result:
+    """Run the command, and make its import errors count."""
+    return run_line(params.line, params, context)
+
+
+def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
+    """Run `dags list-import-errors`, and report every import error."""
+    return report_listing(list_import_errors(line, params.timeout, context), params, context)
+
+
+def report_listing(listing: Listing, params: ImportErrorParams, context: Context) -> Result:
+    """Report what a command found, judged by `fail-on` and `baseline`."""
+    checkout = Checkout(context.runner.workspace, params.dags_path or None)
+    errors = find_places(listing, checkout, params.timeout, context)
+    is_partial = has_option(listing.execution.line.arguments, "-S", "--subdir", "-B", "--bundle-name")
+    result = _report(listing, errors, params, context, is_partial=is_partial)
+    checks = _list_checks(errors, checkout) if context.config.junit_file and not is_partial else ()
+    return replace(result, annotations=(*result.annotations, *listing.warnings), checks=tuple(checks))
+
+
+def _list_checks(errors: Sequence[DagImportError], checkout: Checkout) -> Iterator[Check]:
+    """List the DAG files of the checkout, which were imported."""
+    broken = [error.instance_path for error in errors]
+    root = find_root(broken, checkout)
+    files = map(checkout.relate, choose_files(root, checkout, broken).awaited.values()) if root else ()
+    return (Check(suite=DAG_FILES, name=name) for name in files)
+
+
+def _report(
+    listing: Listing, errors: Sequence[DagImportError], params: ImportErrorParams, context: Context, *, is_partial: bool
+) -> Result:
+    outcome = listing.execution.outcome
+    result = command.report(listing.execution)
+    if not errors and not outcome.succeeded:
+        # Either it is not known which errors there are, or the author's own output format hides which they are.
+        only_reported = outcome.lists_errors and params.fail_on == "none"
+        return replace(result, ending=Ending.SUCCESS) if only_reported else result
+    # Any other failure of the command counts whatever fail-on says.
+    failed = not outcome.succeeded and not outcome.lists_errors
+    report = report_errors(errors, params, context, complete=not failed and not is_partial)
+    return replace(
+        result,
+        ending=Ending.FAILURE if report.fails or failed else Ending.SUCCESS,
+        headline=f"{result.headline}; {report.headline}" if failed else report.headline,
+        outputs={**result.outputs, **report.outputs},
+        findings=report.findings,
+        annotations=(*(result.annotations if failed or not errors else ()), *report.annotations),
+        blocks=(*(() if errors else result.blocks), *report.tables),
+    )
