@@ -42,12 +42,6 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
     return _only(find(module, match))
 
 
-def defines_dag(source: bytes) -> bool:
-    """Tell whether a file says `DAG(…)` or `@dag`; of one that cannot be read that is assumed."""
-    module = _parse_module(source)
-    return module is None or bool(_list_dags(module))
-
-
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
 
 _CRON_COLUMNS = range(5, 8)

@@ -55,6 +55,7 @@ class Rule(Enum):
     MISSING_POOL = ("missing-pool", Level.WARNING, "DAG")
     ASSET_CONFLICT = ("asset-conflict", Level.WARNING, "DAG")
     RUNTIME_VARYING_VALUE = ("runtime-varying-value", Level.WARNING, "DAG")
+    VANISHED_DAG = ("vanished-dag", Level.WARNING, "DAG")
 
     def __init__(self, id: str, level: Level, affected: str) -> None:  # noqa: A002 - its name in reports
         self.id = id

@@ -6,9 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, read_report, strip_member
-from dms_airflow.checkout.dag_files import Expected, choose_files, find_root
-from dms_airflow.checkout.dag_source import defines_dag
-from dms_airflow.deploy.source import find_new_words, is_same_source
+from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
+from dms_airflow.deploy.source import is_same_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -25,9 +24,7 @@ NOTHING_REPORTED = (
 
 NO_DAG = "defines no DAG, so Airflow keeps no source of it"
 NO_COPY = "Airflow keeps no source of it yet"
-LAGGING = (
-    "Airflow's stored source is older, since the file came with an old modification time; what Airflow shows of the DAG is new"
-)
+NO_REPORT = "airflow dags report gave no usable answer"
 MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
 
 
@@ -54,7 +51,6 @@ class Arrival:
     dags: tuple[DagRow, ...] = ()
     changed: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
-    lagging: frozenset[str] = frozenset()
 
     def list_files(self) -> set[str]:
         """Give the absolute paths of the files that the instance parses."""
@@ -92,30 +88,54 @@ class Arrivals:
         A file in which Airflow finds no DAG is not compared: Airflow keeps no new source of a broken file. Step 2 tells.
         """
         changed: set[str] = set()
-        lagging: set[str] = set()
 
         def look() -> tuple[Arrival, Sequence[str]]:
-            execution = self._instance.run("dags report", "-o", "json")
-            dags = self._instance.list_dags()
-            report = read_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
-            arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
-            if report is None:
-                return arrival, ()
-            if not report and any(dag.is_active for dag in dags):
-                return arrival, (NOTHING_REPORTED,)
-            if not arrival.expected.awaited:
-                return arrival, () if arrival.expected.doubtful or not self._verify_source else (NOTHING_EXPECTED,)
-            parsed = {file.path for file in report}
-            missing = [f"{file} (not on the instance)" for path, file in arrival.expected.awaited.items() if path not in parsed]
-            other = self._compare(arrival, lagging) if self._verify_source else {}
-            changed.update(other)
-            if not self._verify_source:
-                changed.update(f"{arrival.folder}{path}" for path in arrival.expected.awaited if arrival.folder is not None)
-            differing = [f"{other[path]} (another version)" for path in other if path not in lagging]
-            arrival = replace(arrival, changed=frozenset(changed), lagging=frozenset(lagging))
-            return arrival, (*missing, *differing, *self._list_unlisted(arrival))
+            arrival, awaited = self.look()
+            changed.update(arrival.changed)
+            return replace(arrival, changed=frozenset(changed)), awaited
 
         return self._instance.poll(look)
+
+    def look(self) -> tuple[Arrival, Sequence[str]]:
+        """Look once: what the instance parses, and what of the checkout is not there yet."""
+        execution = self._instance.run("dags report", "-o", "json")
+        dags = self._instance.list_dags()
+        report = read_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
+        arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
+        if report is None:
+            return arrival, ()
+        if not report and any(dag.is_active for dag in dags):
+            return arrival, (NOTHING_REPORTED,)
+        if not arrival.expected.awaited:
+            return arrival, () if arrival.expected.doubtful or not self._verify_source else (NOTHING_EXPECTED,)
+        parsed = {file.path for file in report}
+        missing = [f"{file} (not on the instance)" for path, file in arrival.expected.awaited.items() if path not in parsed]
+        other = self._compare(arrival) if self._verify_source else {}
+        unchecked = arrival.expected.awaited if not self._verify_source and arrival.folder is not None else {}
+        arrival = replace(arrival, changed=frozenset({*other, *(f"{arrival.folder}{path}" for path in unchecked)}))
+        differing = [f"{file} (another version)" for file in other.values()]
+        return arrival, (*missing, *differing, *self._list_unlisted(arrival))
+
+    def list_empty(self, arrival: Arrival, broken: Iterable[str]) -> tuple[str, ...]:
+        """List files that define a DAG in the checkout and none on the instance: an older version, or a part of the file.
+
+        Airflow keeps no source of a file without a DAG, so that nothing else shows which version it is.
+
+        Args:
+            arrival: What the instance parses.
+            broken: The instance's absolute paths of files with import errors, which define no DAG for that reason.
+        """
+        if not self._verify_source or arrival.report is None:
+            return ()
+        without = {file.path for file in arrival.report if not file.dag_ids}
+        known = tuple(broken)
+        return tuple(
+            f"{file} (the instance's version defines no DAG)"
+            for path, file in sorted(arrival.expected.awaited.items())
+            if path in without
+            and not any(strip_member(one).endswith(path) for one in known)
+            and always_defines_dag(self._checkout.read(file))
+        )
 
     def _list_unlisted(self, arrival: Arrival) -> list[str]:
         """Name new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
@@ -126,7 +146,7 @@ class Arrivals:
         return [
             f"{file} (not yet seen by the dag-processor)"
             for path, file in sorted(arrival.expected.awaited.items())
-            if path not in seen and (path in arrival.unread or defines_dag(self._checkout.read(file)))
+            if path not in seen and (path in arrival.unread or always_defines_dag(self._checkout.read(file)))
         ]
 
     def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[DagRow, ...]) -> Arrival:
@@ -149,39 +169,34 @@ class Arrivals:
             unread=frozenset(path for path in expected.awaited if path in with_dag and path not in with_row),
         )
 
-    def _compare(self, arrival: Arrival, lagging: set[str]) -> dict[str, str]:
-        """Give the absolute paths of files whose stored source is another, with the checkout's name; `lagging` grows.
+    def _compare(self, arrival: Arrival) -> dict[str, str]:
+        """List the absolute paths of files whose stored source is another one, with the checkout's names.
 
-        Such a file is asked to be parsed. If Airflow shows of its DAGs what only the checkout's version says, the file is
-        there and the stored source lags behind: Airflow takes a new copy only when the modification time is newer than
-        that of the last (docs/deploy-gate.md). Step 4 still wants it parsed once more.
+        The scheduler is asked to parse them. Airflow 2 takes a new copy only when the modification time is newer than that of
+        the last (docs/deploy-gate.md).
         """
         if arrival.folder is None:
             return {}
-        dag_ids = {f"{arrival.folder}{file.path}": file.dag_ids for file in arrival.report or () if file.dag_ids}
+        with_dag = {f"{arrival.folder}{file.path}" for file in arrival.report or () if file.dag_ids}
         files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
         unread = {f"{arrival.folder}{path}" for path in arrival.unread}
-        wanted = [path for path in files if path in dag_ids and path not in lagging | unread]
+        wanted = [path for path in files if path in with_dag and path not in unread]
         tokens = arrival.list_tokens(wanted)
         sources = self._instance.fetch_sources(arrival.list_sources(wanted))
         contents = {path: self._checkout.read(files[path]) for path in sources}
         other = [path for path, source in sources.items() if not is_same_source(source, contents[path])]
-        for path in other:
-            words = find_new_words(sources[path], contents[path]) if self._instance.dialect.keeps_old_sources else set()
-            if words and words & self._instance.list_words(dag_ids[path]):
-                lagging.add(path)
-        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens and path not in lagging)
+        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens)
         return {path: files[path] for path in other}
 
     def list_doubts(self, arrival: Arrival) -> Iterator[Doubt]:
         """Name what no view can verify of the checkout's files. What is broken is told by its error."""
-        with_dag = {file.path for file in arrival.report or () if file.dag_ids}
+        if arrival.report is None:
+            yield Doubt("which DAG files the instance parses", NO_REPORT)
+        without = {file.path for file in arrival.report or () if not file.dag_ids}
         for path, file in arrival.expected.awaited.items():
-            reasons = {
-                NO_DAG: self._verify_source and path not in with_dag,
-                NO_COPY: self._verify_source and path in arrival.unread,
-                LAGGING: f"{arrival.folder}{path}" in arrival.lagging,
-            }
-            yield from [Doubt(file, reason) for reason, holds in reasons.items() if holds][:1]
+            if self._verify_source and path in without:
+                yield Doubt(file, NO_DAG)
+            elif self._verify_source and path in arrival.unread:
+                yield Doubt(file, NO_COPY)
         for file in arrival.expected.doubtful:
             yield Doubt(file, MAYBE)

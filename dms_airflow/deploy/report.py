@@ -5,14 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.findings import count
+from dms_airflow.airflow.dags import strip_member
+from dms_airflow.core.findings import Finding, Rule, count, group
 from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result, Table
 from dms_airflow.core.text import join
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
 from dms_airflow.import_errors.report import report_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.dags import ParsedFile
     from dms_airflow.import_errors.parse import DagImportError
@@ -37,12 +38,14 @@ class Problem:
 class Findings:
     """What the gate knows when it ends.
 
-    `complete`: every import error is among `errors`. `out_of_service` are the DAG ids that nobody can run while their file
-    is broken, by the instance's absolute path of the file.
+    `complete`: every import error is among `errors`. `vanished`: one for each DAG that no file defines any more.
+    `out_of_service` are the DAG ids that nobody can run while their file is broken, by the instance's absolute path of the
+    file.
     """
 
     arrival: Arrival = NOTHING_YET
     errors: tuple[DagImportError, ...] = ()
+    vanished: tuple[Finding, ...] = ()
     problems: tuple[Problem, ...] = ()
     doubts: tuple[Doubt, ...] = ()
     complete: bool = False
@@ -83,11 +86,44 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
         ending=ending,
         headline=headline,
         outputs=told.outputs if findings.errors or findings.complete else {},
-        findings=told.findings if findings.errors or findings.complete else None,
+        findings=(*told.findings, *findings.vanished) if findings.errors or findings.complete else None,
         annotations=(*map(_annotate, findings.problems), *told.annotations),
         blocks=(*told.tables, *_tabulate(findings, report)),
         checks=tuple(_list_checks(findings.arrival)),
     )
+
+
+def find_vanished(arrival: Arrival, errors: Sequence[DagImportError], relate: Callable[[str], str]) -> tuple[Finding, ...]:
+    """Find the DAGs that are active in Airflow's database and that no file of the instance defines any more.
+
+    Args:
+        arrival: What the instance parses, and what the database has. Without a report nothing is known.
+        errors: The import errors: a broken file still stands for its DAGs.
+        relate: Makes a path of the checkout relative to its repository.
+    """
+    if arrival.report is None or arrival.folder is None:
+        return ()
+    defined = {dag_id for file in arrival.report for dag_id in file.dag_ids}
+    broken = {strip_member(error.instance_path) for error in errors}
+    there = arrival.list_files()
+    found: list[Finding] = []
+    for dag in arrival.dags:
+        path = strip_member(dag.path)
+        if not dag.is_active or dag.dag_id in defined or path in broken or not path.startswith(f"{arrival.folder}/"):
+            continue
+        why = "does not define it any more" if path in there else "is not there any more"
+        finding = Finding(
+            rule=Rule.VANISHED_DAG,
+            level=Level.WARNING,
+            title=f"DAG vanished: {dag.dag_id}",
+            message=f"The DAG {dag.dag_id} was active before this deploy; its file {path} {why}. Its runs end with it.\n"
+            "Airflow ignores files without the words dag and airflow, and a function under @dag that is not called.",
+            file=relate(file) if (file := arrival.expected.awaited.get(path.removeprefix(arrival.folder))) else None,
+            instance_path=path,
+            affects=(dag.dag_id,),
+        )
+        found.append(finding)
+    return group(found)
 
 
 def _annotate(problem: Problem) -> Annotation:

@@ -161,13 +161,6 @@ class Instance:
         contents = {path: told.get("content") for path, told in zip(places, answers, strict=True)}
         return {path: content for path, content in contents.items() if isinstance(content, str)}
 
-    def list_words(self, dag_ids: Iterable[str]) -> set[str]:
-        """List the author's words that Airflow shows of some DAGs and their tasks."""
-        bases = [f"/dags/{quote(dag_id, safe='')}" for dag_id in dag_ids]
-        details = self._pool.map(self._get, [f"{base}/details" for base in bases])
-        tasks = self._pool.map(self._get, [f"{base}/tasks" for base in bases])
-        return set().union(*map(list_shown_words, details, tasks))
-
     def fetch_objects(self, paths: Iterable[str]) -> list[dict[str, Any]]:
         """Fetch JSON objects side by side; an empty one for each that is refused."""
         return list(self._pool.map(self._get, paths))
@@ -223,19 +216,3 @@ class Instance:
 
 def _locate(row: Mapping[str, Any], dialect: Dialect) -> str:
     return dialect.locate_source(row) if row.get("file_token") else ""
-
-
-def list_shown_words(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> set[str]:
-    """List the author's own words among what Airflow shows of a DAG: ids, descriptions, tags; no defaults of Airflow's.
-
-    Args:
-        details: The answer of `GET /dags/{dag_id}/details`.
-        tasks: The answer of `GET /dags/{dag_id}/tasks`.
-    """
-    rows = [details, *_read_rows(tasks.get("tasks")), *_read_rows(details.get("tags"))]
-    words = {row.get(key) for row in rows for key in ("dag_id", "task_id", "description", "doc_md", "name")}
-    return {word for word in words if isinstance(word, str)}
-
-
-def _read_rows(value: object) -> list[Mapping[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []

@@ -21,7 +21,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.core.text import join
 from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
-from dms_airflow.deploy.report import Findings, Problem, first_line, tell
+from dms_airflow.deploy.report import Findings, Problem, find_vanished, first_line, tell
 from dms_airflow.import_errors.baseline import compare, read_baseline
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
@@ -180,6 +180,9 @@ class _Gate:
                 findings = replace(
                     findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._culprits.hint}"),)
                 )
+        # Before step 3 makes it final. On an Airflow whose command line imports in another way the report proves nothing.
+        if self._instance.dialect.import_now() is not None:
+            findings = replace(findings, vanished=find_vanished(findings.arrival, errors, self._checkout.relate))
         self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
 
@@ -238,8 +241,10 @@ class _Gate:
         if self._instance.dialect.import_now() is None:
             return self._find_processed(arrival)
         executions: list[Execution | None] = []
+        seen = arrival
 
         def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
+            nonlocal seen
             # Where the report hung, this would hang as long.
             execution = None if arrival.hangs else self._import_now(arrival)
             executions.append(execution)
@@ -248,7 +253,11 @@ class _Gate:
             errors = read_list(execution.outcome.answer or [], execution.stdout, self._instance.folders)
             located = locate(errors, self._checkout, read_dag_files(execution.stdout))
             stale = [error for error in located if self._params.verify_source and self._is_stale(error, arrival)]
-            return located, tuple(f"{error.file} (an error of another version)" for error in stale)
+            is_usable = execution.outcome.succeeded or execution.outcome.lists_errors
+            empty = self._arrivals.list_empty(seen, (error.instance_path for error in located)) if is_usable else ()
+            if empty:
+                seen, _ = self._arrivals.look()  # before the next import, so that an error is never older than the report
+            return located, (*(f"{error.file} (an error of another version)" for error in stale), *empty)
 
         errors, awaited = self._instance.poll(look)
         execution = executions[-1]

@@ -335,18 +335,99 @@ def test_another_version_is_of_no_interest(model: Model, gate: Callable[..., Ste
     assert "PUT parseDagFile" in model.calls
 
 
-def test_a_stored_source_that_lags_is_told_by_what_airflow_shows(
+def test_a_stored_source_that_lags_ends_in_a_timeout_that_names_the_reason(
     model: Model, gate: Callable[..., Step], workspace: Path
 ) -> None:
     new = DAG.replace('"etl"', '"a new description"')
     write(workspace, "etl.py", new)
     model.files["/etl.py"] = File(new, ("etl",), fresh=False)
 
+    step = gate(timeout="60")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "dags/etl.py (another version)" in step.annotations[0].data
+    assert "keeps old modification times (rsync -t, cp -p)" in step.annotations[0].data
+    assert "dags reserialize" not in model.calls
+
+
+@pytest.mark.parametrize("there", ["from airflow import DAG  # dag\n", "import airflow  # the first half of a dag\n"])
+def test_a_file_that_never_arrived_is_not_taken_for_one_without_a_dag(
+    model: Model, gate: Callable[..., Step], workspace: Path, there: str
+) -> None:
+    write(workspace, "new.py", DAG)
+    model.files["/new.py"] = File(there, ())
+
+    step = gate(timeout="60")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "dags/new.py (the instance's version defines no DAG)" in step.annotations[0].data
+    assert "dags reserialize" not in model.calls
+
+
+def test_a_file_that_arrives_late_passes(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
+    new = DAG.replace("etl", "new")
+    write(workspace, "new.py", new)
+    model.files["/new.py"] = File("import airflow  # the first half of a dag\n", ())
+
+    def arrive() -> None:
+        model.files["/new.py"] = File(new, ("new",))
+        model.parse("/new.py")
+
+    step = gate(arrive, expect_dags="new")
+
+    assert step.exit_code == 0, step.log
+
+
+def test_a_file_whose_dag_depends_on_something_is_named_as_not_verified(
+    model: Model, gate: Callable[..., Step], workspace: Path
+) -> None:
+    source = "from airflow import DAG\nif False:\n    DAG('x')\n"
+    write(workspace, "maybe.py", source)
+    model.files["/maybe.py"] = File(source, ())
+
     step = gate()
 
     assert step.exit_code == 0, step.log
-    assert model.sources[f"{FOLDER}/etl.py"] == DAG
-    assert "old modification time" in step.summary.replace("&#95;", "_")
+    assert "defines no DAG, so Airflow keeps no source of it" in step.summary
+
+
+def test_a_dag_that_vanished_is_a_warning_before_anything_is_written(
+    model: Model, gate: Callable[..., Step], workspace: Path
+) -> None:
+    model.files["/gone.py"] = File(DAG, ("gone",))
+    model.parse("/gone.py")
+    del model.files["/gone.py"]
+    uncalled = "from airflow.decorators import dag\n\n\n@dag\ndef two(): ...\n"
+    write(workspace, "two.py", uncalled)
+    model.files["/two.py"] = File(DAG, ("two",))
+    model.parse("/two.py")
+    model.files["/two.py"] = File(uncalled, ())
+
+    step = gate()
+
+    assert step.exit_code == 0, step.log
+    found = {
+        one["title"]: (one["rule"], one["level"], one["file"], one["affects"]) for one in json.loads(step.outputs["findings"])
+    }
+    assert found == {
+        "DAG vanished: gone": ("vanished-dag", "warning", None, ["gone"]),
+        "DAG vanished: two": ("vanished-dag", "warning", "dags/two.py", ["two"]),
+    }
+    assert [(one.name, one.properties["title"]) for one in step.annotations] == [
+        ("warning", "DAG vanished: gone"),
+        ("warning", "DAG vanished: two"),
+    ]
+
+
+def test_the_dag_of_a_broken_file_has_not_vanished(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
+    broken = "from airflow import DAG\n\nDAG(x)\n"
+    write(workspace, "etl.py", broken)
+    model.files["/etl.py"] = File(broken, ("etl",), error=TRACEBACK)
+
+    step = gate()
+
+    assert step.exit_code == 1
+    assert [one["rule"] for one in json.loads(step.outputs["findings"])] == ["import-error"]
 
 
 def test_a_broken_file_fails_before_anything_is_written(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
@@ -661,8 +742,10 @@ def test_reserialize_that_fails_fails_the_gate(model: Model, gate: Callable[...,
     assert "airflow dags reserialize failed: giving up" in step.annotations[0].data
 
 
-def test_where_no_file_defines_a_dag_nothing_is_reserialized(model: Model, gate: Callable[..., Step]) -> None:
-    model.files["/etl.py"] = File(DAG)
+def test_where_no_file_defines_a_dag_nothing_is_reserialized(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
+    maybe = 'from airflow import DAG\n\nif False:\n    DAG("etl")\n'
+    write(workspace, "etl.py", maybe)
+    model.files["/etl.py"] = File(maybe)
 
     step = gate()
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.checkout.dag_source import defines_dag, find_line
+from dms_airflow.checkout.dag_source import find_line
 from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 
@@ -458,18 +458,3 @@ def test_find_line__never_raises(source: bytes, message: str, exception: str) ->
     line = find_line(source, name="x.py", exception=exception, message=message)
 
     assert line is None or line > 0
-
-
-@pytest.mark.parametrize(
-    ("source", "told"),
-    [
-        ("from airflow import DAG\nwith DAG('etl'): ...", True),
-        ("from airflow.sdk import DAG as D\nD('etl')", True),
-        ("from airflow.decorators import dag\n@dag\ndef etl(): ...", True),
-        ("def broken(:", True),
-        ("# what the airflow dag needs\nNAME = 'etl'", False),
-        ("from lib import make_dag  # airflow\nmake_dag('etl')", False),
-    ],
-)
-def test_defines_dag(source: str, told: bool) -> None:
-    assert defines_dag(source.encode()) is told

@@ -18,10 +18,9 @@ from dms_airflow.airflow.dags import (
     read_stored_error,
     strip_member,
 )
-from dms_airflow.checkout.dag_files import Root, choose_files, find_root, might_define_dag
+from dms_airflow.checkout.dag_files import Root, always_defines_dag, choose_files, find_root, might_define_dag
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.deploy.source import find_new_words, is_same_source
-from dms_airflow.import_errors.instance import list_shown_words
+from dms_airflow.deploy.source import is_same_source
 from dms_airflow.import_errors.reparse import Standing, View, judge_file
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
@@ -261,20 +260,25 @@ def test_same_source(stored: str, content: bytes, *, same: bool) -> None:
     assert is_same_source(stored, content) is same
 
 
-def test_words_that_only_the_new_version_has() -> None:
-    old = 'DAG("etl", tags=["a"])\ndef load(): ...\n'
-    new = b'DAG("etl", tags=["b"])\ndef load(): ...\ndef store(): ...\n'
-
-    assert find_new_words(old, new) == {"b", "store"}
-    assert find_new_words(old, b"not python (") == set()
-
-
-def test_words_that_airflow_shows() -> None:
-    details = {"dag_id": "etl", "description": None, "tags": [{"name": "b"}], "owners": ["airflow"], "doc_md": "loads"}
-    tasks = {"tasks": [{"task_id": "load", "trigger_rule": "all_success", "pool": "default_pool"}]}
-
-    assert list_shown_words(details, tasks) == {"etl", "b", "loads", "load"}
-    assert list_shown_words({"tags": "b"}, {"tasks": [None]}) == set()
+@pytest.mark.parametrize(
+    ("source", "certain"),
+    [
+        ("from airflow import DAG\nwith DAG('etl'): ...", True),
+        ("import airflow\netl = airflow.DAG('etl')", True),
+        ("from airflow.decorators import dag\n@dag\ndef etl(): ...\netl()", True),
+        ("from airflow.decorators import dag\n@dag(schedule=None)\ndef etl(): ...\nx = etl()", True),
+        ("def broken(:", True),
+        ("from airflow.decorators import dag\n@dag\ndef etl(): ...", False),
+        ("from airflow import DAG\nif production:\n    DAG('etl')", False),
+        ("from airflow import DAG\ndef make():\n    return DAG('etl')", False),
+        ("from airflow import DAG\nDAG('etl', auto_register=False)", False),
+        ("from airflow import DAG\nDAG('etl', **options)", False),
+        ("from lib import make_dag  # airflow\nmake_dag('etl')", False),
+        ("# what the airflow dag needs\nNAME: str", False),
+    ],
+)
+def test_a_file_that_defines_a_dag_for_certain(source: str, certain: bool) -> None:
+    assert always_defines_dag(source.encode()) is certain
 
 
 # --- the scheduler --------------------------------------------------------------------------------------------------------

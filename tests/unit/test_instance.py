@@ -80,12 +80,7 @@ def fetch_sources(instance: Instance) -> None:
     assert (len(sources), sources["/dags/17.py"]) == (24, "source of token17")
 
 
-def list_words(instance: Instance) -> None:
-    dag_ids = [f"dag{number}" for number in range(12)]
-    assert "/dags/dag11/details" in instance.list_words(dag_ids)
-
-
-@pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources, list_words])
+@pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources])
 def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[Instance], None]) -> None:
     airflow = FakeAirflow()
     context = replace(make_context(FakeClock(), FakeLog(), workspace=tmp_path), airflow=cast("AirflowClient", airflow))
