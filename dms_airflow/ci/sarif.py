@@ -56,6 +56,10 @@ _HELP = {
         "An argument of a DAG or a task changes with every parse. Airflow stores a new version of the DAG each time. "
         "Use a constant, or a template that is filled in when the task runs."
     ),
+    Rule.VANISHED_DAG: (
+        "A DAG was active, and no DAG file defines it any more. It will not run again. "
+        "Where that was not intended, look for a renamed id, a deleted file, or a function under @dag that is not called."
+    ),
 }
 
 _HASHED = 100  # characters, from a line's start on

@@ -116,7 +116,7 @@ def find_vanished(arrival: Arrival, errors: Sequence[DagImportError], relate: Ca
             rule=Rule.VANISHED_DAG,
             level=Level.WARNING,
             title=f"DAG vanished: {dag.dag_id}",
-            message=f"The DAG {dag.dag_id} was active before this deploy; its file {path} {why}. Its runs end with it.\n"
+            message=f"The DAG {dag.dag_id} was active before this deploy; its file {path} {why}. It will not run again.\n"
             "Airflow ignores files without the words dag and airflow, and a function under @dag that is not called.",
             file=relate(file) if (file := arrival.expected.awaited.get(path.removeprefix(arrival.folder))) else None,
             instance_path=path,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import asdict, dataclass, replace
-from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.airflow.commands.output import strip_colours
 from dms_airflow.checkout.dag_source import find_line
 from dms_airflow.checkout.locate import find_frame
 from dms_airflow.checkout.source_lines import find_shown_line, split_lines
@@ -82,32 +82,25 @@ def add_tracebacks(errors: Iterable[DagImportError], text: str) -> tuple[DagImpo
         errors: of `dags list-import-errors`.
         text: what the command printed with `-v`.
     """
-    text = f"\n{text}\n".replace("\r\n", "\n")
-    return tuple(read_error(error.instance_path, _find_whole(error.stack_trace, text)) for error in errors)
+    frames: dict[tuple[str, str], list[str]] = {}
+    for logged in _TRACEBACK.finditer(strip_colours(text).replace("\r\n", "\n")):
+        frames.setdefault(_key(logged), []).append(logged["frames"])
+
+    def complete(cut: re.Match[str]) -> str:
+        # The last one: of a file's several errors Airflow lists the last.
+        whole = (one for one in reversed(frames.get(_key(cut), ())) if one.endswith(cut["frames"]))
+        return f"{tracebacks.HEADER}\n{next(whole, cut['frames'])}{cut['message']}"
+
+    return tuple(read_error(error.instance_path, _TRACEBACK.sub(complete, error.stack_trace)) for error in errors)
 
 
-_TRACEBACK = f"{tracebacks.HEADER}\n"
+# Of the message only the first line: the others may differ, a time limit's last one holds a process id.
+_TRACEBACK = re.compile(rf"^{re.escape(tracebacks.HEADER)}\n(?P<frames>(?: .*\n)+)(?P<message>.*)", re.MULTILINE)
 
 
-def _find_whole(cut: str, text: str) -> str:
-    """Find the whole of a stack trace of which each traceback shows the last frames; as it is where there is none."""
-    before, *shown = cut.split(_TRACEBACK)
-    return before + "".join(f"{_TRACEBACK}{_find_frames(traceback, text)}{traceback}" for traceback in shown)
-
-
-def _find_frames(traceback: str, text: str) -> str:
-    """Find the frames that come before those of a cut traceback."""
-    # Of the message only the first line: the others may differ, a time limit's last one holds a process id.
-    lines = traceback.split("\n")
-    size = 1 + sum(1 for _ in takewhile(_is_indented, lines))
-    end = text.rfind("\n" + "\n".join([*lines[:size], ""]))
-    begin = text.rfind(_TRACEBACK, 0, end + 1) + len(_TRACEBACK)
-    frames = text[begin : end + 1] if begin >= len(_TRACEBACK) else ""
-    return frames if all(map(_is_indented, frames.splitlines())) else ""
-
-
-def _is_indented(line: str) -> bool:
-    return line.startswith(" ")
+def _key(traceback: re.Match[str]) -> tuple[str, str]:
+    """What a cut traceback and the whole one share: the last frame, and the message's first line."""
+    return f"\n{traceback['frames']}".rpartition("\n  File ")[2], traceback["message"]
 
 
 def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:

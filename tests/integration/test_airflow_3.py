@@ -283,7 +283,7 @@ def test_a_failed_task_is_told_on_its_line(airflow: ScriptedRuns, run_here: Run,
     assert step.exit_code == 1
     (annotation,) = step.annotations
     assert annotation.properties == {"title": "Task failed: extract", "file": "dags/etl.py", "line": "5"}
-    assert annotation.data.startswith("etl.extract failed (try 1 of 1): ValueError: no rows today\nTraceback")
+    assert annotation.data.startswith("ValueError: no rows today\nTask instance: etl.extract\nTraceback")
     assert "site-packages" not in annotation.data
     assert re.search(r"/dags/etl/runs/[^/]+/tasks/extract$", annotation.data)
     assert "\n::error::a line" not in step.stdout

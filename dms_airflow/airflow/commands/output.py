@@ -77,6 +77,11 @@ class Lines:
         return _ANSI.sub("", self._text[start:end]).splitlines()
 
 
+def strip_colours(text: str) -> str:
+    """Take the escape sequences of a terminal out of a text."""
+    return _ANSI.sub("", text) if "\x1b" in text else text
+
+
 def is_log_record(line: str) -> bool:
     """Whether this line is the first of a log record."""
     return _LOG_RECORD.match(line) is not None or _read_json_record(line) is not None
