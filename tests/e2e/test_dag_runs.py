@@ -84,7 +84,7 @@ def test_a_failing_task_is_told_on_the_line_of_its_helper(wait: Act) -> None:
     assert (step.exit_code, step.outputs["status"], step.outputs["run-state"]) == (1, "failure", "failed")
     (annotation,) = step.annotations
     assert annotation.properties == {"title": "Task failed: load", "file": "pipelines/warehouse.py", "line": "8"}
-    assert annotation.data.startswith("failing.load failed (try 1 of 1): KeyError: 'price'\n")
+    assert annotation.data.startswith("KeyError: 'price'\nTask instance: failing.load\n")
     assert "3 of 3 tasks done, 1 failed, 1 upstream failed" in step.log
     assert "\n::error::a line" not in step.stdout
 
@@ -106,7 +106,7 @@ def test_mapped_and_retried_task_instances_are_counted(wait: Act) -> None:
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Task failed: square[2]"
     assert annotation.properties["line"] == "65"
-    assert annotation.data.startswith("mapped.square[2] failed (try 2 of 2): RuntimeError: three is not allowed\n")
+    assert annotation.data.startswith("RuntimeError: three is not allowed\nTask instance: mapped.square[2]\n")
     assert "4 of 4 tasks done, 1 failed" in step.log
 
 
@@ -206,7 +206,8 @@ class Waiting:
         """Wait for the step's end."""
         self._reader.join()
         assert self.process.stderr
-        return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), self.process.stderr.read())
+        with self.process:  # closes its streams
+            return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), self.process.stderr.read())
 
 
 @pytest.fixture
@@ -251,7 +252,7 @@ def test_a_session_and_a_webserver_lost_in_the_middle(sandbox: Sandbox, start: C
     sandbox.front.instance.stop_webserver()
     waiting.await_line("Still waiting.")
     sandbox.front.instance.start_webserver()
-    waiting.await_line("answers again")
+    waiting.await_line("responds again")
     Path(sandbox.dags_folder, "go-on").touch()
     step = waiting.finish()
 
