@@ -31,7 +31,7 @@ def run_ci(lab: Path, folder: Path, exit_codes: dict[str, int]) -> tuple[dict[st
         exit_codes: The jobs that are only to end, and how.
     """
     for name in run(
-        "git", "ls-files", "Dockerfile", "Makefile", "requirements*", "entrypoint.py", "dms_airflow", "scripts"
+        "git", "ls-files", "Dockerfile", "LICENSE", "Makefile", "requirements*", "entrypoint.py", "dms_airflow", "scripts"
     ).stdout.split():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(PROJECT / name, folder / name)
