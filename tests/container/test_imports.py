@@ -124,24 +124,6 @@ def test_an_operation(image: str, sandbox: Sandbox, workspace: Path, operation: 
     assert (ended.exit_code, ended.changed) == (exit_code, []), ended.log
 
 
-def test_the_change_is_compared_with_the_commit_before(image: str, sandbox: Sandbox, workspace: Path) -> None:
-    git = partial(run, "git", "-c", "user.name=a", "-c", "user.email=a@example.com", "-c", "init.defaultBranch=main")
-    commit = ("commit", "-q", "--allow-empty", "-m")
-    git("init", "-q", ".", cwd=workspace)
-    git(*commit, "before", cwd=workspace)
-    before = git("rev-parse", "HEAD", cwd=workspace).stdout.strip()
-    git("add", "dags/returns.py", cwd=workspace)
-    git(*commit, "break returns", cwd=workspace)
-    (workspace / "event.json").write_text(json.dumps({"before": before}))
-    inputs = {**Connection(sandbox=sandbox).inputs, "operation": "dags list-import-errors"}
-
-    ended = run_step(image, workspace, Job(inputs=inputs, environ={"GITHUB_EVENT_PATH": str(workspace / "event.json")}))
-
-    first = next(line for line in ended.log.splitlines() if line.startswith("::error "))
-    assert "file=dags/returns.py" in first
-    assert (ended.exit_code, ended.changed) == (1, [])
-
-
 def test_a_role_without_stored_keys(image: str, sandbox: Sandbox, tmp_path: Path) -> None:
     authority = tmp_path / "authority.pem"
     authority.write_bytes((sandbox.run_folder / "authority.pem").read_bytes())
