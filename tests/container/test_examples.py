@@ -449,7 +449,7 @@ def test_every_example_ends_as_it_should(state: str, verdicts: dict[str, Verdict
 def test_no_example_was_forgotten() -> None:
     run_here = {key.partition(" ")[0] for key in (*WHILE_ALL_IS_WELL, *WITH_FIVE_BROKEN_FILES, *WITH_KNOWN_ONES)}
 
-    # act has no stand-in for github/codeql-action/upload-sarif, an action in a folder of its repository.
+    # A hole: code-scanning was not seen to pass under act. In its one run the job ended before a step began; why is not known.
     assert run_here | {"code-scanning"} == {file.stem for file in EXAMPLES.glob("*.yml")}
 
 
