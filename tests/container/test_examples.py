@@ -60,6 +60,17 @@ runs:
       env:
         FILE: ${{ inputs.path }}
 """
+READ_SARIF = """\
+name: Takes the place of github/codeql-action/upload-sarif
+inputs: {sarif_file: {}, category: {}}
+runs:
+  using: composite
+  steps:
+    - run: grep -q '"version": "2.1.0"' "$FILE"
+      shell: bash
+      env:
+        FILE: ${{ inputs.sarif_file }}
+"""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -180,6 +191,8 @@ def team(lab: Path, image: str, released_action: Path, tmp_path_factory: pytest.
             (tools / name).chmod(0o755)
         (tools / "upload-artifact").mkdir()
         (tools / "upload-artifact" / "action.yml").write_text(KEEP_ARTIFACT)
+        (tools / "codeql" / "upload-sarif").mkdir(parents=True)
+        (tools / "codeql" / "upload-sarif" / "action.yml").write_text(READ_SARIF)
         with serve_tls(address, sandbox.front, authority) as endpoint:
             yield Team(
                 sandbox=sandbox,
@@ -221,6 +234,7 @@ def run_examples(team: Team, checkout: Path, event: str, names: str, *options: s
     command += ["-P", "self-hosted=act-runner:trixie", "--container-options", " ".join(mounts), *options]
     command += ["--local-repository", f"dms-airflow/dms-airflow@{COMMIT}={team.released_action}"]
     command += ["--local-repository", f"actions/upload-artifact@v6={tools / 'upload-artifact'}"]
+    command += ["--local-repository", f"github/codeql-action@v4={tools / 'codeql'}"]
     command += ["-s", f"ALIBABA_CLOUD_ACCESS_KEY_ID={sandbox.access_key_id}"]
     command += ["-s", f"ALIBABA_CLOUD_ACCESS_KEY_SECRET={sandbox.access_key_secret}"]
     ran = run(*command)
@@ -270,7 +284,7 @@ def sound(team: Team, checkout: Path) -> dict[str, Job]:
         sandbox.run_airflow("dags", "unpause", dag)
     in_a_job = {**sandbox.cloud.environ, "REQUESTS_CA_BUNDLE": f"/github/workspace/{CERTIFICATES}"}
     may_have_an_id_token = [f"--env={name}={value}" for name, value in in_a_job.items()]
-    by_hand = "doctor nightly-smoke-test rest-check several-instances trigger-a-dag"
+    by_hand = "code-scanning doctor nightly-smoke-test rest-check several-instances trigger-a-dag"
     on_push = "check-before-deploy deploy-and-gate only-new-errors without-stored-keys"
     return {
         **run_examples(team, checkout, "workflow_dispatch", by_hand, "--input", "dag=daily_orders", "--input", "conf={}"),
@@ -307,7 +321,7 @@ def broken(team: Team, checkout: Path, sound: dict[str, Job]) -> dict[str, Job]:
     on_push = "check-before-deploy check-import-errors committed-baseline deploy-and-gate self-hosted-in-a-vpc"
     return {
         **run_examples(team, checkout, "push", on_push),
-        **run_examples(team, checkout, "workflow_dispatch", "nightly-smoke-test rest-check"),
+        **run_examples(team, checkout, "workflow_dispatch", "code-scanning nightly-smoke-test rest-check"),
     }
 
 
@@ -335,6 +349,11 @@ WHILE_ALL_IS_WELL: dict[str, Verdict] = {
             "Every DAG file of the preview folder imports": SUCCESS,
             DEPLOY: SUCCESS,
         },
+        {"import-error-count": "0"},
+    ),
+    "code-scanning": (
+        SUCCESS,
+        {"List the import errors": SUCCESS, "Upload the alerts": SUCCESS},
         {"import-error-count": "0"},
     ),
     "deploy-and-gate": (
@@ -390,6 +409,11 @@ WITH_FIVE_BROKEN_FILES: dict[str, Verdict] = {
     "check-import-errors": (
         FAILURE,
         {DEPLOY: SUCCESS, "Every DAG file imports": FAILURE, "Tell the count": SUCCESS},
+        {"import-error-count": "5"},
+    ),
+    "code-scanning": (
+        FAILURE,
+        {"List the import errors": FAILURE, "Upload the alerts": SUCCESS},
         {"import-error-count": "5"},
     ),
     "committed-baseline": (  # there is no file yet
@@ -449,8 +473,7 @@ def test_every_example_ends_as_it_should(state: str, verdicts: dict[str, Verdict
 def test_no_example_was_forgotten() -> None:
     run_here = {key.partition(" ")[0] for key in (*WHILE_ALL_IS_WELL, *WITH_FIVE_BROKEN_FILES, *WITH_KNOWN_ONES)}
 
-    # A hole: code-scanning was not seen to pass under act. In its one run the job ended before a step began; why is not known.
-    assert run_here | {"code-scanning"} == {file.stem for file in EXAMPLES.glob("*.yml")}
+    assert run_here == {file.stem for file in EXAMPLES.glob("*.yml")}
 
 
 def test_an_error_is_on_a_line_of_the_checkout(known: dict[str, Job]) -> None:

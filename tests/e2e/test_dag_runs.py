@@ -205,9 +205,10 @@ class Waiting:
     def finish(self) -> Step:
         """Wait for the step's end."""
         self._reader.join()
+        assert self.process.stdout
         assert self.process.stderr
-        with self.process:  # closes its streams
-            return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), self.process.stderr.read())
+        with self.process.stdout, self.process.stderr as stderr:
+            return self._runner.finish(self.process, self._files, "".join(self._lines).encode(), stderr.read())
 
 
 @pytest.fixture
