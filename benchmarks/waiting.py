@@ -16,19 +16,16 @@ from typing import TYPE_CHECKING, Any, cast
 
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.airflow.dag_run_client import DagRunClient
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun
-from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.ci.github import Runner
 from dms_airflow.config import Config
-from dms_airflow.core.http import Answer
+from dms_airflow.core.http import Response
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from dms_airflow.airflow.version import Call, Dialect
+    from collections.abc import Callable, Mapping
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 FIXED = 5.0  # seconds between two looks of the peer
@@ -74,20 +71,22 @@ class Airflow:
     clock: Clock
     tasks: tuple[float, ...]
     history: tuple[float, ...]
-    url: str = "https://airflow.example"
+    host: str = "https://airflow.example"
+    version: str = "2.10.4"
     asked: list[str] = field(default_factory=list)
 
-    def request(self, method: str, path: str, **_: Any) -> Answer:
-        """Answer for the run, its tasks, or the runs before it."""
+    def send(self, exchange: Callable[[Mapping[str, str]], Response], method: str, path: str) -> Response:
+        """Play the session."""
+        del method, path
+        return exchange({})
+
+    def exchange(self, method: str, base: str, path: str, **_: Any) -> Response:
+        """Respond for the run, its tasks, or the runs before it."""
+        del base
         self.asked.append(f"{method} {path}")
         body = json.dumps(self._answer(path.rpartition("/")[2])).encode()
         headers = CaseInsensitiveDict({"Content-Type": "application/json"})
-        return Answer(status=200, headers=headers, body=body, cookies={})
-
-    def ask(self, make: Callable[[Dialect], Call], **_: Any) -> Answer:
-        """Answer as Airflow 2."""
-        call = make(AIRFLOW_2)
-        return self.request(call.method, call.path)
+        return Response(status=200, headers=headers, body=body, cookies={})
 
     def _answer(self, what: str) -> dict[str, Any]:
         if what == "dagRuns":
@@ -132,10 +131,9 @@ def wait(tasks: tuple[float, ...], history: tuple[float, ...]) -> tuple[int, flo
         clock=clock,
         log=log,
     )
-    client = DagRunClient(cast("Any", airflow), clock, TIMEOUT)
+    client = AirflowClient(session=cast("Any", airflow), transport=cast("Any", airflow), clock=clock, log=log)
     watch = Watch(run=DagRun(dag_id="etl", run_id="r", state="queued"))
     wait_for_runs([watch], client, context, deadline=TIMEOUT, poll_interval=None)
-    client.close()
     return len(airflow.asked), clock.now - sum(tasks)
 
 
@@ -146,7 +144,7 @@ def poll(tasks: tuple[float, ...]) -> tuple[int, float]:
     state = "running"
     while state == "running":
         clock.sleep(FIXED)
-        state = json.loads(airflow.request("GET", "/r").body)["state"]
+        state = json.loads(airflow.exchange("GET", "", "/r").body)["state"]
     return len(airflow.asked), clock.now - sum(tasks)
 
 

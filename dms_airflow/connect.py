@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import requests
 
 from dms_airflow.airflow.client import AirflowClient
-from dms_airflow.airflow.session import AirflowSession, is_bounced
+from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.session_store import SessionFile
 from dms_airflow.alibaba_cloud.assume_role import assume_role
 from dms_airflow.alibaba_cloud.credentials import find_way
@@ -58,13 +58,7 @@ def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: C
         is_endpoint_given=config.endpoint is not None,
         store=_find_store(config, runner, environ, clock, log),
     )
-    airflow = AirflowClient(
-        session=session,
-        is_bounced=lambda answer: is_bounced(answer, session.host),
-        transport=transport,
-        clock=clock,
-        log=log,
-    )
+    airflow = AirflowClient(session=session, transport=transport, clock=clock, log=log)
     open_workspace = partial(
         WorkspaceCalls,
         instance_id=config.instance_id,

@@ -57,7 +57,7 @@ def main(
     occasion = Occasion.of(
         inputs.config,
         airflow_url=connection.session.host,
-        airflow_version=connection.airflow.version,
+        airflow_version=version.number if (version := connection.airflow.known_version) else "",
         duration=clock.monotonic() - started,
     )
     try:

@@ -1,214 +1,157 @@
-"""Airflow's side: REST calls and CLI commands of one instance, through one choke point."""
+"""REST requests and CLI commands of one instance: every one of them passes here."""
 
 from __future__ import annotations
 
-import shlex
+import copy
+import math
 import threading
-from collections import deque
-from dataclasses import dataclass
-from functools import partial
+from contextlib import suppress
+from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from dms_airflow.airflow.pages import describe_problem, read_page, show_beginning
-from dms_airflow.airflow.version import (
-    AIRFLOW_2,
-    AIRFLOW_3,
-    COMMAND_PATHS,
-    VERSION_PATHS,
-    Call,
-    find_dialect,
-    is_missing,
-    is_unknown_route,
-    recognise,
+from dms_airflow.airflow.pages import HINT_STATUS, make_error, parse_page
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, names_api, parse_version
+from dms_airflow.core.errors import (
+    ActionError,
+    AnswerLostError,
+    AnswerTimeoutError,
+    Cancelled,
+    NetworkError,
+    UnknownHostError,
 )
-from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, LoginError, NetworkError, UnknownHostError
+from dms_airflow.core.parallel import CONCURRENCY, map_parallel
 from dms_airflow.core.retry import TRIES, may_pass, parse_retry_after, retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
-    from concurrent.futures import Future
+    from collections.abc import Callable, Iterable, Mapping
+    from datetime import datetime
+    from typing import Self
 
     from dms_airflow.airflow.pages import Page
-    from dms_airflow.airflow.version import Dialect
+    from dms_airflow.airflow.session import AirflowSession
+    from dms_airflow.airflow.version import Version
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http import Answer, Transport
+    from dms_airflow.core.errors import AnswerError
+    from dms_airflow.core.http import Response, Transport
     from dms_airflow.core.log import Log
 
-READ_TIMEOUT = 60.0  # seconds, of a REST call
-PROBE_TIMEOUT = 20.0  # seconds, of a question for the version
-CONCURRENCY = 8  # requests that are open at once
-WAIT_SLICE = 0.2  # seconds
-PAGE = 100  # Airflow's highest `limit`; a larger one is cut silently
+    T = TypeVar("T")
+    R = TypeVar("R")
 
-# What only reads.
-_SAFE = ("GET", "HEAD", "OPTIONS")
+READ_TIMEOUT = 60.0  # seconds, of a REST request
+POLL_TIMEOUT = 30.0  # seconds, of one that is sent once because the caller polls
+VERSION_TIMEOUT = 20.0  # seconds
 
-HINT_FORBIDDEN = (
-    "The session is valid, but the RAM identity lacks the right in Airflow. Ask the instance's administrator for a role "
-    "that has it."
-)
-HINT_GATEWAY = (
-    "DMS's gateway or the instance is busy, restarting or failing; look at the instance in DMS's console. If it was to change "
-    "something, look in Airflow whether it did; then run the step again."
-)
-HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
+PAGE_SIZE = 100  # Airflow's highest `limit`; a larger one is cut without a word
+MOST_ENTRIES = 100_000  # of a list; whatever the instance says, no more pages are requested
 
-
-class MakePage(Protocol):
-    """Makes the request for one page of a list, which is given as `limit` and `offset`."""
-
-    def __call__(self, dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
-        """Make it as an Airflow wants it."""
-        ...
-
-
-class Session(Protocol):
-    """What the client needs of a session."""
-
-    @property
-    def host(self) -> str:
-        """The instance's base URL."""
-        ...
-
-    @property
-    def headers(self) -> Mapping[str, str]:
-        """What proves the session."""
-        ...
-
-    @property
-    def version(self) -> str:
-        """Airflow's version, as far as it is known."""
-        ...
-
-    def note_version(self, version: str) -> None:
-        """Remember Airflow's version."""
-        ...
-
-    def open(self) -> None:
-        """Log in, or log in again."""
-        ...
-
-    def bear_cookie(self) -> bool:
-        """Prove the session by a bearer token, too; False when that is not possible."""
-        ...
-
-    def settle_bearer(self, *, works: bool) -> None:
-        """Keep to the bearer token, or not."""
-        ...
-
-
-@dataclass(frozen=True, kw_only=True)
-class CommandAnswer:
-    """What DMS tells of a CLI command: never its exit status."""
-
-    stdout: str
-    stderr: str
+SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class _BusyError(ActionError):
     """A response that may be another one a moment later."""
 
-    def __init__(self, request: Call, answer: Answer) -> None:
-        super().__init__(f"{request.name} answered {answer.status}.", "")
-        self.retry_after = parse_retry_after(answer.headers)
-        self.answer = answer
+    def __init__(self, name: str, response: Response) -> None:
+        super().__init__(f"{name} answered {response.status}.", "", retry_after=parse_retry_after(response.headers))
+        self.response = response
 
 
 class AirflowClient:
-    """Talks to one instance.
+    """Sends requests to one instance.
 
     Args:
-        session: Proves who we are; opened already.
-        is_bounced: Tells an answer that means the session is gone.
+        session: Proves who we are; open already.
         transport: Sends one request.
         clock: For the pauses between tries.
         log: Says when something is tried again.
     """
 
-    def __init__(
-        self,
-        *,
-        session: Session,
-        is_bounced: Callable[[Answer], bool],
-        transport: Transport,
-        clock: Clock,
-        log: Log,
-    ) -> None:
+    def __init__(self, *, session: AirflowSession, transport: Transport, clock: Clock, log: Log) -> None:
         self._session = session
-        self._is_bounced = is_bounced
         self._transport = transport
         self._clock = clock
         self._log = log
-        self._renewal = threading.Lock()
-        self._command_path = ""
-        self._asked_version = False
+        self.redact = log.redact
+        """Masks secrets in a text of the instance that is to be cut."""
+        self._version_lock = threading.Lock()
+        self._slots = threading.BoundedSemaphore(CONCURRENCY)
+        self._is_closed = threading.Event()
+        self.command_path = ""
+        """Where the instance takes commands, once one was taken."""
+        self.deadline = math.inf
+        """On the clock: no request is waited for beyond it."""
+        self.server_time: datetime | None = None
+        """The server's clock at its last response."""
+        self._count_lock = threading.Lock()
+        self.request_count = 0
+        """How many REST requests were made, further tries not counted."""
 
     @property
     def url(self) -> str:
         """The instance's base URL, without a slash at its end."""
         return self._session.host
 
-    # --- which Airflow it is ---------------------------------------------------------------------------------------------
+    def until(self, deadline: float) -> Self:
+        """Return a client of the same session whose requests are not waited for beyond a moment on the clock."""
+        limited = copy.copy(self)
+        limited.deadline = deadline
+        return limited
+
+    def close(self) -> None:
+        """Let no thread begin a further change: the workflow was cancelled."""
+        self._is_closed.set()
+
+    def require_open(self) -> None:
+        """Raise Cancelled after `close`."""
+        if self._is_closed.is_set():
+            raise Cancelled
+
+    # --- version ---------------------------------------------------------------------------------------------------------
 
     @property
-    def known_dialect(self) -> Dialect | None:
-        """How this Airflow is spoken to, as far as an answer has told; None before."""
-        return find_dialect(self._session.version)
+    def known_version(self) -> Version | None:
+        """The instance's version as far as it was asked for; None before."""
+        return None if self._session.version is None else parse_version(self._session.version) or self._guess_version()
 
     @property
-    def dialect(self) -> Dialect:
-        """How this Airflow is spoken to; asked for where no answer has told yet. For who must know before acting."""
-        return self.known_dialect or self._ask_version() or AIRFLOW_2
+    def version(self) -> Version:
+        """The instance's version: asked for once, and kept with the session.
 
-    @property
-    def version(self) -> str:
-        """Airflow's version; empty where it is not known, or the major one only."""
-        known = self.known_dialect
-        return known.version if known and known.is_exact else ""
+        Raises:
+            ActionError: No response. One without a version is not an error: most is the same in all versions.
+        """
+        with self._version_lock:
+            return self.known_version or self._fetch_version()
 
-    def learn_version(self) -> Dialect:
-        """Learn more of the version than the major one, for who needs that; it stays unknown where Airflow does not tell."""
-        known = self.known_dialect
-        return known if known and known.is_exact else self._ask_version() or known or AIRFLOW_2
+    def _guess_version(self) -> Version:
+        return AIRFLOW_3 if self._session.has_jwt else AIRFLOW_2
 
-    def _ask_version(self) -> Dialect | None:
-        """Ask Airflow for its version, once a step. What it does not tell makes nothing fail."""
-        if self._asked_version:
-            return self.known_dialect
-        self._asked_version = True
-        known = self.known_dialect
-        for path in [known.locate("/version")] if known else VERSION_PATHS:
-            try:
-                answer = self.request("GET", path, timeout=PROBE_TIMEOUT)
-            except ActionError as error:
-                self._log.debug(f"GET {path}: {error.message}")
-                continue
-            told = answer.parse_object().get("version") if answer.status == 200 else None  # noqa: PLR2004
-            if isinstance(told, str) and find_dialect(told):
-                self._note(told)
-                return self.known_dialect
-        if not self.known_dialect:
-            self._log.debug("Airflow does not tell its version; it is spoken to as Airflow 2.")
-        return self.known_dialect
+    def _fetch_version(self) -> Version:
+        guess = self._guess_version()
+        for candidate in (guess, AIRFLOW_2 if guess is AIRFLOW_3 else AIRFLOW_3):
+            response = self.request("GET", f"{candidate.api}/version", timeout=VERSION_TIMEOUT)
+            number = response.parse_object().get("version") if response.status == HTTPStatus.OK else None
+            version = parse_version(number) if isinstance(number, str) else None
+            if version:
+                self._session.keep_version(version.number)
+                self._log.info(f"This is Airflow {version.number}; its REST API is {version.api}.")
+                return version
+        self._session.keep_version("")
+        self._log.info(f"The instance does not report its version; its REST API is taken to be {guess.api}.")
+        return guess
+
+    def note_version(self, number: str) -> None:
+        """Keep a version that a command printed."""
+        if not self._session.version and parse_version(number):
+            self._session.keep_version(number)
 
     def locate(self, path: str) -> str:
-        """Give the whole path of one below the API's base, as this Airflow has it, or as Airflow 2 where that is not known."""
-        return (self.known_dialect or AIRFLOW_2).locate(path)
+        """Return the whole path of one below the API's base. Only that asks for the version."""
+        return path if names_api(path) else self.version.locate(path)
 
-    def note_version(self, version: str) -> None:
-        """Take note of a version that Airflow told beside; what it told before counts for more."""
-        if not (self.known_dialect and self.known_dialect.is_exact) and find_dialect(version):
-            self._note(version)
-
-    def _note(self, version: str) -> None:
-        before, found = self.known_dialect, find_dialect(version)
-        self._session.note_version(version)
-        if found and found.major > AIRFLOW_2.major and (not before or before.major != found.major):
-            self._log.info(f"This is Airflow {version}: its REST API is {found.api}.")
-
-    # --- REST ------------------------------------------------------------------------------------------------------------
+    # --- one request -----------------------------------------------------------------------------------------------------
 
     def request(
         self,
@@ -217,81 +160,47 @@ class AirflowClient:
         *,
         query: str = "",
         body: str | None = None,
-        timeout: float = READ_TIMEOUT,
+        timeout: float | None = None,
         repeatable: bool | None = None,
         tries: int = TRIES,
         accept: str = "application/json",
-    ) -> Answer:
-        """Send one REST request that is the same for every Airflow but for the API's base.
+    ) -> Response:
+        """Send one request, renewing the session once, and again after a pause where that can do no harm.
 
         Args:
             method: Upper case.
-            path: Encoded, below the API's base, e.g. ``/dags``; one that names its API (``/api/v1/dags``) is taken as it is.
+            path: Encoded, below the API's base, e.g. ``/dags``, or with it, e.g. ``/api/v1/dags``.
             query: Encoded, without the question mark.
             body: JSON.
-            timeout: As in `ask`.
-            repeatable: As in `ask`.
-            tries: As in `ask`.
+            timeout: Seconds until the whole response must be there, further tries included; by default READ_TIMEOUT.
+            repeatable: It changes nothing when it is sent twice; by default GET, HEAD and OPTIONS.
+            tries: How often it may be sent; 1 for a caller that polls.
             accept: The media type to ask for.
 
         Raises:
-            ActionError: As in `ask`.
+            ActionError: No response, or one that only says that the session is gone. A status of 400 or more is a response.
         """
+        path = self.locate(path)
+        with self._count_lock:
+            self.request_count += 1
+        is_safe = method in SAFE_METHODS if repeatable is None else repeatable
+        deadline = self._find_deadline(timeout or (POLL_TIMEOUT if tries == 1 else READ_TIMEOUT))
+        headers = {"Accept": accept} | ({} if body is None else {"Content-Type": "application/json"})
+        content = None if body is None else body.encode()
 
-        def make(dialect: Dialect) -> Call:
-            return Call(method=method, path=dialect.locate(path), query=query, body=body, accept=accept)
+        def exchange(proof: Mapping[str, str]) -> Response:
+            with self._slots:
+                remaining = deadline - self._clock.monotonic()
+                return self._transport.exchange(
+                    method, self.url, path, query=query, headers={**headers, **proof}, body=content, timeout=remaining
+                )
 
-        return self.ask(make, timeout=timeout, repeatable=repeatable, tries=tries)
-
-    def ask(
-        self,
-        make: Callable[[Dialect], Call],
-        *,
-        timeout: float = READ_TIMEOUT,
-        repeatable: bool | None = None,
-        tries: int = TRIES,
-    ) -> Answer:
-        """Send a request as this Airflow wants it: where that is not known, as Airflow 2 does.
-
-        Airflow 3 answers that with words that prove that nothing was done, and is then asked in its own way. After an answer
-        to a request of either API it is known.
-
-        Args:
-            make: Makes the request.
-            timeout: Seconds until the whole answer must be there, further tries included.
-            repeatable: It changes nothing; by default GET, HEAD and OPTIONS.
-            tries: How often it may be sent; 1 for who looks again anyway.
-
-        Raises:
-            ActionError: No answer, or one that only says that the session is gone. An HTTP status of 400 or more is an answer.
-        """
-        deadline = self._clock.monotonic() + timeout
-        known = self.known_dialect
-        call = make(known or AIRFLOW_2)
-        answer = self._send_until_answered(call, timeout, repeatable=repeatable, tries=tries)
-        found = recognise(call.path, answer)
-        if known is None and found is None and is_missing(answer) and call.method in _SAFE and make(AIRFLOW_3) != call:
-            found = self._ask_version()  # an answer to HEAD has no words, nor has a gateway's
-        if found is None or (known and known.major >= found.major):
-            return answer
-        if not self.known_dialect or self.known_dialect.major < found.major:
-            self._note(found.version)
-        again = make(self.known_dialect or found)
-        if again == call:
-            return answer
-        return self._send_until_answered(again, deadline - self._clock.monotonic(), repeatable=repeatable, tries=tries)
-
-    def _send_until_answered(self, request: Call, timeout: float, *, repeatable: bool | None, tries: int) -> Answer:
-        """Send one request, renewing the session once, and again after a pause where that can do no harm."""
-        is_safe = request.method in _SAFE if repeatable is None else repeatable
-        deadline = self._clock.monotonic() + timeout
-
-        def send() -> Answer:
-            answer = self._request_as_user(request, deadline - self._clock.monotonic())
+        def send() -> Response:
+            response = self._session.send(exchange, method, path)
             # 429 proves that nothing happened; the others prove it for no request that changes something.
-            if answer.status == HTTPStatus.TOO_MANY_REQUESTS or (is_safe and may_pass(answer.status)):
-                raise _BusyError(request, answer)
-            return answer
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or (is_safe and may_pass(response.status)):
+                raise _BusyError(f"{method} {path}", response)
+            return response
 
         def may_retry(error: ActionError) -> bool:
             if isinstance(error, _BusyError):
@@ -301,152 +210,97 @@ class AirflowClient:
             return does_no_harm and (error.may_pass or isinstance(error, UnknownHostError))
 
         try:
-            return retry(send, clock=self._clock, log=self._log, deadline=deadline, tries=tries, may_retry=may_retry)
+            response = retry(send, clock=self._clock, log=self._log, deadline=deadline, tries=tries, may_retry=may_retry)
         except _BusyError as error:
-            return error.answer
+            response = error.response
+        with suppress(ValueError):  # a server without a clock leaves the time before
+            self.server_time = parsedate_to_datetime(response.headers.get("Date", ""))
+        return response
 
-    def _request_as_user(self, request: Call, timeout: float) -> Answer:
-        used = self._session.headers
-        answer = self._send(request, timeout)
-        if not self._is_bounced(answer):
-            return answer
-        # A bounced request did not reach Airflow, so it may be sent again whatever it asks for.
-        with self._renewal:
-            if self._session.headers == used:  # else another thread has renewed it already
-                self._log.info("The session was not accepted; logging in again.")
-                self._session.open()
-        used = self._session.headers
-        answer = self._send(request, timeout)
-        if answer.status == 401 and request.path.startswith(f"{AIRFLOW_3.api}/"):  # noqa: PLR2004
-            answer = self._send_with_bearer(request, timeout, used, answer)
-        if answer.status != 403 and self._is_bounced(answer):  # noqa: PLR2004 - a second 403 is Airflow's own word
-            raise LoginError(
-                f"{request.name} at {self.url} was sent to the login page twice, the second time with a new session.",
-                "The instance takes the login but not its session. Run the step again; if it stays so, restart the instance.",
-            )
-        return answer
+    def _find_deadline(self, timeout: float) -> float:
+        now = self._clock.monotonic()
+        if now >= self.deadline:
+            raise AnswerTimeoutError(f"Nothing more was sent to {self.url}: no time was left.", "Allow more with timeout.")
+        return min(now + timeout, self.deadline)
 
-    def _send_with_bearer(self, request: Call, timeout: float, used: Mapping[str, str], refused: Answer) -> Answer:
-        """Send the session's value as a bearer token, which Airflow 3 may want in the cookie's place; try that once."""
-        with self._renewal:
-            if self._session.headers != used:  # another thread has tried it
-                return self._send(request, timeout)
-            if not self._session.bear_cookie():
-                return refused
-            answer = self._send(request, timeout)
-            # A 403 may be Airflow's word on what the identity may do; that the token is none is another one.
-            works = not self._is_bounced(answer) or (answer.status == 403 and "JWT" not in answer.text)  # noqa: PLR2004
-            self._session.settle_bearer(works=works)
-            if works:
-                self._log.info("The session was accepted as a bearer token.")
-            return answer if works else refused
+    # --- resources -------------------------------------------------------------------------------------------------------
 
-    def _send(self, request: Call, timeout: float) -> Answer:
-        headers = {"Accept": request.accept, **self._session.headers}
-        if request.body is not None:
-            headers["Content-Type"] = "application/json"
-        content = None if request.body is None else request.body.encode()
-        return self._transport.exchange(
-            request.method, self.url, request.path, query=request.query, headers=headers, body=content, timeout=timeout
-        )
-
-    def run_command(self, words: Sequence[str], *, repeatable: bool, timeout: float) -> CommandAnswer:
-        """Run a CLI command on the instance.
-
-        Args:
-            words: The command without ``airflow``, each word as Airflow shall see it.
-            repeatable: It changes nothing.
-            timeout: Seconds until it must have ended.
+    def fetch_object(self, path: str, query: Iterable[tuple[str, Any]] = (), *, tries: int = TRIES) -> dict[str, Any] | None:
+        """Fetch a JSON object; None where Airflow responds that it does not exist.
 
         Raises:
-            ActionError: The command's stdout and stderr are not known.
+            ActionError: There is no such response.
         """
-        # quote, not quote_plus: whoever decodes it, %20 is a blank.
-        query = urlencode({"command": shlex.join(words)}, quote_via=quote)
-        path = self._command_path or COMMAND_PATHS[0]
-        answer = self.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
-        if not self._command_path and is_unknown_route(answer):
-            self._log.info(f"POST {path} is not known there, so nothing was run; trying {COMMAND_PATHS[1]}.")
-            path = COMMAND_PATHS[1]
-            answer = self.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
-        if answer.status >= 400:  # noqa: PLR2004
-            raise self.refuse(answer, f"POST {path}")
-        self._command_path = path
-        try:
-            # Whatever its label: how DMS labels it is not documented.
-            told = answer.parse()
-        except ValueError:
-            told = None
-        if not isinstance(told, dict) or not {"stdout", "stderr"} & told.keys():
-            raise AnswerError(
-                f"{self.url} answered the command with status {answer.status}, but without stdout and stderr. "
-                f"The answer begins: {show_beginning(answer, self._log.redact)}",
-                f"Whether the command ran is not known. {HINT_COMMAND}",
-            )
-        return CommandAnswer(stdout=_as_text(told.get("stdout")), stderr=_as_text(told.get("stderr")))
+        response = self.request("GET", path, query=encode_query(query), tries=tries)
+        content = response.parse_object()
+        # A gateway's 404 says nothing about the object.
+        if response.status == HTTPStatus.NOT_FOUND and content:
+            return None
+        if response.status != HTTPStatus.OK or not content:
+            raise self.make_error(response, f"GET {self.locate(path)}")
+        return content
 
-    def refuse(self, answer: Answer, what: str) -> AnswerError:
-        """Make the error for an answer whose status says that the request failed."""
-        message = f"{what} at {self.url} answered {answer.status}: {describe_problem(answer, self._log.redact)}"
-        if answer.status == 403:  # noqa: PLR2004
-            return AnswerError(message, HINT_FORBIDDEN, status=answer.status)
-        error = AnswerError(message, HINT_GATEWAY if may_pass(answer.status) else HINT_COMMAND, status=answer.status)
-        error.retry_after = parse_retry_after(answer.headers)
-        return error
+    def fetch_list(self, path: str, query: Iterable[tuple[str, Any]] = (), *, tries: int = TRIES) -> list[dict[str, Any]]:
+        """Fetch all entries of a list.
 
-    def iterate_pages(self, path: str, query: Sequence[tuple[str, str]]) -> Iterator[Answer]:
-        """Give the answer to each page of a list, until all entries were seen or an answer is not such a page.
+        Raises:
+            ActionError: There is no such response.
+        """
+        return [row for response in self.fetch_pages(path, query, tries=tries) for row in self._parse_page(response, path).rows]
 
-        Airflow cuts `limit` silently at 100, so that the entries really given move the offset.
+    def fetch_pages(
+        self, path: str, query: Iterable[tuple[str, Any]] = (), *, most: int = MOST_ENTRIES, tries: int = TRIES
+    ) -> list[Response]:
+        """Fetch the response to each page of a list, CONCURRENCY at once; only the first where that is not a page.
+
+        Args:
+            path: Of the list, below the API's base.
+            query: Without ``limit`` and ``offset``.
+            most: No further page is fetched after so many entries.
+            tries: As in `request`.
         """
 
-        def make(dialect: Dialect, page: Sequence[tuple[str, Any]]) -> Call:
-            return dialect.get(path, [*query, *page])
+        def fetch(offset: int) -> Response:
+            return self._request_page(path, query, limit=size, offset=offset, tries=tries)
 
-        return self.ask_pages(make)
+        first = self._request_page(path, query, limit=PAGE_SIZE, offset=0, tries=tries)
+        page = parse_page(first)
+        size = len(page.entries) if page else 0  # Airflow may cut `limit`
+        offsets = range(size, min(page.total, most), size) if page and size else range(0)
+        return [first, *(self.map(fetch, offsets) if offsets else ())]
 
-    def ask_pages(self, make: MakePage) -> Iterator[Answer]:
-        """Give the answer to each page of a list that each Airflow is asked for in another way: in order, asked ahead."""
+    def fetch_page(
+        self, path: str, query: Iterable[tuple[str, Any]] = (), *, limit: int = PAGE_SIZE, tries: int = TRIES
+    ) -> Page:
+        """Fetch the first page of a list.
 
-        def ask(offset: int) -> Answer:
-            return self.ask(partial(make, page=(("limit", PAGE), ("offset", offset))))
+        Raises:
+            ActionError: There is no such response.
+        """
+        return self._parse_page(self._request_page(path, query, limit=limit, offset=0, tries=tries), path)
 
-        answer = ask(0)
-        yield answer
-        page: Page | None = read_page(answer)
-        if page is None or not 0 < len(page.entries) < page.total:
-            return
-        from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most steps read no second page
+    def _request_page(self, path: str, query: Iterable[tuple[str, Any]], *, limit: int, offset: int, tries: int) -> Response:
+        return self.request("GET", path, query=encode_query([*query, ("limit", limit), ("offset", offset)]), tries=tries)
 
-        pool = ThreadPoolExecutor(CONCURRENCY)
-        ahead: deque[Future[Answer]] = deque()
-        size = offset = asked = len(page.entries)
-        try:
-            while page is not None and page.entries and offset < page.total:
-                while len(ahead) < CONCURRENCY and asked < page.total:
-                    ahead.append(pool.submit(ask, asked))
-                    asked += size
-                answer = _await(ahead.popleft())
-                yield answer
-                page = read_page(answer)
-                given = len(page.entries) if page else 0
-                offset += given
-                if given != size:  # then the pages behind it begin elsewhere than was asked ahead
-                    while ahead:
-                        ahead.pop().cancel()
-                    size, asked = given, offset
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
+    def _parse_page(self, response: Response, path: str) -> Page:
+        page = parse_page(response)
+        if page is None:
+            raise self.make_error(response, f"GET {self.locate(path)}")
+        return page
 
+    def map(self, function: Callable[[T], R], things: Iterable[T]) -> list[R]:
+        """Call a function for several things side by side, and return the results in their order.
 
-def _await(future: Future[Answer]) -> Answer:
-    """Wait by slices: a signal that comes just before Python begins to wait is seen only when it has waited."""
-    from concurrent.futures import wait  # noqa: PLC0415 - as above
+        Raises:
+            AnswerTimeoutError: Time is up, and not everything is done.
+        """
+        return map_parallel(function, things, clock=self._clock, deadline=self.deadline, whom=self.url)
 
-    while wait([future], timeout=WAIT_SLICE).not_done:
-        pass
-    return future.result()
+    def make_error(self, response: Response, name: str, hint: str = HINT_STATUS) -> AnswerError:
+        """Make the error for a response that is not what was requested, as `pages.make_error` does."""
+        return make_error(response, f"{name} at {self.url}", self.redact, hint)
 
 
-def _as_text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Encode a query; a blank becomes %20."""
+    return urlencode(list(pairs), quote_via=quote)

@@ -1,17 +1,29 @@
-"""DAG runs and their DAGs, as Airflow's REST API tells them. Pure.
+"""DAG runs by REST.
 
 https://airflow.apache.org/docs/apache-airflow/2.10.4/stable-rest-api-ref.html
 """
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dms_airflow.airflow.dags import locate_dag
+from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.version import AIRFLOW_2
+from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.retry import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from datetime import datetime
+
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.core.http import Response
 
 SUCCESS = "success"
 QUEUED = "queued"
@@ -61,67 +73,98 @@ class DagRun:
         return (self.end_date - self.start_date).total_seconds() if self.start_date and self.end_date else None
 
 
-@dataclass(frozen=True, kw_only=True)
-class Dag:
-    """What decides whether a DAG can run."""
+def create_run(
+    airflow: AirflowClient, dag_id: str, run_id: str, *, conf: Mapping[str, Any], logical_date: datetime, timeout: float
+) -> Response:
+    """Request a DAG run. Airflow makes one of an id at most.
 
-    dag_id: str
-    file: str
-    is_active: bool
-    is_paused: bool
-    has_import_errors: bool
-    max_active_runs: int | None
+    Args:
+        airflow: The instance.
+        dag_id: The DAG.
+        run_id: The run's id.
+        conf: Its configuration.
+        logical_date: Now, for an Airflow that does not date a run by itself.
+        timeout: Seconds.
+
+    Raises:
+        ActionError: Whether it was made is not known.
+        Cancelled: The workflow was cancelled before.
+    """
+    airflow.require_open()
+    body: dict[str, Any] = {"dag_run_id": run_id, "conf": conf}
+    if not airflow.version.dates_runs:
+        body["logical_date"] = logical_date.isoformat()
+    return airflow.request("POST", f"{locate_dag(dag_id)}/dagRuns", body=json.dumps(body), timeout=timeout)
 
 
-def read_dag_run(told: Mapping[str, Any]) -> DagRun | None:
-    """Read a DAG run; None when it is none."""
-    dag_id, run_id, state = told.get("dag_id"), told.get("dag_run_id"), told.get("state")
+def fetch_run(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = TRIES) -> DagRun | None:
+    """Fetch a DAG run; None where there is no such run.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    path = locate_run(dag_id, run_id)
+    content = airflow.fetch_object(path, tries=tries)
+    if content is None:
+        return None
+    run = parse_run(content)
+    if run is None or (run.dag_id, run.run_id) != (dag_id, run_id):
+        raise AnswerError(f"GET {airflow.locate(path)} at {airflow.url} answered without the DAG run.", "Run the step again.")
+    return run
+
+
+def fail_run(airflow: AirflowClient, dag_id: str, run_id: str, timeout: float) -> None:
+    """End a DAG run as failed; its running tasks are ended, too.
+
+    Raises:
+        ActionError: It may go on.
+    """
+    path = locate_run(dag_id, run_id)
+    response = airflow.request("PATCH", path, body=json.dumps({"state": "failed"}), timeout=timeout, repeatable=True)
+    if response.status != HTTPStatus.OK:
+        raise airflow.make_error(response, f"PATCH {airflow.locate(path)}")
+
+
+def count_running(airflow: AirflowClient, dag_id: str) -> int:
+    """Count a DAG's runs that are running.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    return airflow.fetch_page(f"{locate_dag(dag_id)}/dagRuns", [("state", "running")], limit=1).total
+
+
+def format_run_url(airflow: AirflowClient, run: DagRun, task_id: str = "", map_index: int = -1) -> str:
+    """Format the URL of the page of a DAG run, or of the log of one of its task instances. Nothing is sent."""
+    version = airflow.known_version or AIRFLOW_2
+    return f"{airflow.url}{version.format_run_page(run.dag_id, run.run_id, task_id, map_index)}"
+
+
+def locate_run(dag_id: str, run_id: str) -> str:
+    """Return the path of a DAG run, below the API's base."""
+    return f"{locate_dag(dag_id)}/dagRuns/{quote(run_id, safe='')}"
+
+
+def parse_run(content: Mapping[str, Any]) -> DagRun | None:
+    """Parse a DAG run; None where it is not one."""
+    dag_id, run_id, state = content.get("dag_id"), content.get("dag_run_id"), content.get("state")
     if not (isinstance(dag_id, str) and isinstance(run_id, str) and isinstance(state, str)):
         return None
-    conf = told.get("conf")
+    conf = content.get("conf")
     return DagRun(
         dag_id=dag_id,
         run_id=run_id,
         state=state,
-        logical_date=read_date(told.get("logical_date")),
-        due=read_date(told.get("run_after") or told.get("logical_date")),
-        start_date=read_date(told.get("start_date")),
-        end_date=read_date(told.get("end_date")),
+        logical_date=parse_date(content.get("logical_date")),
+        due=parse_date(content.get("run_after") or content.get("logical_date")),
+        start_date=parse_date(content.get("start_date")),
+        end_date=parse_date(content.get("end_date")),
         conf=conf if isinstance(conf, dict) else None,
     )
 
 
-def read_dag(told: Mapping[str, Any], *, is_active: bool) -> Dag | None:
-    """Read a DAG; None when it is none. What an Airflow does not tell stands in nobody's way.
-
-    Args:
-        told: What the API gives.
-        is_active: As the Airflow of that API says so.
-    """
-    dag_id, limit = told.get("dag_id"), told.get("max_active_runs")
-    if not isinstance(dag_id, str):
-        return None
-    return Dag(
-        dag_id=dag_id,
-        file=str(told.get("fileloc") or ""),
-        is_active=is_active,
-        is_paused=told.get("is_paused") is True,
-        has_import_errors=told.get("has_import_errors") is True,
-        max_active_runs=limit if isinstance(limit, int) else None,
-    )
-
-
-def read_date(value: object) -> datetime | None:
-    """Read a moment; None when it is none, without a time zone, or no moment of UTC's calendar."""
-    try:
-        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
-        return moment.astimezone(UTC) if moment and moment.tzinfo else None
-    except (ValueError, OverflowError):
-        return None
-
-
-def read_refusal(text: str) -> str:
-    """Say which field of the run configuration broke which rule of the DAG's params; empty when none did."""
+def parse_refusal(text: str) -> str:
+    """Say which field of the run configuration broke which rule of the DAG's params; empty where none did."""
     if not (refused := _REFUSED_PARAM.search(text)):
         return ""
     rule = _RULE.search(text)

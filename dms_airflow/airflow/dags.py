@@ -1,4 +1,4 @@
-"""Is this commit what the instance runs? Pure decisions about sources, and about what Airflow tells of its files.
+"""DAGs, their files, sources and import errors, as REST and `dags report` give them.
 
 Two kinds of path meet here: below the instance's DAG folder, as `dags report` prints them (`/etl.py`), and absolute ones,
 Airflow's `fileloc` (`/opt/airflow/dags/etl.py`).
@@ -6,19 +6,26 @@ Airflow's `fileloc` (`/opt/airflow/dags/etl.py`).
 
 from __future__ import annotations
 
+import json
 import re
 from collections import Counter
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from dms_airflow.core.errors import AnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.version import Version
+
+# What `parse_dag` reads, for an Airflow that then leaves out the rest.
+FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"
 
 _DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
-
-
-# --- what the instance tells ----------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,27 +39,38 @@ class ParsedFile:
 
 
 @dataclass(frozen=True, kw_only=True)
-class DagRow:
-    """A DAG as Airflow's database has it."""
+class Dag:
+    """A DAG as Airflow's database has it. What a response does not say counts as if nothing were wrong.
+
+    Args:
+        dag_id: Its id.
+        path: The instance's absolute path of its file.
+        is_active: Its file is there and defines it. Airflow 3 says so of a broken file's DAG, too.
+        is_paused: Its runs stay queued.
+        has_import_errors: Its file is broken.
+        max_active_runs: How many of its runs may run at once; None where that is not known.
+        file_token: By which Airflow is asked to parse the file.
+        last_parsed_time: By the server's clock; only compared with itself.
+        source: Where the API has Airflow's copy of its source, below the API's base; empty where it has none.
+        bundle: The DAG bundle it is of; empty before Airflow 3.
+        bundle_folder: The instance's absolute path of the bundle; empty where it is not known.
+    """
 
     dag_id: str
-    path: str
-    """The instance's absolute path of its file."""
-    file_token: str
-    last_parsed_time: str
-    """By the server's clock; only compared with itself."""
-    is_active: bool
-    has_import_errors: bool
+    path: str = ""
+    is_active: bool = True
+    is_paused: bool = False
+    has_import_errors: bool = False
+    max_active_runs: int | None = None
+    file_token: str = ""
+    last_parsed_time: str = ""
     source: str = ""
-    """Where the API has Airflow's copy of its source, below the API's base; empty where it has none."""
     bundle: str = ""
-    """The DAG bundle it is of; empty before Airflow 3."""
     bundle_folder: str = ""
-    """The instance's absolute path of the bundle; empty where it is not known."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class ErrorRow:
+class StoredImportError:
     """An import error as the scheduler stored it."""
 
     path: str
@@ -64,19 +82,19 @@ class ErrorRow:
     """The DAG bundle that the file is of; empty before Airflow 3."""
 
 
-def read_report(answer: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
-    """Read the answer of `dags report -o json` (dags/report__json.json in tests/captures); 3.2 leaves the first slash out."""
+def parse_report(rows: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
+    """Parse what `dags report -o json` prints (dags/report__json.json in tests/captures); 3.2 leaves the first slash out."""
     return tuple(
         ParsedFile(
             path=f"/{str(row.get('file') or '').removeprefix('/')}",
-            seconds=_read_seconds(str(row.get("duration") or "")),
-            dag_ids=_read_ids(row.get("dags")),
+            seconds=_parse_seconds(str(row.get("duration") or "")),
+            dag_ids=_list_ids(row.get("dags")),
         )
-        for row in answer
+        for row in rows
     )
 
 
-def _read_seconds(text: str) -> float:
+def _parse_seconds(text: str) -> float:
     match = _DURATION.fullmatch(text)
     if not match:
         return 0.0
@@ -84,40 +102,173 @@ def _read_seconds(text: str) -> float:
     return 86400.0 * days + 3600 * hours + 60 * minutes + float(match["seconds"])
 
 
-def _read_ids(value: object) -> tuple[str, ...]:
+def _list_ids(value: object) -> tuple[str, ...]:
     return tuple(str(one) for one in value) if isinstance(value, list) else ()
 
 
-def read_dag(entry: Mapping[str, Any], *, is_active: bool, source: str = "") -> DagRow:
-    """Read an entry of `GET /dags`; whether it is active and where its source is are for the Airflow's dialect to say."""
-    path, below = str(entry.get("fileloc") or ""), f"/{entry.get('relative_fileloc') or ''}"
-    return DagRow(
-        dag_id=str(entry.get("dag_id") or ""),
+# --- requests -------------------------------------------------------------------------------------------------------------
+
+
+def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
+    """Fetch a DAG; None where there is no such DAG.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    content = airflow.fetch_object(locate_dag(dag_id))
+    if content is None:
+        return None
+    dag = parse_dag(content, airflow.version)
+    if dag.dag_id != dag_id:
+        raise AnswerError(
+            f"GET {airflow.locate(locate_dag(dag_id))} at {airflow.url} answered without the DAG.", "Run the step again."
+        )
+    return dag
+
+
+def list_dags(airflow: AirflowClient, *, only_active: bool, fields: str = FIELDS) -> tuple[Dag, ...]:
+    """List DAGs in the order of their ids.
+
+    Args:
+        airflow: The instance.
+        only_active: Leave out those whose file is gone or broken.
+        fields: What the caller needs of each, separated by commas, for an Airflow that then leaves out the rest.
+
+    Raises:
+        ActionError: They are not known.
+    """
+    version = airflow.version
+    query = [(version.active_filter, str(only_active).lower()), ("order_by", "dag_id")]
+    query += [("fields", fields)] if version.can_select_fields else []
+    return tuple(parse_dag(row, version) for row in airflow.fetch_list("/dags", query))
+
+
+def unpause_dag(airflow: AirflowClient, dag_id: str) -> None:
+    """Unpause a DAG. Nothing more happens when it is requested twice.
+
+    Raises:
+        ActionError: It may be paused still.
+        Cancelled: The workflow was cancelled before.
+    """
+    airflow.require_open()
+    path, body = locate_dag(dag_id), json.dumps({"is_paused": False})
+    response = airflow.request("PATCH", path, query="update_mask=is_paused", body=body, repeatable=True)
+    if response.parse_object().get("is_paused") is not False:
+        raise airflow.make_error(response, f"PATCH {airflow.locate(path)}")
+
+
+def fetch_upstream(airflow: AirflowClient, dag_id: str) -> dict[str, frozenset[str]]:
+    """Fetch which tasks each task of a DAG waits for; empty where Airflow does not say.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    return parse_upstream(airflow.fetch_object(f"{locate_dag(dag_id)}/tasks") or {})
+
+
+def fetch_sources(airflow: AirflowClient, places: Mapping[str, str]) -> dict[str, str]:
+    """Fetch Airflow's copies of files' sources, by path; what it has no copy of is left out.
+
+    Args:
+        airflow: The instance.
+        places: Path of each file, and where the API has its source (`Dag.source`).
+    """
+
+    def fetch(place: str) -> Any:
+        response = airflow.request("GET", place)
+        return response.parse_object().get("content") if response.status == HTTPStatus.OK else None
+
+    contents = dict(zip(places, airflow.map(fetch, places.values()), strict=True))
+    return {path: content for path, content in contents.items() if isinstance(content, str)}
+
+
+def request_parse(airflow: AirflowClient, file_token: str) -> bool:
+    """Request that a file is parsed next; without that each file is parsed in its turn.
+
+    Returns:
+        False where it cannot be requested: Airflow before 2.10 has no such path, and a user may lack the right.
+    """
+    # Requested twice it is parsed once: Airflow answers that it is a duplicate.
+    response = airflow.request("PUT", f"/parseDagFile/{quote(file_token, safe='')}", repeatable=True)
+    return response.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
+
+
+def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tuple[StoredImportError, ...]:
+    """List the import errors that the scheduler or dag-processor stored.
+
+    Args:
+        airflow: The instance.
+        folders: The absolute path of each DAG bundle, as far as it is known: from Airflow 3 on paths are below a bundle.
+
+    Raises:
+        ActionError: They are not known.
+    """
+    rows = airflow.fetch_list("/importErrors", [("order_by", "import_error_id")])
+    if not airflow.version.cli_import_is_reliable:
+        rows = [row for row in rows if not is_left_behind(str(row.get("filename") or ""))]
+    return tuple(parse_import_error(row, folders) for row in rows)
+
+
+# --- parsing --------------------------------------------------------------------------------------------------------------
+
+
+def locate_dag(dag_id: str) -> str:
+    """Return the path of a DAG, below the API's base."""
+    return f"/dags/{quote(dag_id, safe='')}"
+
+
+def parse_dag(row: Mapping[str, Any], version: Version) -> Dag:
+    """Parse a DAG as `GET /dags` gives it.
+
+    Args:
+        row: The entry. Of a DAG whose file is gone or broken Airflow 2 says ``is_active: false``, Airflow 3 ``is_stale: true``.
+        version: Of the Airflow that gave it.
+    """
+    path, below = str(row.get("fileloc") or ""), f"/{row.get('relative_fileloc') or ''}"
+    limit = row.get("max_active_runs")
+    source = str(row.get(version.source_key) or "")
+    return Dag(
+        dag_id=str(row.get("dag_id") or ""),
         path=path,
-        source=source,
-        bundle=str(entry.get("bundle_name") or ""),
+        is_active=row.get("is_active") is not False and row.get("is_stale") is not True,
+        is_paused=row.get("is_paused") is True,
+        has_import_errors=row.get("has_import_errors") is True,
+        max_active_runs=limit if isinstance(limit, int) else None,
+        file_token=str(row.get("file_token") or ""),
+        last_parsed_time=str(row.get("last_parsed_time") or ""),
+        source=f"/dagSources/{quote(source, safe='')}" if source and row.get("file_token") else "",
+        bundle=str(row.get("bundle_name") or ""),
         bundle_folder=path.removesuffix(below) if below != "/" and path.endswith(below) else "",
-        file_token=str(entry.get("file_token") or ""),
-        last_parsed_time=str(entry.get("last_parsed_time") or ""),
-        is_active=is_active,
-        has_import_errors=entry.get("has_import_errors") is True,
     )
 
 
-def read_stored_error(entry: Mapping[str, Any], folders: Mapping[str, str]) -> ErrorRow:
-    """Read an entry of `GET /importErrors`; from Airflow 3 on its path is below a bundle, whose folder makes it absolute."""
-    path, bundle = str(entry.get("filename") or ""), str(entry.get("bundle_name") or "")
+def parse_upstream(content: Mapping[str, Any]) -> dict[str, frozenset[str]]:
+    """Parse from a DAG's list of tasks which tasks each one waits for."""
+    upstream: dict[str, set[str]] = {}
+    tasks = content.get("tasks")
+    for task in tasks if isinstance(tasks, list) else []:
+        if not isinstance(task, dict):
+            continue
+        upstream.setdefault(str(task.get("task_id")), set())
+        for below in task.get("downstream_task_ids") or []:
+            upstream.setdefault(str(below), set()).add(str(task.get("task_id")))
+    return {task_id: frozenset(above) for task_id, above in upstream.items()}
+
+
+def parse_import_error(row: Mapping[str, Any], folders: Mapping[str, str]) -> StoredImportError:
+    """Parse an entry of `GET /importErrors`; its path becomes absolute where its bundle's folder is known."""
+    path, bundle = str(row.get("filename") or ""), str(row.get("bundle_name") or "")
     folder = folders.get(bundle)
-    return ErrorRow(
+    return StoredImportError(
         path=f"{folder}/{path}" if folder and not path.startswith("/") else path,
-        stack_trace=str(entry.get("stack_trace") or ""),
-        timestamp=str(entry.get("timestamp") or ""),
+        stack_trace=str(row.get("stack_trace") or ""),
+        timestamp=str(row.get("timestamp") or ""),
         bundle=bundle,
     )
 
 
 def is_left_behind(filename: str) -> bool:
-    """Tell an import error that `dags reserialize` of Airflow 3.0 stored: with an absolute path, and nobody removes it.
+    """Whether `dags reserialize` of Airflow 3.0 stored an import error: it has an absolute path, and nobody removes it.
 
     The dag-processor's own are below the bundle, but for the members of a zip, which are always absolute
     (tests/captures/airflow-3.2.2/other/3.0.6/import_errors_db.json).
@@ -125,7 +276,7 @@ def is_left_behind(filename: str) -> bool:
     return filename.startswith("/") and strip_member(filename) == filename
 
 
-def find_dags_folder(dags: Iterable[DagRow], report: Iterable[ParsedFile]) -> str | None:
+def find_dags_folder(dags: Iterable[Dag], report: Iterable[ParsedFile]) -> str | None:
     """Find the absolute path of the instance's DAG folder; None when no file of the report is in the database yet."""
     namesakes: dict[str, list[str]] = {}
     for file in report:
@@ -139,7 +290,7 @@ def find_dags_folder(dags: Iterable[DagRow], report: Iterable[ParsedFile]) -> st
     return folders.most_common(1)[0][0] if folders else None
 
 
-def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[DagRow], folder: str) -> tuple[ParsedFile, ...]:
+def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[Dag], folder: str) -> tuple[ParsedFile, ...]:
     """Add the DAGs that the database has of each file, for an Airflow whose report comes of another import than its own."""
     known: dict[str, set[str]] = {}
     for dag in dags:
@@ -150,13 +301,7 @@ def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[DagRow], folder:
     )
 
 
-# --- is it the same source? -----------------------------------------------------------------------------------------------
-
-
-# --- does the scheduler agree? --------------------------------------------------------------------------------------------
-
-
 def strip_member(path: str) -> str:
-    """Give the zip of a zip member, and any other path as it is."""
+    """Return the zip of a zip member, and any other path as it is."""
     match = re.match(r"(?P<zip>.*?\.zip)/", path, re.IGNORECASE)
     return match["zip"] if match else path

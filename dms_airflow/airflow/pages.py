@@ -1,53 +1,113 @@
-"""What an answer of Airflow's REST API says: a page of a list, or a problem."""
+"""What a response of Airflow's REST API says: a page of a list, a moment, or a problem. Pure."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.retry import may_pass, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.core.http import Answer
+    from dms_airflow.core.http import Response
+
+QUOTED = 300  # characters
+
+# What Airflow 3 responds to any GET below /api/v1 (tests/captures/airflow-3.2.2/rest/meta).
+_REMOVED = "has been removed in Airflow 3"
+# What it responds to a path or a method that no route takes.
+_NO_ROUTE = ({"detail": "Method Not Allowed"}, {"detail": "Not Found"}, {"error": "API route not found"})
+
+
+HINT_FORBIDDEN = (
+    "The session is valid, but the RAM identity lacks the right in Airflow. Ask the instance's administrator for a role "
+    "that has it."
+)
+HINT_GATEWAY = (
+    "DMS's gateway or the instance is busy, restarting or failing; look at the instance in DMS's console. If it was to change "
+    "something, look in Airflow whether it did; then run the step again."
+)
+HINT_STATUS = "Check that the instance is running, and that its Airflow version has this path."
 
 
 @dataclass(frozen=True, kw_only=True)
 class Page:
-    """A page of a list: the name of the list in the answer, what it holds, and how many entries there are in all."""
+    """A page of a list: the list's name in the response, the entries on the page, and how many there are in all."""
 
     key: str
-    entries: list[object]
+    entries: list[Any]
     total: int
 
+    @property
+    def rows(self) -> list[dict[str, Any]]:
+        """The entries that are objects."""
+        return [entry for entry in self.entries if isinstance(entry, dict)]
 
-def read_page(answer: Answer) -> Page | None:
-    """Read an answer as a page of a list: an object with one list in it, and `total_entries`."""
-    told = answer.parse_object() if answer.status == 200 else {}  # noqa: PLR2004
-    if not isinstance(told.get("total_entries"), int):
+
+def parse_page(response: Response) -> Page | None:
+    """Parse a page of a list: an object with one list in it, and `total_entries`. None where the response is not one."""
+    content = response.parse_object() if response.status == HTTPStatus.OK else {}
+    if not isinstance(content.get("total_entries"), int):
         return None
-    lists = [(key, value) for key, value in told.items() if isinstance(value, list)]
+    lists = [(key, value) for key, value in content.items() if isinstance(value, list)]
     if len(lists) != 1:
         return None
-    return Page(key=lists[0][0], entries=lists[0][1], total=told["total_entries"])
+    return Page(key=lists[0][0], entries=lists[0][1], total=content["total_entries"])
 
 
-def describe_problem(answer: Answer, redact: Callable[[str], str]) -> str:
-    """Say in one line what an error answer says, in any form that Airflow gives one, else how the answer begins.
+def parse_date(value: object) -> datetime | None:
+    """Parse a moment; None when it is not one, has no time zone, or is not in UTC's calendar."""
+    try:
+        moment = datetime.fromisoformat(value) if isinstance(value, str) else None
+        return moment.astimezone(UTC) if moment and moment.tzinfo else None
+    except (ValueError, OverflowError):
+        return None
+
+
+def is_unknown_route(response: Response) -> bool:
+    """Whether Airflow 3 responds that it has nothing at a path: what was requested was not done."""
+    if response.status not in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return False
+    content = response.parse_object()
+    return content in _NO_ROUTE or _REMOVED in str(content.get("error"))
+
+
+def make_error(response: Response, name: str, redact: Callable[[str], str], hint: str = HINT_STATUS) -> AnswerError:
+    """Make the error for a response that is not what was requested.
+
+    Args:
+        response: The response.
+        name: The request and where it went, as it may be printed.
+        redact: As in `describe_problem`.
+        hint: The next step where the status does not say more.
+    """
+    status = response.status
+    hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if may_pass(status) else hint
+    message = f"{name} answered {status}: {describe_problem(response, redact)}"
+    return AnswerError(message, hint, status=status, retry_after=parse_retry_after(response.headers))
+
+
+def describe_problem(response: Response, redact: Callable[[str], str]) -> str:
+    """Say in one line what an error response says, in any form that Airflow gives one, else how the response begins.
 
     Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
     field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
 
     Args:
-        answer: The answer.
+        response: The response.
         redact: Masks secrets in a text before it is cut or put on one line.
     """
-    told = answer.parse_object()
-    parts = [words for key in ("title", "detail", "error", "message") for words in _read_words(told.get(key))]
+    content = response.parse_object()
+    parts = [words for key in ("title", "detail", "error", "message") for words in _list_words(content.get(key))]
     words = [" ".join(redact(part).split()) for part in parts if part.strip()]
-    return ": ".join(dict.fromkeys(words)) if words else show_beginning(answer, redact)
+    return ": ".join(dict.fromkeys(words)) if words else quote_beginning(response, redact)
 
 
-def _read_words(part: object) -> list[str]:
+def _list_words(part: object) -> list[str]:
     if isinstance(part, str):
         return [part]
     if isinstance(part, dict):
@@ -62,8 +122,8 @@ def _read_words(part: object) -> list[str]:
     return []
 
 
-def show_beginning(answer: Answer, redact: Callable[[str], str]) -> str:
-    """Quote the first 300 characters of an answer on one line, with its content type."""
-    text = " ".join(redact(answer.body.decode("utf-8", "replace"))[:8000].split())
-    text = f"{text[:299]}…" if len(text) > 300 else text  # noqa: PLR2004 - as documented
-    return f"({answer.content_type or 'no content type'}) {text or 'nothing'}"
+def quote_beginning(response: Response, redact: Callable[[str], str]) -> str:
+    """Quote the first characters of a response on one line, with its content type."""
+    text = " ".join(redact(response.body.decode("utf-8", "replace"))[:8000].split())
+    text = f"{text[: QUOTED - 1]}…" if len(text) > QUOTED else text
+    return f"({response.content_type or 'no content type'}) {text or 'nothing'}"

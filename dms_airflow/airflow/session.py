@@ -1,16 +1,19 @@
-"""Token → cookie session: logs in, notices when the session is gone, logs in again.
+"""From a login token to a session: logs in, notices when the session is gone, logs in again.
 
-https://help.aliyun.com/zh/dms/ documents the flow: `GET {host}/login?token=…` answers 302 with the `session` cookie.
+https://help.aliyun.com/zh/dms/ documents the flow: `GET {host}/login?token=…` responses 302 with the `session` cookie.
 """
 
 from __future__ import annotations
 
 import re
+import threading
 from functools import cache
-from typing import TYPE_CHECKING, Protocol
+from http import HTTPStatus
+from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
 from dms_airflow.airflow.session_store import KeptSession
+from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.core.retry import may_pass, parse_retry_after, retry
 from dms_airflow.core.urls import check_host
@@ -18,13 +21,14 @@ from dms_airflow.core.urls import check_host
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dms_airflow.airflow.session_store import SessionFile
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http import Answer, Transport
+    from dms_airflow.core.http import Response, Transport
     from dms_airflow.core.log import Log
     from dms_airflow.core.tokens import LoginToken
 
-LOGIN_TIMEOUT = 60.0  # seconds
+LOGIN_TIMEOUT = 30.0  # seconds; a login without a response is tried again with a new token
 
 # Of Airflow, or of a gateway of Alibaba Cloud in front of it.
 _LOGIN_FORM = re.compile(
@@ -35,7 +39,15 @@ HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
     "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
 )
-# The cookies that prove the session, Airflow's own; another one is taken for a secret from so many characters on.
+_REDIRECTS = (
+    HTTPStatus.MOVED_PERMANENTLY,
+    HTTPStatus.FOUND,
+    HTTPStatus.SEE_OTHER,
+    HTTPStatus.TEMPORARY_REDIRECT,
+    HTTPStatus.PERMANENT_REDIRECT,
+)
+
+# Airflow's own cookies, which prove the session; another one is taken for a secret from so many characters on.
 _PROOFS = frozenset({"session", "_token"})
 SHORTEST_PROOF = 16
 
@@ -43,31 +55,19 @@ SHORTEST_PROOF = 16
 _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
-class SessionStore(Protocol):
-    """Where a session is kept between the steps of a job."""
-
-    def read(self) -> KeptSession | None:
-        """Give the session that an earlier step kept; None when there is none to be trusted."""
-        ...
-
-    def write(self, session: KeptSession) -> None:
-        """Keep a session, in place of an older one."""
-        ...
-
-
 class AirflowSession:
-    """The cookie session with one instance.
+    """The session with one instance, proved by a cookie, and on Airflow 3 by a bearer token too.
 
-    The way to it has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` goes all of them.
+    The way to it has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` does all of them.
 
     Args:
         obtain_keys: Gets keys of Alibaba Cloud.
-        fetch_token: Asks Alibaba Cloud for a login token.
+        fetch_token: Fetches a login token from Alibaba Cloud.
         transport: Sends the login.
         clock: For the pauses between tries.
-        log: Learns each secret at the moment it is born.
-        is_endpoint_given: The author named the OpenAPI, so that its answer may name any https host.
-        store: Where sessions of earlier steps are; None to begin anew and keep nothing.
+        log: Masks each secret as soon as it is known.
+        is_endpoint_given: The author named the OpenAPI, so that its response may name any https host.
+        store: Where sessions of earlier steps are; None to start without one and keep nothing.
     """
 
     def __init__(
@@ -79,7 +79,7 @@ class AirflowSession:
         clock: Clock,
         log: Log,
         is_endpoint_given: bool = False,
-        store: SessionStore | None = None,
+        store: SessionFile | None = None,
     ) -> None:
         self.obtain_keys = obtain_keys
         self.fetch_token = fetch_token
@@ -88,15 +88,13 @@ class AirflowSession:
         self._log = log
         self._is_endpoint_given = is_endpoint_given
         self._store = store
-        self._host = ""
+        self._renewal = threading.Lock()
         self._cookie = ""
         self._bearer = ""
-        self._version = ""
-
-    @property
-    def host(self) -> str:
+        self.host = ""
         """The instance's base URL; empty before `open`."""
-        return self._host
+        self.version: str | None = None
+        """Airflow's version; empty where it does not report one, None before it was asked."""
 
     @property
     def headers(self) -> Mapping[str, str]:
@@ -104,98 +102,148 @@ class AirflowSession:
         return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {self._bearer}"} if self._bearer else {})
 
     @property
-    def version(self) -> str:
-        """Airflow's version, as far as it is known; empty where nothing is."""
-        return self._version
+    def has_jwt(self) -> bool:
+        """Whether the login gave a JSON Web Token, which only Airflow 3 does."""
+        return _JWT.fullmatch(self._bearer) is not None
 
-    def note_version(self, version: str) -> None:
-        """Remember Airflow's version, for later steps too."""
-        if version != self._version:
-            self._version = version
+    def keep_version(self, number: str) -> None:
+        """Keep Airflow's version, for later steps too."""
+        if number != self.version:
+            self.version = number
             self._keep()
-
-    def bear_cookie(self) -> bool:
-        """Send the value of the session cookie as a bearer token, too; False when there is none, or another token already."""
-        if self._bearer:
-            return False
-        self._bearer = _read_cookies(self._cookie).get("session", "")
-        return bool(self._bearer)
-
-    def settle_bearer(self, *, works: bool) -> None:
-        """Go on with the bearer token of `bear_cookie`, or without one."""
-        if works:
-            self._keep()
-        else:
-            self._bearer = ""
 
     def open(self) -> None:
-        """Take up the session of an earlier step; without one, and when it is called again, log in.
+        """Use the session of an earlier step; without one, and when it is called again, log in.
 
         Raises:
             ActionError: What kept it from logging in.
         """
-        if not self._host and self._take_up():
-            self._log.info(f"Using the session that an earlier step opened at {self._host}.")
+        if not self.host and self._restore():
+            self._log.info(f"Using the session that an earlier step opened at {self.host}.")
             return
         started = self._clock.monotonic()
         obtain_keys = cache(self.obtain_keys)
-        # A token works once, so that every try to log in has its own; the keys are good for all of them.
+        # A token works once, so that each try to log in has its own; the keys are good for all of them.
         retry(lambda: self.log_in(self.fetch_token(obtain_keys())), clock=self._clock, log=self._log)
-        self._log.info(f"Logged in to {self._host} after {self._clock.monotonic() - started:.1f} s.")
+        self._log.info(f"Logged in to {self.host} after {self._clock.monotonic() - started:.1f} s.")
 
     def log_in(self, token: LoginToken) -> None:
         """Make a session of a token: one request.
 
         Raises:
-            ActionError: There is none.
+            ActionError: There is no session.
         """
         self._log.mask(token.token)
         host = check_host(token.host, is_endpoint_given=self._is_endpoint_given)
         query = f"token={quote(token.token, safe='')}"
         try:
-            answer = self._transport.exchange("GET", host, "/login", query=query, timeout=LOGIN_TIMEOUT)
+            response = self._transport.exchange("GET", host, "/login", query=query, timeout=LOGIN_TIMEOUT)
         except (AnswerLostError, AnswerTimeoutError) as error:
-            # Whether it happened is of no interest: a token works once, and the next try has its own.
-            failure = LoginError(error.message, HINT_LOGIN)
-            failure.may_pass = error.may_pass
-            raise failure from None
-        cookies = {name: value for name, value in answer.cookies.items() if value}
+            # Whether it happened does not matter: a token works once, and the next try has its own.
+            raise LoginError(error.message, HINT_LOGIN, may_pass=error.may_pass) from None
+        cookies = {name: value for name, value in response.cookies.items() if value}
         for value in _list_secrets(cookies):
             self._log.mask(value)
-        _check_login(answer, host, has_session="session" in cookies)
-        bore_cookie = self._bearer and self._bearer == _read_cookies(self._cookie).get("session")
-        self._host = host
+        _check_login(response, host, has_session="session" in cookies)
+        used_cookie_as_bearer = self._bearer and self._bearer == _parse_cookies(self._cookie).get("session")
+        self.host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
         # The cookie in which Airflow 3 keeps its token; 3.0 and 3.1 take it as a bearer token only.
-        jwt = cookies.get("_token", "")
-        is_airflow_3 = _JWT.fullmatch(jwt) is not None
-        self._bearer = jwt if is_airflow_3 else cookies["session"] if bore_cookie else ""
-        if is_airflow_3:
-            self._version = self._version or "3"
-            self._log.info("The login gave a token of Airflow 3, too, which goes along as a bearer token.")
+        self._bearer = cookies.get("_token", "")
+        if self.has_jwt:
+            self._log.info("The login gave a token of Airflow 3, too, which is sent as a bearer token.")
+        else:
+            self._bearer = cookies["session"] if used_cookie_as_bearer else ""
         self._keep()
 
+    def send(self, exchange: Callable[[Mapping[str, str]], Response], method: str, path: str) -> Response:
+        """Send a request with what proves the session; log in again when it is gone, once.
+
+        Args:
+            exchange: Sends the request with these headers.
+            method: For errors.
+            path: The whole path.
+
+        Raises:
+            LoginError: A new session is not accepted either.
+        """
+        used = self.headers
+        response = exchange(used)
+        if not self.is_rejected(response):
+            return response
+        # A rejected request did not reach Airflow, so it may be sent again whatever it asks for.
+        with self._renewal:
+            if self.headers == used:  # else another thread has renewed it already
+                self._log.info("The session was not accepted; logging in again.")
+                self.open()
+            used = self.headers
+        response = exchange(used)
+        if response.status == HTTPStatus.UNAUTHORIZED and path.startswith(f"{AIRFLOW_3.api}/"):
+            response = self._send_with_bearer(exchange, used, response)
+        # A second 403 is Airflow's own: the identity lacks a right.
+        if response.status != HTTPStatus.FORBIDDEN and self.is_rejected(response):
+            raise LoginError(
+                f"{method} {path} at {self.host} was sent to the login page twice, the second time with a new session.",
+                "The instance takes the login but not its session. Run the step again; if it stays so, restart the instance.",
+            )
+        return response
+
+    def _send_with_bearer(
+        self, exchange: Callable[[Mapping[str, str]], Response], used: Mapping[str, str], rejection: Response
+    ) -> Response:
+        """Send the session cookie's value as a bearer token too, which Airflow 3 may want; try that once."""
+        with self._renewal:
+            if self.headers != used:  # another thread has tried it
+                return exchange(self.headers)
+            value = _parse_cookies(self._cookie).get("session", "")
+            if self._bearer or not value:
+                return rejection
+            self._bearer = value
+            response = exchange(self.headers)
+            # A 403 may be about what the identity may do, or about the token itself.
+            is_forbidden = response.status == HTTPStatus.FORBIDDEN and "JWT" not in response.text
+            if not is_forbidden and self.is_rejected(response):
+                self._bearer = ""
+                return rejection
+            self._log.info("The session was accepted as a bearer token.")
+            self._keep()
+            return response
+
+    def is_rejected(self, response: Response) -> bool:
+        """Whether a response means that the session is gone.
+
+        That may be 401, 403, a redirect to a login page or to another host, or the login page itself with status 200: Airflow's
+        own API answers 401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
+        """
+        if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+            return True
+        if response.status in _REDIRECTS:
+            location = urlsplit(urljoin(self.host, response.headers.get("Location", "")))
+            return location.netloc != urlsplit(self.host).netloc or _is_login_page(location.path)
+        is_page = response.status == HTTPStatus.OK and response.content_type == "text/html"
+        return is_page and _LOGIN_FORM.search(response.body) is not None
+
     def _keep(self) -> None:
-        if self._store and self._host:
-            kept = KeptSession(host=self._host, cookie=self._cookie, bearer=self._bearer, version=self._version)
+        if self._store and self.host:
+            kept = KeptSession(host=self.host, cookie=self._cookie, bearer=self._bearer, version=self.version or "")
             self._store.write(kept)
 
-    def _take_up(self) -> bool:
+    def _restore(self) -> bool:
         kept = self._store.read() if self._store else None
         if kept is None:
             return False
-        for value in (*_list_secrets(_read_cookies(kept.cookie)), *filter(None, [kept.bearer])):
+        for value in (*_list_secrets(_parse_cookies(kept.cookie)), *filter(None, [kept.bearer])):
             self._log.mask(value)
         try:
-            self._host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
+            self.host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
         except TokenError:
             return False
-        self._cookie, self._bearer, self._version = kept.cookie, kept.bearer, kept.version
+        self._cookie, self._bearer, self.version = kept.cookie, kept.bearer, kept.version or None
         return True
 
 
-def _read_cookies(header: str) -> dict[str, str]:
-    """Read the cookies of a header by their names."""
+def _parse_cookies(header: str) -> dict[str, str]:
+    """Parse the cookies of a header by their names."""
     return {name: value for name, _, value in (cookie.partition("=") for cookie in header.split("; "))}
 
 
@@ -204,36 +252,22 @@ def _list_secrets(cookies: Mapping[str, str]) -> list[str]:
     return [value for name, value in cookies.items() if name in _PROOFS or len(value) >= SHORTEST_PROOF]
 
 
-def _check_login(answer: Answer, host: str, *, has_session: bool) -> None:
-    location = urlsplit(urljoin(f"{host}/login", answer.headers.get("Location", "")))
+def _check_login(response: Response, host: str, *, has_session: bool) -> None:
+    location = urlsplit(urljoin(f"{host}/login", response.headers.get("Location", "")))
     elsewhere = location.netloc != urlsplit(host).netloc
-    if answer.status in (301, 302, 303, 307, 308):
+    if response.status in _REDIRECTS:
         if elsewhere:
             raise LoginError(f"The login at {host} was sent on to another host, {location.netloc}.", HINT_LOGIN)
         if has_session and not _is_login_page(location.path):
             return
         raise LoginError(f"The login at {host} led back to the login page, without a session.", HINT_LOGIN)
-    failure = LoginError(
-        f"The login at {host} answered {answer.status} where a redirect with a session cookie was expected.", HINT_LOGIN
+    raise LoginError(
+        f"The login at {host} answered {response.status} where a redirect with a session cookie was expected.",
+        HINT_LOGIN,
+        may_pass=may_pass(response.status),
+        retry_after=parse_retry_after(response.headers),
     )
-    failure.may_pass = may_pass(answer.status)
-    failure.retry_after = parse_retry_after(answer.headers)
-    raise failure
 
 
 def _is_login_page(path: str) -> bool:
     return "login" in path.rstrip("/").rpartition("/")[2].lower()
-
-
-def is_bounced(answer: Answer, host: str) -> bool:
-    """Tell whether an answer of a host means that the session is gone.
-
-    It hides behind 401, 403, a redirect to a login page or to another host, or the login page itself with status 200:
-    Airflow's own API answers 401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
-    """
-    if answer.status in (401, 403):
-        return True
-    if answer.status in (301, 302, 303, 307, 308):
-        location = urlsplit(urljoin(host, answer.headers.get("Location", "")))
-        return location.netloc != urlsplit(host).netloc or _is_login_page(location.path)
-    return answer.status == 200 and answer.content_type == "text/html" and _LOGIN_FORM.search(answer.body) is not None  # noqa: PLR2004

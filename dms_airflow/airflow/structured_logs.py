@@ -10,10 +10,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.task_logs import FAILED, TaskLog, clean, read_failure, read_task_log
+from dms_airflow.airflow.task_logs import FAILED, TaskLog, clean, read_failure, read_long_log, read_task_log
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from dms_airflow.core.http import Response
 
 # The reason of a failure is at the end of a log. A longer log would take long to render, and is cut anyway.
 LAST = 10_000  # entries
@@ -41,6 +43,12 @@ _SAYS_WHY = (
     re.compile(r"Process terminated by signal|Process exited abnormally"),
     re.compile(r"Task killed!"),
 )
+
+
+def parse_response(response: Response) -> TaskLog:
+    """Parse the log of one try in the form in which its Airflow gives it: text of Airflow 2, entries of Airflow 3."""
+    content = response.parse_object().get("content")
+    return read_structured_log(content) if isinstance(content, list) else read_long_log(response.body)
 
 
 def read_structured_log(content: Sequence[Any]) -> TaskLog:

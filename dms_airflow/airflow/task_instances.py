@@ -1,16 +1,27 @@
-"""Task instances of a DAG run: what they are doing, counted and told in one line. Pure."""
+"""Task instances of a DAG run by REST, and what they do in one line."""
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from dms_airflow.airflow.dag_runs import SUCCESS, read_date
+from dms_airflow.airflow.dag_runs import SUCCESS, locate_run
+from dms_airflow.airflow.pages import parse_date, parse_page
+from dms_airflow.airflow.structured_logs import parse_response
+from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.retry import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
+
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.dag_runs import DagRun
+    from dms_airflow.airflow.task_logs import TaskLog
 
 FAILED = "failed"
 UPSTREAM_FAILED = "upstream_failed"
@@ -32,6 +43,8 @@ _TOLD = {
     "restarting": "restarting",
 }
 _NAMES_SHOWN = 4
+
+MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more are requested
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,38 +84,92 @@ class TaskInstance:
         return self.state in FINISHED
 
 
-def read_task_instance(told: Mapping[str, Any]) -> TaskInstance:
-    """Read a task instance; what is missing or of another type is taken for not known."""
-    state, duration = told.get("state"), told.get("duration")
+def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = TRIES) -> tuple[TaskInstance, ...]:
+    """List the task instances of a DAG run: one request for a hundred, two for more.
+
+    Airflow orders pages by map_index, which is -1 for each that is not mapped: PostgreSQL then gives some on two pages and
+    others on none. Only its response to a POST may hold more than a hundred; that POST changes nothing.
+
+    Raises:
+        ActionError: They are not known, or there are some and none is given.
+    """
+    path = f"{locate_run(dag_id, run_id)}/taskInstances"
+    first = airflow.fetch_page(path, tries=tries)
+    rows = first.rows
+    if first.total > 0 and not rows:
+        raise AnswerError(
+            f"{airflow.locate(path)} at {airflow.url} gave none of its {first.total} task instances.",
+            "The instance cut its answer. Look at the run's page.",
+        )
+    if first.total > len(rows):
+        body = json.dumps({"dag_ids": [dag_id], "dag_run_ids": [run_id], "page_limit": min(first.total, MOST_INSTANCES)})
+        response = airflow.request("POST", "/dags/~/dagRuns/~/taskInstances/list", body=body, repeatable=True, tries=tries)
+        page = parse_page(response)
+        rows += page.rows if page else []
+        if not page or len(page.rows) < min(first.total, MOST_INSTANCES):  # it was not taken, or cut
+            rows += airflow.fetch_list(path, tries=tries)
+    found = map(parse_task_instance, rows)
+    return tuple({(one.task_id, one.map_index): one for one in found}.values())
+
+
+def fetch_log(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> TaskLog:
+    """Fetch the log of a task instance's last try.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    path = f"{_locate_task(run, instance)}/logs/{instance.try_number}"
+    query = f"map_index={instance.map_index}" if instance.map_index >= 0 else ""
+    response = airflow.request("GET", path, query=query, accept=airflow.version.log_media_type)
+    if response.status != HTTPStatus.OK:
+        raise airflow.make_error(response, f"GET {airflow.locate(path)}")
+    return parse_response(response)
+
+
+def list_unmet_dependencies(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> tuple[str, ...]:
+    """List why a task instance is not scheduled, in Airflow's words.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    content = airflow.fetch_object(f"{_locate_task(run, instance)}/dependencies") or {}
+    found = content.get("dependencies")
+    return tuple(str(one.get("reason")) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
+
+
+def has_free_slot(airflow: AirflowClient, pool: str) -> bool:
+    """Whether a pool has a free slot.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    slots = (airflow.fetch_object(f"/pools/{quote(pool, safe='')}") or {}).get("open_slots")
+    return not isinstance(slots, int) or slots > 0
+
+
+def _locate_task(run: DagRun, instance: TaskInstance) -> str:
+    return f"{locate_run(run.dag_id, run.run_id)}/taskInstances/{quote(instance.task_id, safe='')}"
+
+
+def parse_task_instance(content: Mapping[str, Any]) -> TaskInstance:
+    """Parse a task instance; what is missing or of another type counts as not known."""
+    state, duration = content.get("state"), content.get("duration")
     return TaskInstance(
-        task_id=str(told.get("task_id", "")),
-        map_index=_read_number(told.get("map_index"), -1),
+        task_id=str(content.get("task_id", "")),
+        map_index=_to_number(content.get("map_index"), -1),
         state=state if isinstance(state, str) else None,
-        try_number=_read_number(told.get("try_number"), 0),
-        max_tries=_read_number(told.get("max_tries"), 0),
-        start_date=read_date(told.get("start_date")),
-        end_date=read_date(told.get("end_date")),
+        try_number=_to_number(content.get("try_number"), 0),
+        max_tries=_to_number(content.get("max_tries"), 0),
+        start_date=parse_date(content.get("start_date")),
+        end_date=parse_date(content.get("end_date")),
         # A clock that was set back makes it negative.
         duration=float(duration) if isinstance(duration, int | float) and duration >= 0 else None,
-        pool=str(told.get("pool") or ""),
+        pool=str(content.get("pool") or ""),
     )
 
 
-def _read_number(value: object, otherwise: int) -> int:
+def _to_number(value: object, otherwise: int) -> int:
     return value if isinstance(value, int) else otherwise
-
-
-def read_upstream(told: Mapping[str, Any]) -> dict[str, frozenset[str]]:
-    """Read from a DAG's list of tasks which tasks each one waits for."""
-    upstream: dict[str, set[str]] = {}
-    tasks = told.get("tasks")
-    for task in tasks if isinstance(tasks, list) else []:
-        if not isinstance(task, dict):
-            continue
-        upstream.setdefault(str(task.get("task_id")), set())
-        for below in task.get("downstream_task_ids") or []:
-            upstream.setdefault(str(below), set()).add(str(task.get("task_id")))
-    return {task_id: frozenset(above) for task_id, above in upstream.items()}
 
 
 def describe_progress(state: str, instances: Sequence[TaskInstance]) -> str:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dms_airflow.ci.github import Runner
-    from dms_airflow.core.http import Answer, Transport
+    from dms_airflow.core.http import Response, Transport
     from dms_airflow.core.log import Log
 
 
@@ -70,7 +70,7 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
     return IdToken(value=value, claims=read_claims(value))
 
 
-def _read_value(answer: Answer) -> str:
+def _read_value(answer: Response) -> str:
     try:
         value = answer.parse()["value"]
     except (ValueError, LookupError, TypeError):
@@ -95,7 +95,7 @@ def _explain_absence(runner: Runner) -> IdTokenError:
     )
 
 
-def _explain_refusal(answer: Answer, base: str) -> IdTokenError:
+def _explain_refusal(answer: Response, base: str) -> IdTokenError:
     error = IdTokenError(
         f"GitHub's id-token endpoint at {base} answered {answer.status} without an id-token.",
         HINT_PERMISSION if answer.status in (401, 403) else HINT_GITHUB,

@@ -51,20 +51,22 @@ class ActionError(Exception):
     Args:
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
+        may_pass: The same call may succeed a moment later; by default what the class says.
+        retry_after: Seconds that the other side asked to wait.
     """
 
     title: ClassVar[str]
     ending: ClassVar[Ending] = Ending.FAILURE
 
     may_pass = False
-    """Whether the same call may succeed a moment later. Who repeats it must know that it does no harm."""
-    retry_after = 0.0
-    """Seconds that the other side asked to wait."""
+    """Whether the same call may succeed a moment later. Whether that does harm is for the caller to know."""
 
-    def __init__(self, message: str, hint: str) -> None:
+    def __init__(self, message: str, hint: str, *, may_pass: bool | None = None, retry_after: float = 0.0) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.may_pass = self.may_pass if may_pass is None else may_pass
+        self.retry_after = retry_after
         self.outputs: Mapping[str, Any] = {}
         """What was known by then."""
         self.blocks: tuple[Table | Folded | Diagram, ...] = ()
@@ -175,8 +177,16 @@ class AnswerError(ActionError):
 
     title = "Unusable answer"
 
-    def __init__(self, message: str, hint: str, *, status: int | None = None) -> None:
-        super().__init__(message, hint)
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        status: int | None = None,
+        may_pass: bool | None = None,
+        retry_after: float = 0.0,
+    ) -> None:
+        super().__init__(message, hint, may_pass=may_pass, retry_after=retry_after)
         self.status = status
 
 

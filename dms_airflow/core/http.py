@@ -40,8 +40,8 @@ _CHUNK = 256 * 1024  # bytes
 
 
 @dataclass(frozen=True, kw_only=True)
-class Answer:
-    """An HTTP answer, read to its end."""
+class Response:
+    """An HTTP response, read to its end."""
 
     status: int
     headers: CaseInsensitiveDict[str]
@@ -55,7 +55,7 @@ class Answer:
 
     @property
     def is_json(self) -> bool:
-        """Whether the answer says that it is JSON."""
+        """Whether the response says that it is JSON."""
         return self.content_type == "application/json" or self.content_type.endswith("+json")
 
     @property
@@ -115,7 +115,7 @@ class Transport:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         timeout: float,
-    ) -> Answer:
+    ) -> Response:
         """Send one request and read its answer.
 
         Args:
@@ -153,7 +153,7 @@ class Transport:
         else:
             elapsed = round(1000 * (self._clock.monotonic() - started))
             self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")
-            return Answer(
+            return Response(
                 status=response.status_code,
                 headers=response.headers,
                 body=content,

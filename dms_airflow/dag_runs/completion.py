@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from threading import Thread
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import SUCCESS
+from dms_airflow.airflow.dag_runs import SUCCESS, fail_run
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, Cancelled
 from dms_airflow.core.result import Ending
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
@@ -14,7 +14,7 @@ from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.core.clock import Clock
@@ -70,25 +70,25 @@ class Terms:
     on_cancel: str
 
 
-def complete(runs: Sequence[DagRun], terms: Terms, client: DagRunClient, context: Context) -> tuple[Completion, ...]:
+def complete(runs: Sequence[DagRun], terms: Terms, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
     """Wait for DAG runs.
 
     Args:
         runs: As they were triggered.
         terms: For how long, how often, and what then.
-        client: Asks.
+        airflow: Asks.
         context: The clock and the log.
     """
     watches = [Watch(run=run) for run in runs]
     ending = Ending.TIMEOUT
     try:
-        wait_for_runs(watches, client, context, deadline=terms.deadline, poll_interval=terms.poll_interval)
+        wait_for_runs(watches, airflow, context, deadline=terms.deadline, poll_interval=terms.poll_interval)
     except Cancelled:
         ending = Ending.CANCELLED
     left = [watch.run for watch in watches if not watch.is_over]
     now = context.clock.monotonic()
-    client.limit(max(terms.deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS)
-    fates = abandon(left, terms.on_cancel, client, context.clock)
+    airflow.deadline = max(terms.deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
+    fates = abandon(left, terms.on_cancel, airflow, context.clock)
     return tuple(
         Completion(
             run=replace(watch.run, state="failed") if fate == ENDED else watch.run,
@@ -118,14 +118,14 @@ MISSING = "It was not there to be ended (on-cancel: fail-run): it was not made, 
 
 
 def abandon(
-    runs: Sequence[DagRun], on_cancel: str, client: DagRunClient, clock: Clock, *, are_known: bool = True
+    runs: Sequence[DagRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
 ) -> dict[tuple[str, str], str]:
     """Do with unfinished DAG runs what the author wants, and say of each what became of it.
 
     Args:
         runs: The runs.
         on_cancel: ``leave`` or ``fail-run``.
-        client: Asks.
+        airflow: Asks.
         clock: What is not done after ABANDON_SECONDS is said not to be known.
         are_known: False: a run that is not there may be there soon, since its request may have been on its way.
     """
@@ -141,7 +141,7 @@ def abandon(
         key = run.dag_id, run.run_id
         while (left := until - clock.monotonic()) > 0:
             try:
-                client.fail_run(*key, timeout=left)
+                fail_run(airflow, *key, timeout=left)
             except AnswerTimeoutError:
                 return  # as is told of it already
             except ActionError as error:

@@ -5,41 +5,42 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.dags import fetch_dag, list_dags, unpause_dag
 from dms_airflow.core.errors import ActionError, DagNotFoundError, DagNotReadyError
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.dag_run_client import DagRunClient
-    from dms_airflow.airflow.dag_runs import Dag
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.dags import Dag
     from dms_airflow.operations.context import Context
 
 SUGGESTIONS = 3
 
 
-def check_readiness(dag_id: str, on_paused: str, client: DagRunClient, context: Context) -> Dag:
+def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context: Context) -> Dag:
     """Check one DAG, and unpause it where the author wants that.
 
     Args:
         dag_id: The DAG.
         on_paused: ``fail``, ``unpause`` or ``ignore``.
-        client: Asks the instance.
+        airflow: Asks the instance.
         context: The log.
 
     Raises:
         DagNotFoundError: There is no such DAG.
         DagNotReadyError: A run of it would not be made, or never begin.
     """
-    dag = client.get_dag(dag_id)
+    dag = fetch_dag(airflow, dag_id)
     if dag is None:
-        raise DagNotFoundError(f"{client.url} has no DAG {dag_id}.", suggest_dag(dag_id, client))
+        raise DagNotFoundError(f"{airflow.url} has no DAG {dag_id}.", suggest_dag(dag_id, airflow))
     # First: on Airflow 3 a file that does not import takes its DAGs out of service, too.
     if dag.has_import_errors:
         raise DagNotReadyError(
-            f"DAG {dag_id} has import errors: its file {dag.file} does not import on the instance.",
+            f"DAG {dag_id} has import errors: its file {dag.path} does not import on the instance.",
             "Run the operation dags list-import-errors to see them on their lines.",
         )
     if not dag.is_active:
         raise DagNotReadyError(
-            f"DAG {dag_id} is not active: its file {dag.file} is gone, or does not define it any more.",
+            f"DAG {dag_id} is not active: its file {dag.path} is gone, or does not define it any more.",
             "Deploy the file again and wait until the scheduler has read it, e.g. with the operation deploy-gate.",
         )
     if dag.is_paused and on_paused == "fail":
@@ -48,17 +49,17 @@ def check_readiness(dag_id: str, on_paused: str, client: DagRunClient, context: 
             "Unpause it in Airflow or with the operation dags unpause, or set on-paused: unpause.",
         )
     if dag.is_paused and on_paused == "unpause":
-        client.unpause(dag_id)
+        unpause_dag(airflow, dag_id)
         context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays so.")
     elif dag.is_paused:
         context.log.info(f"DAG {dag_id} is paused: its run stays queued until somebody unpauses it (on-paused: ignore).")
     return dag
 
 
-def suggest_dag(dag_id: str, client: DagRunClient) -> str:
+def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
     """Name the DAGs whose ids are nearest, as the next step."""
     try:
-        known = client.list_dag_ids()
+        known = [dag.dag_id for dag in list_dags(airflow, only_active=True, fields="dag_id")]
     except ActionError:
         return "Look in Airflow for the DAG's id."
     if not known:

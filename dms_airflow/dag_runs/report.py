@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import SUCCESS
-from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, name_some
+from dms_airflow.airflow.dag_runs import SUCCESS, format_run_url
+from dms_airflow.airflow.dags import fetch_upstream
+from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, fetch_log, name_some
 from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.errors import ActionError, Cancelled
@@ -21,7 +23,7 @@ from dms_airflow.dag_runs.wait import format_elapsed
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
-    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.airflow.task_logs import TaskLog
     from dms_airflow.dag_runs.completion import Completion
@@ -106,12 +108,12 @@ def describe_completion(completion: Completion) -> str:
     return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
 
 
-def tabulate_runs(completions: Sequence[Completion], client: DagRunClient) -> Table:
+def tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) -> Table:
     """Give one line for each DAG run."""
     rows = tuple(
         (
             one.run.dag_id,
-            Link(text=one.run.run_id, url=client.name_page(one.run)),
+            Link(text=one.run.run_id, url=format_run_url(airflow, one.run)),
             one.run.state,
             "" if one.run.seconds is None else _write_seconds(one.run.seconds),
             describe_progress(one.run.state, one.instances).partition(", ")[2],
@@ -122,7 +124,7 @@ def tabulate_runs(completions: Sequence[Completion], client: DagRunClient) -> Ta
 
 
 def report_runs(
-    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, client: DagRunClient, context: Context
+    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> tuple[tuple[Completion, ...], tuple[RunReport, ...]]:
     """Tell DAG runs; when the workflow is cancelled meanwhile, without what would have to be asked for, and as cancelled.
 
@@ -130,12 +132,12 @@ def report_runs(
         completions: What became of them.
         files: The instance's paths of the DAG files, by DAG.
         dags_path: The checkout's DAG folder; empty: found by itself.
-        client: Fetches what `report_run` fetches.
+        airflow: Fetches what `report_run` fetches.
         context: The checkout and the log.
     """
 
     def tell(known: Sequence[Completion]) -> tuple[RunReport, ...]:
-        return tuple(report_run(one, files[one.run.dag_id], dags_path, client, context) for one in known)
+        return tuple(report_run(one, files[one.run.dag_id], dags_path, airflow, context) for one in known)
 
     try:
         return tuple(completions), tell(completions)
@@ -146,32 +148,32 @@ def report_runs(
         return cancelled, tell(cancelled)
 
 
-def report_run(completion: Completion, dag_file: str, dags_path: str, client: DagRunClient, context: Context) -> RunReport:
+def report_run(completion: Completion, dag_file: str, dags_path: str, airflow: AirflowClient, context: Context) -> RunReport:
     """Tell one DAG run.
 
     Args:
         completion: What became of it.
         dag_file: The instance's path of its DAG file; empty when unknown.
         dags_path: The checkout's DAG folder; empty: found by itself.
-        client: Fetches logs, and which task waits for which. Nothing is fetched once the workflow is cancelled.
+        airflow: Fetches logs, and which task waits for which. Nothing is fetched once the workflow is cancelled.
         context: The checkout and the log.
     """
     is_cancelled = completion.ending is Ending.CANCELLED
     checkout = Checkout(context.runner.workspace, dags_path or None)
-    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, client, context.log.redact)
-    failures = tuple(_find(one, completion, client) for one in failed)
+    failed = [] if is_cancelled else _find_failures(completion, dag_file, checkout, airflow, context.log.redact)
+    failures = tuple(_find(one, completion, airflow) for one in failed)
     # One log of each cause is enough.
     first = {_name(failure.instance, completion): failure for failure in failed}
     logs = [(failure.instance, failure.log.text) for one in group(failures) if (failure := first[one.affects[0]]).log]
     for instance, text in logs:
         context.log.fold(f"Log of {instance.name}, try {instance.try_number}", text)
-    further = _annotate_run(completion, client)
-    upstream = {} if is_cancelled else _read_upstream(completion, client)
+    further = _annotate_run(completion, airflow)
+    upstream = {} if is_cancelled else _read_upstream(completion, airflow)
     return RunReport(
         headline=describe_completion(completion),
         failures=failures,
         annotations=(further,) if further else (),
-        blocks=tuple(_illustrate(completion, logs, upstream, client, context.log.redact)),
+        blocks=tuple(_illustrate(completion, logs, upstream, airflow, context.log.redact)),
         checks=tuple(_list_checks(completion, further)),
     )
 
@@ -187,7 +189,7 @@ def group_failures(reports: Iterable[RunReport]) -> tuple[Finding, ...]:
 
 
 def _find_failures(
-    completion: Completion, dag_file: str, checkout: Checkout, client: DagRunClient, redact: Callable[[str], str]
+    completion: Completion, dag_file: str, checkout: Checkout, airflow: AirflowClient, redact: Callable[[str], str]
 ) -> list[_Failure]:
     failed = [one for one in completion.instances if one.state == FAILED]
     # Each may have many megabytes until its end is cut out of it.
@@ -196,7 +198,7 @@ def _find_failures(
     def read(instance: TaskInstance) -> _Failure:
         try:
             with few:
-                log = client.fetch_log(completion.run.dag_id, completion.run.run_id, instance)
+                log = fetch_log(airflow, completion.run, instance)
         except ActionError as error:
             fault = f"Why it failed is not known, since its log could not be fetched: {error.title}"
             return _Failure(instance=instance, log=None, fault=fault, details=error.message)
@@ -208,14 +210,14 @@ def _find_failures(
 
     fault = f"Why it failed is not known: no more than {LOGS} logs of failed tasks are fetched"
     rest = [_Failure(instance=one, log=None, fault=fault) for one in failed[LOGS:]]
-    return [*client.map(read, failed[:LOGS]), *rest]
+    return [*airflow.map(read, failed[:LOGS]), *rest]
 
 
 def _name(instance: TaskInstance, completion: Completion) -> str:
     return f"{completion.run.dag_id}.{instance.name}"
 
 
-def _find(failure: _Failure, completion: Completion, client: DagRunClient) -> Finding:
+def _find(failure: _Failure, completion: Completion, airflow: AirflowClient) -> Finding:
     """Make a finding of a failed task: the exception, and the deepest line of the checkout that it came through."""
     instance = failure.instance
     return Finding(
@@ -228,7 +230,7 @@ def _find(failure: _Failure, completion: Completion, client: DagRunClient) -> Fi
         line=failure.line,
         affects=(_name(instance, completion),),
         details=failure.log.stack_trace if failure.log else failure.details,
-        url=client.name_page(completion.run, instance.task_id, instance.map_index),
+        url=format_run_url(airflow, completion.run, instance.task_id, instance.map_index),
     )
 
 
@@ -245,10 +247,10 @@ def _list_checks(completion: Completion, further: Annotation | None) -> Iterator
         yield Check(suite=run.dag_id, name=one.name, seconds=one.duration, skipped=is_skipped)
 
 
-def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | None:
+def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation | None:
     """Give what no failed task tells of a run that did not succeed."""
     run, instances = completion.run, completion.instances
-    page = f"Its page: {client.name_page(run)}"
+    page = f"Its page: {format_run_url(airflow, run)}"
     name = f"DAG run {run.run_id} of {run.dag_id}"
     if completion.error:
         (annotation,) = completion.error.to_result().annotations
@@ -283,10 +285,10 @@ def _annotate_run(completion: Completion, client: DagRunClient) -> Annotation | 
     return None
 
 
-def _read_upstream(completion: Completion, client: DagRunClient) -> dict[str, frozenset[str]]:
+def _read_upstream(completion: Completion, airflow: AirflowClient) -> dict[str, frozenset[str]]:
     try:
         # Not by this thread: a login in the middle of a request knows no time limit.
-        (upstream,) = client.map(client.read_upstream, [completion.run.dag_id])
+        (upstream,) = airflow.map(partial(fetch_upstream, airflow), [completion.run.dag_id])
     except ActionError:
         return {}  # the chart is then without its critical path
     return upstream
@@ -296,18 +298,18 @@ def _illustrate(
     completion: Completion,
     logs: Sequence[tuple[TaskInstance, str]],
     upstream: dict[str, frozenset[str]],
-    client: DagRunClient,
+    airflow: AirflowClient,
     redact: Callable[[str], str],
 ) -> Iterator[Table | Folded | Diagram]:
     run = completion.run
     # The chart cuts names, and half a secret would not be recognized afterwards.
     instances = [replace(one, task_id=redact(one.task_id)) for one in completion.instances]
     above = {redact(name): frozenset(map(redact, names)) for name, names in upstream.items()}
-    chart = render_gantt(instances, above, client.server_time or datetime.now(UTC))
+    chart = render_gantt(instances, above, airflow.server_time or datetime.now(UTC))
     if chart:
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
     if completion.instances:
-        rows = tuple(_write_row(one, completion, client) for one in sorted(completion.instances, key=_place_in_time))
+        rows = tuple(_write_row(one, completion, airflow) for one in sorted(completion.instances, key=_place_in_time))
         columns = ("task", "state", "tries", "duration", "log")
         yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
     for instance, text in logs:
@@ -320,12 +322,12 @@ def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
     return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
 
 
-def _write_row(instance: TaskInstance, completion: Completion, client: DagRunClient) -> tuple[str | Link, ...]:
+def _write_row(instance: TaskInstance, completion: Completion, airflow: AirflowClient) -> tuple[str | Link, ...]:
     run = completion.run
     name, state = instance.name, instance.state or "none"
     if not instance.try_number:
         return name, state, "", "", ""
-    page = client.name_page(run, instance.task_id, instance.map_index)
+    page = format_run_url(airflow, run, instance.task_id, instance.map_index)
     tries = f"{instance.try_number} of {instance.max_tries + 1}"
     return (
         name,

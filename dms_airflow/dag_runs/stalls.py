@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import QUEUED
-from dms_airflow.airflow.task_instances import name_some
+from dms_airflow.airflow.dag_runs import QUEUED, count_running
+from dms_airflow.airflow.dags import fetch_dag
+from dms_airflow.airflow.health import fetch_health
+from dms_airflow.airflow.task_instances import has_free_slot, list_unmet_dependencies, name_some
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
 
@@ -20,33 +22,33 @@ _SAYS_NOTHING = ("Task is in the 'None' state.", "Task is in the 'scheduled' sta
 UNKNOWN = "Airflow names no reason; the scheduler may be busy"
 
 
-def explain_stall(run: DagRun, instances: Sequence[TaskInstance], client: DagRunClient) -> str:
+def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
     """Say why a DAG run does not begin, or does not go on.
 
     Args:
         run: The run.
         instances: Its task instances; none is running.
-        client: Asks.
+        airflow: Asks.
 
     Raises:
         ActionError: The instance does not tell.
     """
-    dag = client.get_dag(run.dag_id)
+    dag = fetch_dag(airflow, run.dag_id)
     if dag and dag.is_paused:
         return f"DAG {run.dag_id} is paused; unpause it, or set on-paused: unpause"
-    if ills := client.check_health().ills:
-        return f"the instance is not healthy: {'; '.join(ills)}"
+    if unhealthy := fetch_health(airflow).unhealthy:
+        return f"the instance is not healthy: {'; '.join(map(str, unhealthy))}"
     if run.state == QUEUED:
-        if run.due and client.server_time and run.due > client.server_time:
+        if run.due and airflow.server_time and run.due > airflow.server_time:
             return f"it is not to begin before {run.due.isoformat()}, which lies in the future"
-        running = client.count_running(run.dag_id)
+        running = count_running(airflow, run.dag_id)
         if dag and dag.max_active_runs and running >= dag.max_active_runs:
             return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"
         return UNKNOWN
-    return _explain_tasks(run, instances, client)
+    return _explain_tasks(run, instances, airflow)
 
 
-def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], client: DagRunClient) -> str:
+def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
     for state, why in (
         ("deferred", "the triggerer waits for them"),
         ("up_for_reschedule", "a sensor looks again later"),
@@ -56,12 +58,12 @@ def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], client: DagRu
             return f"{names} {state.replace('_', ' ')}: {why}"
     waiting = [one for one in instances if not one.is_finished]
     for pool in sorted({one.pool for one in waiting if one.pool}):
-        if not client.has_free_slot(pool):
+        if not has_free_slot(airflow, pool):
             return f"the pool {pool} has no free slot for {name_some(waiting, {one.state for one in waiting})}"
     if names := name_some(instances, {"queued"}):
         return f"{names} queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"
     if waiting and waiting[0].map_index < 0:
-        unmet = client.list_unmet(run.dag_id, run.run_id, waiting[0])
+        unmet = list_unmet_dependencies(airflow, run, waiting[0])
         if reasons := [one for one in unmet if not any(word in one for word in _SAYS_NOTHING)]:
             return f"{waiting[0].name}: {reasons[0]}"
     return UNKNOWN

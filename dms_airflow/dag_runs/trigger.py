@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
 from dms_airflow.core.retry import PAUSES, retry
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.ci.github import Runner
     from dms_airflow.operations.context import Context
@@ -82,14 +83,14 @@ class Trigger:
 
     Args:
         order: The run.
-        client: Looks for it.
+        airflow: Looks for it.
         context: The clock and the log.
         deadline: On the clock.
     """
 
-    def __init__(self, order: Order, client: DagRunClient, context: Context, deadline: float) -> None:
+    def __init__(self, order: Order, airflow: AirflowClient, context: Context, deadline: float) -> None:
         self._order = order
-        self._client = client
+        self._airflow = airflow
         self._clock = context.clock
         self._log = context.log
         self._deadline = deadline
@@ -172,7 +173,7 @@ class Trigger:
 
         try:
             return retry(
-                lambda: self._client.get_run(self._order.dag_id, self._order.run_id),
+                lambda: fetch_run(self._airflow, self._order.dag_id, self._order.run_id),
                 clock=self._clock,
                 log=self._log,
                 deadline=limit,
@@ -193,7 +194,7 @@ class Trigger:
             return True
         if self._order.logical_date:
             return run.logical_date == self._order.logical_date and (run.conf or {}) == self._order.conf
-        now = self._client.server_time
+        now = self._airflow.server_time
         if self._order.is_dated or not now or not run.logical_date:
             return False
         asked = now - timedelta(seconds=self._clock.monotonic() - self._began) - _CLOCK_GRAIN

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.task_instances import RUNNING, describe_progress
+from dms_airflow.airflow.dag_runs import fetch_run
+from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.retry import may_pass
 from dms_airflow.dag_runs.stalls import explain_stall
@@ -14,7 +15,7 @@ from dms_airflow.dag_runs.stalls import explain_stall
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.airflow.dag_run_client import DagRunClient
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.operations.context import Context
@@ -67,12 +68,12 @@ class Watch:
         """Whether nothing more can be learnt of it. A run that had ended before the first poll is still to be read."""
         return self.error is not None or (self.run.is_finished and self._changed_at is not None)
 
-    def poll(self, client: DagRunClient, now: float) -> None:
+    def poll(self, airflow: AirflowClient, now: float) -> None:
         """Read the run and its task instances once, and keep what is new as lines for the log."""
         before = (self.run.state, self.instances)
         self.retry_after = 0.0
         try:
-            self._read(client, now)
+            self._read(airflow, now)
         except RunGoneError as error:
             self.error = error
             return
@@ -88,11 +89,11 @@ class Watch:
         if progress != self._progress:
             self._progress = progress
             self.news.append(progress)
-        self._explain(client, now)
+        self._explain(airflow, now)
 
-    def _read(self, client: DagRunClient, now: float) -> None:
+    def _read(self, airflow: AirflowClient, now: float) -> None:
         ids = self.run.dag_id, self.run.run_id
-        run = client.get_run(*ids, tries=1)
+        run = fetch_run(airflow, *ids, tries=1)
         if run is None:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since >= GONE_AFTER:
@@ -103,7 +104,7 @@ class Watch:
             return
         self._missing_since = None
         # After the run: the task instances of a run that has ended do not change any more.
-        self.instances = client.list_task_instances(*ids, tries=1)
+        self.instances = list_task_instances(airflow, *ids, tries=1)
         self.run = run
 
     def _note_error(self, error: ActionError, now: float) -> None:
@@ -120,7 +121,7 @@ class Watch:
         elif not passes and now - self._silent_since >= ERROR_PATIENCE:
             self.error = error
 
-    def _explain(self, client: DagRunClient, now: float) -> None:
+    def _explain(self, airflow: AirflowClient, now: float) -> None:
         """Find out why nothing happens."""
         is_running = any(one.state == RUNNING for one in self.instances)
         if self.run.is_finished or is_running or self._changed_at is None or self._explanations == len(STALL_SECONDS):
@@ -129,7 +130,7 @@ class Watch:
             return
         self._explanations += 1
         try:
-            reason = explain_stall(self.run, self.instances, client)
+            reason = explain_stall(self.run, self.instances, airflow)
         except ActionError:
             return
         if reason != self.stall:
@@ -138,20 +139,20 @@ class Watch:
 
 
 def wait_for_runs(
-    watches: Sequence[Watch], client: DagRunClient, context: Context, *, deadline: float, poll_interval: float | None
+    watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, deadline: float, poll_interval: float | None
 ) -> None:
     """Poll DAG runs until all have ended or time is up. The watches then hold what was seen.
 
     Args:
         watches: The runs.
-        client: Reads them.
+        airflow: Reads them.
         context: The clock and the log.
         deadline: On the clock.
         poll_interval: Seconds between two polls; None: a pause that grows with the time passed.
     """
     clock = context.clock
     began = clock.monotonic()
-    client.limit(deadline + LAST_POLL)
+    airflow.deadline = deadline + LAST_POLL
     while unfinished := [watch for watch in watches if not watch.is_over]:
         left = deadline - clock.monotonic()
         if left <= 0:
@@ -160,7 +161,7 @@ def wait_for_runs(
         clock.sleep(min(left, max(pause, *(watch.retry_after for watch in unfinished))))
         now = clock.monotonic()
         try:
-            client.map(partial(Watch.poll, client=client, now=now), unfinished)
+            airflow.map(partial(Watch.poll, airflow=airflow, now=now), unfinished)
         except AnswerTimeoutError:
             return
         for watch in unfinished:

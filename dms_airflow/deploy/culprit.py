@@ -39,7 +39,7 @@ class Culprits:
     @property
     def hint(self) -> str:
         """What a DAG file must not do, and what is not lost."""
-        return HINT + (UNTOUCHED if self._instance.dialect.keeps_broken_dags else "")
+        return HINT + (UNTOUCHED if self._instance.version.keeps_broken_dags else "")
 
     def find(self, execution: Execution | None, arrival: Arrival) -> Problem:
         """Say which DAG file kept Airflow from answering, or that it is not known."""
@@ -50,7 +50,7 @@ class Culprits:
         if imports:  # the last one ended the interpreter
             return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
         changed, same = self._list_suspects(arrival)
-        if self._instance.dialect.import_alone("") is None:
+        if not self._instance.version.can_import_one_file:
             return self._suspect(changed, reason, arrival)
         if execution is not None:
             return Problem(message=f"{reason}\n{self.hint}")
@@ -62,8 +62,7 @@ class Culprits:
                     message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{self.hint}"
                 )
             limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
-            options = self._instance.dialect.import_alone(path) or ()
-            alone = self._instance.run("dags list-import-errors", *options, "-o", "json", limit=limit)
+            alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
             if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
                 return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)

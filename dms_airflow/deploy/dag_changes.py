@@ -9,7 +9,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
-    from dms_airflow.airflow.dags import DagRow
+    from dms_airflow.airflow.dags import Dag
     from dms_airflow.import_errors.instance import Instance
 
 MOST_COMPARED = 50  # DAGs: two requests each, before and after
@@ -24,7 +24,7 @@ class DagShape:
     edges: frozenset[tuple[str, str]] = frozenset()
 
 
-def fetch_shapes(instance: Instance, dags: Collection[DagRow], paths: Collection[str]) -> dict[str, DagShape | None]:
+def fetch_shapes(instance: Instance, dags: Collection[Dag], paths: Collection[str]) -> dict[str, DagShape | None]:
     """Fetch the active DAGs by id: the shape of those in files of the DAG folder that a deploy changes, None of the others."""
     active = {dag.dag_id: dag.path for dag in dags if dag.is_active}
     endings = tuple(f"/{path}" for path in paths)

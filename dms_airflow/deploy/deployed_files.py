@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, read_report, strip_member
+from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
 from dms_airflow.deploy.source import is_same_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from dms_airflow.airflow.dags import DagRow, ParsedFile
+    from dms_airflow.airflow.dags import Dag, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.instance import Instance
 
@@ -48,7 +48,7 @@ class Arrival:
     hangs: bool = False
     expected: Expected = Expected(awaited={}, doubtful=())  # noqa: RUF009 - frozen
     folder: str | None = None
-    dags: tuple[DagRow, ...] = ()
+    dags: tuple[Dag, ...] = ()
     changed: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
 
@@ -100,7 +100,7 @@ class Arrivals:
         """Look once: what the instance parses, and what of the checkout is not there yet."""
         execution = self._instance.run("dags report", "-o", "json")
         dags = self._instance.list_dags()
-        report = read_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
+        report = parse_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
         arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
         if report is None:
             return arrival, ()
@@ -139,7 +139,7 @@ class Arrivals:
 
     def _list_unlisted(self, arrival: Arrival) -> list[str]:
         """Name new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
-        if self._instance.dialect.import_now() is not None:
+        if self._instance.version.cli_import_is_reliable:
             return []
         stored = {*(dag.path for dag in arrival.dags), *(error.path for error in self._instance.list_stored_errors())}
         seen = {strip_member(path).removeprefix(arrival.folder or "") for path in stored}
@@ -149,16 +149,16 @@ class Arrivals:
             if path not in seen and (path in arrival.unread or always_defines_dag(self._checkout.read(file)))
         ]
 
-    def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[DagRow, ...]) -> Arrival:
+    def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[Dag, ...]) -> Arrival:
         """Put together what the instance parses and what of the checkout it must parse."""
         paths = [file.path for file in report] if report is not None else [dag.path for dag in dags]
         root = find_root(paths, self._checkout)
         expected = choose_files(root, self._checkout, paths) if root else Expected(awaited={}, doubtful=())
         folder = find_dags_folder(dags, report or ())
-        if report is not None and self._instance.dialect.import_now() is None:
+        if report is not None and not self._instance.version.cli_import_is_reliable:
             report = add_known_dags(report, dags, folder or "")
         # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
-        told = [dag for dag in dags if not dag.has_import_errors or self._instance.dialect.keeps_broken_dags]
+        told = [dag for dag in dags if not dag.has_import_errors or self._instance.version.keeps_broken_dags]
         with_row = {dag.path.removeprefix(folder) for dag in told} if folder is not None else set()
         with_dag = {file.path for file in report or () if file.dag_ids}
         return Arrival(

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.commands.arguments import has_option, list_values
 from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.run import execute
+from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.airflow.dags import is_left_behind, read_report, strip_member
+from dms_airflow.airflow.dags import is_left_behind, parse_report, strip_member
 from dms_airflow.airflow.version import DEFAULT_BUNDLE
 from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dms_airflow.airflow.commands.run import Execution
-    from dms_airflow.airflow.dags import DagRow
-    from dms_airflow.airflow.version import Dialect
+    from dms_airflow.airflow.dags import Dag
+    from dms_airflow.airflow.version import Version
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.serialization import Change
@@ -63,7 +64,7 @@ class Listing:
     execution: Execution
     errors: tuple[DagImportError, ...] = ()
     listed_by: CommandLine | None = None
-    dags: tuple[DagRow, ...] = ()
+    dags: tuple[Dag, ...] = ()
     warnings: tuple[Annotation, ...] = ()
 
 
@@ -83,21 +84,21 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> L
     """
     if not has_option(line.arguments, *_OUTPUT):
         line = line.add("-o", "json")
-    dialect = context.airflow.learn_version()
-    if dialect.import_now() is None and not has_option(line.arguments, *_LOCAL):
+    version = context.airflow.version
+    if not version.cli_import_is_reliable and not has_option(line.arguments, *_LOCAL):
         return _list_stored(line, timeout, context)
-    if dialect.import_now() == ():
+    if version.imports_by_default:
         execution = execute(line, timeout, context)
         errors = read_list(execution.outcome.answer or [], execution.stdout)
         return Listing(execution=execution, errors=errors, listed_by=line)
-    return _list_bundles(line, timeout, context, dialect)
+    return _list_bundles(line, timeout, context)
 
 
-def _list_bundles(line: CommandLine, timeout: float, context: Context, dialect: Dialect) -> Listing:
+def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listing:
     """List the import errors of all DAG bundles, or of those that the author chose."""
-    with Instance(context, timeout=timeout, poll_interval=None) as instance:
-        view = instance.view()
-        folders = instance.folders
+    instance = Instance(context, timeout=timeout, poll_interval=None)
+    view = instance.view()
+    folders = instance.folders
     if not has_option(line.arguments, *_LOCAL):
         line = line.add("--local")
     chosen = has_option(line.arguments, *_BUNDLE)
@@ -114,17 +115,21 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context, dialect: 
         bundles = left
     errors = read_list(execution.outcome.answer or [], execution.stdout, folders)
     return Listing(
-        execution=execution, errors=errors, listed_by=sent, dags=tuple(view.dags), warnings=_warn_of_false_errors(line, dialect)
+        execution=execution,
+        errors=errors,
+        listed_by=sent,
+        dags=tuple(view.dags),
+        warnings=_warn_of_false_errors(line, context.airflow.version),
     )
 
 
 def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing:
     """List what the dag-processor stored, where only that is true: after it has parsed again what it knows of."""
-    with Instance(context, timeout=min(timeout, PROCESSOR_LIMIT), poll_interval=None) as instance:
-        before = instance.view()
-        active = {dag.path for dag in before.dags if dag.is_active}
-        _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
-        folders = instance.folders
+    instance = Instance(context, timeout=min(timeout, PROCESSOR_LIMIT), poll_interval=None)
+    before = instance.view()
+    active = {dag.path for dag in before.dags if dag.is_active}
+    _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
+    folders = instance.folders
     execution = execute(line, timeout, context)
     rows = execution.outcome.answer or []
     own = [row for row in rows if not is_left_behind(str(row.get("filepath")))]
@@ -160,23 +165,23 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     """
     if has_option(line.arguments, "--clear-only", "-h", "--help"):
         return Listing(execution=execute(line, timeout, context))
-    with Instance(context, timeout=timeout, poll_interval=None) as instance:
-        before = instance.view()
-        execution = execute(line, timeout, context)
-        ended_at_dag = names_dag(execution.stderr)
-        if execution.outcome.verdict is Verdict.FAILED and not ended_at_dag:
-            return Listing(execution=execution)
-        listing = list_import_errors(CommandLine(name=LIST, arguments=_copy_folders(line)), timeout, context)
-        listed = listing.execution.outcome
-        if not (listed.succeeded or listed.lists_errors):
-            reason = f"`{LIST}` gave no result afterwards: {listed.reason}"
-            return Listing(execution=_conclude(execution, Verdict.UNKNOWN, reason, listed.advice))
-        if ended_at_dag:
-            errors = (*read_ending(execution.stderr, _find_files(timeout, context)), *listing.errors)
-            return replace(listing, execution=execution, errors=errors)
-        change = compare_views(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
-        errors = (*listing.errors, *find_unserialized(change, instance, execution))
-        false = _warn_of_false_errors(line, instance.dialect)
+    instance = Instance(context, timeout=timeout, poll_interval=None)
+    before = instance.view()
+    execution = execute(line, timeout, context)
+    ended_at_dag = names_dag(execution.stderr)
+    if execution.outcome.verdict is Verdict.FAILED and not ended_at_dag:
+        return Listing(execution=execution)
+    listing = list_import_errors(CommandLine(name=LIST, arguments=_copy_folders(line)), timeout, context)
+    listed = listing.execution.outcome
+    if not (listed.succeeded or listed.lists_errors):
+        reason = f"`{LIST}` gave no result afterwards: {listed.reason}"
+        return Listing(execution=_conclude(execution, Verdict.UNKNOWN, reason, listed.advice))
+    if ended_at_dag:
+        errors = (*read_ending(execution.stderr, _find_files(timeout, context)), *listing.errors)
+        return replace(listing, execution=execution, errors=errors)
+    change = compare_views(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
+    errors = (*listing.errors, *find_unserialized(change, instance, execution))
+    false = _warn_of_false_errors(line, instance.version)
     warnings = (*listing.warnings, *false, *_warn_of_unwritten(change, line))
     return replace(listing, execution=_judge_change(execution, change, errors), errors=errors, warnings=warnings)
 
@@ -207,7 +212,7 @@ def _find_files(timeout: float, context: Context) -> dict[str, str]:
     except ActionError as error:
         context.log.info(f"The DAG's file is not known: {error.message}")
         return {}
-    return {dag_id: file.path for file in read_report(report or []) for dag_id in file.dag_ids}
+    return {dag_id: file.path for file in parse_report(report or []) for dag_id in file.dag_ids}
 
 
 def find_places(listing: Listing, checkout: Checkout, timeout: float, context: Context) -> tuple[DagImportError, ...]:
@@ -228,28 +233,28 @@ def find_places(listing: Listing, checkout: Checkout, timeout: float, context: C
     line = line.add("-v")
     context.log.info(f"$ airflow {show(line)}  (for whole tracebacks; its output is not shown)")
     try:
-        answer = context.airflow.run_command(line.words, repeatable=True, timeout=timeout)
+        answer = send_command(context.airflow, line.words, repeatable=True, timeout=timeout)
     except ActionError as error:
         context.log.info(f"Whole tracebacks are not known: {error.message}")
         return errors
     return locate(add_tracebacks(listing.errors, f"{answer.stdout}\n{answer.stderr}"), checkout, files)
 
 
-def _list_dags(context: Context) -> Sequence[DagRow]:
+def _list_dags(context: Context) -> Sequence[Dag]:
     """List the DAGs of the instance, whose files show how its paths are those of the checkout; none when Airflow refuses."""
     try:
-        with Instance(context, timeout=PROCESSOR_LIMIT, poll_interval=None) as instance:
-            return instance.list_dags()
+        instance = Instance(context, timeout=PROCESSOR_LIMIT, poll_interval=None)
+        return instance.list_dags()
     except ActionError as error:
         context.log.info(f"The instance's DAG files are not known: {error.message}")
         return ()
 
 
-def _warn_of_false_errors(line: CommandLine, dialect: Dialect) -> tuple[Annotation, ...]:
+def _warn_of_false_errors(line: CommandLine, version: Version) -> tuple[Annotation, ...]:
     """Warn of an Airflow whose command line does not import files as the scheduler does."""
-    if dialect.import_now() is not None:
+    if version.cli_import_is_reliable:
         return ()
-    imports = f"On Airflow {dialect.version} this command imports DAG files without the DAG folder's own modules"
+    imports = f"On Airflow {version.number} this command imports DAG files without the DAG folder's own modules"
     if line.name == LIST:
         message = (
             f"{imports}: a sound DAG that imports a helper is listed with a ModuleNotFoundError.\n"

@@ -11,13 +11,13 @@ from dms_airflow.airflow.dags import strip_member
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from dms_airflow.airflow.dags import DagRow, ErrorRow
+    from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance import Instance
 
 
 def follow(
     instance: Instance, before: View, paths: Iterable[str], must_be_parsed: Iterable[str]
-) -> tuple[tuple[ErrorRow, ...], Sequence[str]]:
+) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
     """Ask for files to be parsed, and follow them until what became of each is stored, or time is up.
 
     An answer counts when two looks in a row give it: a zip's errors come and go.
@@ -38,7 +38,7 @@ def follow(
     parsed = tokens.keys() & set(must_be_parsed)
     last: dict[str, Standing] = {}
 
-    def look() -> tuple[tuple[ErrorRow, ...], Sequence[str]]:
+    def look() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
         now = instance.view()
         standing = {path: judge_file(path, before, now, must_be_parsed=path in parsed) for path in followed}
         awaited = [path for path in followed if standing[path] is Standing.AWAITED or standing[path] is not last.get(path)]
@@ -54,14 +54,14 @@ def follow(
 class View:
     """What Airflow's database holds at one moment: the DAGs first, the errors a moment later."""
 
-    dags: Sequence[DagRow]
-    errors: Sequence[ErrorRow]
+    dags: Sequence[Dag]
+    errors: Sequence[StoredImportError]
 
     def list_parse_times(self, path: str) -> set[str]:
         """When the DAGs of a file were last parsed."""
         return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
 
-    def list_errors(self, path: str) -> list[ErrorRow]:
+    def list_errors(self, path: str) -> list[StoredImportError]:
         """The errors of a file; those of a zip's members are the zip's."""
         return [error for error in self.errors if strip_member(error.path) == path]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection
 
     from dms_airflow.airflow.commands.run import Execution
-    from dms_airflow.airflow.dags import DagRow, ErrorRow
+    from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.reparse import View
@@ -32,9 +32,9 @@ class Change:
         new_errors: The import errors that were stored since, of files of which no error was known otherwise.
     """
 
-    written: tuple[DagRow, ...]
-    unwritten: tuple[DagRow, ...]
-    new_errors: tuple[ErrorRow, ...]
+    written: tuple[Dag, ...]
+    unwritten: tuple[Dag, ...]
+    new_errors: tuple[StoredImportError, ...]
 
 
 def compare_views(before: View, after: View, broken: Collection[str]) -> Change:
@@ -72,7 +72,7 @@ def find_unserialized(change: Change, instance: Instance, execution: Execution) 
     Raises:
         ActionError: Airflow did not say it of each DAG.
     """
-    if instance.dialect.stores_serialization_errors:
+    if instance.version.stores_serialization_errors:
         return tuple(read_error(row.path, row.stack_trace) for row in change.new_errors)
     return tuple(
         read_error(dag.path, _UNSERIALIZED.format(dag_id=dag.dag_id, reason=_find_reason(dag.dag_id, execution)))

@@ -11,8 +11,7 @@ from dms_airflow.airflow.commands.arguments import has_option, option_value, rea
 from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, Verdict
-from dms_airflow.airflow.dag_run_client import DagRunClient
-from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
+from dms_airflow.airflow.dag_runs import DagRun, fetch_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
 from dms_airflow.core.inputs import (
     InputValueError,
@@ -34,6 +33,7 @@ from dms_airflow.operations import command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.commands.command_line import CommandLine
     from dms_airflow.operations.context import Context
 
@@ -96,43 +96,45 @@ class _Triggered:
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG."""
     deadline = context.clock.monotonic() + params.timeout
-    client = DagRunClient(context.airflow, context.clock, deadline)
+    airflow = context.airflow.until(deadline)
     (dag_id,) = read_positionals(COMMANDS["dags trigger"], params.arguments)[:1]
     dag_file = ""
     if params.wait_for_completion:
         try:
-            dag_file = check_readiness(dag_id, params.on_paused, client, context).file
+            dag_file = check_readiness(dag_id, params.on_paused, airflow, context).path
         except ActionError as error:
             error.outputs = {"dag-id": dag_id}
             raise
     try:
-        triggered = _trigger(params.line, params.conf, deadline, client, context)
+        triggered = _trigger(params.line, params.conf, deadline, airflow, context)
     except Cancelled as cancelled:
         if run_id := cancelled.outputs.get("run-id"):
             asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
-            (fate,) = abandon([asked], params.on_cancel, client, context.clock, are_known=False).values()
+            (fate,) = abandon([asked], params.on_cancel, airflow, context.clock, are_known=False).values()
             cancelled.fate = f"DAG run {run_id} of {dag_id}: {fate}"
         raise
-    result = _report(triggered, client, context)
+    result = _report(triggered, airflow, context)
     if not (triggered.run and params.wait_for_completion):
         return result
     wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_terms(params, deadline))
-    return _finish(wait, result, client, context)
+    return _finish(wait, result, airflow, context)
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context, *, conf: str = "") -> Result:
     """Trigger a DAG, and tell which run it is."""
     deadline = context.clock.monotonic() + params.timeout
-    client = DagRunClient(context.airflow, context.clock, deadline)
-    return _report(_trigger(line, conf, deadline, client, context), client, context)
+    airflow = context.airflow.until(deadline)
+    return _report(_trigger(line, conf, deadline, airflow, context), airflow, context)
 
 
-def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient, context: Context) -> _Triggered:
+def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClient, context: Context) -> _Triggered:
     """Run the command until it is known whether it made its DAG run."""
     given_id = option_value(line.arguments, "-r", "--run-id")
     is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
     now = context.clock.time_of_day()
-    date = () if is_dated else context.airflow.dialect.date_run(now)
+    # As by REST, and to the microsecond: there is one run of a date, and the command line would cut it to the second.
+    needs_date = not is_dated and not context.airflow.version.dates_runs
+    date = ("--logical-date", now.isoformat(), "--no-replace-microseconds") if needs_date else ()
     order = Order(
         dag_id="".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1]),
         run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
@@ -149,14 +151,14 @@ def _trigger(line: CommandLine, conf: str, deadline: float, client: DagRunClient
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
     try:
-        told = Trigger(order, client, context, deadline).ask(
+        told = Trigger(order, airflow, context, deadline).ask(
             lambda timeout: execute(line, timeout, context), _says_enough, _is_conflict
         )
     except (ActionError, Cancelled) as error:
         error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
         raise
     if isinstance(told, Execution):
-        return _explain(told, order, client)
+        return _explain(told, order, airflow)
     answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
     outcome = Outcome(verdict=Verdict.SUCCEEDED, answer=answer, has_answer=True)
     execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
@@ -182,41 +184,41 @@ def _read_conf(text: str) -> dict[str, Any] | None:
 
 
 def _read_run(outcome: Outcome, order: Order) -> DagRun:
-    told = read_dag_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
+    told = parse_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
     # A DAG file may print what looks like Airflow's answer.
     return told if told and told.dag_id == order.dag_id else DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
 
 
-def _explain(execution: Execution, order: Order, client: DagRunClient) -> _Triggered:
+def _explain(execution: Execution, order: Order, airflow: AirflowClient) -> _Triggered:
     """Say more of a failure than Airflow does: the nearest DAGs, which field of conf broke which rule, or what run is left."""
     outcome, left = execution.outcome, None
     if outcome.succeeded:
         return _Triggered(execution=execution, run=_read_run(outcome, order))
     if "DagNotFound" in outcome.reason:
-        outcome = replace(outcome, advice=suggest_dag(order.dag_id, client))
-    elif refusal := read_refusal(execution.stderr):
+        outcome = replace(outcome, advice=suggest_dag(order.dag_id, airflow))
+    elif refusal := parse_refusal(execution.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
-    elif order.is_own and (left := _find_left(order, client)):
+    elif order.is_own and (left := _find_left(order, airflow)):
         made = f"The DAG run {left.run_id} was made all the same, and is {left.state}: look at it before you trigger again."
         outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
     return _Triggered(execution=replace(execution, outcome=outcome), left=left)
 
 
-def _find_left(order: Order, client: DagRunClient) -> DagRun | None:
+def _find_left(order: Order, airflow: AirflowClient) -> DagRun | None:
     try:
-        return client.get_run(order.dag_id, order.run_id)
+        return fetch_run(airflow, order.dag_id, order.run_id)
     except ActionError:
         return None
 
 
-def _report(triggered: _Triggered, client: DagRunClient, context: Context) -> Result:
+def _report(triggered: _Triggered, airflow: AirflowClient, context: Context) -> Result:
     """Tell the command, and the run that it made."""
     result = command.report(triggered.execution)
     run = triggered.run or triggered.left
     if not run:
         dag_id = "".join(read_positionals(COMMANDS["dags trigger"], triggered.execution.line.arguments)[:1])
         return replace(result, outputs={**result.outputs, "dag-id": dag_id})
-    url = client.name_page(run)
+    url = format_run_url(airflow, run)
     outputs = {**result.outputs, **write_outputs(run, url)}
     if not triggered.run:
         return replace(result, outputs=outputs)
@@ -247,22 +249,22 @@ class _Wait:
     terms: Terms
 
 
-def _finish(wait: _Wait, begun: Result, client: DagRunClient, context: Context) -> Result:
+def _finish(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the run, and tell how it ended in the place of how it began."""
     try:
-        completions = complete([wait.run], wait.terms, client, context)
+        completions = complete([wait.run], wait.terms, airflow, context)
         files = {wait.run.dag_id: wait.dag_file}
-        (completion,), (report,) = report_runs(completions, files, wait.dags_path, client, context)
+        (completion,), (report,) = report_runs(completions, files, wait.dags_path, airflow, context)
     except (ActionError, Cancelled) as error:
         error.outputs = begun.outputs
         raise
-    url = client.name_page(wait.run)
+    url = format_run_url(airflow, wait.run)
     return Result(
         ending=completion.ending,
         headline=report.headline,
         outputs={**begun.outputs, **write_outputs(completion.run, url)},
         findings=group_failures([report]),
         annotations=report.annotations,
-        blocks=(tabulate_runs([completion], client), *report.blocks),
+        blocks=(tabulate_runs([completion], airflow), *report.blocks),
         checks=report.checks,
     )

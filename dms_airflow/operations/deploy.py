@@ -249,22 +249,22 @@ class _FileDeploy:
         if not rollout.is_needed:
             result = deploy_gate.run(params, context)
             return self._finish(replace(result, headline=f"Nothing to deploy; {result.headline}"), outputs, blocks)
-        with Instance(context, timeout=params.timeout, poll_interval=params.poll_interval) as instance:
-            view = instance.view()
-            changed = [change.path for change in plan.changes]
-            before = fetch_shapes(instance, view.dags, changed)
-            try:
-                outcome = rollout.run(
-                    lambda: publish(self.workspace, self.setting, clock=context.clock, log=context.log),
-                    lambda: deploy_gate.run(params, context),
-                    may_take_back=params.on_failure == "rollback",
-                )
-            except Cancelled as cancelled:
-                cancelled.outputs = outputs
-                cancelled.fate = f"The deploy to {self.target} was under way. {HINT_AGAIN}"
-                raise
-            if outcome.fate is Fate.VERIFIED:
-                outputs["dag-changes"] = compare_shapes(before, fetch_shapes(instance, instance.list_dags(), changed))
+        instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
+        view = instance.view()
+        changed = [change.path for change in plan.changes]
+        before = fetch_shapes(instance, view.dags, changed)
+        try:
+            outcome = rollout.run(
+                lambda: publish(self.workspace, self.setting, clock=context.clock, log=context.log),
+                lambda: deploy_gate.run(params, context),
+                may_take_back=params.on_failure == "rollback",
+            )
+        except Cancelled as cancelled:
+            cancelled.outputs = outputs
+            cancelled.fate = f"The deploy to {self.target} was under way. {HINT_AGAIN}"
+            raise
+        if outcome.fate is Fate.VERIFIED:
+            outputs["dag-changes"] = compare_shapes(before, fetch_shapes(instance, instance.list_dags(), changed))
         if outcome.fate is Fate.TAKEN_BACK:
             outputs["rolled-back"] = True
             self._await_former(view)
@@ -274,20 +274,20 @@ class _FileDeploy:
         """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""
         dag_ids = [dag.dag_id for dag in before.dags if dag.is_active and not dag.has_import_errors]
         broken = {strip_member(error.path) for error in before.errors}
-        with Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None) as instance:
+        instance = Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
 
-            def look() -> tuple[None, Sequence[str]]:
-                dags = {dag.dag_id: dag for dag in instance.list_dags()}
-                out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
-                instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
-                listing = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
-                paths = {strip_member(error.instance_path) for error in listing.errors}
-                return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
+        def look() -> tuple[None, Sequence[str]]:
+            dags = {dag.dag_id: dag for dag in instance.list_dags()}
+            out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
+            instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
+            listing = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
+            paths = {strip_member(error.instance_path) for error in listing.errors}
+            return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
 
-            try:
-                _, awaited = instance.poll(look)
-            except ActionError as error:
-                awaited = [error.message]
+        try:
+            _, awaited = instance.poll(look)
+        except ActionError as error:
+            awaited = [error.message]
         if awaited:
             message = f"The former files are back. Not in order yet: {join(awaited, 20)}."
             self._warn(Annotation(level=Level.WARNING, title="Former version not verified", message=message))

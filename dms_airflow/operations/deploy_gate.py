@@ -94,9 +94,8 @@ class Params(ImportErrorParams):
 
 def run(params: Params, context: Context) -> Result:
     """Hold the instance against the checkout."""
-    with Instance(context, timeout=params.timeout, poll_interval=params.poll_interval) as instance:
-        findings = _Gate(params, context, instance).pass_through()
-    return tell(findings, params, context)
+    instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
+    return tell(_Gate(params, context, instance).pass_through(), params, context)
 
 
 class _Gate:
@@ -135,7 +134,7 @@ class _Gate:
 
         Only the command line knows of duplicate ids: they take nothing out of service.
         """
-        if not findings.errors or self._instance.dialect.keeps_broken_dags:
+        if not findings.errors or self._instance.version.keeps_broken_dags:
             return {}
         broken = {strip_member(error.instance_path) for error in findings.errors if error.exception != DUPLICATE}
         dags = [dag for dag in findings.arrival.dags if dag.is_active or dag.has_import_errors]
@@ -181,7 +180,7 @@ class _Gate:
                     findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._culprits.hint}"),)
                 )
         # Before step 3 makes it final. On an Airflow whose command line imports in another way the report proves nothing.
-        if self._instance.dialect.import_now() is not None:
+        if self._instance.version.cli_import_is_reliable:
             findings = replace(findings, vanished=find_vanished(findings.arrival, errors, self._checkout.relate))
         self._close(first_line(findings.problems[0].message) if findings.problems else _count(errors))
         return findings
@@ -192,12 +191,12 @@ class _Gate:
 
     def see_serialization(self, findings: Findings) -> Findings:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
-        if self._instance.dialect.import_now() is None:
+        if not self._instance.version.cli_import_is_reliable:
             findings = self._compare_unread(findings)
             self._close(first_line(findings.problems[0].message) if findings.problems else NOT_ASKED)
             return findings
         if findings.errors:
-            doubt = NOT_SERIALIZED if self._instance.dialect.keeps_broken_dags else NOT_SERIALIZED_3
+            doubt = NOT_SERIALIZED if self._instance.version.keeps_broken_dags else NOT_SERIALIZED_3
             self._close(f"not checked: {doubt.reason}")
             return replace(findings, doubts=(doubt, *findings.doubts))
         errors, problem = self.reserialize(findings.arrival)
@@ -238,7 +237,7 @@ class _Gate:
 
     def find_import_errors(self, arrival: Arrival) -> tuple[tuple[DagImportError, ...], Problem | None]:
         """Let Airflow import every file now; wait while an error is that of an older version of its file."""
-        if self._instance.dialect.import_now() is None:
+        if not self._instance.version.cli_import_is_reliable:
             return self._find_processed(arrival)
         executions: list[Execution | None] = []
         seen = arrival
@@ -270,11 +269,11 @@ class _Gate:
     def _import_now(self, arrival: Arrival) -> Execution | None:
         """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
         bundles = tuple(dict.fromkeys(dag.bundle for dag in arrival.dags if dag.bundle and dag.is_active))
-        options = self._instance.dialect.import_now(bundles) or ()
+        options = self._instance.version.list_import_options(bundles)
         execution = self._instance.run("dags list-import-errors", *options, "-o", "json", "-v")
         there = read_bundles(execution.stdout) if execution else ()
         if there and set(there) != {options[index + 1] for index, word in enumerate(options) if word == "-B"}:
-            options = self._instance.dialect.import_now(there) or ()
+            options = self._instance.version.list_import_options(there)
             execution = self._instance.run("dags list-import-errors", *options, "-o", "json", "-v")
         return execution
 
@@ -294,7 +293,7 @@ class _Gate:
 
     @property
     def _hint_arrival(self) -> str:
-        times = HINT_OLD_TIMES if self._instance.dialect.keeps_old_sources else ""
+        times = HINT_OLD_TIMES if self._instance.version.keeps_old_sources else ""
         return HINT_ARRIVAL + times + HINT_NOT_DEPLOYED
 
     # --- 3 ---------------------------------------------------------------------------------------------------------------

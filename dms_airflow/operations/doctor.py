@@ -6,13 +6,15 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING, Any, TypeVar
+from http import HTTPStatus
+from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow import __version__
 from dms_airflow.airflow.commands.command_line import CommandLine
 from dms_airflow.airflow.commands.run import execute
+from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
-from dms_airflow.airflow.version import VERSION_PATHS, find_dialect
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.errors import ActionError, LinkError
 from dms_airflow.core.inputs import given, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
@@ -22,9 +24,9 @@ from dms_airflow.operations.deploy import check_rights, parse_workspace_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.airflow.version import Dialect
+    from dms_airflow.airflow.version import Version
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.core.http import Answer
+    from dms_airflow.core.http import Response
     from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.core.tokens import LoginToken
     from dms_airflow.operations.context import Context
@@ -154,16 +156,16 @@ def run(params: Params, context: Context) -> Result:
     keys = check("credentials", obtain_keys)
     token = check("OpenAPI", lambda: fetch_token(_have(keys)), after=keys)
     is_in = check("login", lambda: log_in(_have(token)), after=token)
-    found: list[Dialect] = []
-    check("REST", lambda: _ask_rest(context, found), after=is_in)
-    dialect = found[0] if found else None
-    version = check("CLI", lambda: _ask_cli(context), after=is_in)
-    # Anybody may read the health, also who may not read DAGs.
-    check("scheduler", lambda: _ask_scheduler(context, _have(dialect)), after=dialect)
-    check("version", lambda: _compare_versions(dialect, version), after=dialect or version)
+    check("REST", lambda: _check_rest(context), after=is_in)
+    known = context.airflow.known_version
+    version = known if known and known.number else None
+    cli = check("CLI", lambda: _check_cli(context), after=is_in)
+    # Anybody may read the health, also those who may not read DAGs.
+    check("scheduler", lambda: _check_health(context), after=version)
+    check("version", lambda: _compare_versions(version, cli), after=version or cli)
     if params.arguments:
         check("deploy", lambda: (True, check_rights(params.workspace_id, context)), after=is_in)
-    return _conclude(examination, dialect.version if dialect else version or "")
+    return _conclude(examination, version.number if version else cli or "")
 
 
 def _have(value: T | None) -> T:
@@ -195,7 +197,7 @@ def _check_clock(examination: Examination, context: Context) -> None:
     examination.check("clock", judge, started=started)
 
 
-def _read_date(answer: Answer) -> datetime | None:
+def _read_date(answer: Response) -> datetime | None:
     try:
         date = parsedate_to_datetime(answer.headers["Date"])
     except (KeyError, ValueError):
@@ -203,25 +205,20 @@ def _read_date(answer: Answer) -> datetime | None:
     return date if date.tzinfo else date.replace(tzinfo=UTC)
 
 
-def _ask_rest(context: Context, found: list[Dialect]) -> tuple[Dialect, str]:
-    """Find the API, which tells its version to anybody, and see whether the session may read DAGs there."""
-    for path in VERSION_PATHS:
-        told = context.airflow.request("GET", path).parse_object().get("version")
-        dialect = find_dialect(told) if isinstance(told, str) else None
-        if dialect:
-            found.append(dialect)
-            break
-    else:
-        raise LinkError(f"Neither {' nor '.join(VERSION_PATHS)} at {context.airflow.url} told a version.", HINT_REST)
-    context.airflow.note_version(dialect.version)
-    path = dialect.locate("/dags")
-    answer = context.airflow.request("GET", path, query="limit=1")
-    if answer.status != 200:  # noqa: PLR2004
-        raise LinkError(f"GET {path} answered {answer.status}: {describe_problem(answer, context.log.redact)}", HINT_REST)
-    return dialect, f"{dialect.api}, {answer.parse_object().get('total_entries', 'some')} DAGs"
+def _check_rest(context: Context) -> tuple[Version, str]:
+    """Find the API, which reports its version to anybody, and see whether the session may read DAGs there."""
+    version = context.airflow.version
+    if not version.number:
+        paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
+        raise LinkError(f"Neither {paths} at {context.airflow.url} reported a version.", HINT_REST)
+    path = version.locate("/dags")
+    response = context.airflow.request("GET", path, query="limit=1")
+    if response.status != HTTPStatus.OK:
+        raise LinkError(f"GET {path} answered {response.status}: {describe_problem(response, context.log.redact)}", HINT_REST)
+    return version, f"{version.api}, {response.parse_object().get('total_entries', 'some')} DAGs"
 
 
-def _ask_cli(context: Context) -> tuple[str, str]:
+def _check_cli(context: Context) -> tuple[str, str]:
     execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, context)
     if not execution.outcome.succeeded:
         raise LinkError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
@@ -229,37 +226,19 @@ def _ask_cli(context: Context) -> tuple[str, str]:
     return version, f"airflow version: {version}"
 
 
-def _ask_scheduler(context: Context, dialect: Dialect) -> tuple[bool, str]:
-    """Read Airflow's own view of its health. A component without a status does not run by itself, which is no fault."""
-    path = dialect.locate(dialect.health_path)
-    answer = context.airflow.request("GET", path)
-    told = answer.parse_object()
-    scheduler = told.get("scheduler")
-    if answer.status != 200 or not isinstance(scheduler, dict):  # noqa: PLR2004
-        raise LinkError(f"GET {path} answered {answer.status} without the scheduler's health.", HINT_SCHEDULER)
-    heartbeat = _tell_heartbeat(scheduler.get("latest_scheduler_heartbeat"), _read_date(answer) or context.clock.time_of_day())
-    if scheduler.get("status") != "healthy":
-        raise LinkError(f"The scheduler is {scheduler.get('status') or 'not there'}, {heartbeat}.", HINT_SCHEDULER)
-    sick = [name for name, one in told.items() if isinstance(one, dict) and one.get("status") not in ("healthy", None)]
-    if sick:
-        raise LinkError(f"Airflow says that these are not healthy: {', '.join(sick)}.", HINT_SCHEDULER)
-    return True, f"healthy, {heartbeat}"
+def _check_health(context: Context) -> tuple[bool, str]:
+    """Read Airflow's own report of its health."""
+    health = fetch_health(context.airflow)
+    if health.unhealthy:
+        raise LinkError(f"Airflow reports a fault: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
+    return True, str(health)
 
 
-def _tell_heartbeat(told: Any, now: datetime) -> str:
-    try:
-        # Python 3.11 reads what Airflow writes, in both forms of UTC.
-        age = (now - datetime.fromisoformat(told)).total_seconds()
-    except (TypeError, ValueError):
-        return "no heartbeat known"
-    return f"last heartbeat {max(0.0, age):.0f} s ago"
-
-
-def _compare_versions(dialect: Dialect | None, cli: str | None) -> tuple[str, str]:
-    told = {version for version in (dialect and dialect.version, cli) if version}
-    if len(told) > 1:
-        raise LinkError(f"REST tells Airflow {dialect and dialect.version}, the CLI {cli}.", HINT_VERSION)
-    return (version := told.pop()), f"Airflow {version}"
+def _compare_versions(version: Version | None, cli: str | None) -> tuple[str, str]:
+    numbers = {number for number in (version and version.number, cli) if number}
+    if len(numbers) > 1:
+        raise LinkError(f"REST reports Airflow {version and version.number}, the CLI {cli}.", HINT_VERSION)
+    return (number := numbers.pop()), f"Airflow {number}"
 
 
 def _conclude(examination: Examination, version: str) -> Result:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
-from dms_airflow.airflow.client import HINT_FORBIDDEN, HINT_GATEWAY, READ_TIMEOUT
-from dms_airflow.airflow.pages import describe_problem, read_page
-from dms_airflow.airflow.version import COMMAND_PATHS
+from dms_airflow.airflow.client import READ_TIMEOUT
+from dms_airflow.airflow.commands.send import COMMAND_PATHS
+from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
 from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
@@ -22,7 +22,7 @@ from dms_airflow.operations.command import tabulate
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.core.http import Answer
+    from dms_airflow.core.http import Response
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"json", "status-code"})
@@ -127,16 +127,14 @@ class Params:
 
 def run(params: Params, context: Context) -> Result:
     """Send the call, or a call for each page."""
-    request = params.arguments
-    context.log.info(f"{request.method} {context.airflow.locate(request.path)}")
+    request = replace(params.arguments, path=context.airflow.locate(params.arguments.path))
+    context.log.info(f"{request.method} {request.path}")
     if request.paginate:
         answer, content = _fetch_pages(request, context)
-        request = _locate(request, context)
     else:
         answer = context.airflow.request(
             request.method, request.path, query=request.query, body=params.body or None, timeout=params.timeout
         )
-        request = _locate(request, context)
         content = _read(answer, request, context.airflow.url)
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
     failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
@@ -156,12 +154,7 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def _locate(request: Request, context: Context) -> Request:
-    """Name the call as it was sent: the answer has told which API the instance has."""
-    return replace(request, path=context.airflow.locate(request.path))
-
-
-def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotation]:
+def _annotate(headline: str, answer: Response, params: Params) -> Iterator[Annotation]:
     sent_nothing = not params.body and params.arguments.method in ("POST", "PUT", "PATCH")
     hint = _HINTS.get(answer.status, HINT_GATEWAY if may_pass(answer.status) else HINT_REFUSED)
     if sent_nothing and answer.status in (400, 415, 422):
@@ -171,7 +164,7 @@ def _annotate(headline: str, answer: Answer, params: Params) -> Iterator[Annotat
     yield Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
 
 
-def _read(answer: Answer, request: Request, url: str) -> Any:
+def _read(answer: Response, request: Request, url: str) -> Any:
     """Parse the body as JSON; None for an empty one, or one whose content type is not JSON.
 
     Raises:
@@ -195,17 +188,18 @@ def _read(answer: Answer, request: Request, url: str) -> Any:
     return None
 
 
-def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
+def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
     """Fetch every page of a list, and put the entries of all of them into the first page's object."""
     query = [
         (name, unquote(value.replace("+", " ")))
         for name, _, value in (part.partition("=") for part in request.query.split("&") if part)
         if name not in ("limit", "offset")
     ]
-    whole: dict[str, Any] | None = None
-    for answer in context.airflow.iterate_pages(request.path, query):
-        request = _locate(request, context)
-        page = read_page(answer)
+    whole: dict[str, Any] = {}
+    entries: list[Any] = []
+    total = 0
+    for answer in context.airflow.fetch_pages(request.path, query):
+        page = parse_page(answer)
         if page is None:
             if 200 <= answer.status < 300:  # noqa: PLR2004
                 raise AnswerError(
@@ -213,19 +207,18 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Answer, Any]:
                     f"Leave out {PAGINATE}.",
                 )
             return answer, _read(answer, request, context.airflow.url)
-        if whole is None:
-            whole = answer.parse()
-        else:
-            whole[page.key].extend(page.entries)
-        if not page.entries and len(whole[page.key]) < page.total:
-            raise AnswerError(
-                f"GET {request.path} has {page.total} entries, but its pages ended after {len(whole[page.key])}.",
-                "The list changed while it was read; run the step again.",
-            )
+        whole = whole or answer.parse_object()
+        entries += page.entries
+        whole[page.key], total = entries, page.total
+    if len(entries) < total:
+        raise AnswerError(
+            f"GET {request.path} has {total} entries, but its pages ended after {len(entries)}.",
+            "The list changed while it was read; run the step again.",
+        )
     return answer, whole
 
 
-def _show(answer: Answer, content: object, text: str, request: Request) -> str:
+def _show(answer: Response, content: object, text: str, request: Request) -> str:
     if request.answers_secrets and answer.status < 400:  # noqa: PLR2004
         return NOT_SHOWN
     if not text:

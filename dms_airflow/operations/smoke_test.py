@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.run import TimedParams
-from dms_airflow.airflow.dag_run_client import DagRunClient
-from dms_airflow.airflow.dag_runs import DagRun, read_dag_run, read_refusal
+from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
+from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
 from dms_airflow.core.inputs import given, parse_names
@@ -25,8 +25,9 @@ from dms_airflow.operations import dags_trigger as trigger
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.airflow.dag_run_client import Health
-    from dms_airflow.core.http import Answer
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.health import Health
+    from dms_airflow.core.http import Response
     from dms_airflow.core.result import Annotation
     from dms_airflow.dag_runs.completion import Completion, Terms
     from dms_airflow.operations.context import Context
@@ -79,8 +80,8 @@ class _Attempt:
 def run(params: Params, context: Context) -> Result:
     """Look at the instance's health, then run the DAGs side by side."""
     deadline = context.clock.monotonic() + params.timeout
-    client = DagRunClient(context.airflow, context.clock, deadline)
-    health = _await_health(params.poll_interval or HEALTH_INTERVAL, client, context)
+    airflow = context.airflow.until(deadline)
+    health = _await_health(params.poll_interval or HEALTH_INTERVAL, airflow, context)
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
@@ -91,90 +92,90 @@ def run(params: Params, context: Context) -> Result:
 
     def attempt(order: Order) -> _Attempt:
         try:
-            dag = check_readiness(order.dag_id, params.on_paused, client, context)
-            made = _trigger(order, deadline, client, context)
+            dag = check_readiness(order.dag_id, params.on_paused, airflow, context)
+            made = _trigger(order, deadline, airflow, context)
         except ActionError as error:
             return _Attempt(dag_id=order.dag_id, error=error)
-        return _Attempt(dag_id=order.dag_id, dag_file=dag.file, run=made)
+        return _Attempt(dag_id=order.dag_id, dag_file=dag.path, run=made)
 
     try:
-        attempts = client.map(attempt, orders)
+        attempts = airflow.map(attempt, orders)
         for one in attempts:
             if one.run:
                 context.log.info(f"{one.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
             elif one.error:
                 context.log.info(f"{one.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
     except Cancelled as cancelled:
-        client.close()  # the threads that trigger know nothing of the signal
+        airflow.close()  # the threads that trigger know nothing of the signal
         asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
-        fates = abandon(asked, params.on_cancel, client, context.clock, are_known=False)
+        fates = abandon(asked, params.on_cancel, airflow, context.clock, are_known=False)
         cancelled.fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
-        cancelled.outputs = {"runs": [_describe(run, client) for run in asked]}
+        cancelled.outputs = {"runs": [_describe(run, airflow) for run in asked]}
         raise
-    return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, client, context)
+    return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, airflow, context)
 
 
-def _await_health(interval: float, client: DagRunClient, context: Context) -> str:
+def _await_health(interval: float, airflow: AirflowClient, context: Context) -> str:
     """Return what the instance reports about its health.
 
     Raises:
-        UnhealthyError: Its metadatabase or its scheduler is not healthy, and does not become so.
+        UnhealthyError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so.
     """
 
     def look() -> tuple[Health, Sequence[str]]:
-        health = client.check_health()
-        return health, tuple(f"the instance to be healthy ({ill})" for ill in health.ills)
+        health = fetch_health(airflow)
+        return health, tuple(f"a healthy {fault.name} ({fault})" for fault in health.faults)
 
     deadline = context.clock.monotonic() + HEALTH_LIMIT
     health, awaited = poll(look, clock=context.clock, log=context.log, deadline=deadline, interval=interval)
     if awaited:
         raise UnhealthyError(
-            f"{client.url} is not healthy: {'; '.join(health.ills)}.",
+            f"{airflow.url} is not healthy: {'; '.join(map(str, health.faults))}.",
             "No DAG was triggered. Look at the instance in DMS's console; a scheduler that has stopped is started again there.",
         )
-    return health.told
+    return str(health)
 
 
-def _trigger(order: Order, deadline: float, client: DagRunClient, context: Context) -> DagRun:
+def _trigger(order: Order, deadline: float, airflow: AirflowClient, context: Context) -> DagRun:
     """Make one DAG run by REST, which tells more of a refusal than the command line, and does not start a process."""
     dag_id, run_id = order.dag_id, order.run_id
     now = context.clock.time_of_day()
 
-    def send(timeout: float) -> Answer:
-        answer = client.create_run(dag_id, run_id, order.conf or {}, now, timeout)
+    def send(timeout: float) -> Response:
+        answer = create_run(airflow, dag_id, run_id, conf=order.conf or {}, logical_date=now, timeout=timeout)
         # Airflow says why it refuses; whatever else is no run of ours is a gateway's, and leaves open what happened.
         is_refused = answer.status in _REFUSED and answer.parse_object()
         if not (is_made(answer) or is_refused or answer.status == _CONFLICT):
-            raise context.airflow.refuse(answer, f"POST of a DAG run of {dag_id}")
+            raise airflow.make_error(answer, f"POST of a DAG run of {dag_id}")
         return answer
 
-    def is_made(answer: Answer) -> bool:
-        made = read_dag_run(answer.parse_object()) if answer.status == _OK else None
+    def is_made(answer: Response) -> bool:
+        made = parse_run(answer.parse_object()) if answer.status == _OK else None
         return made is not None and (made.dag_id, made.run_id) == (dag_id, run_id)
 
-    told = Trigger(order, client, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
+    told = Trigger(order, airflow, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
     if isinstance(told, DagRun):
         return told
-    made = read_dag_run(told.parse_object()) if told.status == _OK else None
+    made = parse_run(told.parse_object()) if told.status == _OK else None
     if made:
         return made
     problem = describe_problem(told, context.log.redact)
-    refusal = read_refusal(str(told.parse_object().get("detail")))
+    refusal = parse_refusal(str(told.parse_object().get("detail")))
     raise TriggerRefusedError(
         f"Airflow refused a run of {dag_id} with status {told.status}: {refusal or problem}",
-        "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, client),
+        "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, airflow),
     )
 
 
-def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: DagRunClient, context: Context) -> Result:
+def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the runs that were made, and tell all."""
     files = {one.dag_id: one.dag_file for one in attempts}
     try:
-        completions = complete([one.run for one in attempts if one.run], terms, client, context)
-        completions, reports = report_runs(completions, files, dags_path, client, context)
+        completions = complete([one.run for one in attempts if one.run], terms, airflow, context)
+        completions, reports = report_runs(completions, files, dags_path, airflow, context)
     except (ActionError, Cancelled) as error:
         runs = [one.run for one in attempts if one.run]
-        error.outputs = {"runs": [_describe(run, client) for run in runs]}
+        error.outputs = {"runs": [_describe(run, airflow) for run in runs]}
         raise
     by_dag = {one.run.dag_id: one for one in completions}
     refused = [annotation for one in attempts if one.error for annotation in _annotate(one.dag_id, one.error)]
@@ -189,13 +190,13 @@ def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, client: 
         headline=f"{count - len(wrong)} of {count} DAGs ran through"
         + (f"; not so: {', '.join(one.dag_id for one in wrong)}" if wrong else ""),
         outputs={
-            "runs": [_tell(one, by_dag, client) for one in attempts],
-            **_name_outputs(shown, by_dag, client),
+            "runs": [_tell(one, by_dag, airflow) for one in attempts],
+            **_name_outputs(shown, by_dag, airflow),
         },
         findings=group_failures(reports),
         annotations=(*refused, *(annotation for report in reports for annotation in report.annotations)),
         blocks=(
-            *([tabulate_runs(completions, client)] if completions else []),
+            *([tabulate_runs(completions, airflow)] if completions else []),
             *([_tabulate_refused(attempts)] if refused else []),
             *(block for report in reports for block in report.blocks),
         ),
@@ -225,19 +226,19 @@ def _tabulate_refused(attempts: Sequence[_Attempt]) -> Table:
     return Table(heading="DAGs that were not triggered", columns=("DAG", "why"), rows=rows)
 
 
-def _name_outputs(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient) -> dict[str, str]:
+def _name_outputs(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, str]:
     if attempt.dag_id not in by_dag:
         return {"dag-id": attempt.dag_id, "run-state": NOT_TRIGGERED}
     run = by_dag[attempt.dag_id].run
-    return trigger.write_outputs(run, client.name_page(run))
+    return trigger.write_outputs(run, format_run_url(airflow, run))
 
 
-def _tell(attempt: _Attempt, by_dag: dict[str, Completion], client: DagRunClient) -> dict[str, Any]:
+def _tell(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, Any]:
     if attempt.dag_id in by_dag:
-        return _describe(by_dag[attempt.dag_id].run, client)
+        return _describe(by_dag[attempt.dag_id].run, airflow)
     return {"dag_id": attempt.dag_id, "run_id": "", "state": NOT_TRIGGERED, "duration": None, "url": ""}
 
 
-def _describe(run: DagRun, client: DagRunClient) -> dict[str, Any]:
-    url = client.name_page(run)
+def _describe(run: DagRun, airflow: AirflowClient) -> dict[str, Any]:
+    url = format_run_url(airflow, run)
     return {"dag_id": run.dag_id, "run_id": run.run_id, "state": run.state, "duration": run.seconds, "url": url}

@@ -7,26 +7,23 @@ import re
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, Call
 from dms_airflow.alibaba_cloud import assume_role as sts
 from dms_airflow.alibaba_cloud import login_token as dms
 from dms_airflow.config import Config
-from dms_airflow.core.http import Answer
 from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import OPERATIONS, find_operation
+from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
-    from dms_airflow.airflow.version import Dialect
     from dms_airflow.alibaba_cloud.sdk import Meaning
     from dms_airflow.core.errors import InputProblem
 
@@ -404,19 +401,6 @@ def test_an_example_is_a_workflow_with_few_rights(file: Path) -> None:
     assert outputs <= set(ACTION["outputs"])
 
 
-class FakeAirflow:
-    """Answers one call as Airflow 2.10.4 does."""
-
-    def __init__(self, status: str) -> None:
-        self.status = status
-
-    def ask(self, make: Callable[[Dialect], Call], *, timeout: float) -> Answer:
-        assert (make(AIRFLOW_2), timeout) == (Call(method="GET", path="/api/v1/health"), 60.0)
-        assert make(AIRFLOW_3) == Call(method="GET", path="/api/v2/monitor/health")
-        body = f'{{"scheduler": {{"status": "{self.status}"}}}}'.encode()
-        return Answer(status=200, headers=CaseInsensitiveDict(), body=body, cookies={})
-
-
 @pytest.fixture
 def health() -> Iterator[ModuleType]:
     """The operation that CONTRIBUTING.md shows."""
@@ -429,13 +413,16 @@ def health() -> Iterator[ModuleType]:
 
 
 def test_the_operation_of_the_walk_through_works(health: ModuleType) -> None:
-    context = SimpleNamespace(airflow=FakeAirflow("unhealthy"))
+    def run(status: str) -> Any:
+        body = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": status}}
+        airflow = FakeAirflow(lambda _: body, FakeClock())
+        return health.run(health.Params(), make_context(FakeClock(), FakeLog(), airflow))
 
     assert {"json"} == health.OUTPUTS
-    assert health.run(health.Params(), context) == Result(
+    assert run("unhealthy") == Result(
         ending=Ending.FAILURE,
         headline="The scheduler is unhealthy",
-        outputs={"json": '{"scheduler": {"status": "unhealthy"}}'},
+        outputs={"json": '{"metadatabase": "healthy", "scheduler": "unhealthy"}'},
         annotations=(
             Annotation(
                 level=Level.ERROR,
@@ -444,4 +431,4 @@ def test_the_operation_of_the_walk_through_works(health: ModuleType) -> None:
             ),
         ),
     )
-    assert health.run(health.Params(), SimpleNamespace(airflow=FakeAirflow("healthy"))).ending is Ending.SUCCESS
+    assert run("healthy").ending is Ending.SUCCESS

@@ -162,7 +162,7 @@ class FakeDms(Front):
         self._command = f"{PREFIX}{command_api}/command"
 
     def fail(self, kind: str, fault: Callable[[Request], Answer | None] | Answer, times: int = 1) -> None:
-        """Let the next requests of a kind (token, login, command, rest, or an action of the OpenAPI) meet a fault."""
+        """Let the next requests of a kind (token, login, version, command, rest, or an action of the OpenAPI) meet a fault."""
         self.faults[kind].extend([fault if callable(fault) else lambda _: fault] * times)
 
     def _route(self, request: Request) -> Answer:
@@ -170,6 +170,7 @@ class FakeDms(Front):
         action = request.headers.get("x-acs-action", ACTION)
         api = "token" if action == ACTION else action
         kind = {"/": api, f"{PREFIX}/login": "login", self._command: "command"}.get(request.path, "rest")
+        kind = "version" if re.fullmatch(f"{PREFIX}/api/v[12]/version", request.path) else kind
         if self.faults[kind]:
             answer = self.faults[kind].popleft()(request)
             if answer is not None:

@@ -74,6 +74,7 @@ def test_a_run_is_triggered_and_waited_for(dms: FakeDms, airflow: ScriptedRuns, 
     assert dms.paths == [
         "POST /",
         "GET /login",
+        "GET /api/v1/version",
         "GET /api/v1/dags/etl",
         "POST /api/v1/command",
         f"GET {run_path}",  # queued
@@ -553,9 +554,9 @@ def test_a_smoke_test_without_dags_is_a_health_check(dms: FakeDms, airflow: Scri
     step = run({**SMOKE, "arguments": ""})
 
     assert step.exit_code == 0
-    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/health"]
+    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/version", "GET /api/v1/health"]
     assert step.read_json("runs") == []
-    assert "scheduler healthy, heartbeat" in step.log
+    assert "scheduler healthy, last heartbeat" in step.log
     assert not airflow.made
 
 

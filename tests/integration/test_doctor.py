@@ -75,7 +75,7 @@ def test_all_links_hold(dms: FakeDms, run: Run) -> None:
     assert links["credentials"]["detail"] == "an AccessKey by the inputs access-key-id and access-key-secret"
     assert links["REST"]["detail"] == "/api/v1, 17 DAGs"
     assert links["CLI"]["detail"] == "airflow version: 2.10.4"
-    assert links["scheduler"]["detail"].startswith("healthy, last heartbeat ")
+    assert links["scheduler"]["detail"].startswith("metadatabase healthy; scheduler healthy, last heartbeat ")
     assert links["version"]["detail"] == "Airflow 2.10.4"
     assert "9 of 9 links hold" in step.log
     assert "| credentials | ✅ ok |" in step.summary
@@ -204,9 +204,12 @@ def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answ
             {**HEALTH, "scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": "2026-11-22T09:43:57+00:00"}},
             "unhealthy",
         ),
-        ({**HEALTH, "scheduler": {"status": None, "latest_scheduler_heartbeat": None}}, "not there, no heartbeat known"),
-        ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "not healthy: metadatabase"),
-        ({}, "answered 200 without the scheduler's health"),
+        (
+            {**HEALTH, "scheduler": {"status": None, "latest_scheduler_heartbeat": None}},
+            "Airflow reports a fault: scheduler without a status.",
+        ),
+        ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "Airflow reports a fault: metadatabase unhealthy"),
+        ({}, "reports nothing about metadatabase and scheduler"),
     ],
 )
 def test_a_scheduler_that_is_not_healthy(dms: FakeDms, run: Run, health: dict[str, Any], words: str) -> None:
@@ -226,7 +229,7 @@ def test_versions_that_differ(dms: FakeDms, run: Run) -> None:
     step = run(DOCTOR)
 
     assert list_broken(step) == ["version"]
-    assert "REST tells Airflow 2.10.4, the CLI 3.0.6." in step.log
+    assert "REST reports Airflow 2.10.4, the CLI 3.0.6." in step.log
 
 
 def test_airflow_3(dms: FakeDms, run: Run) -> None:

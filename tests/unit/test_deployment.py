@@ -8,16 +8,17 @@ from pathlib import Path
 import pytest
 
 from dms_airflow.airflow.dags import (
-    DagRow,
-    ErrorRow,
+    Dag,
+    StoredImportError,
     add_known_dags,
     find_dags_folder,
     is_left_behind,
-    read_dag,
-    read_report,
-    read_stored_error,
+    parse_dag,
+    parse_import_error,
+    parse_report,
     strip_member,
 )
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.checkout.dag_files import Root, always_defines_dag, choose_files, find_root, might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.deploy.source import is_same_source
@@ -42,7 +43,7 @@ def write(root: Path, **files: str) -> Path:
 def test_a_real_report() -> None:
     told = json.loads((CAPTURES / "cli/dags/report__json.json").read_text(encoding="utf-8"))
 
-    report = read_report(json.loads(told["stdout"]))
+    report = parse_report(json.loads(told["stdout"]))
 
     assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
     assert report[0].seconds == pytest.approx(0.013618)
@@ -54,7 +55,7 @@ def test_a_real_report_of_airflow_3() -> None:
     told = json.loads((CAPTURES.parent / "airflow-3.2.2/cli/dags/report__json.json").read_text(encoding="utf-8"))
     rows = next(line for line in told["stdout"].split("\n") if line.startswith("[{"))
 
-    report = read_report(json.loads(rows))
+    report = parse_report(json.loads(rows))
 
     assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
     assert "/team_a/lab_sub.py" in {file.path for file in report}
@@ -64,14 +65,14 @@ def test_real_rows_of_airflow_3() -> None:
     dag = json.loads((CAPTURES.parent / "airflow-3.2.2/rest/dags/list.json").read_text(encoding="utf-8"))
     errors = json.loads((CAPTURES.parent / "airflow-3.2.2/rest/importErrors/broken.json").read_text(encoding="utf-8"))
 
-    row = read_dag(json.loads(dag["body"])["dags"][0], is_active=True, source="/dagSources/lab_daily")
+    row = parse_dag(json.loads(dag["body"])["dags"][0], AIRFLOW_3)
     first, *_ = json.loads(errors["body"])["import_errors"]
 
     assert (row.path, row.bundle, row.bundle_folder) == ("/opt/airflow/dags/lab_daily.py", "dags-folder", "/opt/airflow/dags")
-    assert read_stored_error(first, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/exec_string.py"
-    assert read_stored_error(first, {}).path == "exec_string.py"
+    assert parse_import_error(first, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/exec_string.py"
+    assert parse_import_error(first, {}).path == "exec_string.py"
     member = {"filename": "/opt/airflow/dags/packed.zip/x.py", "bundle_name": "dags-folder"}
-    assert read_stored_error(member, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/packed.zip/x.py"
+    assert parse_import_error(member, {"dags-folder": "/opt/airflow/dags"}).path == "/opt/airflow/dags/packed.zip/x.py"
 
 
 @pytest.mark.parametrize(
@@ -83,8 +84,8 @@ def test_what_reserialize_left_behind(filename: str, told: bool) -> None:
 
 
 def test_what_a_report_does_not_know_the_database_adds() -> None:
-    report = read_report([{"file": "/a.py", "dags": []}, {"file": "/b.py", "dags": ["b"]}])
-    broken = DagRow(dag_id="c", path="/d/b.py", file_token="t", last_parsed_time="t1", is_active=True, has_import_errors=True)
+    report = parse_report([{"file": "/a.py", "dags": []}, {"file": "/b.py", "dags": ["b"]}])
+    broken = Dag(dag_id="c", path="/d/b.py", file_token="t", last_parsed_time="t1", is_active=True, has_import_errors=True)
 
     added = add_known_dags(report, [row("a", "/d/a.py"), row("b", "/d/b.py"), broken], "/d")
 
@@ -96,25 +97,24 @@ def test_what_a_report_does_not_know_the_database_adds() -> None:
     [("0:00:05.000874", 5.000874), ("1 day, 1:02:03", 90123.0), ("0:01:00", 60.0), ("soon", 0.0), ("", 0.0)],
 )
 def test_durations(text: str, seconds: float) -> None:
-    assert read_report([{"file": "/a.py", "duration": text}])[0].seconds == pytest.approx(seconds)
+    assert parse_report([{"file": "/a.py", "duration": text}])[0].seconds == pytest.approx(seconds)
 
 
 def test_rows_that_lack_everything() -> None:
-    assert not read_dag({}, is_active=False).is_active
-    assert not read_dag({}, is_active=True).has_import_errors
-    assert read_stored_error({}, {}) == ErrorRow(path="", stack_trace="", timestamp="")
-    assert read_report([{"dags": "etl"}])[0].dag_ids == ()
+    assert parse_dag({}, AIRFLOW_2) == Dag(dag_id="")
+    assert not parse_dag({"is_active": False}, AIRFLOW_2).is_active
+    assert not parse_dag({"is_stale": True}, AIRFLOW_3).is_active
+    assert parse_import_error({}, {}) == StoredImportError(path="", stack_trace="", timestamp="")
+    assert parse_report([{"dags": "etl"}])[0].dag_ids == ()
 
 
-def row(dag_id: str, path: str, parsed: str = "t1") -> DagRow:
+def row(dag_id: str, path: str, parsed: str = "t1") -> Dag:
     """A DAG that is well."""
-    return DagRow(
-        dag_id=dag_id, path=path, file_token="token", last_parsed_time=parsed, is_active=True, has_import_errors=False
-    )
+    return Dag(dag_id=dag_id, path=path, file_token="token", last_parsed_time=parsed, is_active=True, has_import_errors=False)
 
 
 def test_the_dag_folder_of_the_instance() -> None:
-    report = read_report([{"file": "/team/a.py", "dags": ["a"]}, {"file": "/b.py", "dags": ["b"]}])
+    report = parse_report([{"file": "/team/a.py", "dags": ["a"]}, {"file": "/b.py", "dags": ["b"]}])
 
     assert find_dags_folder([row("a", "/opt/dags/team/a.py"), row("b", "/opt/dags/b.py")], report) == "/opt/dags"
     assert find_dags_folder([row("old", "/opt/dags/old.py")], report) is None
@@ -288,7 +288,7 @@ PATH = "/opt/dags/etl.py"
 
 def view(parsed: str = "", *errors: str, path: str = PATH) -> View:
     """A view with one DAG of the file, and errors by their times."""
-    rows = [ErrorRow(path=path, stack_trace="", timestamp=time) for time in errors]
+    rows = [StoredImportError(path=path, stack_trace="", timestamp=time) for time in errors]
     return View(dags=[row("etl", PATH, parsed)] if parsed else [], errors=rows)
 
 
@@ -313,7 +313,7 @@ def test_what_the_scheduler_made_of_a_file(before: View, now: View, *, must_be_p
 
 
 def test_an_error_of_a_zip_member_is_the_zips() -> None:
-    now = View(dags=[], errors=[ErrorRow(path="/d/x.zip/a.py", stack_trace="", timestamp="e")])
+    now = View(dags=[], errors=[StoredImportError(path="/d/x.zip/a.py", stack_trace="", timestamp="e")])
 
     assert strip_member("/d/x.ZIP/a.py") == "/d/x.ZIP"
     assert strip_member("/d/zip/a.py") == "/d/zip/a.py"

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.core.http import Answer
+from dms_airflow.core.http import Response
 
 
-def make(body: bytes, content_type: str = "application/json") -> Answer:
-    return Answer(status=200, headers=CaseInsensitiveDict({"Content-Type": content_type}), body=body, cookies={})
+def make(body: bytes, content_type: str = "application/json") -> Response:
+    return Response(status=200, headers=CaseInsensitiveDict({"Content-Type": content_type}), body=body, cookies={})
 
 
 @pytest.mark.parametrize(

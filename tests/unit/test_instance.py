@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import json
 import threading
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import parse_qs
 
 import pytest
-from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.core.http import Answer
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.import_errors.instance import Instance
-from tests.unit.fakes import AskedAirflow, FakeClock, FakeLog, make_context
+from tests.unit.fakes import FakeClock, FakeLog, FakeSession, make_context, make_response
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.core.http import Response
 
 EIGHT = 8
 ROUNDS = 3
 
 
-class FakeAirflow(AskedAirflow):
+class Transport:
     """Answers nobody before eight requests wait for an answer; the first pages of lists excepted, which come alone.
 
     With fewer at once nobody would ever be answered: the barrier breaks, and the test with it.
@@ -38,9 +35,9 @@ class FakeAirflow(AskedAirflow):
         self._lock = threading.Lock()
         self._barrier = threading.Barrier(EIGHT, timeout=30)
 
-    def request(self, method: str, path: str, *, query: str = "", repeatable: bool | None = None) -> Answer:
+    def exchange(self, method: str, base: str, path: str, *, query: str, **_: Any) -> Response:
         """Answer with one entry a page."""
-        del repeatable
+        del base
         offset = int(parse_qs(query).get("offset", ["-1"])[0])
         if offset != 0:
             with self._lock:
@@ -51,20 +48,15 @@ class FakeAirflow(AskedAirflow):
             with self._lock:
                 self._waiting -= 1
         if method == "PUT":
-            return make_answer(201, {})
+            return make_response({}, 201)
         if path.endswith(("/dags", "/importErrors")):
             key, name = ("dags", "dag_id") if path.endswith("/dags") else ("import_errors", "filename")
-            return make_answer(200, {key: [{name: f"{name}{offset}"}], "total_entries": 1 + ROUNDS * EIGHT})
+            return make_response({key: [{name: f"{name}{offset}"}], "total_entries": 1 + ROUNDS * EIGHT})
         name = path.rpartition("/")[2]
-        return make_answer(200, {"content": f"source of {name}", "doc_md": path, "tasks": []})
+        return make_response({"content": f"source of {name}", "doc_md": path, "tasks": []})
 
 
-def make_answer(status: int, body: Any) -> Answer:
-    headers = CaseInsensitiveDict({"Content-Type": "application/json"})
-    return Answer(status=status, headers=headers, body=json.dumps(body).encode(), cookies={})
-
-
-TOKENS = {f"/dags/{number}.py": f"token{number}" for number in range(ROUNDS * EIGHT)}
+PLACES = {f"/dags/{number}.py": f"/dagSources/token{number}" for number in range(ROUNDS * EIGHT)}
 
 
 def list_dags(instance: Instance) -> None:
@@ -76,17 +68,16 @@ def list_stored_errors(instance: Instance) -> None:
 
 
 def fetch_sources(instance: Instance) -> None:
-    sources = instance.fetch_sources(TOKENS)
+    sources = instance.fetch_sources(PLACES)
     assert (len(sources), sources["/dags/17.py"]) == (24, "source of token17")
 
 
 @pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources])
 def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[Instance], None]) -> None:
-    airflow = FakeAirflow()
-    context = replace(make_context(FakeClock(), FakeLog(), workspace=tmp_path), airflow=cast("AirflowClient", airflow))
+    transport, session = Transport(), cast("Any", FakeSession("2.10.4"))
+    airflow = AirflowClient(session=session, transport=cast("Any", transport), clock=FakeClock(), log=FakeLog())
+    context = make_context(FakeClock(), FakeLog(), airflow, workspace=tmp_path)
 
-    with Instance(context, timeout=60.0, poll_interval=None) as instance:
-        look(instance)
+    look(Instance(context, timeout=60.0, poll_interval=None))
 
-    assert airflow.most == EIGHT
-    assert len(airflow.threads) == EIGHT
+    assert transport.most == EIGHT

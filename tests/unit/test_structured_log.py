@@ -9,17 +9,15 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.airflow.structured_logs import LAST, read_structured_log
-from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
-from dms_airflow.core.http import Answer
+from dms_airflow.airflow.structured_logs import LAST, parse_response, read_structured_log
+from dms_airflow.core.http import Response
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"
-PATH = "/dags/a/dagRuns/r/taskInstances/t/logs/1"
 
 
-def read(name: str) -> Answer:
+def read(name: str) -> Response:
     told = json.loads((LOGS / f"{name}.json").read_text(encoding="utf-8"))
-    return Answer(status=told["status"], headers=CaseInsensitiveDict(told["headers"]), body=told["body"].encode(), cookies={})
+    return Response(status=told["status"], headers=CaseInsensitiveDict(told["headers"]), body=told["body"].encode(), cookies={})
 
 
 def entry(event: str, **further: Any) -> dict[str, Any]:
@@ -56,7 +54,7 @@ RuntimeError: boom: could not divide, see cause"""
 
 
 def test_a_failed_task() -> None:
-    log = AIRFLOW_3.parse_log(read("json_try1"))
+    log = parse_response(read("json_try1"))
 
     assert (log.exception, log.message) == ("RuntimeError", "boom: could not divide, see cause")
     assert log.stack_trace == STACK_TRACE
@@ -73,17 +71,10 @@ def test_a_failed_task() -> None:
 
 
 def test_a_failed_mapped_task() -> None:
-    log = AIRFLOW_3.parse_log(read("mapped_1"))
+    log = parse_response(read("mapped_1"))
 
     assert (log.exception, log.message) == ("ValueError", "bad element 2")
     assert '  File "/opt/airflow/dags/lab_mapped.py", line ' in log.stack_trace
-
-
-def test_each_airflow_is_asked_for_the_form_that_it_gives() -> None:
-    two, three = AIRFLOW_2.read_log(PATH, -1), AIRFLOW_3.read_log(PATH, 2)
-
-    assert (two.path, two.query, two.accept) == (f"/api/v1{PATH}", "", "text/plain")
-    assert (three.path, three.query, three.accept) == (f"/api/v2{PATH}", "map_index=2", "application/json")
 
 
 def test_an_exception_that_came_up_in_the_handling_of_another() -> None:
@@ -148,9 +139,9 @@ def test_lines_that_airflow_could_not_read_are_read_as_text() -> None:
 
 
 def test_a_log_that_is_none_is_shown_as_it_is() -> None:
-    answer = Answer(status=200, headers=CaseInsensitiveDict({"Content-Type": "text/plain"}), body=b"no log", cookies={})
+    answer = Response(status=200, headers=CaseInsensitiveDict({"Content-Type": "text/plain"}), body=b"no log", cookies={})
 
-    assert AIRFLOW_3.parse_log(answer).text == "no log"
+    assert parse_response(answer).text == "no log"
 
 
 def test_colours_and_marks_of_a_message_are_taken_out() -> None:

@@ -13,7 +13,7 @@ from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
 NOON = datetime(2026, 11, 22, 12, 0, 0, tzinfo=UTC)
 LOST = AnswerLostError("POST was sent, but the connection broke.", "Look.")
@@ -46,13 +46,18 @@ class FakeClient:
         )
         return "made"
 
-    def get_run(self, dag_id: str, run_id: str) -> DagRun | None:
+    def fetch_object(self, path: str, *, tries: int) -> Mapping[str, Any] | None:
         """Look for a run."""
-        del dag_id
+        assert tries == 5
         error = self.looks.pop(0) if self.looks else None
         if error:
             raise error
-        return self.runs.get(run_id) if self.clock.now >= self.shown_from else None
+        run = self.runs.get(path.rpartition("/")[2]) if self.clock.now >= self.shown_from else None
+        if run is None:
+            return None
+        date = run.logical_date.isoformat() if run.logical_date else None
+        told = {"dag_id": run.dag_id, "dag_run_id": run.run_id, "state": run.state, "logical_date": date, "conf": run.conf}
+        return {**told, "logical_date": date}
 
 
 class World:

@@ -2,37 +2,41 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.airflow.dag_run_client import Health
-from dms_airflow.airflow.dag_runs import Dag, DagRun
-from dms_airflow.airflow.task_instances import TaskInstance
-from dms_airflow.core.errors import AnswerError, AnswerLostError, LoginError, NetworkError, RunGoneError
+from dms_airflow.airflow.dag_runs import DagRun
+from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, RunGoneError
+from dms_airflow.core.http import Response
 from dms_airflow.dag_runs.wait import Watch, choose_pause, format_elapsed, wait_for_runs
-from tests.unit.fakes import FakeClock, FakeLog, make_context
+from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Mapping
 
-    from dms_airflow.core.errors import ActionError
+    from tests.unit.fakes import Sent
 
-HEALTHY = Health(ills=(), told="metadatabase healthy; scheduler healthy")
-DAG = Dag(dag_id="etl", file="/d/etl.py", is_active=True, is_paused=False, has_import_errors=False, max_active_runs=2)
+HEALTHY = {"metadatabase": {"status": "healthy"}, "scheduler": {"status": "healthy"}}
+DAG = {"dag_id": "etl", "fileloc": "/d/etl.py", "is_active": True, "is_paused": False, "max_active_runs": 2}
+SERVER_TIME = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+# What the waiting asks for, by the last part of the path.
+NAMES = {"dagRuns": "running", "taskInstances": "tasks", "etl": "dag", "default_pool": "pool"}
 
 
 @dataclass
-class FakeClient:
-    """An Airflow whose run changes with the clock, and which counts what it is asked."""
+class Instance:
+    """An instance whose run changes with the clock, and which counts what it is asked."""
 
     clock: FakeClock
     timeline: list[tuple[float, str, dict[str, str | None]]]
-    faults: list[tuple[float, float, ActionError]] = field(default_factory=list)
-    dag: Dag = DAG
-    health: Health = HEALTHY
+    faults: list[tuple[float, float, ActionError | Response]] = field(default_factory=list)
+    dag: Mapping[str, Any] = field(default_factory=lambda: DAG)
+    health: Mapping[str, Any] = field(default_factory=lambda: HEALTHY)
     running: int = 1
     free: bool = True
     unmet: tuple[str, ...] = ()
@@ -40,74 +44,50 @@ class FakeClient:
     gone_from: float = float("inf")
     back_from: float = float("inf")
     asked: list[tuple[float, str]] = field(default_factory=list)
-    server_time: datetime | None = datetime(2026, 11, 22, 12, tzinfo=UTC)
     start: float = 1000.0
-    deadline: float = 0.0
 
-    def map(self, do: Callable[[Any], Any], things: Iterable[Any]) -> list[Any]:
-        """Do one thing after the other."""
-        return [do(thing) for thing in things]
-
-    def limit(self, deadline: float) -> None:
-        """Be told when to stop."""
-        self.deadline = deadline
-
-    def _now(self, what: str) -> tuple[str, dict[str, str | None]]:
+    def answer(self, sent: Sent) -> Response:
+        """Answer one request."""
+        last = sent.path.rpartition("/")[2]
+        what = "run" if re.search("/dagRuns/[^/]+$", sent.path) else NAMES.get(last, last)
         now = self.clock.now - self.start
-        self.asked.append((now, what))
-        for begin, end, error in self.faults:
-            if begin <= now < end:
-                raise error
+        if what in ("run", "tasks", "dag", "health"):
+            self.asked.append((now, what))
+        for begin, end, fault in self.faults:
+            if begin <= now < end and isinstance(fault, ActionError):
+                raise fault
+            if begin <= now < end and isinstance(fault, Response):
+                return fault
+        if what == "run" and self.gone_from <= now < self.back_from:
+            return make_response({"title": "DAGRun not found"}, 404)
+        return make_response(self._say(what, sent, now), Date=SERVER_TIME)
+
+    def _say(self, what: str, sent: Sent, now: float) -> Any:
         _, state, tasks = max((one for one in self.timeline if one[0] <= now), key=lambda one: one[0])
-        return state, tasks
-
-    def get_run(self, dag_id: str, run_id: str, tries: int = 5) -> DagRun | None:
-        """Read the run."""
-        state, _ = self._now("run")
-        assert tries == 1
-        gone = self.gone_from <= self.clock.now - self.start < self.back_from
-        return None if gone else DagRun(dag_id=dag_id, run_id=run_id, state=state, due=self.due)
-
-    def list_task_instances(self, dag_id: str, run_id: str, tries: int = 5) -> tuple[TaskInstance, ...]:
-        """Read its task instances."""
-        del dag_id, run_id
-        assert tries == 1
-        _, tasks = self._now("tasks")
-        return tuple(TaskInstance(task_id=name, state=state, pool="default_pool") for name, state in tasks.items())
-
-    def get_dag(self, dag_id: str) -> Dag:
-        """Read the DAG."""
-        del dag_id
-        self._now("dag")
-        return self.dag
-
-    def check_health(self) -> Health:
-        """Ask for the health."""
-        self._now("health")
-        return self.health
-
-    def count_running(self, dag_id: str) -> int:
-        """Count runs."""
-        del dag_id
-        return self.running
-
-    def has_free_slot(self, pool: str) -> bool:
-        """Look at a pool."""
-        assert pool == "default_pool"
-        return self.free
-
-    def list_unmet(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[str, ...]:
-        """List why a task instance does not begin."""
-        del dag_id, run_id, instance
-        return self.unmet
+        rows = [{"task_id": name, "state": one, "pool": "default_pool"} for name, one in tasks.items()]
+        if what == "run":
+            assert sent.timeout < 30.1  # a poll is sent once
+            dag_id, _, run_id = sent.path.split("/")[2:5]
+            due = self.due.isoformat() if self.due else None
+            return {"dag_id": dag_id, "dag_run_id": run_id, "state": state, "run_after": due}
+        return {
+            "tasks": {"task_instances": rows[:100], "total_entries": len(rows)},
+            "list": {"task_instances": rows, "total_entries": len(rows)},
+            "running": {"dag_runs": [], "total_entries": self.running},
+            "pool": {"open_slots": int(self.free)},
+            "dependencies": {"dependencies": [{"name": "x", "reason": reason} for reason in self.unmet]},
+            "dag": self.dag,
+            "health": self.health,
+        }[what]
 
 
 class World:
     """A run to wait for."""
 
-    def __init__(self, *timeline: tuple[float, str, dict[str, str | None]], **client: Any) -> None:
+    def __init__(self, *timeline: tuple[float, str, dict[str, str | None]], **instance: Any) -> None:
         self.clock, self.log = FakeClock(), FakeLog()
-        self.client = FakeClient(self.clock, list(timeline), **client)
+        self.instance = Instance(self.clock, list(timeline), **instance)
+        self.airflow = FakeAirflow(self.instance.answer, self.clock, self.log)
         self.watch = Watch(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
 
     def wait(self, timeout: float = 1800.0, poll_interval: float | None = None) -> float:
@@ -115,16 +95,12 @@ class World:
         began = self.clock.now
         wait_for_runs(
             [self.watch],
-            self.client,  # type: ignore[arg-type]
+            self.airflow,
             make_context(self.clock, self.log),
             deadline=began + timeout,
             poll_interval=poll_interval,
         )
         return self.clock.now - began
-
-    def count(self, begin: float, end: float) -> int:
-        """Count the requests of a time."""
-        return sum(begin < moment <= end for moment, _ in self.client.asked)
 
 
 QUICK: tuple[tuple[float, str, dict[str, str | None]], ...] = (
@@ -174,8 +150,8 @@ def test_a_poll_reads_the_run_and_its_tasks() -> None:
     world.wait(timeout=600.0)
 
     # 5 polls in the first five seconds, 15 until a pause is 15 seconds long, then one each 15 seconds, and the last one.
-    assert [what for _, what in world.client.asked[:4]] == ["run", "tasks", "run", "tasks"]
-    assert len(world.client.asked) == 2 * 55
+    assert [what for _, what in world.instance.asked[:4]] == ["run", "tasks", "run", "tasks"]
+    assert len(world.instance.asked) == 2 * 55
 
 
 def test_time_runs_out() -> None:
@@ -185,21 +161,20 @@ def test_time_runs_out() -> None:
     assert world.watch.run.state == "running"
 
 
-def bad_gateway() -> AnswerError:
-    return AnswerError("GET answered 502", "Wait.", status=502)
+RUN = "GET /api/v1/dags/etl/dagRuns/r1 at https://airflow answered"
 
 
 @pytest.mark.parametrize(
-    "fault",
+    ("fault", "words"),
     [
-        bad_gateway(),
-        AnswerError("GET answered 429", "Wait.", status=429),
-        NetworkError("refused", "Check."),
-        AnswerLostError("broke", "Look."),
-        AnswerError("no JSON", "Look."),
+        (make_response({"title": "x"}, 502), f"{RUN} 502: x"),
+        (make_response({"title": "x"}, 429), f"{RUN} 429: x"),
+        (NetworkError("refused", "Check."), "refused"),
+        (AnswerLostError("broke", "Look."), "broke"),
+        (make_response({"x": 1}), f"{RUN} without the DAG run."),
     ],
 )
-def test_minutes_of_silence_are_survived_and_told_once(fault: ActionError) -> None:
+def test_minutes_of_silence_are_survived_and_told_once(fault: ActionError | Response, words: str) -> None:
     world = World((0.0, "running", {"a": "running"}), (900.0, "success", {"a": "success"}), faults=[(60.0, 660.0, fault)])
 
     took = world.wait()
@@ -208,16 +183,20 @@ def test_minutes_of_silence_are_survived_and_told_once(fault: ActionError) -> No
     assert 900.0 <= took <= 911.0
     told = [line for line in world.log.lines if "Still waiting" in line or "responds again" in line]
     assert len(told) == 2
-    assert told[0].endswith(f"{fault.message} Still waiting.")
+    assert told[0].endswith(f"{words} Still waiting.")
 
 
-@pytest.mark.parametrize("fault", [AnswerError("GET answered 403", "Ask.", status=403), LoginError("twice", "Restart.")])
-def test_what_does_not_pass_ends_the_wait_after_two_minutes(fault: ActionError) -> None:
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [(make_response({"title": "Forbidden"}, 403), f"{RUN} 403: Forbidden"), (LoginError("twice", "Restart."), "twice")],
+)
+def test_what_does_not_pass_ends_the_wait_after_two_minutes(fault: ActionError | Response, words: str) -> None:
     world = World((0.0, "running", {"a": "running"}), faults=[(60.0, 9999.0, fault)])
 
     world.wait(poll_interval=5.0)
 
-    assert world.watch.error is fault
+    assert world.watch.error is not None
+    assert world.watch.error.message == words
     assert world.clock.now - 1000.0 == 180.0
 
 
@@ -273,10 +252,15 @@ def test_the_end_of_a_run_with_nothing_at_work_is_seen_by_the_next_poll(many: in
 @pytest.mark.parametrize(
     ("client", "reason"),
     [
-        ({"dag": Dag(**{**DAG.__dict__, "is_paused": True})}, "DAG etl is paused; unpause it, or set on-paused: unpause"),
+        ({"dag": {**DAG, "is_paused": True}}, "DAG etl is paused; unpause it, or set on-paused: unpause"),
         (
-            {"health": Health(ills=("scheduler unhealthy, heartbeat 300 s ago",), told="")},
-            "the instance is not healthy: scheduler unhealthy, heartbeat 300 s ago",
+            {
+                "health": {
+                    "metadatabase": {"status": "healthy"},
+                    "scheduler": {"status": "unhealthy", "latest_scheduler_heartbeat": "2026-11-22T11:55:00+00:00"},
+                }
+            },
+            "the instance is not healthy: scheduler unhealthy, last heartbeat 300 s ago",
         ),
         ({"running": 2}, "2 runs of etl are running, and its max_active_runs is 2"),
         (
@@ -326,11 +310,11 @@ def test_a_running_task_needs_no_explanation() -> None:
     world.wait(timeout=120.0)
 
     assert world.watch.stall == ""
-    assert not [what for _, what in world.client.asked if what == "dag"]
+    assert not [what for _, what in world.instance.asked if what == "dag"]
 
 
 def test_an_explanation_that_cannot_be_had_is_done_without() -> None:
-    world = World((0.0, "queued", {}), faults=[(10.0, 10.6, bad_gateway())])
+    world = World((0.0, "queued", {}), faults=[(10.0, 10.6, make_response({}, 502))])
 
     world.wait(timeout=40.0)
 
@@ -343,7 +327,7 @@ def test_lines_of_several_runs_name_their_dag() -> None:
 
     wait_for_runs(
         [world.watch, other],
-        world.client,  # type: ignore[arg-type]
+        world.airflow,
         make_context(world.clock, world.log),
         deadline=2000.0,
         poll_interval=None,

@@ -9,15 +9,17 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from itertools import islice
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dms_airflow.airflow.client import MOST_ENTRIES, PAGE_SIZE
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
 from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Verdict, judge
-from dms_airflow.airflow.pages import read_page
+from dms_airflow.airflow.pages import parse_page
+from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.text import join
 
@@ -97,7 +99,7 @@ def _observe_backfill(line: CommandLine, context: Context) -> Conclude:
     dates = _make_range(start or end or "", end or start or "")
 
     def fetch() -> list[Row]:
-        runs = _fetch(context, f"/dags/{quote(dag_id, safe='~')}/dagRuns", dates, pages=None)
+        runs = _fetch(context, f"/dags/{quote(dag_id, safe='~')}/dagRuns", dates, most=MOST_ENTRIES)
         return [run for run in runs if run.get("run_type") == "backfill"]
 
     before = set(map(_identify, fetch()))
@@ -161,16 +163,16 @@ def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
     return conclude
 
 
-def _fetch(context: Context, path: str, query: list[tuple[str, str]], pages: int | None = 1) -> list[Row]:
-    """Fetch the entries of so many pages of a list, None for all; none where there is no such thing."""
+def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int = PAGE_SIZE) -> list[Row]:
+    """Fetch so many entries of a list, by default its first page; none where there is no such list."""
     rows: list[Row] = []
-    for answer in islice(context.airflow.iterate_pages(path, query), pages):
+    for answer in context.airflow.fetch_pages(path, query, most=most):
         if answer.status in _NOTHING_THERE:
             return []
-        page = read_page(answer)
+        page = parse_page(answer)
         if page is None:
-            raise context.airflow.refuse(answer, f"GET {context.airflow.locate(path)}")
-        rows += [entry for entry in page.entries if isinstance(entry, dict)]
+            raise context.airflow.make_error(answer, f"GET {context.airflow.locate(path)}")
+        rows += page.rows
     return rows
 
 
@@ -188,12 +190,12 @@ def _observe_silent(line: CommandLine, context: Context) -> Conclude:
 def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
     """A command that printed nothing has worked, unless something ends every command of this Airflow before it is done."""
     context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
-    answer = context.airflow.run_command(PROBE.words, repeatable=True, timeout=PROBE_TIMEOUT)
+    answer = send_command(context.airflow, PROBE.words, repeatable=True, timeout=PROBE_TIMEOUT)
     probe = judge(COMMANDS[PROBE.name], PROBE.arguments, answer.stdout, answer.stderr)
     if not (probe.succeeded or probe.lists_errors):
         return replace(outcome, advice=NO_PROBE)
     # Airflow 2 says when it clears nothing; Airflow 3 never does.
-    is_doubtful = line.name == "tasks clear" and context.airflow.dialect.major > 2  # noqa: PLR2004
+    is_doubtful = line.name == "tasks clear" and context.airflow.version.major > AIRFLOW_2.major
     return replace(_succeed(outcome), warning=NOT_CLEARED if is_doubtful else "", is_certain=not is_doubtful)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.commands.arguments import awaits_answer
 from dms_airflow.airflow.commands.command_line import show
 from dms_airflow.airflow.commands.effects import observe
+from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.core.errors import AnswerTimeoutError
@@ -52,7 +53,7 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     if will_ask:
         timeout = min(timeout, LONGEST_QUESTION)
     try:
-        answer = context.airflow.run_command(line.words, repeatable=command.repeatable, timeout=timeout)
+        answer = send_command(context.airflow, line.words, repeatable=command.repeatable, timeout=timeout)
     except AnswerTimeoutError as error:
         raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if will_ask else error from None
     outcome = judge(command, line.arguments, answer.stdout, answer.stderr, context.log.redact)

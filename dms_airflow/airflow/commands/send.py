@@ -1,0 +1,69 @@
+"""One CLI command over HTTP: sent, and its stdout and stderr received."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.client import encode_query
+from dms_airflow.airflow.pages import is_unknown_route, quote_beginning
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
+from dms_airflow.core.errors import AnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from dms_airflow.airflow.client import AirflowClient
+
+# The path that DMS's documentation names, and what it may be called on Airflow 3, in this order.
+COMMAND_PATHS = tuple(f"{version.api}/command" for version in (AIRFLOW_2, AIRFLOW_3))
+
+HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandResponse:
+    """What DMS reports about a CLI command: never its exit status."""
+
+    stdout: str
+    stderr: str
+
+
+def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bool, timeout: float) -> CommandResponse:
+    """Run a CLI command on the instance.
+
+    Args:
+        airflow: The instance.
+        words: The command without ``airflow``, each word as Airflow shall see it.
+        repeatable: It changes nothing.
+        timeout: Seconds until it must have ended.
+
+    Raises:
+        ActionError: The command's stdout and stderr are not known.
+    """
+    query = encode_query([("command", shlex.join(words))])
+    path = airflow.command_path or COMMAND_PATHS[0]
+    response = airflow.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
+    if not airflow.command_path and is_unknown_route(response):
+        path = COMMAND_PATHS[1]
+        response = airflow.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
+    if response.status >= HTTPStatus.BAD_REQUEST:
+        raise airflow.make_error(response, f"POST {path}", HINT_COMMAND)
+    airflow.command_path = path
+    try:
+        content = response.parse()  # whatever its content type: how DMS labels it is not documented
+    except ValueError:
+        content = None
+    if not isinstance(content, dict) or not {"stdout", "stderr"} & content.keys():
+        raise AnswerError(
+            f"{airflow.url} answered the command with status {response.status}, but without stdout and stderr. "
+            f"The answer begins: {quote_beginning(response, airflow.redact)}",
+            f"Whether the command ran is not known. {HINT_COMMAND}",
+        )
+    return CommandResponse(stdout=_to_text(content.get("stdout")), stderr=_to_text(content.get("stderr")))
+
+
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else "" if value is None else str(value)

@@ -1,0 +1,95 @@
+"""How an instance is, by its own report.
+
+https://airflow.apache.org/docs/apache-airflow/2.10.4/administration-and-deployment/logging-monitoring/check-health.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.airflow.pages import parse_date
+from dms_airflow.core.errors import AnswerError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from dms_airflow.airflow.client import AirflowClient
+
+# Without one of these nothing works. A triggerer is needed by deferred tasks only.
+ESSENTIAL = ("metadatabase", "scheduler", "dag_processor")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Component:
+    """One part of an instance.
+
+    Args:
+        name: As Airflow names it: ``metadatabase``, ``scheduler``, ``dag_processor``, ``triggerer``.
+        status: ``healthy`` or ``unhealthy``; None where it does not run by itself, which is not a fault: Airflow 2's scheduler
+            parses DAG files itself, and no triggerer is needed without deferred tasks.
+        age: Seconds since its last heartbeat, by the server's clock; None where it reports none.
+    """
+
+    name: str
+    status: str | None
+    age: float | None = None
+
+    @property
+    def is_unhealthy(self) -> bool:
+        """Whether Airflow reports a fault. Metadatabase and scheduler always have a status."""
+        return self.status != "healthy" and (self.status is not None or self.name in ("metadatabase", "scheduler"))
+
+    def __str__(self) -> str:
+        """Describe it, e.g. ``scheduler unhealthy, last heartbeat 90 s ago``."""
+        age = "" if self.age is None else f", last heartbeat {self.age:.0f} s ago"
+        return f"{self.name} {self.status or 'without a status'}{age}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Health:
+    """An instance's health."""
+
+    components: Mapping[str, Component]
+
+    @property
+    def unhealthy(self) -> tuple[Component, ...]:
+        """The components with a fault."""
+        return tuple(component for component in self.components.values() if component.is_unhealthy)
+
+    @property
+    def faults(self) -> tuple[Component, ...]:
+        """The components with a fault without which nothing works."""
+        return tuple(component for component in self.unhealthy if component.name in ESSENTIAL)
+
+    def __str__(self) -> str:
+        """Describe the components that run by themselves."""
+        return "; ".join(str(one) for one in self.components.values() if one.status is not None or one.is_unhealthy)
+
+
+def fetch_health(airflow: AirflowClient) -> Health:
+    """Fetch the instance's health, which anybody may read.
+
+    Raises:
+        ActionError: It is not known.
+    """
+    path = airflow.version.health_path
+    response = airflow.request("GET", path)
+    if response.status != HTTPStatus.OK:
+        raise airflow.make_error(response, f"GET {airflow.locate(path)}")
+    content, now = response.parse_object(), airflow.server_time
+    components = {name: _parse_component(name, one, now) for name, one in content.items() if isinstance(one, dict)}
+    if not {"metadatabase", "scheduler"} <= components.keys():
+        raise AnswerError(
+            f"GET {airflow.locate(path)} at {airflow.url} reports nothing about metadatabase and scheduler.",
+            "Look at the instance in DMS's console, and run the step again when it is running.",
+        )
+    return Health(components=components)
+
+
+def _parse_component(name: str, content: Mapping[str, Any], now: datetime | None) -> Component:
+    status, heartbeat = content.get("status"), parse_date(content.get(f"latest_{name}_heartbeat"))
+    age = max(0.0, (now - heartbeat).total_seconds()) if now and heartbeat else None
+    return Component(name=name, status=status if isinstance(status, str) else None, age=age)
