@@ -64,7 +64,7 @@ NOTES = {
         "asking again does no harm."
     ),
     "login": (
-        "It may take 60 seconds. Each try has a new token. Only status, target and cookie of the answer count, so "
+        "It may take 30 seconds. Each try has a new token. Only status, target and cookie of the answer count, so "
         "that its body may be anything."
     ),
     "command that reads": "In this table `timeout` is 120 seconds.",

@@ -171,7 +171,7 @@ _TABLE = {
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 2",
-        "Login failed 1 | Login failed 1",
+        "done 2 | Login failed 2",
         "Time ran out 1 | Time ran out 1",
         "Time ran out 1 | Time ran out 1",
         "Time ran out 1 | Time ran out 1",
