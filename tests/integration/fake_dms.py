@@ -88,7 +88,8 @@ class FakeAirflow:
 
     def store(self, dags: Sequence[Mapping[str, Any]], errors: Sequence[Mapping[str, Any]] = ()) -> None:
         """Script what the database holds, for who reads all of it."""
-        fields = "dag_id%2Cfileloc%2Cfile_token%2Chas_import_errors%2Clast_parsed_time%2Cis_active"
+        names = "dag_id fileloc file_token has_import_errors last_parsed_time is_active is_paused max_active_runs"
+        fields = names.replace(" ", "%2C")
         if self.version.startswith("3"):
             api, query = "/api/v2", "exclude_stale=false&order_by=dag_id"
         else:

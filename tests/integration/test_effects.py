@@ -69,7 +69,12 @@ def test_a_test_of_a_dag_is_as_its_dag_run(
 
     assert step.exit_code == exit_code
     assert words in step.log
-    assert dms.paths[2:] == ["GET /api/v1/dags/etl/dagRuns", "POST /api/v1/command", "GET /api/v1/dags/etl/dagRuns"]
+    assert dms.paths[2:] == [
+        "GET /api/v1/version",
+        "GET /api/v1/dags/etl/dagRuns",
+        "POST /api/v1/command",
+        "GET /api/v1/dags/etl/dagRuns",
+    ]
 
 
 def test_what_airflow_says_of_a_failure_needs_no_second_request(dms: FakeDms, run: Run) -> None:
@@ -80,7 +85,7 @@ def test_what_airflow_says_of_a_failure_needs_no_second_request(dms: FakeDms, ru
 
     assert step.exit_code == 1
     assert [one.properties["title"] for one in step.annotations] == ["Airflow command failed"]
-    assert dms.paths[2:] == ["GET /api/v1/dags/etl/dagRuns", "POST /api/v1/command"]
+    assert dms.paths[2:] == ["GET /api/v1/version", "GET /api/v1/dags/etl/dagRuns", "POST /api/v1/command"]
 
 
 def test_without_the_right_to_read_dag_runs_nothing_is_run(dms: FakeDms, run: Run) -> None:

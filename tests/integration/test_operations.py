@@ -165,8 +165,8 @@ def test_reserialize_of_good_files(dms: FakeDms, run: Run, stdout: str, stderr: 
     assert step.outputs["stdout"] == stdout
     assert dms.commands() == [["dags", "reserialize"], LISTED]
     assert [path for path in dms.paths if path.startswith("GET /api")] == [
-        *("GET /api/v1/dags", "GET /api/v1/importErrors"),
         "GET /api/v1/version",
+        *("GET /api/v1/dags", "GET /api/v1/importErrors"),
         *("GET /api/v1/dags", "GET /api/v1/importErrors", "GET /api/v1/dags/etl/details"),
     ]
 
@@ -178,7 +178,7 @@ def test_reserialize_fails_for_import_errors_whatever_the_log(dms: FakeDms, run:
     dms.airflow.commands["dags reserialize"] = (stdout, "")
     dms.airflow.store([make_dag("lab_quick", "t0")])
     dms.airflow.effects["dags reserialize"] = lambda: dms.airflow.store([make_dag("lab_quick", "t1")])
-    dms.airflow.route("GET", "/api/v1/dags/lab_quick/details", {})
+    dms.airflow.route("GET", "/api/v1/dags/lab_quick/details", {"dag_id": "lab_quick"})
 
     step = run({"operation": "dags reserialize"})
 
