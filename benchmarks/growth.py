@@ -111,7 +111,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
         "show": lambda text: [disarm(line) for line in show(text).split("\n")],
         "cut_middle": partial(cut_middle, limit=1000),
         "summary": render,
-        "console.Lines": lambda text: list(console.Lines(text)),
+        "split_lines": console.split_lines,
         "task log": task_log.read_task_log,
         "long task log": lambda text: task_log.read_long_log(text.encode()),
         "traceback": lambda text: tracebacks.parse(HEADER + text),

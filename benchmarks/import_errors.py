@@ -82,7 +82,7 @@ def read_answer(stdout: Path, root: Path) -> None:
     """Do what the action does of its own between the command's answer and the report."""
     text = json.loads(stdout.read_bytes())["stdout"]
     outcome = judge(COMMANDS["dags list-import-errors"], ARGUMENTS, text, "")
-    errors = locate(read_list(outcome.answer, text), Checkout(root), read_dag_files(text))
+    errors = locate(read_list(outcome.records or (), text), Checkout(root), read_dag_files(text))
     assert len(errors) == ERRORS
     assert all(error.file and error.line == LINE for error in errors)
 

@@ -100,7 +100,7 @@ class Arrivals:
         """Look once: what the instance parses, and what of the checkout is not there yet."""
         execution = self._instance.run("dags report", "-o", "json")
         dags = self._instance.list_dags()
-        report = parse_report(execution.outcome.answer or []) if execution and execution.outcome.succeeded else None
+        report = parse_report(execution.outcome.records or []) if execution and execution.outcome.succeeded else None
         arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
         if report is None:
             return arrival, ()

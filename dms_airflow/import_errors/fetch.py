@@ -89,7 +89,7 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> L
         return _list_stored(line, timeout, context)
     if version.imports_by_default:
         execution = execute(line, timeout, context)
-        errors = read_list(execution.outcome.answer or [], execution.stdout)
+        errors = read_list(execution.outcome.records or [], execution.stdout)
         return Listing(execution=execution, errors=errors, listed_by=line)
     return _list_bundles(line, timeout, context)
 
@@ -113,7 +113,7 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
         if left == bundles or not left:
             break
         bundles = left
-    errors = read_list(execution.outcome.answer or [], execution.stdout, folders)
+    errors = read_list(execution.outcome.records or [], execution.stdout, folders)
     return Listing(
         execution=execution,
         errors=errors,
@@ -131,7 +131,7 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
     folders = instance.folders
     execution = execute(line, timeout, context)
-    rows = execution.outcome.answer or []
+    rows = execution.outcome.records or []
     own = [row for row in rows if not is_left_behind(str(row.get("filepath")))]
     if len(own) < len(rows):
         context.log.info(f"Left out: {len(rows) - len(own)} import errors that dags reserialize stored on this Airflow.")
@@ -144,7 +144,7 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     errors = read_list(own, execution.stdout, folders)
     outcome = execution.outcome
     if outcome.lists_errors and not own:
-        outcome = replace(outcome, verdict=Verdict.SUCCEEDED, reason="", answer=[])
+        outcome = replace(outcome, verdict=Verdict.SUCCEEDED, reason="", records=[])
     return Listing(
         execution=replace(execution, outcome=outcome),
         errors=errors,
@@ -208,7 +208,7 @@ def _copy_folders(line: CommandLine) -> tuple[str, ...]:
 def _find_files(timeout: float, context: Context) -> dict[str, str]:
     """Find out which file defines which DAG, where an error names only the DAG; nothing when Airflow does not say so."""
     try:
-        report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.answer
+        report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.records
     except ActionError as error:
         context.log.info(f"The DAG's file is not known: {error.message}")
         return {}

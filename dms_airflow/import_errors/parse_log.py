@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.output import LogRecord, read_log_record
+from dms_airflow.airflow.commands.output import LogRecord, parse_log_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -70,7 +70,7 @@ def read_log(stdout: str) -> ImportLog:
     chunks: list[str] = []  # in front of the first record, nobody's
     for chunk in _MARGIN.split(stdout):
         line, _, indented = chunk.partition("\n")
-        record = read_log_record(line) if line[:1] in _RECORD_STARTS else None
+        record = parse_log_record(line) if line[:1] in _RECORD_STARTS else None
         if record is None and not _JSON_LINE.match(line):
             chunks.append(chunk)
             continue

@@ -98,14 +98,14 @@ def write_outputs(execution: Execution) -> dict[str, Any]:
 
 def write_answer(outcome: Outcome) -> str:
     """Write the JSON of a command's answer; an empty text where there is none."""
-    return json.dumps(outcome.answer, ensure_ascii=False) if outcome.has_answer else ""
+    return json.dumps(outcome.records, ensure_ascii=False) if outcome.records is not None else ""
 
 
 def illustrate(execution: Execution) -> Iterator[Table | Folded]:
     """Show a list of plain objects as a table, anything else as it came."""
     command = COMMANDS[execution.line.name]
-    table = tabulate(execution.line.name, execution.outcome.answer) if execution.outcome.has_answer else None
-    if command.secret_answer:
+    table = tabulate(execution.line.name, execution.outcome.records)
+    if command.secret_output:
         yield Folded(heading="stdout", text=NOT_SHOWN)
     elif table:
         yield table

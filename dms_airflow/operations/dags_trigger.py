@@ -160,7 +160,7 @@ def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClie
     if isinstance(told, Execution):
         return _explain(told, order, airflow)
     answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
-    outcome = Outcome(verdict=Verdict.SUCCEEDED, answer=answer, has_answer=True)
+    outcome = Outcome(verdict=Verdict.SUCCEEDED, records=answer)
     execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
     return _Triggered(execution=execution, run=told)
 
@@ -184,7 +184,7 @@ def _read_conf(text: str) -> dict[str, Any] | None:
 
 
 def _read_run(outcome: Outcome, order: Order) -> DagRun:
-    told = parse_run(outcome.answer[0]) if outcome.has_answer and outcome.answer else None
+    told = parse_run(outcome.records[0]) if outcome.records else None
     # A DAG file may print what looks like Airflow's answer.
     return told if told and told.dag_id == order.dag_id else DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
 

@@ -249,7 +249,7 @@ class _Gate:
             executions.append(execution)
             if execution is None:
                 return (), ()
-            errors = read_list(execution.outcome.answer or [], execution.stdout, self._instance.folders)
+            errors = read_list(execution.outcome.records or [], execution.stdout, self._instance.folders)
             located = locate(errors, self._checkout, read_dag_files(execution.stdout))
             stale = [error for error in located if self._params.verify_source and self._is_stale(error, arrival)]
             is_usable = execution.outcome.succeeded or execution.outcome.lists_errors

@@ -7,10 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms_airflow.airflow.commands.arguments import (
-    awaits_answer,
     find_secrets,
     has_option,
     mask_secrets,
+    needs_confirmation,
     option_value,
     read_positionals,
 )
@@ -145,7 +145,7 @@ def test_other_commands_have_no_secret_arguments() -> None:
     with_secrets = {name for name, command in COMMANDS.items() if command.secret_options or command.secret_position is not None}
 
     assert with_secrets == {"connections add", "variables get", "variables set"}
-    assert [name for name, command in COMMANDS.items() if command.secret_answer] == ["variables get"]
+    assert [name for name, command in COMMANDS.items() if command.secret_output] == ["variables get"]
 
 
 @given(
@@ -195,4 +195,4 @@ def test_positionals(arguments: list[str], positionals: list[str]) -> None:
     ],
 )
 def test_commands_that_will_ask(name: str, arguments: list[str], *, waits: bool) -> None:
-    assert awaits_answer(COMMANDS[name], arguments) is waits
+    assert needs_confirmation(COMMANDS[name], arguments) is waits

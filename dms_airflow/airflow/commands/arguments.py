@@ -33,10 +33,10 @@ def list_values(arguments: Sequence[str], *names: str) -> list[str]:
     return values
 
 
-def awaits_answer(command: Command, arguments: Sequence[str]) -> bool:
+def needs_confirmation(command: Command, arguments: Sequence[str]) -> bool:
     """Whether the command will ask a question that its arguments do not answer. Over HTTP nobody can."""
-    asks = command.asks and (not command.asks_only_with or has_option(arguments, command.asks_only_with))
-    return asks and not has_option(arguments, "-y", "--yes", "-h", "--help")
+    confirms = command.confirms and (not command.confirms_only or has_option(arguments, command.confirms_only))
+    return confirms and not has_option(arguments, "-y", "--yes", "-h", "--help")
 
 
 def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What Airflow's command line prints: lines, log records, and the records that `--output` gives a form. Pure.
 
-Seen in tests/captures. Airflow logs to stdout, in front of its answer and, with `-v`, behind it; 3.1.0 colours its log
+Seen in tests/captures. By default Airflow logs to stdout, before its result and, with `-v`, after it; 3.1.0 colours its log
 without a terminal, and writes a part of it to stderr.
 """
 
@@ -13,15 +13,9 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Reversible
+    from collections.abc import Collection, Iterable, Sequence
 
-_Rows = list[dict[str, Any]]
-
-# A stream is split into its lines by so much of it.
-_BLOCK = 1024 * 1024  # characters
-
-# Where str.splitlines does.
-_LINE_END = re.compile(r"\r\n|[\n\r\v\f\x1c-\x1e\x85\u2028\u2029]")
+Records = list[dict[str, Any]]
 
 _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
@@ -31,7 +25,7 @@ _LOG_RECORD = re.compile(
     r"\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?\] "
     r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] "
 )
-# The same two, read. The second ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message
+# The same two, parsed. The second ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message
 # has several lines, the last one does.
 _FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
 _SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[(?P<level>[a-z]+) *\] (?P<message>.*)")
@@ -50,31 +44,9 @@ class LogRecord:
     values: str = ""
 
 
-class Lines:
-    """The lines of a stream, without colours.
-
-    They are split when they are looked at, block by block: ten million short ones take fifteen times the memory of their text.
-    """
-
-    def __init__(self, text: str) -> None:
-        self._text = text
-        self._ends = [0]
-        while self._ends[-1] < len(text):
-            end = _LINE_END.search(text, self._ends[-1] + _BLOCK)
-            self._ends.append(end.end() if end else len(text))
-
-    def __iter__(self) -> Iterator[str]:
-        """Give them in order."""
-        for start, end in pairwise(self._ends):
-            yield from self._split(start, end)
-
-    def __reversed__(self) -> Iterator[str]:
-        """Give the last one first."""
-        for end, start in pairwise(reversed(self._ends)):
-            yield from reversed(self._split(start, end))
-
-    def _split(self, start: int, end: int) -> list[str]:
-        return _ANSI.sub("", self._text[start:end]).splitlines()
+def split_lines(text: str) -> list[str]:
+    """Split a stream into its lines, without colours."""
+    return strip_colours(text).splitlines()
 
 
 def strip_colours(text: str) -> str:
@@ -84,13 +56,13 @@ def strip_colours(text: str) -> str:
 
 def is_log_record(line: str) -> bool:
     """Whether this line is the first of a log record."""
-    return _LOG_RECORD.match(line) is not None or _read_json_record(line) is not None
+    return _LOG_RECORD.match(line) is not None or _parse_json_record(line) is not None
 
 
-def read_log_record(line: str) -> LogRecord | None:
-    """Read the first line of a log record, in whatever of its own forms and colours Airflow writes it."""
-    line = (_ANSI.sub("", line) if "\x1b" in line else line).rstrip()
-    if record := _read_json_record(line):
+def parse_log_record(line: str) -> LogRecord | None:
+    """Parse the first line of a log record, in whichever of its own forms and colours Airflow writes it."""
+    line = strip_colours(line).rstrip()
+    if record := _parse_json_record(line):
         return record
     match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
     if match is None:
@@ -102,7 +74,7 @@ def read_log_record(line: str) -> LogRecord | None:
     return LogRecord(level=level, message=message[: logger.start()].rstrip(), values=logger["values"].strip())
 
 
-def _read_json_record(line: str) -> LogRecord | None:
+def _parse_json_record(line: str) -> LogRecord | None:
     if not line.startswith('{"'):
         return None
     try:
@@ -116,7 +88,7 @@ def _read_json_record(line: str) -> LogRecord | None:
     return LogRecord(level=level.lower(), message=event, values=" ".join(values))
 
 
-def find_json(lines: Reversible[str], columns: Collection[str]) -> _Rows | None:
+def find_records(lines: Sequence[str], columns: Collection[str]) -> Records | None:
     """The records that `-o json` printed, an empty list where it printed that there are none; None without such a result.
 
     Airflow prints them as an array of objects on one line. DAG files print when they are imported, too, even arrays: only an
@@ -151,7 +123,7 @@ def has_no_records(lines: Iterable[str], output_format: str) -> bool:
     return any(line.strip() == _NO_RECORDS for line in lines)
 
 
-def _parse_rows(line: str) -> _Rows | None:
+def _parse_rows(line: str) -> Records | None:
     # A DAG file's print(end="") may have left text in front of the array; an empty one must have the line for itself.
     start = 0 if line.startswith("[") else line.find("[{")
     if start < 0:

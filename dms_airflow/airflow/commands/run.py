@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import awaits_answer
+from dms_airflow.airflow.commands.arguments import needs_confirmation
 from dms_airflow.airflow.commands.command_line import show
 from dms_airflow.airflow.commands.effects import observe
 from dms_airflow.airflow.commands.send import send_command
@@ -49,15 +49,15 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     command = COMMANDS[line.name]
     conclude = observe(line, context)
     context.log.info(f"$ airflow {show(line)}")
-    will_ask = awaits_answer(command, line.arguments)
-    if will_ask:
+    unconfirmed = needs_confirmation(command, line.arguments)
+    if unconfirmed:
         timeout = min(timeout, LONGEST_QUESTION)
     try:
         answer = send_command(context.airflow, line.words, repeatable=command.repeatable, timeout=timeout)
     except AnswerTimeoutError as error:
-        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if will_ask else error from None
+        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if unconfirmed else error from None
     outcome = judge(command, line.arguments, answer.stdout, answer.stderr, context.log.redact)
-    if command.secret_answer:
+    if command.secret_output:
         context.log.mask_in_log(answer.stdout.strip())
     else:
         context.log.fold("stdout", answer.stdout)

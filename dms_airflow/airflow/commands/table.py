@@ -53,9 +53,9 @@ class Command:
     no_effects: tuple[NoEffect, ...] = ()
     unknown: str = ""
     """Why its output may not show whether it worked, and what to do about it."""
-    asks: bool = False
+    confirms: bool = False
     """It asks for confirmation; `--yes` answers in advance."""
-    asks_only_with: str = ""
+    confirms_only: str = ""
     """The option without which it does not ask."""
     options: tuple[tuple[str, ...], ...] = ()
     """The options with a value, where the arguments that are not options matter, or where there are secrets."""
@@ -63,7 +63,7 @@ class Command:
     """Further ones, of which the value is a secret."""
     secret_position: int | None = None
     """Index of the positional argument from which on they are secrets."""
-    secret_answer: bool = False
+    secret_output: bool = False
     """Its stdout is a secret."""
 
     @property
@@ -129,7 +129,7 @@ _CONF, _FOLDER, _BUNDLE = ("-c", "--conf"), ("-S", "--subdir"), ("-B", "--bundle
 _START, _END, _TASKS = ("-s", "--start-date"), ("-e", "--end-date"), ("-t", "--task-regex")
 _FORM = ("-o", "--output")
 
-_ASKS_WITH_REGEX: dict[str, Any] = {"asks": True, "asks_only_with": "--treat-dag-id-as-regex"}
+_CONFIRMS_PATTERN: dict[str, Any] = {"confirms": True, "confirms_only": "--treat-dag-id-as-regex"}
 
 _TABLE = (
     # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
@@ -143,14 +143,14 @@ _TABLE = (
         success=r"No run dates were found for the given dates|^Dry run of DAG ",
         no_effects=(_NOTHING_TO_RUN,),
         options=(_CONF, _FOLDER, _START, _END, _TASKS, ("--delay-on-limit",), ("--pool",)),
-        asks=True,
-        asks_only_with="--reset-dagruns",
+        confirms=True,
+        confirms_only="--reset-dagruns",
     ),
     Command(
         name="dags delete",
         success=r"^Removed \d+ record\(s\)|\(y/n\)Cancelled$|^Cancelled$",
         no_effects=(_CANCELLED,),
-        asks=True,
+        confirms=True,
     ),
     Command(name="dags list", repeatable=True, json=True, columns=("dag_id",)),
     Command(
@@ -169,7 +169,7 @@ _TABLE = (
         columns=("is_paused",),
         no_effects=(_NOT_PAUSED, _CANCELLED),
         options=(_FOLDER, _FORM),
-        **_ASKS_WITH_REGEX,
+        **_CONFIRMS_PATTERN,
     ),
     Command(name="dags report", repeatable=True, json=True, columns=("dag_num",)),
     Command(name="dags reserialize", prints_result=False),
@@ -193,13 +193,13 @@ _TABLE = (
         columns=("is_paused",),
         no_effects=(_NOT_PAUSED, _CANCELLED),
         options=(_FOLDER, _FORM),
-        **_ASKS_WITH_REGEX,
+        **_CONFIRMS_PATTERN,
     ),
     Command(
         name="tasks clear",
         success=r"^Nothing to clear\.$|nothing was cleared\.$",
         no_effects=(_CANCELLED, _NOT_CLEARED),
-        asks=True,
+        confirms=True,
     ),
     Command(
         name="tasks failed-deps",
@@ -249,7 +249,7 @@ _TABLE = (
         repeatable=True,
         secret_options=(("-d", "--default"),),
         secret_position=1,
-        secret_answer=True,
+        secret_output=True,
     ),
     Command(name="variables list", repeatable=True, json=True, columns=("key",)),
     Command(name="variables set", success=r"^Variable .* created$", options=(("--description",),), secret_position=1),
@@ -263,7 +263,7 @@ _TABLE = (
     Command(
         name="db clean",
         success=r"^(?:Checking table |Performing dry run for )|\bTable \S+ not found\.",
-        asks=True,
+        confirms=True,
     ),
     Command(name="version", repeatable=True, success=r"^\d+\.\d+\.\d+\S*$"),
 )

@@ -17,19 +17,19 @@ What no text can show: a DAG file that prints a result of just the expected form
 from __future__ import annotations
 
 import re
-from collections import deque
 from dataclasses import dataclass
 from enum import Enum, auto
-from itertools import chain, islice, takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.arguments import has_option, option_value
+from dms_airflow.airflow.commands.failures import find_failure, match_record, strip_module
+from dms_airflow.airflow.commands.output import find_records, has_no_records, has_records, is_log_record, split_lines
 from dms_airflow.airflow.commands.renames import advise_renamed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
+    from dms_airflow.airflow.commands.output import Records
     from dms_airflow.airflow.commands.table import Command, NoEffect
 
 LONGEST_REASON = 500
@@ -68,9 +68,8 @@ class Outcome:
     """The command ended well, but changed nothing or may have changed nothing."""
     is_certain: bool = True
     """False: the output does not prove the warning."""
-    answer: Any = None
-    """The records that `-o json` printed, as printed: Airflow makes each number and boolean in them a string."""
-    has_answer: bool = False
+    records: Records | None = None
+    """What `-o json` printed, as printed: Airflow makes each number and boolean in it a string."""
 
     @property
     def succeeded(self) -> bool:
@@ -93,11 +92,11 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
         stderr: All of it.
         redact: Masks secrets in the reason before it is cut.
     """
-    output, errors = console.Lines(stdout), console.Lines(stderr)
+    output, errors = split_lines(stdout), split_lines(stderr)
     output_format = (option_value(arguments, "-o", "--output") or "table") if command.json else ""
     asked_columns = option_value(arguments, "--columns")
     columns = asked_columns.split(",") if asked_columns else command.columns
-    answer = console.find_json(output, columns) if output_format == "json" else None
+    records = find_records(output, columns) if output_format == "json" else None
 
     def conclude(verdict: Verdict, reason: str, advice: str = "", *, no_effect: NoEffect | None = None) -> Outcome:
         return Outcome(
@@ -106,147 +105,26 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
             advice=advice,
             warning=no_effect.warning if no_effect else "",
             is_certain=no_effect.is_certain if no_effect else True,
-            answer=answer,
-            has_answer=answer is not None,
+            records=records,
         )
 
-    failure = _find_usage_error(errors) or _find_exception(errors) or _find_message(command, errors)
-    failure = failure or _find_failure_record(command, output)
-    if failure:
+    if failure := find_failure(command, output, errors):
         return conclude(Verdict.FAILED, failure, _advise(command, arguments, failure))
 
     as_text = command.json and output_format != "json"
-    has_records = console.has_records(output, columns, output_format) if as_text else bool(answer)
-    if has_records and command.records_fail:
-        return conclude(Verdict.LISTED_ERRORS, f"import errors: {len(answer)}" if answer else "there are import errors")
+    shows_records = has_records(output, columns, output_format) if as_text else bool(records)
+    if shows_records and command.records_fail:
+        return conclude(Verdict.LISTED_ERRORS, f"import errors: {len(records)}" if records else "there are import errors")
 
-    shown = _Shown(output, errors)
+    shown = [*output, *filter(is_log_record, errors)]  # 3.1.0 writes a part of its log to stderr
     no_effect = _find_no_effect(command, shown)
-    if has_records or answer is not None or _has_result(command, arguments, shown, output_format):
+    if shows_records or records is not None or _has_result(command, arguments, shown, output_format):
         return conclude(Verdict.SUCCEEDED, "", no_effect=no_effect)
     if command.unknown:
         return conclude(Verdict.UNKNOWN, f"`{command.name}` ended, and its output does not show how", command.unknown)
-    reason = _MODULE.sub("", _find_unexplained(errors))
+    reason = strip_module(_find_unexplained(errors))
     advice = _advise(command, arguments, reason) if reason else ADVICE_NO_RESULT
     return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, output), advice, no_effect=no_effect)
-
-
-class _Shown:
-    """What Airflow showed: its output, and the log records among its errors: 3.1.0 writes some there."""
-
-    def __init__(self, output: console.Lines, errors: console.Lines) -> None:
-        self._output, self._errors = output, errors
-
-    def __iter__(self) -> Iterator[str]:
-        yield from self._output
-        yield from filter(console.is_log_record, self._errors)
-
-
-# 1. Signs of failure.
-
-_USAGE_ERROR = re.compile(r"airflow (?:[\w-]+ )*command error: ")
-
-# Text without a line's end may come before it: a progress bar. A group of exceptions has its header inside a drawn tree, two
-# blanks in; tracebacks further in are a group's members, or quotations.
-_TRACEBACK = re.compile(r"^(?:\S.*|  \+ Exception Group )?Traceback \(most recent call last\):\s*$")
-_GROUP_PREFIX = re.compile(r"^  [|+] ?")
-_CHAIN = re.compile(
-    r"^(?:  \| )?(?:During handling of the above exception, another exception occurred:|"
-    r"The above exception was the direct cause of the following exception:)$"
-)
-# After these lines the interpreter prints an exception and goes on: none of them changes its exit status.
-_HARMLESS_EXCEPTION = re.compile(r"^(?:Exception ignored (?:in|on)\b|Exception in thread |--- Logging error ---$)")
-_FATAL_ERROR = re.compile(r"^Fatal Python error: ")
-# `airflow.exceptions.DagNotFound: …`: the class alone is what people know, and what stays the same between versions.
-_MODULE = re.compile(r"^(?:[\w<>]+\.)+(?=\w+(?::|$))")
-
-
-def _find_usage_error(errors: Iterable[str]) -> str:
-    lines = iter(errors)
-    for line in lines:
-        if found := _USAGE_ERROR.match(line):
-            # A word of the command may hold line ends.
-            text = "\n".join([line[found.end() :], *islice(lines, LONGEST_REASON)]).partition(", see help above.")[0]
-            return f"usage error: {text or 'see the help'}"
-    return ""
-
-
-# Whatever ends a command passes through Airflow's own command line, however that was started.
-_COMMAND_FRAME = re.compile(r'[ |+]*File ".*(?:/airflow/__main__\.py|/airflow/cli/[^"]*|/bin/airflow)", line ')
-
-
-def _find_exception(errors: console.Lines) -> str:
-    """The exception that ended Airflow's command line: `DagNotFound: Dag id x not found`; empty when none did.
-
-    Only the frames of a traceback itself say where it comes from: a log that is copied to stderr holds tracebacks, too, and
-    lists of frames without an exception.
-    """
-    if fatal := next(filter(_FATAL_ERROR.match, errors), ""):
-        return fatal
-    found, harmless = "", False
-    for before, lines in _split_tracebacks(errors):
-        # The next of a chain is as harmless as the one before it.
-        harmless = harmless if _CHAIN.match(before) else _HARMLESS_EXCEPTION.match(before) is not None
-        if not harmless and any(map(_COMMAND_FRAME.match, takewhile(_is_indented, lines))):
-            found = _read_exception(lines) or "an exception whose name was cut off"
-    return found
-
-
-def _split_tracebacks(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
-    """Give, for each traceback, the line before its header, and all lines up to the next header."""
-    before = ""
-    last: tuple[str, list[str]] | None = None
-    for line in lines:
-        if _TRACEBACK.match(line):
-            if last:
-                yield last
-            last = (before, [])
-        elif last:
-            last[1].append(line)
-        before = line if line.strip() else before
-    if last:
-        yield last
-
-
-def _is_indented(line: str) -> bool:
-    text = _GROUP_PREFIX.sub("", line)
-    return not text.strip() or text.startswith(" ")
-
-
-def _read_exception(lines: Iterable[str]) -> str:
-    """The first line after a traceback's frames, which are indented."""
-    rest = iter(lines)
-    for line in rest:
-        if not _is_indented(line):
-            text = _GROUP_PREFIX.sub("", line)
-            # "Some task instances failed:" and a table: its last row says more.
-            last = deque(filter(None, map(str.strip, rest)), maxlen=1) if text.rstrip().endswith(":") else ()
-            return " ".join([_MODULE.sub("", text), *last])
-    return ""
-
-
-def _find_message(command: Command, errors: Iterable[str]) -> str:
-    if not command.failure:
-        return ""
-    return next(filter(re.compile(command.failure).search, errors), "")
-
-
-def _find_failure_record(command: Command, output: Iterable[str]) -> str:
-    """What the log says of a failure that Airflow keeps to itself: the exception that ended the work, else the record."""
-    if not command.failure_record:
-        return ""
-    lines = iter(output)
-    for line in lines:
-        if record := _match_record(command.failure_record, line):
-            own = chain([line], takewhile(lambda following: console.read_log_record(following) is None, lines))
-            exceptions = [_read_exception(behind) for _, behind in _split_tracebacks(own)]
-            return (exceptions and exceptions[-1]) or record.message
-    return ""
-
-
-def _match_record(sign: str, line: str) -> console.LogRecord | None:
-    record = console.read_log_record(line)
-    return record if record and re.search(sign, f"{record.message} {record.values}") else None
 
 
 # 2. The result.
@@ -257,12 +135,12 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Iterable[str]
         return any(line.startswith("Usage: airflow ") for line in shown)
     if output_format:
         unchanged = any(one.sign and _shows(one.sign, shown) for one in command.no_effects)
-        return unchanged or console.has_no_records(shown, output_format)
-    if command.success_record and any(_match_record(command.success_record, line) for line in shown):
+        return unchanged or has_no_records(shown, output_format)
+    if command.success_record and any(match_record(command.success_record, line) for line in shown):
         return True
     if command.success:
         return _shows(command.success, shown)
-    return command.prints_result and any(not console.is_log_record(line) for line in shown)
+    return command.prints_result and any(not is_log_record(line) for line in shown)
 
 
 def _shows(sign: str, lines: Iterable[str]) -> bool:
@@ -296,21 +174,21 @@ def _find_unexplained(errors: Iterable[str]) -> str:
     for line in errors:
         source = after_warning and line.startswith("  ")
         after_warning = _WARNING.match(line) is not None
-        noise = source or after_warning or console.is_log_record(line) or _NOTE.match(line) or _GRAPHVIZ.match(line)
+        noise = source or after_warning or is_log_record(line) or _NOTE.match(line) or _GRAPHVIZ.match(line)
         if line.strip() and not noise:
             last = line
     return last
 
 
-def _describe_silence(command: Command, output: console.Lines) -> str:
+def _describe_silence(command: Command, output: Sequence[str]) -> str:
     reason = f"`{command.name}` printed neither a result nor an error"
     # `dags backfill` prints the text of a ValueError on stdout, and ends with 1.
     last = next((line.strip() for line in reversed(output) if line.strip()), "")
-    return reason if not last or console.is_log_record(last) else f"{reason}; the last line of its output: {last}"
+    return reason if not last or is_log_record(last) else f"{reason}; the last line of its output: {last}"
 
 
 def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
-    if command.asks and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
+    if command.confirms and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
         return ADVICE_CONFIRM
     as_json = option_value(arguments, "-o", "--output") == "json"
     if command.json and not as_json and re.match(r"(?:MarkupError|UnicodeEncodeError)\b", reason):

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import time
-import tracemalloc
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.airflow.commands import output as console
+from dms_airflow.airflow.commands import output
 
 LOG_2 = "[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - Filling up the DagBag from /opt/airflow/dags"
 LOG_3 = "2026-11-22T10:13:35.579908Z [info     ] creating dag run               [airflow] loc=dag.py:526"
@@ -20,7 +19,7 @@ LOG_3_1 = "\x1b[2m2026-11-22T10:20:47.175405Z\x1b[0m [\x1b[32m\x1b[1minfo     \x
 
 @pytest.mark.parametrize("line", [LOG_2, LOG_3, LOG_3_TASK, LOG_3_1])
 def test_log_records_of_every_version_are_known(line: str) -> None:
-    assert [console.is_log_record(found) for found in console.Lines(line)] == [True]
+    assert [output.is_log_record(found) for found in output.split_lines(line)] == [True]
 
 
 @pytest.mark.parametrize(
@@ -43,66 +42,32 @@ def test_log_records_of_every_version_are_known(line: str) -> None:
     ],
 )
 def test_a_log_record_is_read(line: str, level: str, message: str) -> None:
-    record = console.read_log_record(line)
+    record = output.parse_log_record(line)
 
     assert record
     assert (record.level, record.message) == (level, message)
 
 
 def test_a_log_record_has_values() -> None:
-    record = console.read_log_record(
+    record = output.parse_log_record(
         "2026-11-22T20:17:41.9Z [error    ] Task exited                    [task] exit_code=3 loc=x.py:1"
     )
 
-    assert record == console.LogRecord(level="error", message="Task exited", values="exit_code=3 loc=x.py:1")
+    assert record == output.LogRecord(level="error", message="Task exited", values="exit_code=3 loc=x.py:1")
 
 
 @pytest.mark.parametrize("line", ["", "2026 was good", "[2026] {x} INFO - y", '[{"dag_id": "x"}]', "[INFO] paused"])
 def test_what_is_no_log_record(line: str) -> None:
-    assert console.read_log_record(line) is None
+    assert output.parse_log_record(line) is None
 
 
 @pytest.mark.parametrize("line", ["2026-11-21T00:00:00+00:00", '[{"dag_id": "x"}]', "[]", "[INFO] paused", "2026 was good", ""])
 def test_results_are_no_log_records(line: str) -> None:
-    assert not console.is_log_record(line)
+    assert not output.is_log_record(line)
 
 
 def test_colours_are_dropped() -> None:
-    assert list(console.Lines("\x1b[1m\x1b[34mqueued\x1b[0m\nnext")) == ["queued", "next"]
-
-
-def test_the_lines_of_a_long_stream() -> None:
-    lines = ["é" * 70, "", "2 \N{GRINNING FACE}", "x" * 3_000_000, *map(str, range(400_000))]
-
-    found = console.Lines("\r\n".join(lines))
-
-    assert list(found) == lines
-    assert list(found) == lines
-    assert list(reversed(found)) == lines[::-1]
-    assert [*console.Lines("")] == [*reversed(console.Lines(""))] == []
-    assert [*console.Lines("a\n")] == ["a"]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r", "\r\n", "\v", "\f", "\x1c", "\x85", "\u2028", "\n\r", "\r\r\n"])
-@pytest.mark.parametrize("before", range(1024 * 1024 - 3, 1024 * 1024 + 2))
-def test_a_line_end_is_one_wherever_a_long_stream_is_split(end: str, before: int) -> None:
-    text = f"{'x' * before}{end}next{end}"
-
-    assert [len(line) for line in console.Lines(text)] == [len(line) for line in text.splitlines()]
-
-
-@pytest.mark.parametrize("end", ["\n", "\r"])
-def test_the_lines_of_a_long_stream_take_no_memory_of_their_own(end: str) -> None:
-    text = "".join(f"{number}{end}" for number in range(1_000_000))  # 64 MB as strings in a list
-    tracemalloc.start()
-    try:
-        last = max(console.Lines(text), key=len)
-        peak = tracemalloc.get_traced_memory()[1]
-    finally:
-        tracemalloc.stop()
-
-    assert last == "100000"
-    assert peak < 20_000_000
+    assert list(output.split_lines("\x1b[1m\x1b[34mqueued\x1b[0m\nnext")) == ["queued", "next"]
 
 
 @pytest.mark.parametrize(
@@ -127,8 +92,8 @@ def test_the_lines_of_a_long_stream_take_no_memory_of_their_own(end: str) -> Non
         ("", None),
     ],
 )
-def test_find_json(stdout: str, expected: object) -> None:
-    assert console.find_json(console.Lines(stdout), ("dag_id",)) == expected
+def test_find_records(stdout: str, expected: object) -> None:
+    assert output.find_records(output.split_lines(stdout), ("dag_id",)) == expected
 
 
 @pytest.mark.parametrize(
@@ -148,11 +113,11 @@ def test_find_json(stdout: str, expected: object) -> None:
     ],
 )
 def test_has_records(output_format: str, stdout: str, expected: bool) -> None:
-    assert console.has_records(console.Lines(stdout), ("dag_id",), output_format) is expected
+    assert output.has_records(output.split_lines(stdout), ("dag_id",), output_format) is expected
 
 
 def test_a_table_of_one_column_without_known_names_has_records() -> None:
-    assert console.has_records(["key     ", "========", "greeting"], (), "table")
+    assert output.has_records(["key     ", "========", "greeting"], (), "table")
 
 
 @pytest.mark.parametrize(
@@ -167,12 +132,12 @@ def test_a_table_of_one_column_without_known_names_has_records() -> None:
     ],
 )
 def test_has_no_records(output_format: str, stdout: str, expected: bool) -> None:
-    assert console.has_no_records(console.Lines(stdout), output_format) is expected
+    assert output.has_no_records(output.split_lines(stdout), output_format) is expected
 
 
 @given(st.lists(st.dictionaries(st.just("dag_id"), st.text(), min_size=1), min_size=1), st.text(), st.text())
 def test_records_are_found_between_any_text(rows: list[dict[str, str]], before: str, after: str) -> None:
-    found = console.find_json(console.Lines(f"{before}\n{json.dumps(rows)}\n{after}"), ("dag_id",))
+    found = output.find_records(output.split_lines(f"{before}\n{json.dumps(rows)}\n{after}"), ("dag_id",))
 
     assert found == rows
 
@@ -180,7 +145,7 @@ def test_records_are_found_between_any_text(rows: list[dict[str, str]], before: 
 def test_a_hostile_megabyte_is_read_soon() -> None:
     started = time.process_time()
     for line in ("[" * 1_000_000, '[{"a":' * 160_000, "[{" * 500_000, "=" * 1_000_000 + "x"):
-        console.find_json(console.Lines(line), ("a",))
-        console.has_records(["a", *console.Lines(line)], ("a",), "table")
+        output.find_records(output.split_lines(line), ("a",))
+        output.has_records(["a", *output.split_lines(line)], ("a",), "table")
 
     assert time.process_time() - started < 10

@@ -183,9 +183,9 @@ def test_json_is_found_wherever_it_was_asked_for_and_given(name: str) -> None:
 
     outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
 
-    assert outcome.has_answer
+    assert outcome.records is not None
     # Airflow writes its JSON with json.dumps: what was read is what was printed, to the letter.
-    assert json.dumps(outcome.answer) in capture.stdout
+    assert json.dumps(outcome.records) in capture.stdout
 
 
 @pytest.mark.parametrize("name", sorted(WITHOUT_JSON))
@@ -194,7 +194,7 @@ def test_a_sentence_is_no_json(name: str) -> None:
 
     outcome = judge(capture.command, capture.arguments, capture.stdout, capture.stderr)
 
-    assert (outcome.succeeded, outcome.has_answer, outcome.answer) == (True, False, None)
+    assert (outcome.succeeded, outcome.records) == (True, None)
     assert outcome.warning == "Nothing was changed: the DAG is in this state already, or does not exist."
     assert not outcome.is_certain
 
@@ -509,19 +509,19 @@ def test_import_errors_are_a_failure_of_their_own(stdout: str) -> None:
     outcome = judge(COMMANDS["dags list-import-errors"], ["-o", "json"], stdout, "")
 
     assert (outcome.verdict, outcome.reason) == (Verdict.LISTED_ERRORS, "import errors: 1")
-    assert outcome.answer == [{"filepath": "/x.py", "error": "NameError: x"}]
+    assert outcome.records == [{"filepath": "/x.py", "error": "NameError: x"}]
 
 
 def test_a_list_that_a_dag_file_printed_before_the_result_does_not_count() -> None:
     outcome = judge(COMMANDS["dags list-import-errors"], ["-o", "json"], f"{LISTED}[]\n", "")
 
-    assert (outcome.verdict, outcome.answer) == (Verdict.SUCCEEDED, [])
+    assert (outcome.verdict, outcome.records) == (Verdict.SUCCEEDED, [])
 
 
 def test_chosen_columns_are_the_columns_of_the_answer() -> None:
     outcome = judge(COMMANDS["dags list"], ["-o", "json", "--columns", "fileloc,owners"], '[{"fileloc": "/x.py"}]\n', "")
 
-    assert outcome.answer == [{"fileloc": "/x.py"}]
+    assert outcome.records == [{"fileloc": "/x.py"}]
 
 
 @pytest.mark.parametrize("stdout", ["digraph etl {\n}\n", "File x.png saved\n", "\x1b]1337;File=inline=1:iVBO\x07\n"])
