@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.result import Annotation, Level
-from dms_airflow.core.text import join
+from dms_airflow.core.text import first_line, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -102,7 +102,7 @@ class Finding:
     @property
     def headline(self) -> str:
         """What is wrong, in one line."""
-        return self.message.partition("\n")[0]
+        return first_line(self.message)
 
     @property
     def place(self) -> str:

@@ -29,6 +29,12 @@ def count_bytes(text: str) -> int:
     return sum(len(text[start : start + size].encode("utf-8", "replace")) for start in range(0, len(text), size))
 
 
+def first_line(text: str) -> str:
+    """Give the first line of a message, with the next one where it ends with a colon: alone it would say nothing."""
+    first, *further = [line.strip() for line in text.split("\n") if line.strip()] or [""]
+    return f"{first} {further[0]}" if first.endswith(":") and further else first
+
+
 def join(names: Sequence[str], most: int = 5) -> str:
     """Name a few things, and count the rest."""
     shown = ", ".join(names[:most])

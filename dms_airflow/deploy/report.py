@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.core.findings import Finding, Rule, count, group
 from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result, Table
-from dms_airflow.core.text import join
+from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
 from dms_airflow.import_errors.report import report_errors
 
@@ -51,11 +51,6 @@ class Findings:
     complete: bool = False
     steps: tuple[tuple[str, ...], ...] = ()
     out_of_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
-
-
-def first_line(text: str) -> str:
-    """Cut a message to what fits into a list."""
-    return text.partition("\n")[0]
 
 
 def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:

@@ -12,6 +12,7 @@ from dms_airflow.core import tracebacks
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
 from dms_airflow.core.inputs import given, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Level, Link, Table
+from dms_airflow.core.text import first_line
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _describe(error: DagImportError) -> str:
 
 
 def _summarize(error: DagImportError) -> str:
-    return _describe(error).partition("\n")[0]
+    return first_line(_describe(error))
 
 
 def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:

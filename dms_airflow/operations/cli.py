@@ -33,7 +33,7 @@ def parse_commands(text: str) -> tuple[CommandLine, ...]:
         try:
             lines.append(_parse_command(text_line))
         except InputValueError as error:
-            problems.append(f"line {number} {error}")
+            problems.append(f"line {number}: {error}")
     if problems:
         raise InputValueError("; ".join(problems))
     if not lines:
@@ -44,23 +44,19 @@ def parse_commands(text: str) -> tuple[CommandLine, ...]:
 def _parse_command(text: str) -> CommandLine:
     words = parse_words(text)
     if words[:1] == ("airflow",) and find_command(words[1:]):
-        raise InputValueError("begins with `airflow`: leave that word out, and write for example `dags list`")
+        raise InputValueError("leave the word `airflow` out, and write for example `dags list`")
     found = find_command(words)
     name = tuple(found.name.split()) if found else ()
     if not found or words[: len(name)] != name:
         # Two words at most are shown: behind the command's name there may be a password.
-        raise InputValueError(describe_unknown("is no command that DMS supports", " ".join(words[:2])))
+        nearest = suggest_command(" ".join(words[:2]))
+        suggestion = f'; did you mean "{nearest}"?' if nearest else ""
+        raise InputValueError(f"unknown command {quote_value(' '.join(words[:2]))}{suggestion}")
     line = CommandLine(name=found.name, arguments=words[len(name) :])
     if line.name == "dags trigger":
         for problem in dags_trigger.check_arguments(line.arguments):
             raise InputValueError(problem.message)
     return line
-
-
-def describe_unknown(what: str, text: str) -> str:
-    """Say that a name is not known, with the nearest one."""
-    nearest = suggest_command(text)
-    return f"{what}: {quote_value(text)}" + (f"; did you mean {nearest}?" if nearest else "")
 
 
 @dataclass(frozen=True, kw_only=True)

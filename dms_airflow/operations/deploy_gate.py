@@ -18,10 +18,10 @@ from dms_airflow.checkout.source_lines import contradicts, split_lines
 from dms_airflow.core import tracebacks
 from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_names
 from dms_airflow.core.result import Ending, Result
-from dms_airflow.core.text import join
+from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
-from dms_airflow.deploy.report import Findings, Problem, find_vanished, first_line, tell
+from dms_airflow.deploy.report import Findings, Problem, find_vanished, tell
 from dms_airflow.import_errors.baseline import compare, read_baseline
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize

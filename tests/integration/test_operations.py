@@ -357,10 +357,10 @@ def test_wrong_commands_are_told_by_line_without_their_secrets(dms: FakeDms, run
     assert dms.received == []
     (annotation,) = step.annotations
     for words in (
-        'line 2 is no command that DMS supports: "connections ad"; did you mean connections add?',
-        "line 3 begins with `airflow`: leave that word out, and write for example `dags list`",
-        "line 4 must name the DAG to trigger",
-        "line 5 cannot be split into words",
+        'line 2: unknown command "connections ad"; did you mean "connections add"?',
+        "line 3: leave the word `airflow` out, and write for example `dags list`",
+        "line 4: must name the DAG to trigger",
+        "line 5: cannot be split into words",
     ):
         assert words in annotation.data
     assert "hunter2" not in step.stdout
