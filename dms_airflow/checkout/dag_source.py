@@ -42,6 +42,24 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
     return _only(find(module, match))
 
 
+def list_dags(source: bytes) -> list[Dag]:
+    """List the DAGs that a file defines; none of a file that cannot be read."""
+    module = _parse_module(source)
+    return _list_dags(module) if module else []
+
+
+def find_pool(source: bytes, pool: str) -> int | None:
+    """Find the first line that gives a pool's name, as `pool=` of a task or in `default_args`."""
+    module = _parse_module(source)
+    values: list[ast.expr] = []
+    for node in module.nodes if module else ():
+        if isinstance(node, ast.Call):
+            values += [keyword.value for keyword in node.keywords if keyword.arg == "pool"]
+        elif isinstance(node, ast.Dict):
+            values += [value for key, value in zip(node.keys, node.values, strict=True) if _text_of(key, {}) == "pool"]
+    return min((value.lineno for value in values if module and _text_of(value, module.constants) == pool), default=None)
+
+
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
 
 _CRON_COLUMNS = range(5, 8)
@@ -51,7 +69,7 @@ _SYNTAX = re.compile(r" \((?P<name>[^()/]+\.py), line (?P<line>\d{1,9})\)$")
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Dag:
+class Dag:
     """A DAG's definition: a call of DAG, or a function under @dag. `pattern` matches the ids that an f-string can give."""
 
     dag_id: str | None
@@ -107,7 +125,7 @@ def _text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
     return constants.get(node.id) if isinstance(node, ast.Name) else None
 
 
-def _list_dags(module: _Module) -> list[_Dag]:
+def _list_dags(module: _Module) -> list[Dag]:
     names = {"DAG": "DAG", "dag": "dag"} | {
         alias.asname or alias.name: alias.name
         for node in module.nodes
@@ -115,7 +133,7 @@ def _list_dags(module: _Module) -> list[_Dag]:
         for alias in node.names
         if alias.name in {"DAG", "dag"}
     }
-    dags: list[_Dag] = []
+    dags: list[Dag] = []
     for node in module.nodes:
         if isinstance(node, ast.Call) and names.get(_name_of(node.func)) == "DAG":
             dags.append(_read_dag(module, node, None))
@@ -128,19 +146,19 @@ def _list_dags(module: _Module) -> list[_Dag]:
     return dags
 
 
-def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> _Dag:
+def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> Dag:
     """Read `DAG(…)`, `@dag(…)` or `@dag`; without an id of its own, a DAG is called like the decorated function."""
     if not isinstance(definition, ast.Call):
-        return _Dag(dag_id=default_id, line=definition.lineno, arguments={})
+        return Dag(dag_id=default_id, line=definition.lineno, arguments={})
     arguments = {keyword.arg: keyword.value for keyword in definition.keywords if keyword.arg}
     if definition.args:
         arguments["dag_id"] = definition.args[0]
     if "dag_id" in arguments:
         dag_id = _text_of(arguments["dag_id"], module.constants)
         pattern = _pattern_of(arguments["dag_id"])
-        return _Dag(dag_id=dag_id, pattern=pattern, line=definition.lineno, arguments=arguments)
+        return Dag(dag_id=dag_id, pattern=pattern, line=definition.lineno, arguments=arguments)
     dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
-    return _Dag(dag_id=dag_id, line=definition.lineno, arguments=arguments)
+    return Dag(dag_id=dag_id, line=definition.lineno, arguments=arguments)
 
 
 def _pattern_of(node: ast.expr) -> str | None:

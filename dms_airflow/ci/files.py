@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import secrets
 from dataclasses import asdict, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
 from dms_airflow.ci.code_quality import render_code_quality
 from dms_airflow.ci.junit import render_junit
+from dms_airflow.ci.repository import read_file
 from dms_airflow.ci.sarif import render_sarif
 from dms_airflow.core.errors import FileError
 from dms_airflow.core.findings import annotate
@@ -17,7 +19,6 @@ from dms_airflow.core.result import Ending
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
-    from pathlib import Path
 
     from dms_airflow.ci.github import Runner, Workflow
     from dms_airflow.ci.summary import Occasion
@@ -33,7 +34,7 @@ def write_files(result: Result, occasion: Occasion, config: Config, runner: Runn
     findings = result.findings or ()
     writers: dict[str, Callable[[], Iterable[str]]] = {
         "result-file": lambda: _write_result(result, occasion),
-        "sarif-file": lambda: [render_sarif(findings, __version__, lambda file: _read_file(runner.workspace / file))],
+        "sarif-file": lambda: [render_sarif(findings, __version__, partial(read_file, runner.workspace))],
         "junit-file": lambda: [render_junit(findings, result.checks)],
         "code-quality-file": lambda: [render_code_quality(findings)],
     }
@@ -69,10 +70,3 @@ def _write_result(result: Result, occasion: Occasion) -> Iterator[str]:
     for text in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(whole):
         yield str(answer) if text == f'"{mark}"' else text
     yield "\n"
-
-
-def _read_file(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return b""

@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
@@ -29,12 +30,29 @@ def find_page(workspace: Path, file: str, server_url: str) -> str | None:
         ``https://github.com/acme/dags/blob/<commit>``; empty where it is not known; None when no repository is checked out.
     """
     roots = [root for root in _list_roots(workspace) if (root / ".git").exists()]
-    root = next((root for root in roots if _is_file(root / file)), None)
+    root = _find_root(roots, file)
     if root is None:
         return "" if roots else None
     git = _find_git_folder(root)
     name, commit = _read_name(git, server_url), _read_commit(git)
     return f"{server_url}/{name}/blob/{commit}" if name and commit else ""
+
+
+def read_file(workspace: Path, file: str) -> bytes:
+    """Read a file of a checkout; empty where it cannot be read.
+
+    Args:
+        workspace: The folder with the checkouts.
+        file: Path relative to the root of its repository.
+    """
+    root = _find_root(_list_roots(workspace), file)
+    with suppress(OSError):
+        return (root / file).read_bytes() if root else b""
+    return b""
+
+
+def _find_root(roots: Iterable[Path], file: str) -> Path | None:
+    return next((root for root in roots if _is_file(root / file)), None)
 
 
 def _list_roots(workspace: Path) -> list[Path]:

@@ -121,9 +121,10 @@ def _tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int 
     )
     for heading, same in kinds:
         if same:
-            rows = tuple((_link(one, name_page), one.headline, _describe_affected(one)) for one in same)
+            rows = [(_link(one, name_page), one.headline, _describe_affected(one)) for one in same]
+            shown = 3 if any(affected for *_, affected in rows) else 2
             columns = ("Where to fix it", "What is wrong", "What it affects")
-            yield Table(heading=heading, columns=columns, rows=rows)
+            yield Table(heading=heading, columns=columns[:shown], rows=tuple(row[:shown] for row in rows))
 
 
 def _link(finding: Finding, name_page: Callable[[str | None, int | None], str]) -> str | Link:
@@ -132,9 +133,8 @@ def _link(finding: Finding, name_page: Callable[[str | None, int | None], str]) 
 
 
 def _describe_affected(finding: Finding) -> str:
-    affected = describe_affected(finding) or join(finding.affects)
-    stopped = f"; out of service: {join(finding.out_of_service, NAMES_SHOWN)}" if finding.out_of_service else ""
-    return f"{affected}{stopped}"
+    stopped = f"Out of service: {join(finding.out_of_service, NAMES_SHOWN)}" if finding.out_of_service else ""
+    return ". ".join(filter(None, (describe_affected(finding), stopped)))
 
 
 def _has_traceback(finding: Finding) -> bool:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.core.findings import Finding, Rule, count, group
-from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result, Table
+from dms_airflow.core.result import Annotation, Check, Ending, Level, Result, Table
 from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
 from dms_airflow.import_errors.report import report_errors
@@ -51,11 +51,20 @@ class Findings:
     complete: bool = False
     steps: tuple[tuple[str, ...], ...] = ()
     out_of_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    warnings: tuple[Finding, ...] = ()
+    checks: tuple[Check, ...] = ()
 
 
 def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
     """Make the step's result of what the gate found."""
-    told = report_errors(findings.errors, params, context, complete=findings.complete, out_of_service=findings.out_of_service)
+    told = report_errors(
+        findings.errors,
+        params,
+        context,
+        complete=findings.complete,
+        out_of_service=findings.out_of_service,
+        warnings=findings.warnings,
+    )
     for problem in findings.problems:
         context.log.info(problem.message)
     report = findings.arrival.report or ()
@@ -76,7 +85,7 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
     findings = replace(findings, doubts=tuple(doubt for doubt in findings.doubts if doubt.what not in broken))
     if findings.doubts:
         context.log.info(f"Could not be verified: {join([doubt.what for doubt in findings.doubts], 20)}")
-        headline += f"; could not be verified: {len(findings.doubts)}"
+        headline += f"; {count(len(findings.doubts), 'thing')} could not be verified"
     return Result(
         ending=ending,
         headline=headline,
@@ -84,7 +93,7 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
         findings=(*told.findings, *findings.vanished) if findings.errors or findings.complete else None,
         annotations=(*map(_annotate, findings.problems), *told.annotations),
         blocks=(*told.tables, *_tabulate(findings, report)),
-        checks=tuple(_list_checks(findings.arrival)),
+        checks=findings.checks,
     )
 
 
@@ -125,14 +134,6 @@ def _annotate(problem: Problem) -> Annotation:
     if problem.ending is Ending.TIMEOUT:
         return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
     return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
-
-
-def _list_checks(arrival: Arrival) -> Iterator[Check]:
-    """List the DAG files that the instance parses, by their names in the checkout."""
-    for file in arrival.report or ():
-        if file.dag_ids:
-            name = arrival.expected.awaited.get(file.path, f"{arrival.folder or ''}{file.path}")
-            yield Check(suite=DAG_FILES, name=name, seconds=file.seconds)
 
 
 def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:

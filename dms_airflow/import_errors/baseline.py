@@ -33,9 +33,13 @@ class Fingerprint(NamedTuple):
 
 @dataclass(frozen=True, kw_only=True)
 class Baseline:
-    """The errors known from before; `problem` says why they could not be read, and is "" when they could."""
+    """What is known from before; `problem` says why it could not be read, and is "" when it could.
+
+    `fingerprints` are those of the findings, which only a result file has.
+    """
 
     errors: tuple[DagImportError, ...] = ()
+    fingerprints: frozenset[str] = frozenset()
     problem: str = ""
 
 
@@ -143,7 +147,11 @@ def read_baseline(text: str, workspace: Path) -> Baseline:
     try:
         if not text.startswith(("[", "{")):
             text = _read_file(text, workspace)
-        return Baseline(errors=tuple(_read_entry(number, entry) for number, entry in enumerate(_parse(text), 1)))
+        entries, findings = _parse(text)
+        return Baseline(
+            errors=tuple(_read_entry(number, entry) for number, entry in enumerate(entries, 1)),
+            fingerprints=frozenset(str(finding.get("fingerprint")) for finding in findings if isinstance(finding, dict)),
+        )
     except _UnreadableError as error:
         return Baseline(problem=str(error))
 
@@ -166,16 +174,17 @@ def _read_file(name: str, workspace: Path) -> str:
         raise _UnreadableError(f"there is no file {shown} in the workspace") from None
 
 
-def _parse(text: str) -> list[Any]:
-    told = _parse_json(text)
+def _parse(text: str) -> tuple[list[Any], list[Any]]:
+    """Parse the import errors, and the findings where the text has them."""
+    told, findings = _parse_json(text), None
     if isinstance(told, dict):
         outputs = told.get("outputs")
         if not isinstance(outputs, dict) or "import-errors" not in outputs:
             raise _UnreadableError("it is neither a list of import errors nor a result file that has them")
-        told = outputs["import-errors"]
+        told, findings = outputs["import-errors"], outputs.get("findings")
     if not isinstance(told, list):
         raise _UnreadableError("it is no list of import errors")
-    return told
+    return told, findings if isinstance(findings, list) else []
 
 
 def _parse_json(text: str) -> Any:

@@ -215,29 +215,45 @@ def _find_files(timeout: float, context: Context) -> dict[str, str]:
     return {dag_id: file.path for file in parse_report(report or []) for dag_id in file.dag_ids}
 
 
-def find_places(listing: Listing, checkout: Checkout, timeout: float, context: Context) -> tuple[DagImportError, ...]:
+@dataclass(frozen=True, kw_only=True)
+class Located:
+    """Import errors with their places, and what the import of the files printed, by stream."""
+
+    errors: tuple[DagImportError, ...]
+    printed: tuple[str, str]
+
+
+def find_places(
+    listing: Listing, checkout: Checkout, timeout: float, context: Context, *, with_warnings: bool = False
+) -> Located:
     """Find the file and line of the checkout for each error.
 
     Airflow cuts a traceback to its last two frames. Where neither is of the checkout, its whole traceback comes from the log
-    of the same command with `-v`. That makes every library of the instance log, too, what may hold secrets: nothing else of
-    it is used or shown.
+    of the same command with `-v`, and so do Airflow 3's warnings. That makes every library of the instance log, too, what may
+    hold secrets: nothing else of it is used or shown.
     """
-    if not listing.errors:
-        return ()
-    files = [dag.path for dag in listing.dags or _list_dags(context)]
+    files = [dag.path for dag in listing.dags or (_list_dags(context) if listing.errors else ())]
     errors = locate(listing.errors, checkout, files)
-    line = listing.listed_by
+    line, execution = listing.listed_by, listing.execution
+    located = Located(errors=errors, printed=(execution.stdout, execution.stderr))
     is_placed = all(error.line or not error.stack_trace.startswith(tracebacks.HEADER) for error in errors)
-    if is_placed or line is None or has_option(line.arguments, *_VERBOSE):
-        return errors
+    # `dags reserialize` prints them without being asked to, and Airflow 2 not even with `-v`.
+    version = context.airflow.version
+    may_log_warnings = version.cli_import_is_reliable and not version.imports_by_default
+    lacks_warnings = with_warnings and execution.line.name == LIST and may_log_warnings
+    if (is_placed and not lacks_warnings) or line is None or has_option(line.arguments, *_VERBOSE):
+        return located
     line = line.add("-v")
-    context.log.info(f"$ airflow {show(line)}  (for whole tracebacks; its output is not shown)")
+    what = "warnings" if is_placed else "whole tracebacks"
+    context.log.info(f"$ airflow {show(line)}  (for {what}; its output is not shown)")
     try:
         answer = send_command(context.airflow, line.words, repeatable=True, timeout=timeout)
     except ActionError as error:
-        context.log.info(f"Whole tracebacks are not known: {error.message}")
-        return errors
-    return locate(add_tracebacks(listing.errors, f"{answer.stdout}\n{answer.stderr}"), checkout, files)
+        context.log.info(f"{what.capitalize()} are not known: {error.message}")
+        return located
+    if not is_placed:
+        errors = locate(add_tracebacks(listing.errors, f"{answer.stdout}\n{answer.stderr}"), checkout, files)
+    return Located(errors=errors, printed=(answer.stdout, answer.stderr))
 
 
 def _list_dags(context: Context) -> Sequence[Dag]:

@@ -12,7 +12,7 @@ from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.dags import fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
-from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.retry import poll
 from dms_airflow.import_errors.reparse import View
 
@@ -106,6 +106,14 @@ class Instance:
     def list_stored_errors(self) -> tuple[StoredImportError, ...]:
         """List every import error that the scheduler stored; their paths are absolute where the DAGs show the folder."""
         return list_import_errors(self._context.airflow, self.folders)
+
+    def list_dag_warnings(self) -> Sequence[Mapping[str, Any]]:
+        """List every warning that the scheduler stored of a DAG; none where Airflow does not give them."""
+        try:
+            return self._context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
+        except ActionError as error:
+            self._context.log.info(f"Warnings of the scheduler are not known: {error.message}")
+            return ()
 
     def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
         """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""

@@ -10,15 +10,19 @@ from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
-from dms_airflow.core.inputs import given, parse_choice, parse_text
+from dms_airflow.core.inputs import given, parse_boolean, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Level, Link, Table
 from dms_airflow.core.text import first_line
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
+from dms_airflow.import_errors.dag_warnings import find_dag_warnings
+from dms_airflow.import_errors.python_warnings import find_python_warnings, parse_python_warnings
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.ci.github import Runner
+    from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
 
@@ -35,6 +39,7 @@ class ImportErrorParams(TimedParams):
     fail_on: str = given(parse_choice("any", "new", "none"), default="any")
     baseline: str = given(str.strip, default="")  # whatever it holds, it never stops a step
     dags_path: str = given(parse_text, default="")
+    warnings: bool = given(parse_boolean, default=True)
 
     def counts(self, error: DagImportError) -> bool:
         """Whether an error fails the step."""
@@ -65,6 +70,25 @@ class ErrorReport:
         return any(finding.level is Level.ERROR for finding in self.findings)
 
 
+def find_warnings(
+    printed: Sequence[str], instance: Instance, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
+) -> list[Finding]:
+    """Find what the instance warns of in files of the checkout. They are not grouped yet.
+
+    Args:
+        printed: What a command that imported the DAG files printed, by stream.
+        instance: Has what the scheduler stored.
+        checkout: Where to look.
+        dag_files: The instance's DAG files, as far as they are known.
+        paths: The instance's paths of the files of DAGs, by id, as far as they are known.
+    """
+    found = [
+        *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
+        *find_dag_warnings(instance.list_dag_warnings(), checkout, paths),
+    ]
+    return sorted(found, key=lambda finding: (finding.file or "", finding.line or 0, finding.message, finding.affects))
+
+
 def report_errors(
     errors: Sequence[DagImportError],
     params: ImportErrorParams,
@@ -72,6 +96,7 @@ def report_errors(
     *,
     complete: bool = True,
     out_of_service: Mapping[str, Sequence[str]] | None = None,
+    warnings: Iterable[Finding] = (),
 ) -> ErrorReport:
     """Judge import errors by `fail-on` and `baseline`, and say what the step reports of them.
 
@@ -81,23 +106,25 @@ def report_errors(
         context: Where the checkout is, and the log.
         complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
         out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
+        warnings: Of the instance; they never fail the step.
     """
     baseline = _read_known(params, context.runner)
     compared = compare(errors, baseline.errors)
     ordered = sorted(compared.errors, key=lambda error: _rank(error, params))
     resolved = compared.resolved if complete else ()
     stopped = out_of_service or {}
-    findings = group(_find(error, params, stopped.get(strip_member(error.instance_path), ())) for error in ordered)
+    causes = group(_find(error, params, stopped.get(strip_member(error.instance_path), ())) for error in ordered)
+    warned = [replace(one, new=one.fingerprint not in baseline.fingerprints) for one in group(warnings)]
     for error in resolved:
         context.log.info(f"Resolved since the baseline: {_show_place(error)}  {_summarize(error)}")
     return ErrorReport(
-        headline=_sum_up(findings, len(resolved)),
+        headline=_sum_up(causes, len(resolved), warned),
         outputs={
             "import-errors": [error.to_json() for error in ordered],
             "import-error-count": len(ordered),
             "new-import-error-count": sum(error.new for error in ordered),
         },
-        findings=findings,
+        findings=group((*causes, *warned)),
         annotations=tuple(_warn(baseline)),
         tables=tuple(_tabulate(resolved, context.runner)),
     )
@@ -133,12 +160,14 @@ def _find_place(error: DagImportError) -> str:
     return next(own, error.instance_path)
 
 
-def _sum_up(findings: Sequence[Finding], resolved: int) -> str:
-    known = sum(not finding.new for finding in findings)
+def _sum_up(causes: Sequence[Finding], resolved: int, warned: Sequence[Finding]) -> str:
+    known, known_warnings = (sum(not finding.new for finding in findings) for findings in (causes, warned))
+    warnings = count(len(warned), "warning") + (f" ({known_warnings} known)" if known_warnings else "")
     parts = (
-        f"Import errors: {count_causes(findings)}" if findings else "No import errors",
+        f"Import errors: {count_causes(causes)}" if causes else "No import errors",
         f"{count(known, 'cause')} known from the baseline" if known else "",
         f"{resolved} resolved" if resolved else "",
+        warnings if warned else "",
     )
     return ", ".join(filter(None, parts))
 

@@ -60,6 +60,7 @@ DEFAULTS: Mapping[str, str] = {
     "on-failure": "rollback",
     "on-paused": "fail",
     "verify-source": "true",
+    "warnings": "true",
     "wait-for-completion": "false",
 }
 

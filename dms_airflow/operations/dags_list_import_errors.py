@@ -10,13 +10,15 @@ from dms_airflow.checkout.dag_files import choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.import_errors.fetch import find_places, list_import_errors
-from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, report_errors
+from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, report_errors
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.fetch import Listing
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
@@ -42,9 +44,18 @@ def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> 
 def report_listing(listing: Listing, params: ImportErrorParams, context: Context) -> Result:
     """Report what a command found, judged by `fail-on` and `baseline`."""
     checkout = Checkout(context.runner.workspace, params.dags_path or None)
-    errors = find_places(listing, checkout, params.timeout, context)
+    outcome = listing.execution.outcome
+    wants_warnings = params.warnings and (outcome.succeeded or outcome.lists_errors)
+    located = find_places(listing, checkout, params.timeout, context, with_warnings=wants_warnings)
+    errors = located.errors
+    warnings: Sequence[Finding] = ()
+    if wants_warnings:
+        paths = {dag.dag_id: dag.path for dag in listing.dags}
+        files = {*paths.values(), *(error.instance_path for error in errors)}
+        instance = Instance(context, timeout=params.timeout, poll_interval=None)
+        warnings = find_warnings(located.printed, instance, checkout, sorted(files), paths)
     is_partial = has_option(listing.execution.line.arguments, "-S", "--subdir", "-B", "--bundle-name")
-    result = _report(listing, errors, params, context, is_partial=is_partial)
+    result = _report(listing, errors, warnings, params, context, is_partial=is_partial)
     checks = _list_checks(errors, checkout) if context.config.junit_file and not is_partial else ()
     return replace(result, annotations=(*result.annotations, *listing.warnings), checks=tuple(checks))
 
@@ -58,7 +69,13 @@ def _list_checks(errors: Sequence[DagImportError], checkout: Checkout) -> Iterat
 
 
 def _report(
-    listing: Listing, errors: Sequence[DagImportError], params: ImportErrorParams, context: Context, *, is_partial: bool
+    listing: Listing,
+    errors: Sequence[DagImportError],
+    warnings: Sequence[Finding],
+    params: ImportErrorParams,
+    context: Context,
+    *,
+    is_partial: bool,
 ) -> Result:
     outcome = listing.execution.outcome
     result = command.report(listing.execution)
@@ -68,7 +85,7 @@ def _report(
         return replace(result, ending=Ending.SUCCESS) if only_reported else result
     # Any other failure of the command counts whatever fail-on says.
     failed = not outcome.succeeded and not outcome.lists_errors
-    report = report_errors(errors, params, context, complete=not failed and not is_partial)
+    report = report_errors(errors, params, context, complete=not failed and not is_partial, warnings=warnings)
     return replace(
         result,
         ending=Ending.FAILURE if report.fails or failed else Ending.SUCCESS,

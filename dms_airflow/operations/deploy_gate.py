@@ -17,7 +17,7 @@ from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import contradicts, split_lines
 from dms_airflow.core import tracebacks
 from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_names
-from dms_airflow.core.result import Ending, Result
+from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
@@ -27,14 +27,15 @@ from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 from dms_airflow.import_errors.reparse import follow
-from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings
 from dms_airflow.import_errors.serialization import compare_views, find_unserialized
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.reparse import View
     from dms_airflow.operations.context import Context
@@ -108,6 +109,7 @@ class _Gate:
         self._checkout = params.open_checkout(context.runner.workspace)
         self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source)
         self._culprits = Culprits(instance, self._checkout)
+        self._imported: Execution | None = None  # the last command that imported the files
         self._steps: list[tuple[str, ...]] = []
         self._cost = (0, 0, context.clock.monotonic())
 
@@ -127,7 +129,25 @@ class _Gate:
             findings = step(findings)
             if findings.problems or self._counts(findings.errors):
                 break
-        return replace(findings, steps=tuple(self._steps), out_of_service=self._list_out_of_service(findings))
+        return replace(
+            findings,
+            steps=tuple(self._steps),
+            out_of_service=self._list_out_of_service(findings),
+            warnings=self._find_warnings(findings.arrival) if self._params.warnings and findings.arrival.report else (),
+            checks=tuple(self._list_checks(findings.arrival)),
+        )
+
+    def _list_checks(self, arrival: Arrival) -> Iterator[Check]:
+        """List the DAG files that the instance parses, by their names in the checkout."""
+        for file in arrival.report or ():
+            if file.dag_ids:
+                name = arrival.expected.awaited.get(file.path, f"{arrival.folder or ''}{file.path}")
+                yield Check(suite=DAG_FILES, name=self._checkout.relate(name), seconds=file.seconds)
+
+    def _find_warnings(self, arrival: Arrival) -> tuple[Finding, ...]:
+        paths = {dag.dag_id: dag.path for dag in arrival.dags}
+        printed = (self._imported.stdout, self._imported.stderr) if self._imported else ()
+        return tuple(find_warnings(printed, self._instance, self._checkout, arrival.list_files(), paths))
 
     def _list_out_of_service(self, findings: Findings) -> Mapping[str, Sequence[str]]:
         """Name the DAGs that each broken file takes out of service at once; not all Airflows do that.
@@ -259,7 +279,7 @@ class _Gate:
             return located, (*(f"{error.file} (an error of another version)" for error in stale), *empty)
 
         errors, awaited = self._instance.poll(look)
-        execution = executions[-1]
+        execution = self._imported = executions[-1]
         if awaited:
             return errors, _run_out(awaited, self._hint_arrival)
         if execution is None or not (execution.outcome.succeeded or execution.outcome.lists_errors):

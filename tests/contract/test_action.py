@@ -27,7 +27,7 @@ INPUTS = """
 region instance-id endpoint access-key-id access-key-secret security-token role-to-assume oidc-provider-arn audience
 role-session-name role-session-expiration operation arguments body conf wait-for-completion timeout poll-interval on-paused
 on-cancel fail-on baseline dags-path verify-source expect-dags deploy-to deploy-branch deploy-exclude workspace-id dry-run prune
-force on-failure reuse-session summary annotations result-file
+force on-failure reuse-session summary annotations warnings result-file
 sarif-file junit-file code-quality-file
 """
 OUTPUTS = """

@@ -61,6 +61,7 @@ class Model:
     rows: dict[str, dict[str, Any]] = field(default_factory=dict)
     sources: dict[str, str] = field(default_factory=dict)
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
+    warnings: list[dict[str, Any]] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
     answers: dict[str, CommandResult | Callable[[], None]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the rows of DAGs say whatever is parsed
@@ -126,9 +127,13 @@ class Model:
         name = parts.path.removeprefix(f"/{words[0]}/token").replace("%2F", "/")
         self.calls += [] if words == ["version"] else [f"{method} {words[0]}"]
         query = {key: value[0] for key, value in parse_qs(parts.query).items()}
-        if words in (["dags"], ["importErrors"]):
-            table: dict[str, dict[str, Any]] = self.rows if words == ["dags"] else self.errors
-            return self._list({"dags": "dags"}.get(words[0], "import_errors"), list(table.values()), query)
+        tables: dict[str, tuple[str, list[Any]]] = {
+            "dags": ("dags", list(self.rows.values())),
+            "importErrors": ("import_errors", list(self.errors.values())),
+            "dagWarnings": ("dag_warnings", self.warnings),
+        }
+        if len(words) == 1 and words[0] in tables:
+            return self._list(*tables[words[0]], query)
         if words[0] in ("dagSources", "version"):
             return make(200, {"version": "2.10.4"} if words == ["version"] else {"content": self.sources[FOLDER + name]})
         if words[0] == "parseDagFile" and self.may_parse == 201:
@@ -243,6 +248,7 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model, gate: 
         "GET dags",  # the details of the one DAG
         "GET importErrors",
         "GET dags",
+        "GET dagWarnings",
     ]
     assert "1&#46;500 s" in step.summary
 

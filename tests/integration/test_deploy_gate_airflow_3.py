@@ -113,6 +113,8 @@ class Model3(Model):
             return FakeAirflow(version=self.version).request(method, target, headers, body)
         self.calls.append(f"{method} {words[0]}")
         query = {key: value[0] for key, value in parse_qs(parts.query).items()}
+        if words == ["dagWarnings"]:
+            return self._list("dag_warnings", self.warnings, query)
         if words in (["dags"], ["importErrors"]):
             table: dict[str, dict[str, Any]] = self.rows if words == ["dags"] else self.errors
             return self._list({"dags": "dags"}.get(words[0], "import_errors"), list(table.values()), query)
@@ -153,6 +155,7 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model3, gate:
         *("GET dags", "GET importErrors", "dags reserialize", "GET dags", "GET importErrors"),
         "GET importErrors",
         "GET dags",
+        "GET dagWarnings",
     ]
 
 

@@ -93,13 +93,29 @@ def test_what_the_action_adds_is_not_shown(dms: FakeDms, airflow: FakeAirflow, r
     assert "its output is not shown" in step.log
 
 
-def test_airflow_2_is_asked_for_its_version_and_for_nothing_else(dms: FakeDms, run: Run) -> None:
+@pytest.mark.parametrize(("warnings", "further"), [("true", ["GET /api/v1/dagWarnings"]), ("false", [])])
+def test_airflow_2_is_asked_for_its_version_and_its_warnings_only(
+    dms: FakeDms, run: Run, warnings: str, further: list[str]
+) -> None:
     dms.airflow.commands["dags list-import-errors"] = ("[]\n", "")
 
-    step = run({"operation": "dags list-import-errors"})
+    step = run({"operation": "dags list-import-errors", "warnings": warnings})
 
     assert step.exit_code == 0
-    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command"]
+    assert dms.paths == ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command", *further]
+
+
+@pytest.mark.parametrize(("warnings", "requests"), [("true", 4), ("false", 3)])
+def test_airflow_2_is_asked_once_and_for_nothing_else_but_warnings(
+    dms: FakeDms, run: Run, warnings: str, requests: int
+) -> None:
+    content = json.loads((CAPTURES / "airflow-2.10.4/cli/dags/list_import_errors__broken_verbose_json.json").read_text("utf-8"))
+    dms.airflow.commands["dags list-import-errors"] = (content["stdout"], content["stderr"])
+
+    run({"operation": "dags list-import-errors", "warnings": warnings})
+
+    assert dms.commands() == [STORED]
+    assert len(dms.received) == requests
 
 
 @pytest.mark.parametrize(
@@ -243,7 +259,7 @@ def test_reserialize_of_3_2_lists_its_import_errors_and_what_does_not_serialize(
     assert places.count("/opt/airflow/dags/syntax_error.py") == 1
     assert "/opt/airflow/dags/new.py" in places
     assert "/opt/airflow/dags/old.py" not in places
-    assert {one.name for one in step.annotations} == {"error"}
+    assert "Import errors may be false" not in step.log
 
 
 @pytest.mark.parametrize("known", [True, False])

@@ -98,13 +98,13 @@ def test_findings_are_tables_with_links_then_one_traceback_a_cause() -> None:
     assert summary.partition(" in cn-hangzhou.\n\n")[2] == (
         "#### New import errors\n\n| Where to fix it | What is wrong | What it affects |\n|---|---|---|\n"
         '| <a href="https://h/dags/lib/region.py#L12">dags&#47;lib&#47;region&#46;py&#58;12</a> '
-        f"| KeyError&#58; &#39;region&#39; | 40 DAG files&#58; {names} and 30 more&#59; out of service&#58; a, b |\n\n"
-        "#### Known import errors\n\n| Where to fix it | What is wrong | What it affects |\n|---|---|---|\n"
-        "| &#47;opt&#47;x&#46;py &#40;on the instance&#41; | KeyError&#58; &#39;region&#39; | &#47;opt&#47;x&#46;py |\n\n"
+        f"| KeyError&#58; &#39;region&#39; | 40 DAG files&#58; {names} and 30 more&#46; Out of service&#58; a, b |\n\n"
+        "#### Known import errors\n\n| Where to fix it | What is wrong |\n|---|---|\n"
+        "| &#47;opt&#47;x&#46;py &#40;on the instance&#41; | KeyError&#58; &#39;region&#39; |\n\n"
         "#### Failed tasks\n\n| Where to fix it | What is wrong | What it affects |\n|---|---|---|\n"
         "|  | KeyError&#58; &#39;region&#39; | Task instance&#58; etl&#46;load |\n\n"
-        "#### Warnings of the instance\n\n| Where to fix it | What is wrong | What it affects |\n|---|---|---|\n"
-        '| <a href="https://h/dags/e.py#L3">dags&#47;e&#46;py&#58;3</a> | old |  |\n\n'
+        "#### Warnings of the instance\n\n| Where to fix it | What is wrong |\n|---|---|\n"
+        '| <a href="https://h/dags/e.py#L3">dags&#47;e&#46;py&#58;3</a> | old |\n\n'
         "#### Steps\n\n| a |\n|---|\n| b |\n\n"
         "<details><summary>Traceback&#58; dags&#47;lib&#47;region&#46;py&#58;12 KeyError&#58; &#39;region&#39;</summary>\n\n"
         "```text\nTraceback ***\n```\n\n</details>\n\n"
