@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from sandbox.releases import Background, Header
 
 _LOOPBACK = "127.0.0.1"
-_START_SECONDS = 120.0
+_START_SECONDS = 600.0  # on a busy machine; what has ended is not waited for
 
 
 class StartError(Exception):
@@ -105,14 +105,11 @@ class Instance:
         deadline = time.monotonic() + _START_SECONDS
         try:
             webserver = self._start_webserver(self._listener)
-            link = self._start_fork_server() if self._forks_commands else None
-            parse = self._start("reserialize", [self._bin / "airflow", "dags", "reserialize"])
-            self._await("webserver", webserver, self._log_in, deadline)
+            if self._forks_commands:
+                self._fork_server = self._start_fork_server()
             # Whatever it says: an instance whose DAG files are broken is an instance, too.
-            self._await("reserialize", parse, lambda: parse.exit_code() is not None, deadline)
-            self._forget(parse)
-            if link:
-                self._fork_server = self._await_fork_server(link)
+            self.run_command(["dags", "reserialize"])
+            self._await("webserver", webserver, self._log_in, deadline)
             if self._with_scheduler:
                 # Not sooner: on SQLite the first parse and the one above would wait for each other.
                 started = [
@@ -246,29 +243,25 @@ class Instance:
             self._webserver = self._start("webserver", command, (descriptor,))
             return self._webserver
 
-    def _start_fork_server(self) -> socket.socket:
-        """Start a process that imports Airflow's command line, and forks to run it; give the socket to ask it by."""
+    def _start_fork_server(self) -> ForkServer:
+        """Start a process that imports Airflow's command line, and forks to run it.
+
+        Raises:
+            StartError: It has ended, or printed something, which its forks would not print.
+        """
         link, theirs = socket.socketpair()
         with theirs:
             imports = f"import {', '.join(self.release.command_modules)}"
             server = name_server(theirs.fileno(), self._bin / "airflow", imports)
             # The Python that the script names, which is elsewhere when the folder of the environment is a link.
             self._start("commands", [self._bin.resolve() / "python", *server], (theirs.fileno(),))
-        return link
-
-    def _await_fork_server(self, link: socket.socket) -> ForkServer:
-        """Wait until the fork server has imported.
-
-        Raises:
-            StartError: It has ended, or printed something, which its forks would not print.
-        """
         try:
-            server = ForkServer(link)
+            fork_server = ForkServer(link)
         except ValueError as error:
             raise StartError(f"No fork server: {self._log('commands').read_text(encoding='utf-8')}") from error
         if printed := self._log("commands").read_text(encoding="utf-8"):
             raise StartError(f"Airflow prints when it is imported, which forks would not do:\n{printed}")
-        return server
+        return fork_server
 
     def _run_fork(self, server: ForkServer, arguments: Sequence[str], stdout: IO[bytes], stderr: IO[bytes]) -> int:
         try:

@@ -90,7 +90,7 @@ def print_gateway(image: str) -> str:
 @pytest.fixture(scope="session")
 def sandbox(image: str) -> Iterator[Sandbox]:
     """A sandbox on the address by which containers on Docker's bridge reach the host: their gateway."""
-    with Sandbox.start(host=print_gateway(image), with_scheduler=False) as running:
+    with Sandbox.start(host=print_gateway(image), with_scheduler=False, forks_commands=True) as running:
         shutil.copytree(BROKEN_DAGS, running.dags_folder, dirs_exist_ok=True)
         yield running
 

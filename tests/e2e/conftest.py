@@ -1,5 +1,7 @@
 """One sandbox for all end-to-end tests of a session: a real Airflow, with a copy of the sample DAGs to write to.
 
+Time limits are for what never happens (LONG): no test that passes comes near one, on however busy a machine.
+
 SANDBOX_AIRFLOW says which. A test that holds for one major version only says so, and why: `@pytest.mark.airflow("2", "...")`.
 """
 
@@ -66,10 +68,8 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
-@pytest.fixture
-def act(sandbox: Sandbox, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
-    """Run the whole action against the sandbox: an operation, its arguments, further inputs."""
-    temp = tmp_path / "runner"
+def make_act(sandbox: Sandbox, workspace: Path, temp: Path) -> Callable[..., Step]:
+    """Give what runs the whole action against a sandbox: an operation, its arguments, further inputs."""
     temp.mkdir()
     runner = Runner(workspace=workspace, temp=temp)
     connection = {
@@ -86,3 +86,9 @@ def act(sandbox: Sandbox, workspace: Path, tmp_path: Path) -> Callable[..., Step
         return step
 
     return run_step
+
+
+@pytest.fixture
+def act(sandbox: Sandbox, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
+    """Run the whole action against the sandbox."""
+    return make_act(sandbox, workspace, tmp_path / "runner")
