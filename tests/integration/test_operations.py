@@ -167,7 +167,7 @@ def test_reserialize_of_good_files(dms: FakeDms, run: Run, stdout: str, stderr: 
     assert [path for path in dms.paths if path.startswith("GET /api")] == [
         "GET /api/v1/version",
         *("GET /api/v1/dags", "GET /api/v1/importErrors"),
-        *("GET /api/v1/dags", "GET /api/v1/importErrors", "GET /api/v1/dags/etl/details"),
+        *("GET /api/v1/dags", "GET /api/v1/importErrors", "GET /api/v1/dags/etl/details", "GET /api/v1/dagWarnings"),
     ]
 
 
