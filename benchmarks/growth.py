@@ -20,9 +20,9 @@ from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.outputs import fit_annotations
 from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.core import tracebacks
-from dms_airflow.core.redaction import Redactor, disarm, show
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
-from dms_airflow.core.secret_values import mask_passwords, mask_secrets
+from dms_airflow.core.secrets.redaction import Redactor, disarm, show
+from dms_airflow.core.secrets.values import mask_passwords, mask_secrets
 from dms_airflow.core.text import cut_middle
 from dms_airflow.import_errors import parse as import_errors
 from dms_airflow.operations.command import tabulate

@@ -20,13 +20,13 @@ from benchmarks.measure import Cost, compare, run
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dags import fetch_sources
 from dms_airflow.core.clock import SystemClock
-from dms_airflow.core.http import Transport
+from dms_airflow.core.http.exchange import Transport
 from sandbox.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
 
 ROUNDS = 3
 LATENCY = 0.05  # seconds

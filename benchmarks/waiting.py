@@ -20,7 +20,7 @@ from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.ci.github import Runner
 from dms_airflow.config import Config
-from dms_airflow.core.http import Response
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 from dms_airflow.operations.context import Context
 

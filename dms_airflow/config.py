@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
 from dms_airflow.core.errors import InputError, InputProblem
+from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
     InputValueError,
     given,
@@ -20,8 +21,7 @@ from dms_airflow.core.inputs import (
     quote_value,
     read_input,
 )
-from dms_airflow.core.secret_values import find_secrets
-from dms_airflow.core.urls import AUTHORITY, Endpoint, allows_plain_http
+from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.operations import check_other_inputs, find_operation
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
 from dms_airflow.ci.github_id_token import fetch_id_token
 from dms_airflow.core.errors import CredentialsError
-from dms_airflow.core.http import Transport
+from dms_airflow.core.http.exchange import Transport
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

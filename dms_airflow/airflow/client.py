@@ -21,8 +21,8 @@ from dms_airflow.core.errors import (
     NetworkError,
     UnknownHostError,
 )
-from dms_airflow.core.parallel import CONCURRENCY, map_parallel
-from dms_airflow.core.retry import TRIES, may_pass, parse_retry_after, retry
+from dms_airflow.core.http.parallel import CONCURRENCY, map_parallel
+from dms_airflow.core.http.retry import TRIES, may_pass, parse_retry_after, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.version import Version
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.errors import AnswerError
-    from dms_airflow.core.http import Response, Transport
+    from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
 
     T = TypeVar("T")

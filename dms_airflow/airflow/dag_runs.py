@@ -16,14 +16,14 @@ from dms_airflow.airflow.dags import locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError
-from dms_airflow.core.retry import TRIES
+from dms_airflow.core.http.retry import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
 
 SUCCESS = "success"
 QUEUED = "queued"

@@ -8,12 +8,12 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.errors import AnswerError
-from dms_airflow.core.retry import may_pass, parse_retry_after
+from dms_airflow.core.http.retry import may_pass, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
 
 QUOTED = 300  # characters
 

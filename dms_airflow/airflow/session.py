@@ -15,8 +15,8 @@ from urllib.parse import quote, urljoin, urlsplit
 from dms_airflow.airflow.session_store import KeptSession
 from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
-from dms_airflow.core.retry import may_pass, parse_retry_after, retry
-from dms_airflow.core.urls import check_host
+from dms_airflow.core.http.retry import may_pass, parse_retry_after, retry
+from dms_airflow.core.http.urls import check_host
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.session_store import SessionFile
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http import Response, Transport
+    from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
-    from dms_airflow.core.tokens import LoginToken
+    from dms_airflow.core.secrets.tokens import LoginToken
 
 LOGIN_TIMEOUT = 30.0  # seconds; a login without a response is tried again with a new token
 

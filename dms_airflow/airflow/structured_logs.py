@@ -15,7 +15,7 @@ from dms_airflow.airflow.task_logs import FAILED, TaskLog, clean, read_failure, 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
 
 # The reason of a failure is at the end of a log. A longer log would take long to render, and is cut anyway.
 LAST = 10_000  # entries

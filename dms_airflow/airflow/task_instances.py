@@ -13,7 +13,7 @@ from dms_airflow.airflow.dag_runs import SUCCESS, locate_run
 from dms_airflow.airflow.pages import parse_date, parse_page
 from dms_airflow.airflow.structured_logs import parse_response
 from dms_airflow.core.errors import AnswerError
-from dms_airflow.core.retry import TRIES
+from dms_airflow.core.http.retry import TRIES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

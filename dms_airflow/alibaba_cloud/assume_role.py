@@ -24,9 +24,9 @@ from dms_airflow.alibaba_cloud.sdk import (
     tame,
 )
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
+from dms_airflow.core.http.retry import may_pass
 from dms_airflow.core.result import Folded
-from dms_airflow.core.retry import may_pass
-from dms_airflow.core.tokens import IdToken, read_claims
+from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

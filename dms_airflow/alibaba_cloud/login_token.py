@@ -21,8 +21,8 @@ from dms_airflow.alibaba_cloud.sdk import (
     tame,
 )
 from dms_airflow.core.errors import ActionError, AnswerError, TokenError, UnknownHostError
-from dms_airflow.core.retry import may_pass
-from dms_airflow.core.tokens import LoginToken
+from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.secrets.tokens import LoginToken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.sdk import Heard
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.urls import Endpoint
+    from dms_airflow.core.http.urls import Endpoint
 
 # Those that DMS's documentation of Airflow names.
 REGIONS = (

@@ -26,7 +26,7 @@ from dms_airflow.alibaba_cloud.credentials import (
 )
 from dms_airflow.alibaba_cloud.sdk import ask_provider, name_network_failure, spare_imports, tame, trust
 from dms_airflow.core.errors import ActionError, CredentialsError
-from dms_airflow.core.retry import may_pass
+from dms_airflow.core.http.retry import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -24,9 +24,9 @@ from urllib3.exceptions import HTTPError
 
 from dms_airflow.alibaba_cloud.credentials import Keys
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, UnknownHostError
-from dms_airflow.core.http import make_careful, read_body
-from dms_airflow.core.network_errors import HINT_LOST, HINT_REFUSED, name_fault
-from dms_airflow.core.retry import parse_retry_after
+from dms_airflow.core.http.exchange import make_careful, read_body
+from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, name_fault
+from dms_airflow.core.http.retry import parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Any, Self
 from dms_airflow.alibaba_cloud.login_token import COMMON_MEANINGS, parse_refusal, prepare_client
 from dms_airflow.alibaba_cloud.sdk import find_meaning, tame
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceError
-from dms_airflow.core.network_errors import name_fault
-from dms_airflow.core.retry import may_pass, retry
+from dms_airflow.core.http.network_errors import name_fault
+from dms_airflow.core.http.retry import may_pass, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.core.clock import Clock
+    from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.core.log import Log
-    from dms_airflow.core.urls import Endpoint
 
 READ_TIMEOUT = 60_000  # milliseconds: a saved text is up to three times its size on the way
 MOST_RENEWALS = 4  # temporary keys live for a quarter of an hour at least

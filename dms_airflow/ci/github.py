@@ -17,8 +17,8 @@ from actions_toolkit.file_command import prepare_key_value_message
 
 from dms_airflow.ci.repository import find_page
 from dms_airflow.core.files import give_to_owner_of
-from dms_airflow.core.redaction import Redactor, disarm, list_parts, show
-from dms_airflow.core.secret_values import mask_passwords
+from dms_airflow.core.secrets.redaction import Redactor, disarm, list_parts, show
+from dms_airflow.core.secrets.values import mask_passwords
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:

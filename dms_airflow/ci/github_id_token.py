@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from dms_airflow.core.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
-from dms_airflow.core.retry import may_pass, parse_retry_after
-from dms_airflow.core.tokens import IdToken, read_claims
-from dms_airflow.core.urls import allows_plain_http
+from dms_airflow.core.http.retry import may_pass, parse_retry_after
+from dms_airflow.core.http.urls import allows_plain_http
+from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from dms_airflow.ci.github import Runner
-    from dms_airflow.core.http import Response, Transport
+    from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
 
 

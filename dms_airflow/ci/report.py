@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from dms_airflow.ci.outputs import fit_annotations, render_outputs
 from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, describe_affected
-from dms_airflow.core.redaction import SHORTEST_MASKED
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
-from dms_airflow.core.secret_values import MASK
+from dms_airflow.core.secrets.redaction import SHORTEST_MASKED
+from dms_airflow.core.secrets.values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
-from dms_airflow.core.retry import PAUSES, retry
+from dms_airflow.core.http.retry import PAUSES, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
-from dms_airflow.core.retry import may_pass
+from dms_airflow.core.http.retry import may_pass
 from dms_airflow.dag_runs.stalls import explain_stall
 
 if TYPE_CHECKING:

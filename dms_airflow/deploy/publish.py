@@ -11,8 +11,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, DeployError, NotPublishedError, WorkspaceError
+from dms_airflow.core.http.retry import poll
 from dms_airflow.core.result import Folded
-from dms_airflow.core.retry import poll
 from dms_airflow.deploy.workspace import ROOT
 
 if TYPE_CHECKING:

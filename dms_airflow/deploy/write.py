@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceError
-from dms_airflow.core.retry import retry
+from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 from dms_airflow.deploy.plan import Change
 from dms_airflow.deploy.workspace import Listed, find_folder, map_calls, read_file

@@ -13,7 +13,7 @@ from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.dags import fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
-from dms_airflow.core.retry import poll
+from dms_airflow.core.http.retry import poll
 from dms_airflow.import_errors.reparse import View
 
 if TYPE_CHECKING:
@@ -149,6 +149,6 @@ class Instance:
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
     def poll(self, look: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
-        """Call a function until nothing is awaited any more or time is up, as `core.retry.poll` does."""
+        """Call a function until nothing is awaited any more or time is up, as `core.http.retry.poll` does."""
         clock, log = self._context.clock, self._context.log
         return poll(look, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from dms_airflow.ci.github import Runner
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http import Transport
+    from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.log import Log
     from dms_airflow.deploy.workspace import Calls
 

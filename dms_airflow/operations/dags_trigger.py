@@ -23,7 +23,7 @@ from dms_airflow.core.inputs import (
     parse_text,
 )
 from dms_airflow.core.result import Link, Result, Table
-from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.dag_runs.completion import Terms, abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import group_failures, report_runs, tabulate_runs

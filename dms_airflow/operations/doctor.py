@@ -16,9 +16,9 @@ from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.errors import ActionError, LinkError
+from dms_airflow.core.http.retry import retry
 from dms_airflow.core.inputs import given, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
-from dms_airflow.core.retry import retry
 from dms_airflow.operations.deploy import check_rights, parse_workspace_id
 
 if TYPE_CHECKING:
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.version import Version
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
     from dms_airflow.core.result import Annotation, Diagram, Folded
-    from dms_airflow.core.tokens import LoginToken
+    from dms_airflow.core.secrets.tokens import LoginToken
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")

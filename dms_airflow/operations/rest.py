@@ -13,16 +13,16 @@ from dms_airflow.airflow.client import READ_TIMEOUT
 from dms_airflow.airflow.commands.send import COMMAND_PATHS
 from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
+from dms_airflow.core.http.retry import may_pass
 from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
-from dms_airflow.core.retry import may_pass
-from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.operations.command import tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"json", "status-code"})

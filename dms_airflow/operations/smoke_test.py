@@ -12,10 +12,10 @@ from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, par
 from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
+from dms_airflow.core.http.retry import poll
 from dms_airflow.core.inputs import given, parse_names
 from dms_airflow.core.result import Check, Ending, Result, Table
-from dms_airflow.core.retry import poll
-from dms_airflow.core.secret_values import find_secrets
+from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.dag_runs.completion import abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_completion, group_failures, report_runs, tabulate_runs
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.health import Health
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
     from dms_airflow.core.result import Annotation
     from dms_airflow.dag_runs.completion import Completion, Terms
     from dms_airflow.operations.context import Context

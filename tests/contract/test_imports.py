@@ -20,7 +20,7 @@ from dms_airflow.operations import find_operation
 find_operation(sys.argv[2])
 if sys.argv[3] == "token":
     from dms_airflow.alibaba_cloud import login_token as dms
-    from dms_airflow.core.urls import Endpoint
+    from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.alibaba_cloud.credentials import Keys
     keys = Keys(access_key_id="LTAI5tUnitTestKey0001", access_key_secret="c2VjcmV0")
     dms.prepare_client(keys, Endpoint(scheme="http", authority="127.0.0.1:1"), "")[1].CreateAirflowLoginTokenRequest

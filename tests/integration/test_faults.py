@@ -296,7 +296,7 @@ CASES = [
 @pytest.mark.parametrize(("fault", "stage", "mode"), CASES)
 def test_a_fault(fault: str, stage: str, mode: str, world: World) -> None:
     if fault == "endless body":
-        world.monkeypatch.setattr("dms_airflow.core.http.LONGEST_ANSWER", 1_000_000)
+        world.monkeypatch.setattr("dms_airflow.core.http.exchange.LONGEST_ANSWER", 1_000_000)
     plan = Plan(what=STEPS[stage][0], fault=make_fault(fault, stage, world.clock), times=1 if mode == "once" else FOR_EVER)
 
     step = world.go(stage, plan)

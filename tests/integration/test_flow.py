@@ -18,7 +18,7 @@ import requests
 
 from dms_airflow.core.clock import SystemClock
 from dms_airflow.core.errors import AnswerTimeoutError
-from dms_airflow.core.http import Transport
+from dms_airflow.core.http.exchange import Transport
 from dms_airflow.main import main
 from dms_airflow.operations import command
 from sandbox.openapi import PREFIX

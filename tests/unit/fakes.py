@@ -14,7 +14,7 @@ from requests.structures import CaseInsensitiveDict
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.ci.github import Runner
 from dms_airflow.config import Config
-from dms_airflow.core.http import Response
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:

@@ -23,8 +23,8 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
-from dms_airflow.core.http import Response, Transport
-from dms_airflow.core.network_errors import name_fault
+from dms_airflow.core.http.exchange import Response, Transport
+from dms_airflow.core.http.network_errors import name_fault
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

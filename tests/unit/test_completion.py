@@ -11,7 +11,7 @@ from tests.unit.fakes import FakeAirflow, FakeClock, make_response
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
     from tests.unit.fakes import Sent
 
 ASKED = DagRun(dag_id="etl", run_id="r1", state="queued")

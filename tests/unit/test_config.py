@@ -9,8 +9,8 @@ import pytest
 from dms_airflow.ci.github import Runner
 from dms_airflow.config import Config, check_paths, parse_endpoint, parse_instance_id, parse_region
 from dms_airflow.core.errors import InputProblem
+from dms_airflow.core.http.urls import allows_plain_http
 from dms_airflow.core.inputs import InputValueError, load
-from dms_airflow.core.urls import allows_plain_http
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.core.http import Response
+from dms_airflow.core.http.exchange import Response
 
 
 def make(body: bytes, content_type: str = "application/json") -> Response:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from dms_airflow.core.http import Response
+    from dms_airflow.core.http.exchange import Response
 
 EIGHT = 8
 ROUNDS = 3

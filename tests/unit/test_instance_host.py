@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from dms_airflow.core.errors import TokenError
-from dms_airflow.core.urls import check_host
+from dms_airflow.core.http.urls import check_host
 
 PATH = "/airflow/1234567890123456/98765432101234/af-1a2b3c"
 

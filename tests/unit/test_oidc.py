@@ -10,7 +10,7 @@ import pytest
 
 from dms_airflow.alibaba_cloud.assume_role import write_trust_policy
 from dms_airflow.ci.github_id_token import is_from_fork
-from dms_airflow.core.tokens import IdToken, read_claims
+from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.core.redaction import Redactor, disarm, list_literals, list_parts, show
+from dms_airflow.core.secrets.redaction import Redactor, disarm, list_literals, list_parts, show
 from sandbox.runner import parse_command
 from tests.leaks import find_leaks
 from tests.unit.test_leaks import DISGUISES, FORMS

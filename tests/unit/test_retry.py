@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, TokenError
-from dms_airflow.core.retry import poll, retry
+from dms_airflow.core.http.retry import poll, retry
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dms_airflow.core.secret_values import find_secrets, mask_passwords, mask_secrets
+from dms_airflow.core.secrets.values import find_secrets, mask_passwords, mask_secrets
 
 
 @pytest.mark.parametrize(

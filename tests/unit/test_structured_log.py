@@ -10,7 +10,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.airflow.structured_logs import LAST, parse_response, read_structured_log
-from dms_airflow.core.http import Response
+from dms_airflow.core.http.exchange import Response
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"
 

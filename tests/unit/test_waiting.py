@@ -11,7 +11,7 @@ import pytest
 
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, RunGoneError
-from dms_airflow.core.http import Response
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.dag_runs.wait import Watch, choose_pause, format_elapsed, wait_for_runs
 from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 

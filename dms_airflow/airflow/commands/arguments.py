@@ -7,8 +7,8 @@ from argparse import ArgumentParser
 from contextlib import suppress
 from typing import TYPE_CHECKING, NoReturn
 
-from dms_airflow.core import secret_values
-from dms_airflow.core.secret_values import MASK
+from dms_airflow.core.secrets import values as secret_values
+from dms_airflow.core.secrets.values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from dms_airflow.airflow.commands.arguments import find_secrets, mask_secrets
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.core.secret_values import MASK
+from dms_airflow.core.secrets.values import MASK
 
 
 @dataclass(frozen=True, kw_only=True)

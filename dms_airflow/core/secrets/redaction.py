@@ -16,7 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
-from dms_airflow.core.secret_values import mask_spans
+from dms_airflow.core.secrets.values import mask_spans
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence

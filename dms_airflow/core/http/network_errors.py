@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, AnswerTimeoutError, NetworkError, UnknownHostError
-from dms_airflow.core.retry import may_pass
+from dms_airflow.core.http.retry import may_pass
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,7 +22,7 @@ from urllib3.exceptions import HTTPError
 
 from dms_airflow import __version__
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
-from dms_airflow.core.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
+from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
