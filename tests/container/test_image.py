@@ -141,7 +141,6 @@ NEEDED = (
     "requirements.txt",
     "requirements-build.txt",
     "dms_airflow",
-    "scripts/compile_imports.py",
 )
 
 

@@ -31,8 +31,8 @@ class Refusal:
 
 before = set(sys.modules)  # of the interpreter's own start
 sys.meta_path.insert(0, Refusal())
-sys.path[:0] = [str(project), str(project / "scripts")]
-from compile_imports import import_all
+sys.path.insert(0, str(project))
+from tests.imports import import_all
 import_all(project)
 print(json.dumps(sorted(set().union(*(own(name) for name in set(sys.modules) - before)))))
 """

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 IMPORTS = """
 import runpy, sys
 from pathlib import Path
-runpy.run_path("scripts/compile_imports.py")["import_all"](Path())
+runpy.run_path("tests/imports.py")["import_all"](Path())
 """
 
 
