@@ -10,16 +10,25 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.pages import parse_date
-from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.errors import AnswerError, UnhealthyError
+from dms_airflow.core.http.retry import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
 
 # Without one of these nothing works. A triggerer is needed by deferred tasks only.
-ESSENTIAL = ("metadatabase", "scheduler", "dag_processor")
+ESSENTIAL = ("metadatabase", "scheduler", "dag-processor")
+
+# A scheduler that is just being restarted is given a moment.
+RESTART_LIMIT = 15.0  # seconds
+RESTART_INTERVAL = 5.0  # seconds
+
+HINT_RESTART = "Look at the instance in DMS's console; a scheduler that has stopped is started again there."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,7 +36,7 @@ class Component:
     """One part of an instance.
 
     Args:
-        name: As Airflow names it: ``metadatabase``, ``scheduler``, ``dag_processor``, ``triggerer``.
+        name: Of the part: ``metadatabase``, ``scheduler``, ``dag-processor``, ``triggerer``.
         status: ``healthy`` or ``unhealthy``; None where it does not run by itself, which is not a fault: Airflow 2's scheduler
             parses DAG files itself, and no triggerer is needed without deferred tasks.
         age: Seconds since its last heartbeat, by the server's clock; None where it reports none.
@@ -89,7 +98,34 @@ def fetch_health(airflow: AirflowClient) -> Health:
     return Health(components=components)
 
 
+def await_health(airflow: AirflowClient, clock: Clock, log: Log, *, interval: float | None, consequence: str) -> Health:
+    """Fetch the instance's health, again for RESTART_LIMIT while something that everything needs is not healthy.
+
+    Args:
+        airflow: The instance.
+        clock: For the pauses.
+        log: Says what is not healthy.
+        interval: Seconds between two requests; None for RESTART_INTERVAL.
+        consequence: What follows for the operation: a sentence of the error.
+
+    Raises:
+        UnhealthyError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so.
+        ActionError: Its health is not known.
+    """
+
+    def look() -> tuple[Health, Sequence[str]]:
+        health = fetch_health(airflow)
+        return health, tuple(f"a healthy {fault.name} ({fault})" for fault in health.faults)
+
+    deadline = clock.monotonic() + RESTART_LIMIT
+    health, awaited = poll(look, clock=clock, log=log, deadline=deadline, interval=interval or RESTART_INTERVAL)
+    if awaited:
+        faults = "; ".join(map(str, health.faults))
+        raise UnhealthyError(f"{airflow.url} is not healthy: {faults}.", f"{consequence} {HINT_RESTART}")
+    return health
+
+
 def _parse_component(name: str, content: Mapping[str, Any], now: datetime | None) -> Component:
     status, heartbeat = content.get("status"), parse_date(content.get(f"latest_{name}_heartbeat"))
     age = max(0.0, (now - heartbeat).total_seconds()) if now and heartbeat else None
-    return Component(name=name, status=status if isinstance(status, str) else None, age=age)
+    return Component(name=name.replace("_", "-"), status=status if isinstance(status, str) else None, age=age)

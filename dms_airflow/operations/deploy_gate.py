@@ -1,6 +1,6 @@
 """`deploy-gate`: after a deploy, the instance runs this commit, and every DAG file of it imports and serializes.
 
-Five steps, each a function that returns what it found; docs/deploy-gate.md tells what each costs and cannot see. The gate
+Each step is a function that returns what it found; docs/deploy-gate.md says what each costs and cannot see. The gate
 never makes a bad deploy worse: `dags reserialize` runs only when no view of Airflow knows of anything broken, and never on an
 Airflow (3.0, 3.1) whose `dags reserialize` itself stores errors that are none.
 """
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import strip_member
+from dms_airflow.airflow.health import await_health
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import contradicts, split_lines
@@ -45,6 +46,7 @@ OUTPUTS = ERROR_OUTPUTS
 GATE_TIMEOUT = 600.0  # seconds
 
 QUESTIONS = (
+    "Is the instance healthy?",
     "Are the files there?",
     "Does every DAG file import?",
     "Does the scheduler know of errors?",
@@ -117,6 +119,7 @@ class _Gate:
         """Take the steps in their order, up to the first that fails the gate."""
         findings = Findings()
         steps = (
+            self.see_health,
             self.see_files,
             self.see_imports,
             self.see_stored_errors,
@@ -125,7 +128,7 @@ class _Gate:
             self.see_expected,
         )
         for number, step in enumerate(steps):
-            self._context.log.info(f"{number + 1}. {QUESTIONS[number]}")
+            self._context.log.info(f"{number}. {QUESTIONS[number]}")
             findings = step(findings)
             if findings.problems or self._counts(findings.errors):
                 break
@@ -172,6 +175,18 @@ class _Gate:
         """Tell whether any of the errors fails the gate."""
         known = read_baseline(self._params.baseline, self._context.runner.workspace).errors if self._params.baseline else ()
         return any(map(self._params.counts, compare(tuple(errors), known).errors))
+
+    def see_health(self, findings: Findings) -> Findings:
+        """Step 0: without a scheduler, or a dag-processor, nothing of what follows would ever be settled.
+
+        Raises:
+            UnhealthyError: It proves nothing about the files. A failure would make `deploy` take them back.
+        """
+        consequence = "Whether the instance runs this commit was not checked."
+        context, interval = self._context, self._params.poll_interval
+        health = await_health(context.airflow, context.clock, context.log, interval=interval, consequence=consequence)
+        self._close(str(health))
+        return findings
 
     def see_files(self, findings: Findings) -> Findings:
         """Step 1: the instance parses the files of the checkout."""

@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
-from dms_airflow.airflow.health import fetch_health
+from dms_airflow.airflow.health import await_health
 from dms_airflow.airflow.pages import describe_problem
-from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, UnhealthyError
-from dms_airflow.core.http.retry import poll
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError
 from dms_airflow.core.inputs import given, parse_names
 from dms_airflow.core.result import Check, Ending, Result, Table
 from dms_airflow.core.secrets.values import find_secrets
@@ -26,17 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.health import Health
     from dms_airflow.core.http.exchange import Response
     from dms_airflow.core.result import Annotation
     from dms_airflow.dag_runs.completion import Completion, Terms
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs", "findings"})
-
-# A scheduler that is just being restarted is given a moment.
-HEALTH_LIMIT = 15.0  # seconds
-HEALTH_INTERVAL = 5.0  # seconds
 
 NOT_TRIGGERED = "not triggered"
 
@@ -81,7 +75,8 @@ def run(params: Params, context: Context) -> Result:
     """Look at the instance's health, then run the DAGs side by side."""
     deadline = context.clock.monotonic() + params.timeout
     airflow = context.airflow.until(deadline)
-    health = _await_health(params.poll_interval or HEALTH_INTERVAL, airflow, context)
+    interval = params.poll_interval
+    health = await_health(airflow, context.clock, context.log, interval=interval, consequence="No DAG was triggered.")
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
@@ -113,27 +108,6 @@ def run(params: Params, context: Context) -> Result:
         cancelled.outputs = {"runs": [_describe(run, airflow) for run in asked]}
         raise
     return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, airflow, context)
-
-
-def _await_health(interval: float, airflow: AirflowClient, context: Context) -> str:
-    """Return what the instance reports about its health.
-
-    Raises:
-        UnhealthyError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so.
-    """
-
-    def look() -> tuple[Health, Sequence[str]]:
-        health = fetch_health(airflow)
-        return health, tuple(f"a healthy {fault.name} ({fault})" for fault in health.faults)
-
-    deadline = context.clock.monotonic() + HEALTH_LIMIT
-    health, awaited = poll(look, clock=context.clock, log=context.log, deadline=deadline, interval=interval)
-    if awaited:
-        raise UnhealthyError(
-            f"{airflow.url} is not healthy: {'; '.join(map(str, health.faults))}.",
-            "No DAG was triggered. Look at the instance in DMS's console; a scheduler that has stopped is started again there.",
-        )
-    return str(health)
 
 
 def _trigger(order: Order, deadline: float, airflow: AirflowClient, context: Context) -> DagRun:

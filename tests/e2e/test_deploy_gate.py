@@ -15,6 +15,7 @@ import pytest
 from sandbox import Sandbox
 from sandbox.installation import wanted_version
 from sandbox.lifecycle import GOOD_DAGS
+from sandbox.settings import Settings
 from tests.e2e.conftest import make_act
 
 if TYPE_CHECKING:
@@ -200,8 +201,9 @@ def test_the_stored_error_of_a_mended_file_is_parsed_away(deploy: Deploy, act: A
 @pytest.mark.airflow("2", "Airflow 3 has no view of the files but its dag-processor's")
 def test_a_new_broken_file_that_rest_does_not_know(workspace: Path, tmp_path: Path) -> None:
     shutil.copytree(GOOD_DAGS, workspace / "dags")
-    # A scheduler would list the folder at a moment of its own, and know the file then.
-    with Sandbox.start(with_scheduler=False, forks_commands=True) as sandbox:
+    # A scheduler that lists the folder when it starts, and not again while this test runs.
+    settings = Settings(variables={"AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "86400"})
+    with Sandbox.start(settings=settings, forks_commands=True) as sandbox:
         act = make_act(sandbox, workspace, tmp_path / "runner")
         for folder in (workspace / "dags", sandbox.dags_folder):
             (folder / "never_seen.py").write_text(NAME_ERROR, encoding="utf-8")

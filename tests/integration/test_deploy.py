@@ -232,6 +232,23 @@ def test_a_deploy_that_airflow_never_sees_stays_as_time_runs_out(
     assert deploy().exit_code == 0  # completed without a change
 
 
+def test_a_dead_scheduler_proves_nothing_and_the_deploy_stays(
+    dms: FakeDms, reader: Reader, checkout: Any, deploy: Callable[..., Step]
+) -> None:
+    checkout(OLD)
+    deploy()
+    checkout(NEW)
+    reader.health["scheduler"]["status"] = "unhealthy"
+
+    step = deploy()
+
+    assert (step.exit_code, step.outputs["rolled-back"]) == (1, "false")
+    assert [one.properties["title"] for one in step.annotations] == ["Instance not healthy", "Deploy not verified"]
+    assert own(dms) == NEW
+    reader.health["scheduler"]["status"] = "healthy"
+    assert deploy().exit_code == 0  # completed without a change
+
+
 @pytest.mark.parametrize("status", ["ERROR", "CANCEL", {"phase": "TIMEOUT"}])
 def test_a_publish_that_fails_is_taken_back_with_its_log(
     dms: FakeDms, checkout: Any, deploy: Callable[..., Step], status: Any

@@ -62,6 +62,9 @@ class Model:
     sources: dict[str, str] = field(default_factory=dict)
     errors: dict[str, dict[str, Any]] = field(default_factory=dict)
     warnings: list[dict[str, Any]] = field(default_factory=list)
+    health: dict[str, Any] = field(
+        default_factory=lambda: {name: {"status": "healthy"} for name in ("metadatabase", "scheduler")}
+    )
     calls: list[str] = field(default_factory=list)
     answers: dict[str, CommandResult | Callable[[], None]] = field(default_factory=dict)
     states: dict[str, dict[str, Any]] = field(default_factory=dict)  # what the rows of DAGs say whatever is parsed
@@ -125,7 +128,7 @@ class Model:
         parts = urlsplit(target.removeprefix(f"{PREFIX}/api/v1"))
         words = parts.path.strip("/").split("/")
         name = parts.path.removeprefix(f"/{words[0]}/token").replace("%2F", "/")
-        self.calls += [] if words == ["version"] else [f"{method} {words[0]}"]
+        self.calls += [] if words in (["version"], ["health"]) else [f"{method} {words[0]}"]
         query = {key: value[0] for key, value in parse_qs(parts.query).items()}
         tables: dict[str, tuple[str, list[Any]]] = {
             "dags": ("dags", list(self.rows.values())),
@@ -134,14 +137,14 @@ class Model:
         }
         if len(words) == 1 and words[0] in tables:
             return self._list(*tables[words[0]], query)
-        if words[0] in ("dagSources", "version"):
-            return make(200, {"version": "2.10.4"} if words == ["version"] else {"content": self.sources[FOLDER + name]})
-        if words[0] == "parseDagFile" and self.may_parse == 201:
-            if self.scheduler_runs:
-                self.parse(name)
-            return WebResponse(status=201, headers=[], body=b"")
+        if words in (["version"], ["health"]):
+            return make(200, {"version": "2.10.4"} if words == ["version"] else self.health)
+        if words[0] == "dagSources":
+            return make(200, {"content": self.sources[FOLDER + name]})
         if words[0] == "parseDagFile":
-            return make(self.may_parse, {"title": "refused"})
+            if self.may_parse == 201 and self.scheduler_runs:
+                self.parse(name)
+            return make(self.may_parse, {"title": "refused"} if self.may_parse != 201 else None)
         if words[0] == "dags" and words[2:] == ["details"] and self.find_file(words[1]).unserializable:
             return make(404, {"title": "DAG not found"})
         if words[0] == "dags":
@@ -251,6 +254,30 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model, gate: 
         "GET dagWarnings",
     ]
     assert "1&#46;500 s" in step.summary
+
+
+@pytest.mark.parametrize("name", ["metadatabase", "scheduler"])
+def test_a_dead_component_is_said_before_anything_is_run(model: Model, gate: Callable[..., Step], name: str) -> None:
+    model.calls.clear()
+    model.health[name]["status"] = "unhealthy"
+
+    step = gate(timeout="30m")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Instance not healthy"
+    assert f"is not healthy: {name} unhealthy." in annotation.data
+    assert "Whether the instance runs this commit was not checked." in annotation.data
+    assert f"Waiting for a healthy {name} ({name} unhealthy)" in step.log
+    assert model.calls == []
+
+
+def test_a_scheduler_that_restarts_is_given_a_moment(model: Model, gate: Callable[..., Step]) -> None:
+    model.health["scheduler"]["status"] = "unhealthy"
+
+    step = gate(lambda: model.health["scheduler"].update(status="healthy"))
+
+    assert step.exit_code == 0, step.log
 
 
 @pytest.mark.check

@@ -111,6 +111,8 @@ class Model3(Model):
         words = parts.path.strip("/").split("/")
         if words == ["version"] or not target.startswith(f"{PREFIX}/api/v2/"):
             return FakeAirflow(version=self.version).request(method, target, headers, body)
+        if words == ["monitor", "health"]:
+            return make(200, self.health)
         self.calls.append(f"{method} {words[0]}")
         query = {key: value[0] for key, value in parse_qs(parts.query).items()}
         if words == ["dagWarnings"]:
@@ -157,6 +159,17 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model3, gate:
         "GET dags",
         "GET dagWarnings",
     ]
+
+
+def test_a_dead_dag_processor_is_said_before_anything_is_run(model: Model3, gate: Callable[..., Step]) -> None:
+    model.health["dag_processor"] = {"status": "unhealthy", "latest_dag_processor_heartbeat": None}
+
+    step = gate()
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "failure")
+    assert [one.properties["title"] for one in step.annotations] == ["Instance not healthy"]
+    assert "is not healthy: dag-processor unhealthy." in step.annotations[0].data
+    assert model.calls == []
 
 
 def test_another_version_is_waited_for(model: Model3, gate: Callable[..., Step], workspace: Path) -> None:
