@@ -298,6 +298,26 @@ def cut_off(right: Answer) -> Answer:
     raise MisbehaviourError(play)
 
 
+def cut_off_headers(_: Answer) -> Answer:
+    """Hang up in the middle of the headers."""
+
+    def play(connection: socket.socket) -> None:
+        connection.sendall(b"HTTP/1.1 200 -\r\nContent-Type: application/json\r\n")
+        connection.close()
+
+    raise MisbehaviourError(play)
+
+
+def leave_out_body(right: Answer) -> Answer:
+    """Hang up behind the headers, which give no length."""
+
+    def play(connection: socket.socket) -> None:
+        begin(connection, right)
+        connection.close()
+
+    raise MisbehaviourError(play)
+
+
 def never_end(right: Answer) -> Answer:
     """Send blanks for ever."""
 

@@ -26,8 +26,10 @@ from tests.integration.misbehaviour import (
     MisbehaviourError,
     Plan,
     cut_off,
+    cut_off_headers,
     drip,
     keep_silent,
+    leave_out_body,
     never_end,
     open_places,
     reset,
@@ -160,6 +162,8 @@ def make_fault(name: str, stage: str, clock: FakeClock) -> Fault:
         "empty body": lambda: change(keep_headers, lambda _: b""),
         "truncated JSON": lambda: change(keep_headers, lambda body: body[: len(body) // 2]),
         "broken off": lambda: Fault(answer=cut_off, happens=True),
+        "broken off in the headers": lambda: Fault(answer=cut_off_headers, happens=True),
+        "no length, no body": lambda: Fault(answer=leave_out_body, happens=True),
         "wrong content type": lambda: change(relabel("text/html"), lambda body: body),
         "wrong charset": lambda: change(keep_headers, spoil),
         "wrong compression": lambda: change(lambda right: [*right.headers, ("Content-Encoding", "gzip")], lambda body: body),
@@ -316,7 +320,18 @@ def check_effects(step: Step, stage: str, plan: Plan, dms: MisbehavingDms) -> No
 
 
 # These leave open whether what was asked for has happened.
-OPEN = ("reset after", "read time-out", "408", "500", "502", "503", "504", "broken off")
+OPEN = (
+    "reset after",
+    "read time-out",
+    "408",
+    "500",
+    "502",
+    "503",
+    "504",
+    "broken off",
+    "broken off in the headers",
+    "no length, no body",
+)
 # These prove that it has not, or that it has.
 CERTAIN = (
     "no such host",

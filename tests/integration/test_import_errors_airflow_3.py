@@ -105,19 +105,6 @@ def test_airflow_2_is_asked_for_its_version_and_its_warnings_only(
     assert dms.paths == ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command", *further]
 
 
-@pytest.mark.parametrize(("warnings", "requests"), [("true", 4), ("false", 3)])
-def test_airflow_2_is_asked_once_and_for_nothing_else_but_warnings(
-    dms: FakeDms, run: Run, warnings: str, requests: int
-) -> None:
-    content = json.loads((CAPTURES / "airflow-2.10.4/cli/dags/list_import_errors__broken_verbose_json.json").read_text("utf-8"))
-    dms.airflow.commands["dags list-import-errors"] = (content["stdout"], content["stderr"])
-
-    run({"operation": "dags list-import-errors", "warnings": warnings})
-
-    assert dms.commands() == [STORED]
-    assert len(dms.received) == requests
-
-
 @pytest.mark.parametrize(
     ("arguments", "sent"),
     [
@@ -132,10 +119,22 @@ def test_what_the_author_gave_is_not_given_twice(
 ) -> None:
     airflow.commands["dags list-import-errors"] = ("[]\n", "")
 
-    step = run({"operation": "dags list-import-errors", "arguments": arguments})
+    step = run({"operation": "dags list-import-errors", "arguments": arguments, "warnings": "false"})
 
     assert step.exit_code == 0
     assert dms.commands() == [["dags", "list-import-errors", *sent]]
+
+
+@pytest.mark.parametrize(("warnings", "sent"), [("true", [NOW, [*NOW, "-v"]]), ("false", [NOW])])
+def test_only_the_warnings_of_sound_files_need_a_second_import(
+    dms: FakeDms, airflow: FakeAirflow, run: Run, warnings: str, sent: list[list[str]]
+) -> None:
+    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+
+    step = run({"operation": "dags list-import-errors", "warnings": warnings})
+
+    assert step.exit_code == 0
+    assert dms.commands() == sent
 
 
 def test_every_bundle_of_the_database_is_imported(dms: FakeDms, airflow: FakeAirflow, run: Run) -> None:
@@ -148,7 +147,7 @@ def test_every_bundle_of_the_database_is_imported(dms: FakeDms, airflow: FakeAir
         "",
     )
 
-    step = run({"operation": "dags list-import-errors"})
+    step = run({"operation": "dags list-import-errors", "warnings": "false"})
 
     assert dms.commands() == [[*STORED, "--local", *names]]
     assert [error["instance_path"] for error in step.read_json("import-errors")] == ["/opt/airflow/theirs/x.py"]
@@ -159,7 +158,7 @@ def test_a_bundle_that_was_taken_out_is_left_out(dms: FakeDms, airflow: FakeAirf
     airflow.commands[" ".join([*NOW, "-B", "old"])] = ("", "Bundles not found: old\n")
     airflow.commands[" ".join(NOW)] = ("[]\n", "")
 
-    step = run({"operation": "dags list-import-errors"})
+    step = run({"operation": "dags list-import-errors", "warnings": "false"})
 
     assert step.exit_code == 0
     assert dms.commands() == [[*NOW, "-B", "old"], NOW]

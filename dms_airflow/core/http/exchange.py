@@ -10,15 +10,17 @@ import io
 import json
 import ssl
 from dataclasses import dataclass
+from http import HTTPStatus
+from http.client import HTTPResponse, IncompleteRead
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import requests
 from requests import exceptions as http_errors
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPSConnection
+from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import HTTPError
+from urllib3.exceptions import HTTPError, ProtocolError
 
 from dms_airflow import __version__
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
@@ -164,8 +166,44 @@ class Transport:
         raise failure
 
 
-class _Connection(HTTPSConnection):
-    """Tells a handshake that failed from an answer that was lost."""
+class _Lines:
+    """Reads the lines of a stream, and remembers the last one."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+        self.last = b""
+
+    def readline(self, limit: int = -1) -> bytes:
+        """Read a line; empty at the end of the stream."""
+        self.last = self._stream.readline(limit)
+        return self.last
+
+
+class _WholeHeaders(HTTPResponse):
+    """Refuses headers that broke off: Python takes the end of the connection for the end of the headers."""
+
+    def begin(self) -> None:
+        """Read the status line and the headers."""
+        stream = self.fp
+        lines = _Lines(stream)
+        self.fp = lines  # type: ignore[assignment]
+        try:
+            super().begin()
+        finally:
+            self.fp = stream
+        if lines.last.strip(b"\r\n") or not lines.last:
+            self.close()
+            raise IncompleteRead(lines.last)
+
+
+class _Connection(HTTPConnection):
+    response_class = _WholeHeaders
+
+
+class _SecureConnection(HTTPSConnection):
+    """Tells a handshake that failed from a response that was lost."""
+
+    response_class = _WholeHeaders
 
     def connect(self) -> None:
         """Connect, and shake hands."""
@@ -183,34 +221,44 @@ class _Connection(HTTPSConnection):
             raise HandshakeError(self, "no handshake")
 
 
-class _Pool(HTTPSConnectionPool):
+class _Pool(HTTPConnectionPool):
     ConnectionCls = _Connection
 
 
+class _SecurePool(HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+_POOLS = {"http": _Pool, "https": _SecurePool}
+
+
 class _Adapter(HTTPAdapter):
+    """Uses these connections, directly and through a proxy."""
+
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Let connections that are made directly tell."""
+        """Make the pools of direct connections."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+        self.poolmanager.pool_classes_by_scheme = _POOLS
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """Let connections through a proxy tell."""
+        """Make the pools of connections through a proxy."""
         manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _Pool}
+        manager.pool_classes_by_scheme = _POOLS
         return manager
 
 
 def make_careful(http: requests.Session) -> None:
-    """Let a session tell what never left, and look for no redirect.
+    """Let a session show what was never sent and what was cut off, and let it follow no redirect.
 
-    Even where it is to follow none, it would read the whole body of one, however long and slow.
+    Even a session that is to follow none would read the whole body of a redirect, however long and slow.
     """
     http.get_redirect_target = _find_no_target  # type: ignore[method-assign]
-    http.mount("https://", _Adapter())
+    for scheme in _POOLS:
+        http.mount(f"{scheme}://", _Adapter())
 
 
 def _find_no_target(resp: requests.Response) -> None:
-    """Stand where requests would look where a redirect leads."""
+    """Replace the method of requests that finds where a redirect leads."""
 
 
 def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
@@ -225,7 +273,7 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
     Raises:
         AnswerError: It is longer than LONGEST_ANSWER.
         AnswerTimeoutError: It was still coming when time ran out.
-        RequestException: As urllib3's HTTPError and OSError: it broke off.
+        HTTPError: It broke off: as well as requests' RequestException and OSError.
     """
     # It hands over its content without a copy.
     content = io.BytesIO()
@@ -239,7 +287,17 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
         if clock.monotonic() > deadline:
             raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
         content.write(chunk)
+    if not content.tell() and _must_have_body(response):
+        raise ProtocolError("A response without a length ended before its body.")
     return content.getvalue()
+
+
+def _must_have_body(response: requests.Response) -> bool:
+    """Whether an empty body was cut off: only the end of the connection ends it, and there is something to say."""
+    status, headers = response.status_code, response.headers
+    may_be_empty = response.request.method == "HEAD" or status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
+    has_length = "Content-Length" in headers or "Transfer-Encoding" in headers
+    return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not may_be_empty and not has_length
 
 
 def _reject_constant(word: str) -> None:
@@ -247,5 +305,5 @@ def _reject_constant(word: str) -> None:
 
 
 def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
-    """Stand where requests would otherwise take a password from `.netrc`."""
+    """Replace the function of requests that takes a password from `.netrc`."""
     return request
