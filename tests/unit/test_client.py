@@ -83,7 +83,7 @@ def test_a_cookie_of_an_answer_goes_nowhere_by_itself(web: responses.RequestsMoc
     """Its Domain may be wide: aliyuncs.com is the instance's and everybody's."""
     transport = Transport(http=requests.Session(), clock=FakeClock(), log=FakeLog())
     web.get(f"{HOST}/login", status=302, headers={"Set-Cookie": "session=s1; Domain=aliyuncs.com; Path=/; Secure"})
-    web.get("https://dms.cn-hangzhou.aliyuncs.com/")
+    web.get("https://dms.cn-hangzhou.aliyuncs.com/", body="welcome")
 
     answer = transport.exchange("GET", HOST, "/login", timeout=1.0)
     transport.exchange("GET", "https://dms.cn-hangzhou.aliyuncs.com", "/", timeout=1.0)
@@ -258,7 +258,7 @@ def test_a_command_travels_quoted_in_the_query(web: responses.RequestsMock) -> N
 
 @pytest.mark.parametrize("body", ["", "[]", '"x"', "{}", '{"error": "x"}', '{"stdout": "a"'])
 def test_an_answer_without_streams_is_no_answer(web: responses.RequestsMock, body: str) -> None:
-    web.post(COMMAND, body=body, content_type="application/json")
+    web.post(COMMAND, body=body, content_type="application/json", headers={"Content-Length": str(len(body))})
 
     with pytest.raises(AnswerError) as error:
         send_command(World().airflow, ["version"], repeatable=False, timeout=5)
