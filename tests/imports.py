@@ -22,7 +22,7 @@ def import_all(folder: Path) -> None:
         importlib.import_module(".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
     sdk = importlib.import_module("dms_airflow.alibaba_cloud.sdk")
     sdk.import_client("alibabacloud_dms20250414")
-    with sdk.spare_imports():
+    with sdk.stub_imports():
         for file in (folder / "entrypoint.py", *files):
             for module, name in _list_imports(ast.parse(file.read_bytes())):
                 imported = importlib.import_module(module)

@@ -1,4 +1,11 @@
-"""Keeps Alibaba Cloud's SDK from its own ways: to print, show URLs, follow redirects, read without end, import much."""
+"""What the action changes in Alibaba Cloud's SDK, and why.
+
+- It imports packages that it never uses here: empty modules replace them (`stub_imports`).
+- A generated client imports every message of its API: here only those that a call uses (`import_client`).
+- It prints requests and logs URLs that hold tokens, follows redirects with the security token, ignores NO_PROXY, and reads a
+  response without end: its requests go through the action's own session (`guard_sdk`).
+- Its providers of credentials take no bundle of certificate authorities: they get one (`trust_authorities`).
+"""
 
 from __future__ import annotations
 
@@ -23,13 +30,14 @@ from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
 from dms_airflow.alibaba_cloud.credentials import Keys
+from dms_airflow.alibaba_cloud.error_codes import Refusal
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, UnknownHostError
 from dms_airflow.core.http.exchange import make_careful, read_body
-from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, name_fault
+from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, explain_fault
 from dms_airflow.core.http.retry import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping
 
     from requests import PreparedRequest, Response
     from requests.adapters import BaseAdapter
@@ -39,8 +47,8 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
 
-HINT_STRANGER = (
-    "What answered is not Alibaba Cloud: look at HTTPS_PROXY and NO_PROXY in the job's environment, and at endpoint if it is "
+HINT_NOT_ALIBABA_CLOUD = (
+    "The response is not from Alibaba Cloud: check HTTPS_PROXY and NO_PROXY in the job's environment, and endpoint if it is "
     "given. Nothing was changed by the call."
 )
 
@@ -55,26 +63,9 @@ _UNUSED = {
 }
 
 
-@dataclass(frozen=True, kw_only=True)
-class Meaning:
-    """What an error code of Alibaba Cloud means to who reads it.
-
-    Args:
-        pattern: Looked for in ``code: message``.
-        words: What happened.
-        hint: What to do.
-        may_pass: It may be over a moment later.
-    """
-
-    pattern: re.Pattern[str]
-    words: str
-    hint: str
-    may_pass: bool = False
-
-
 @contextmanager
-def spare_imports() -> Iterator[None]:
-    """Import the SDK without packages that it never uses here: empty modules stand in for them meanwhile."""
+def stub_imports() -> Iterator[None]:
+    """Replace packages that the SDK imports but never uses here by empty modules, while it is imported."""
     absent = {name: ModuleType(name) for name in _UNUSED if name not in sys.modules}
     for name, module in absent.items():
         vars(module).update(dict.fromkeys(_UNUSED[name]))
@@ -87,7 +78,7 @@ def spare_imports() -> Iterator[None]:
 
 
 class _Messages(ModuleType):
-    """The messages of a generated client, each imported when it is asked for.
+    """The messages of a generated client, each imported when it is used.
 
     The package `models` of such a client imports all of them, a module each: four hundred for DMS, of which one call is made.
     """
@@ -119,19 +110,19 @@ def import_client(package: str) -> tuple[Any, Any]:
         if not found or not found.origin:
             raise ModuleNotFoundError(name)
         sys.modules[name] = _Messages(name, Path(found.origin))
-    with spare_imports():
+    with stub_imports():
         return import_module(f"{package}.client").Client, sys.modules[name]
 
 
 @dataclass
-class Heard(threading.local):
-    """What this thread heard last while the SDK was at work: its own exceptions keep little of it.
+class LastExchange(threading.local):
+    """This thread's last request and response while the SDK was at work: the SDK's own exceptions keep little of it.
 
     Args:
         url: Where the request went, without user, path and query.
-        status: HTTP status of the answer.
+        status: HTTP status of the response.
         retry_after: Seconds that the other side asked to wait.
-        fault: What kept the answer from coming, or from being read.
+        fault: What kept the response from coming, or from being read.
     """
 
     url: str = ""
@@ -141,21 +132,21 @@ class Heard(threading.local):
 
 
 class _CarefulSession(requests.Session):
-    """What the SDK sends its requests by: as the action's own go, by the same proxies, authorities and limits.
+    """Sends the SDK's requests like the action's own: with the same proxies, certificate authorities and limits.
 
-    Left alone it follows redirects with the security token in a header, trusts the system's authorities besides those that the
-    environment names, knows no ALL_PROXY and no NO_PROXY, and reads an answer without end.
+    The SDK's own session follows redirects with the security token in a header, trusts the system's authorities in addition to
+    those that the environment names, ignores ALL_PROXY and NO_PROXY, and reads a response without end.
     """
 
-    def __init__(self, clock: Clock, heard: Heard) -> None:
+    def __init__(self, clock: Clock, last: LastExchange) -> None:
         super().__init__()
         self._clock = clock
-        self._heard = heard
+        self._last = last
         make_careful(self)
         self._own = dict(self.adapters)
 
     def get_adapter(self, url: str | bytes) -> BaseAdapter:
-        """Give the action's own adapter in place of the SDK's."""
+        """Return the action's own adapter in place of the SDK's."""
         scheme = urlsplit(str(url)).scheme
         return self._own[f"{scheme}://"]
 
@@ -165,38 +156,38 @@ class _CarefulSession(requests.Session):
             adapter.close()
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
-        """Send a request, and read its answer within LONGEST_ANSWER and the time-out of the SDK."""
-        heard, url = self._heard, request.url or ""
+        """Send a request, and read its response within LONGEST_ANSWER and the time-out of the SDK."""
+        last, url = self._last, request.url or ""
         parts = urlsplit(url)
-        heard.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        heard.status, heard.retry_after, heard.fault = None, 0.0, None
+        last.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
+        last.status, last.retry_after, last.fault = None, 0.0, None
         options |= {"allow_redirects": False, "stream": True, "proxies": get_environ_proxies(url)}
         deadline = self._clock.monotonic() + options["timeout"][1]
         try:
             with super().send(request, **options) as response:
-                heard.status = response.status_code
-                heard.retry_after = parse_retry_after(response.headers)
-                content = read_body(response, self._clock, deadline, f"{request.method} / at {heard.url}")
+                last.status = response.status_code
+                last.retry_after = parse_retry_after(response.headers)
+                content = read_body(response, self._clock, deadline, f"{request.method} / at {last.url}")
         except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
-            heard.fault = error
+            last.fault = error
             raise RequestException from None  # the SDK knows what to do with it, and it holds no URL
         response.raw = BytesIO(content)
         return response
 
 
 @contextmanager
-def tame(clock: Clock) -> Iterator[Heard]:
-    """Let the SDK talk, without harm.
+def guard_sdk(clock: Clock) -> Iterator[LastExchange]:
+    """Let the SDK make calls without showing secrets.
 
     ``DEBUG=sdk`` makes it print signed requests and tokens (`do_action` of darabonba/core.py and Tea/core.py), and its log
     holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). Both modules keep
-    sessions of requests for ever; here they get careful ones, which end with the talk.
+    sessions of requests for ever; here they get sessions that are closed at the end of the block.
     """
-    heard = Heard()
+    last = LastExchange()
     sessions: list[_CarefulSession] = []
 
     def open_session() -> _CarefulSession:
-        sessions.append(_CarefulSession(clock, heard))
+        sessions.append(_CarefulSession(clock, last))
         return sessions[-1]
 
     threshold = logging.root.manager.disable
@@ -208,7 +199,7 @@ def tame(clock: Clock) -> Iterator[Heard]:
                 if module := sys.modules.get(name):
                     stack.enter_context(_replaced(module, "Session", open_session))
                     stack.enter_context(_replaced(getattr(module, core), "_sessions", {}))
-            yield heard
+            yield last
     finally:
         for session in sessions:
             session.close()
@@ -228,15 +219,14 @@ def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
         setattr(holder, name, former)
 
 
-def ask_provider(provider: Any, ca_bundle: str) -> Keys:
-    """Let a provider of the credentials SDK give its keys.
+def fetch_keys(provider: Any, ca_bundle: str) -> Keys:
+    """Fetch the keys of a provider of the credentials SDK.
 
     Args:
         provider: What it raises may hold secrets, and must not be shown.
-        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those. The providers take none, but hand
-            their options on to what takes one (`do_action` of Tea/core.py).
+        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
     """
-    trust(provider, ca_bundle)
+    trust_authorities(provider, ca_bundle)
     credentials = provider.get_credentials()
     return Keys(
         access_key_id=credentials.get_access_key_id() or "",
@@ -245,32 +235,52 @@ def ask_provider(provider: Any, ca_bundle: str) -> Keys:
     )
 
 
-def trust(provider: Any, ca_bundle: str) -> None:
-    """Let a provider of the credentials SDK trust these certificate authorities; empty for certifi's."""
+def trust_authorities(provider: Any, ca_bundle: str) -> None:
+    """Let a provider of the credentials SDK trust these certificate authorities; empty for certifi's.
+
+    The providers have no such parameter, but pass their options on to a function that has one (`do_action` of Tea/core.py).
+    """
     options = getattr(provider, "_runtime_options", None)
     if ca_bundle and isinstance(options, dict):
         options["ca"] = ca_bundle
 
 
-def name_network_failure(heard: Heard, what: str) -> NetworkError | AnswerError | None:
-    """Say what kept a call from being answered; None when it was answered.
+def parse_refusal(error: Exception, last: LastExchange) -> Refusal | None:
+    """Parse why Alibaba Cloud refused a call from what the SDK raised; None when it did not."""
+    code = getattr(error, "code", None)
+    if not isinstance(code, str) or code in ("", "None"):
+        return None
+    return Refusal(
+        code=code,
+        # The SDK puts "code: 404, " before the message and " request id: …" after it.
+        message=re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", ""))),
+        request_id=str(getattr(error, "request_id", "") or ""),
+        status=last.status,
+        retry_after=(getattr(error, "retry_after", None) or 0) / 1000 or last.retry_after,
+    )
+
+
+def parse_body_refusal(body: Mapping[str, Any]) -> Refusal:
+    """Parse why Alibaba Cloud refused a call that it answered without an HTTP error."""
+    return Refusal(
+        code=str(body.get("ErrorCode") or body.get("Code") or "no error code"),
+        message=str(body.get("Message") or ""),
+        request_id=str(body.get("RequestId") or ""),
+    )
+
+
+def explain_network_failure(last: LastExchange, call: str) -> NetworkError | AnswerError | None:
+    """Explain why a call got no response; None when it got one.
 
     Args:
-        heard: What was heard of it.
-        what: The call's name. It can be repeated without harm, so that it does not matter whether it left.
+        last: Its exchange.
+        call: The call's name. It can be repeated without harm, so that it does not matter whether it was received.
     """
-    if heard.fault is None:
+    if last.fault is None:
         return None
-    fault = heard.fault if isinstance(heard.fault, ActionError) else name_fault(heard.fault, what, heard.url)
+    fault = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, call, last.url)
     if isinstance(fault, AnswerError):
-        return AnswerError(fault.message, HINT_STRANGER)
+        return AnswerError(fault.message, HINT_NOT_ALIBABA_CLOUD)
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
     kind = UnknownHostError if isinstance(fault, UnknownHostError) else NetworkError
-    failure = kind(fault.message, hint)
-    failure.may_pass = fault.may_pass
-    return failure
-
-
-def find_meaning(meanings: Sequence[Meaning], code: str, message: str) -> Meaning | None:
-    """Find the first meaning that fits."""
-    return next((meaning for meaning in meanings if meaning.pattern.search(f"{code}: {message}")), None)
+    return kind(fault.message, hint, may_pass=fault.may_pass)

@@ -11,16 +11,18 @@ from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
-from dms_airflow.alibaba_cloud.login_token import COMMON_MEANINGS, parse_refusal, prepare_client
-from dms_airflow.alibaba_cloud.sdk import find_meaning, tame
-from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceError
-from dms_airflow.core.http.network_errors import name_fault
+from dms_airflow.alibaba_cloud.error_codes import OPENAPI_CODES
+from dms_airflow.alibaba_cloud.login_token import prepare_client
+from dms_airflow.alibaba_cloud.sdk import guard_sdk, parse_body_refusal, parse_refusal
+from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
+from dms_airflow.core.http.network_errors import explain_fault
 from dms_airflow.core.http.retry import may_pass, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.alibaba_cloud.error_codes import Refusal
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.core.log import Log
@@ -78,7 +80,7 @@ class WorkspaceCalls:
     def __enter__(self) -> Self:
         """Import the SDK, and get keys."""
         self._client = self._connect()
-        self._heard = self._stack.enter_context(tame(self._clock))
+        self._last = self._stack.enter_context(guard_sdk(self._clock))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -106,15 +108,14 @@ class WorkspaceCalls:
         try:
             response = call(request, options)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            failure = self._parse_failure(action, error)
+            failure = self._explain_failure(action, error)
         else:
             body = response.body.to_map() if response.body else {}
             self._log.debug(f"{action} {fields.get('path') or ''} {1000 * (self._clock.monotonic() - started):.0f} ms")
             # This call has no `Success`. A success may have an error code, too.
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}
-            code = str(body.get("ErrorCode") or body.get("Code") or "no error code")
-            failure = self._refuse(action, code, str(body.get("Message") or ""), str(body.get("RequestId") or ""))
+            failure = self._refuse(action, parse_body_refusal(body))
         if _EXPIRED.search(failure.message) and self._renew(used):
             return self.send(action, **fields)
         # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
@@ -128,36 +129,24 @@ class WorkspaceCalls:
                 self._client = self._connect()
         return self._renewals <= MOST_RENEWALS
 
-    def _parse_failure(self, action: str, error: Exception) -> ActionError:
-        heard = self._heard
-        if refusal := parse_refusal(error):
-            failure: ActionError = self._refuse(action, *refusal)
-            failure.may_pass = failure.may_pass or (heard.status is not None and may_pass(heard.status))
-            failure.retry_after = (getattr(error, "retry_after", None) or 0) / 1000 or heard.retry_after
-            return failure
-        if heard.fault is not None:
-            failure = heard.fault if isinstance(heard.fault, ActionError) else name_fault(heard.fault, action, heard.url)
-            if isinstance(failure, AnswerLostError):
-                failure.hint = HINT_LOST
-            return failure
-        failure = AnswerLostError(
-            f"{action}: {heard.url} answered with status {heard.status} what the SDK cannot read.", HINT_LOST
-        )
-        failure.may_pass = heard.status is None or may_pass(heard.status)
+    def _explain_failure(self, action: str, error: Exception) -> ActionError:
+        last = self._last
+        if refusal := parse_refusal(error, last):
+            return self._refuse(action, refusal)
+        if last.fault is None:
+            message = f"{action}: the SDK cannot read the response of {last.url} (status {last.status})."
+            return AnswerLostError(message, HINT_LOST, may_pass=last.status is None or may_pass(last.status))
+        failure = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, action, last.url)
+        if isinstance(failure, AnswerLostError):
+            return type(failure)(failure.message, HINT_LOST, may_pass=failure.may_pass)
         return failure
 
-    def _refuse(self, action: str, code: str, message: str, request_id: str) -> WorkspaceError:
-        meaning = find_meaning(COMMON_MEANINGS, code, message)
-        is_denied = bool(_DENIED.search(code))
-        failure = WorkspaceError(
-            f"{action} for the workspace {self._workspace_id} was refused{f', because {meaning.words}' if meaning else ''} "
-            f"({code}: {message or 'no message'}; request id {request_id or 'unknown'}).",
-            HINT_DENIED.format(action=action, workspace=self._workspace_id)
-            if is_denied
-            else meaning.hint
-            if meaning
-            else HINT_OTHER,
-            is_denied=is_denied,
-        )
-        failure.may_pass = bool(meaning and meaning.may_pass)
-        return failure
+    def _refuse(self, action: str, refusal: Refusal) -> WorkspaceError:
+        known = refusal.find_code(OPENAPI_CODES)
+        because = f", because {known.meaning}" if known else ""
+        message = f"{action} for the workspace {self._workspace_id} was refused{because} {refusal}."
+        may_pass, retry_after = refusal.may_pass(known), refusal.retry_after
+        if _DENIED.search(refusal.code):
+            hint = HINT_DENIED.format(action=action, workspace=self._workspace_id)
+            return WorkspaceDeniedError(message, hint, may_pass=may_pass, retry_after=retry_after)
+        return WorkspaceError(message, known.hint if known else HINT_OTHER, may_pass=may_pass, retry_after=retry_after)

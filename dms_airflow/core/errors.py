@@ -21,6 +21,7 @@
     ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
     ├── LinkError             what `doctor` found broken by its own judgement
     ├── WorkspaceError        DMS refused a call for workspace code
+    │   └── WorkspaceDeniedError  because the identity may not make it
     ├── DeployError           a deploy cannot begin
     ├── ConflictError         somebody else changed the target of a deploy
     ├── NotPublishedError     the workspace was not published
@@ -34,13 +35,14 @@ step. No message may hold a secret, a query string, a header or a body.
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from dms_airflow.core.result import Diagram, Folded, Table
 
@@ -51,8 +53,11 @@ class ActionError(Exception):
     Args:
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
+        status: The HTTP status of the response that failed; None where there was none, or it does not matter.
         may_pass: The same call may succeed a moment later; by default what the class says.
         retry_after: Seconds that the other side asked to wait.
+        outputs: What is known in spite of it.
+        blocks: What the job summary shows besides.
     """
 
     title: ClassVar[str]
@@ -61,16 +66,25 @@ class ActionError(Exception):
     may_pass = False
     """Whether the same call may succeed a moment later. Whether that does harm is for the caller to know."""
 
-    def __init__(self, message: str, hint: str, *, may_pass: bool | None = None, retry_after: float = 0.0) -> None:
+    def __init__(
+        self,
+        message: str,
+        hint: str,
+        *,
+        status: int | None = None,
+        may_pass: bool | None = None,
+        retry_after: float = 0.0,
+        outputs: Mapping[str, Any] | None = None,
+        blocks: tuple[Table | Folded | Diagram, ...] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.status = status
         self.may_pass = self.may_pass if may_pass is None else may_pass
         self.retry_after = retry_after
-        self.outputs: Mapping[str, Any] = {}
-        """What was known by then."""
-        self.blocks: tuple[Table | Folded | Diagram, ...] = ()
-        """What the job summary shows besides."""
+        self.outputs = outputs or {}
+        self.blocks = blocks
 
     def to_result(self) -> Result:
         """Turn the error into what the step reports."""
@@ -173,21 +187,9 @@ class UnknownHostError(NetworkError):
 
 
 class AnswerError(ActionError):
-    """An answer came that cannot be used; `status` is the HTTP status that says so, None where something else does."""
+    """An answer came that cannot be used."""
 
     title = "Unusable answer"
-
-    def __init__(
-        self,
-        message: str,
-        hint: str,
-        *,
-        status: int | None = None,
-        may_pass: bool | None = None,
-        retry_after: float = 0.0,
-    ) -> None:
-        super().__init__(message, hint, may_pass=may_pass, retry_after=retry_after)
-        self.status = status
 
 
 class AnswerLostError(ActionError):
@@ -241,13 +243,13 @@ class LinkError(ActionError):
 
 
 class WorkspaceError(ActionError):
-    """DMS refused a call for the workspace or its code; `is_denied`: because the identity may not make it."""
+    """DMS refused a call for the workspace or its code."""
 
     title = "Workspace call refused"
 
-    def __init__(self, message: str, hint: str, *, is_denied: bool = False) -> None:
-        super().__init__(message, hint)
-        self.is_denied = is_denied
+
+class WorkspaceDeniedError(WorkspaceError):
+    """DMS refused it because the identity lacks a permission."""
 
 
 class DeployError(ActionError):
@@ -275,10 +277,24 @@ class FileError(ActionError):
 
 
 class Cancelled(BaseException):
-    """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later)."""
+    """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later).
 
-    def __init__(self) -> None:
+    Args:
+        outputs: What was known by then.
+        fate: What became of the DAG run or the deploy; empty where that follows from the outputs.
+    """
+
+    def __init__(self, outputs: Mapping[str, Any] | None = None, fate: str = "") -> None:
         super().__init__()
-        self.outputs: Mapping[str, Any] = {}
-        self.fate = ""
-        """What became of the DAG run."""
+        self.outputs = outputs or {}
+        self.fate = fate
+
+
+@contextmanager
+def add_outputs(outputs: Mapping[str, Any]) -> Iterator[None]:
+    """Add what is known by now to the outputs of whatever ends the step in this block."""
+    try:
+        yield
+    except (ActionError, Cancelled) as error:
+        error.outputs = {**outputs, **error.outputs}
+        raise

@@ -10,7 +10,14 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.core.errors import ActionError, AnswerLostError, DeployError, NotPublishedError, WorkspaceError
+from dms_airflow.core.errors import (
+    ActionError,
+    AnswerLostError,
+    DeployError,
+    NotPublishedError,
+    WorkspaceDeniedError,
+    WorkspaceError,
+)
 from dms_airflow.core.http.retry import poll
 from dms_airflow.core.result import Folded
 from dms_airflow.deploy.workspace import ROOT
@@ -130,10 +137,10 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
     def look() -> tuple[tuple[str, str], Sequence[str]]:
         try:
             answer = workspace.fetch_status(key)
+        except WorkspaceDeniedError:
+            raise
         except WorkspaceError as error:
             unknown.append(error.message)
-            if error.is_denied:
-                raise
             return ("", error.message), () if len(unknown) > UNKNOWN_KEY else ("DMS to know the publish action",)
         word, error_text = parse_status(answer.get("Status"))
         ends.extend(["ended"] if answer.get("EndTime") else [])
@@ -150,11 +157,11 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
         text = workspace.fetch_log(key)
     except ActionError as error:
         text, detail = "", f"{detail} Its log could not be read: {error.message}"
-    failure = NotPublishedError(f"The publish action {key} {state}. {detail}".strip(), HINT)
+    heading = f"Log of the publish action {key}"
     if text:
-        log.fold(f"Log of the publish action {key}", text)
-        failure.blocks = (Folded(heading=f"Log of the publish action {key}", text=text),)
-    raise failure
+        log.fold(heading, text)
+    blocks = (Folded(heading=heading, text=text),) if text else ()
+    raise NotPublishedError(f"The publish action {key} {state}. {detail}".strip(), HINT, blocks=blocks)
 
 
 def _begin(workspace: Workspace, config: str, *, clock: Clock, log: Log) -> str:
@@ -163,9 +170,11 @@ def _begin(workspace: Workspace, config: str, *, clock: Clock, log: Log) -> str:
     for pause in REPEATS:
         try:
             return workspace.publish(config)
+        except WorkspaceDeniedError:
+            raise
         except (AnswerLostError, WorkspaceError) as error:
             is_lost = isinstance(error, AnswerLostError)
-            if (has_lost and is_lost) or (isinstance(error, WorkspaceError) and error.is_denied):
+            if has_lost and is_lost:
                 raise
             has_lost |= is_lost
             reason = "A second publish of the same files does no harm" if is_lost else "Another publish may be running"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
-from dms_airflow.core.errors import DeployError, WorkspaceError
+from dms_airflow.core.errors import DeployError, WorkspaceDeniedError, WorkspaceError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -113,9 +113,10 @@ def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
     try:
         if there := workspace.list_folder(path):
             return there
-    except WorkspaceError as error:
-        if error.is_denied:
-            raise
+    except WorkspaceDeniedError:
+        raise
+    except WorkspaceError:
+        pass
     above = ROOT
     for name in path.removeprefix(ROOT).strip("/").split("/"):
         entry = workspace.list_folder(above).get(name)
@@ -132,7 +133,7 @@ def read_file(workspace: Workspace, path: str) -> tuple[str | None, str]:
     try:
         return workspace.read(path)
     except WorkspaceError as error:
-        if error.is_denied or error.may_pass:
+        if isinstance(error, WorkspaceDeniedError) or error.may_pass:
             raise
         return None, ""
 

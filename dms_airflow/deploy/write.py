@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceError
+from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 from dms_airflow.deploy.plan import Change
@@ -79,7 +79,7 @@ class Writer:
                 try:
                     return self._send(change, mtime, is_forced=is_forced)
                 except WorkspaceError as error:
-                    if error.is_denied or error.may_pass:
+                    if isinstance(error, WorkspaceDeniedError) or error.may_pass:
                         raise
                     refusal = error
             return None

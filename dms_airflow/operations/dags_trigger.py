@@ -12,7 +12,7 @@ from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, Verdict
 from dms_airflow.airflow.dag_runs import DagRun, fetch_run, format_run_url, parse_refusal, parse_run
-from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, add_outputs
 from dms_airflow.core.inputs import (
     InputValueError,
     given,
@@ -100,19 +100,16 @@ def run(params: Params, context: Context) -> Result:
     (dag_id,) = read_positionals(COMMANDS["dags trigger"], params.arguments)[:1]
     dag_file = ""
     if params.wait_for_completion:
-        try:
+        with add_outputs({"dag-id": dag_id}):
             dag_file = check_readiness(dag_id, params.on_paused, airflow, context).path
-        except ActionError as error:
-            error.outputs = {"dag-id": dag_id}
-            raise
     try:
         triggered = _trigger(params.line, params.conf, deadline, airflow, context)
     except Cancelled as cancelled:
-        if run_id := cancelled.outputs.get("run-id"):
-            asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
-            (fate,) = abandon([asked], params.on_cancel, airflow, context.clock, are_known=False).values()
-            cancelled.fate = f"DAG run {run_id} of {dag_id}: {fate}"
-        raise
+        if not (run_id := cancelled.outputs.get("run-id")):
+            raise
+        asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
+        (fate,) = abandon([asked], params.on_cancel, airflow, context.clock, are_known=False).values()
+        raise Cancelled(cancelled.outputs, f"DAG run {run_id} of {dag_id}: {fate}") from None
     result = _report(triggered, airflow, context)
     if not (triggered.run and params.wait_for_completion):
         return result
@@ -150,13 +147,10 @@ def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClie
         line = line.add("--conf", conf)
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
-    try:
+    with add_outputs({"dag-id": order.dag_id, "run-id": order.run_id}):
         told = Trigger(order, airflow, context, deadline).ask(
             lambda timeout: execute(line, timeout, context), _says_enough, _is_conflict
         )
-    except (ActionError, Cancelled) as error:
-        error.outputs = {"dag-id": order.dag_id, "run-id": order.run_id}
-        raise
     if isinstance(told, Execution):
         return _explain(told, order, airflow)
     answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
@@ -251,13 +245,10 @@ class _Wait:
 
 def _finish(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the run, and tell how it ended in the place of how it began."""
-    try:
+    with add_outputs(begun.outputs):
         completions = complete([wait.run], wait.terms, airflow, context)
         files = {wait.run.dag_id: wait.dag_file}
         (completion,), (report,) = report_runs(completions, files, wait.dags_path, airflow, context)
-    except (ActionError, Cancelled) as error:
-        error.outputs = begun.outputs
-        raise
     url = format_run_url(airflow, wait.run)
     return Result(
         ending=completion.ending,

@@ -12,7 +12,7 @@ from dms_airflow.airflow.commands.command_line import CommandLine
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_files import CUSTOMARY_FOLDER
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.core.errors import ActionError, Cancelled, DeployError, WorkspaceError
+from dms_airflow.core.errors import ActionError, Cancelled, DeployError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_choice, parse_lines, parse_text, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.text import join
@@ -128,9 +128,10 @@ def check_rights(workspace_id: str, context: Context) -> str:
         for call in (partial(read_file, workspace, f"{target}/{NAME}"), partial(workspace.fetch_status, "none")):
             try:
                 call()
-            except WorkspaceError as error:  # there may be no such file, and there is no such action
-                if error.is_denied:
-                    raise
+            except WorkspaceDeniedError:
+                raise
+            except WorkspaceError:
+                continue  # there may be no such file, and there is no such action
     return f"{target} can be read; whether it may be written and published shows only when it is ({WRITE_ACTIONS})"
 
 
@@ -228,9 +229,7 @@ class _FileDeploy:
         if plan.conflicts and not params.force:
             message = "\n".join(("These files of the target differ, and no deploy wrote them:", *plan.conflicts))
             if not params.dry_run:
-                error = DeployError(message, HINT_CONFLICTS)
-                error.outputs, error.blocks = outputs, blocks
-                raise error
+                raise DeployError(message, HINT_CONFLICTS, outputs=outputs, blocks=blocks)
             message = f"{message}\n{HINT_CONFLICTS}"
             self._warn(Annotation(level=Level.WARNING, title=DeployError.title, message=message))
         if params.dry_run:
@@ -259,10 +258,8 @@ class _FileDeploy:
                 lambda: deploy_gate.run(params, context),
                 may_take_back=params.on_failure == "rollback",
             )
-        except Cancelled as cancelled:
-            cancelled.outputs = outputs
-            cancelled.fate = f"The deploy to {self.target} was under way. {HINT_AGAIN}"
-            raise
+        except Cancelled:
+            raise Cancelled(outputs, f"The deploy to {self.target} was under way. {HINT_AGAIN}") from None
         if outcome.fate is Fate.VERIFIED:
             outputs["dag-changes"] = compare_shapes(before, fetch_shapes(instance, instance.list_dags(), changed))
         if outcome.fate is Fate.TAKEN_BACK:

@@ -11,7 +11,7 @@ from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.health import await_health
 from dms_airflow.airflow.pages import describe_problem
-from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError
+from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, add_outputs
 from dms_airflow.core.inputs import given, parse_names
 from dms_airflow.core.result import Check, Ending, Result, Table
 from dms_airflow.core.secrets.values import find_secrets
@@ -100,13 +100,12 @@ def run(params: Params, context: Context) -> Result:
                 context.log.info(f"{one.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
             elif one.error:
                 context.log.info(f"{one.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
-    except Cancelled as cancelled:
+    except Cancelled:
         airflow.close()  # the threads that trigger know nothing of the signal
         asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
         fates = abandon(asked, params.on_cancel, airflow, context.clock, are_known=False)
-        cancelled.fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
-        cancelled.outputs = {"runs": [_describe(run, airflow) for run in asked]}
-        raise
+        fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
+        raise Cancelled({"runs": [_describe(run, airflow) for run in asked]}, fate) from None
     return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, airflow, context)
 
 
@@ -144,13 +143,10 @@ def _trigger(order: Order, deadline: float, airflow: AirflowClient, context: Con
 def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the runs that were made, and tell all."""
     files = {one.dag_id: one.dag_file for one in attempts}
-    try:
-        completions = complete([one.run for one in attempts if one.run], terms, airflow, context)
+    runs = [one.run for one in attempts if one.run]
+    with add_outputs({"runs": [_describe(run, airflow) for run in runs]}):
+        completions = complete(runs, terms, airflow, context)
         completions, reports = report_runs(completions, files, dags_path, airflow, context)
-    except (ActionError, Cancelled) as error:
-        runs = [one.run for one in attempts if one.run]
-        error.outputs = {"runs": [_describe(run, airflow) for run in runs]}
-        raise
     by_dag = {one.run.dag_id: one for one in completions}
     refused = [annotation for one in attempts if one.error for annotation in _annotate(one.dag_id, one.error)]
     ending = _sum_up(attempts, completions)

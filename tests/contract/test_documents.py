@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import yaml
 
-from dms_airflow.alibaba_cloud import assume_role as sts
-from dms_airflow.alibaba_cloud import login_token as dms
+from dms_airflow.alibaba_cloud.error_codes import STS_CODES, TOKEN_CODES
 from dms_airflow.config import Config
 from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Ending, Level, Result
@@ -24,7 +23,7 @@ from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from dms_airflow.alibaba_cloud.sdk import Meaning
+    from dms_airflow.alibaba_cloud.error_codes import ErrorCode
     from dms_airflow.core.errors import InputProblem
 
 PROJECT = Path(__file__).parents[2]
@@ -272,20 +271,20 @@ def test_no_entry_is_there_twice() -> None:
 
 
 @pytest.mark.parametrize(
-    ("heading", "meaning"),
+    ("heading", "code"),
     [
-        *(("## No login token", meaning) for meaning in dms.MEANINGS),
-        *(("## Role not assumed", meaning) for meaning in sts.MEANINGS),
+        *(("## No login token", code) for code in TOKEN_CODES),
+        *(("## Role not assumed", code) for code in STS_CODES),
     ],
 )
-def test_every_error_code_is_explained(heading: str, meaning: Meaning) -> None:
+def test_every_error_code_is_explained(heading: str, code: ErrorCode) -> None:
     table = TROUBLESHOOTING.partition(heading)[2].partition("\n## ")[0]
-    rows = [line for line in table.splitlines() if line.startswith("|") and meaning.words in line]
+    rows = [line for line in table.splitlines() if line.startswith("|") and code.meaning in line]
 
-    assert len(rows) == 1, f"no row says: {meaning.words}"
-    codes = re.findall(r"`([^`]*)`", rows[0].split("|")[1])
-    assert codes
-    assert all(meaning.pattern.search(code.replace("…", "")) for code in codes)
+    assert len(rows) == 1, f"no row says: {code.meaning}"
+    examples = re.findall(r"`([^`]*)`", rows[0].split("|")[1])
+    assert examples
+    assert all(code.pattern.search(example.replace("…", "")) for example in examples)
 
 
 # --- links ----------------------------------------------------------------------------------------------------------------

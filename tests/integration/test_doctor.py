@@ -133,7 +133,7 @@ def test_a_token_call_that_is_refused(dms: FakeDms, run: Run) -> None:
     assert list_broken(step) == ["OpenAPI"]
     assert list_not_reached(step) == ["login", "REST", "CLI", "scheduler", "version"]
     link = read_links(step)["OpenAPI"]
-    assert "the identity is no user of DMS" in link["detail"]
+    assert "the identity is not a user of DMS" in link["detail"]
     assert "must add its UID" in link["advice"]
 
 

@@ -284,9 +284,9 @@ def test_a_code_that_nobody_documents_is_shown_as_it_came(cloud: FakeCloud, run:
     ("fault", "words"),
     [
         (answer(404, b"<h1>Not Found</h1>", HTML), "sts.aliyuncs.com answered 404 without an error code"),
-        (answer(200, b"<h1>Log in</h1>", HTML), "what the SDK cannot read"),
-        (answer(200, b"{}", JSON), "what the SDK cannot read"),
-        (answer(200, b'{"Credentials": {"AccessKeyId": "x"}}', JSON), "what the SDK cannot read"),
+        (answer(200, b"<h1>Log in</h1>", HTML), "the SDK cannot read the response"),
+        (answer(200, b"{}", JSON), "the SDK cannot read the response"),
+        (answer(200, b'{"Credentials": {"AccessKeyId": "x"}}', JSON), "the SDK cannot read the response"),
     ],
 )
 def test_something_else_in_the_place_of_sts(cloud: FakeCloud, run: Run, fault: object, words: str) -> None:
@@ -313,7 +313,7 @@ def test_the_certificate_of_sts_is_verified(
     cloud: FakeCloud, run_here: Run, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The SDK alone would trust certifi's authorities only, and so must refuse ours when it is not told of them."""
-    monkeypatch.setattr("dms_airflow.alibaba_cloud.assume_role.ask_provider", lambda provider, _: provider.get_credentials())
+    monkeypatch.setattr("dms_airflow.alibaba_cloud.assume_role.fetch_keys", lambda provider, _: provider.get_credentials())
 
     step = run_here({**VERSION, **cloud.role_inputs}, cloud.environ)
 
@@ -367,7 +367,7 @@ def test_an_sts_that_does_not_recover(cloud: FakeCloud, run_here: Run, clock: Fa
     assert clock.slept == [1.0, 2.0, 4.0, 8.0]
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Role not assumed"
-    assert "STS itself failed" in annotation.data
+    assert "This is a failure of STS" in annotation.data
 
 
 def test_keys_are_obtained_once_however_often_the_token_call_is_tried(

@@ -46,15 +46,15 @@ def read_refusal(step: Step) -> str:
 def test_an_unknown_key(run_here: Run) -> None:
     said = read_refusal(run_here({**VERSION, "access-key-id": "LTAI5tNobodysKey00001"}, None, "LTAI5tNobodysKey00001"))
 
-    assert "Alibaba Cloud knows no active AccessKey of this id (InvalidAccessKeyId.NotFound" in said
+    assert "Alibaba Cloud knows no active AccessKey with this id (InvalidAccessKeyId.NotFound" in said
     assert "store an active key" in said
 
 
 def test_a_wrong_secret(dms: FakeDms, run_here: Run) -> None:
     said = read_refusal(run_here({**VERSION, "access-key-secret": "wrong-secret-wrong-secret"}))
 
-    assert "the AccessKey's secret does not fit its id (SignatureDoesNotMatch" in said
-    assert "Store id and secret of one AccessKey anew" in said
+    assert "the AccessKey's secret does not match its id (SignatureDoesNotMatch" in said
+    assert "Store the id and the secret of one AccessKey again" in said
     assert dms.paths == ["POST /"]
 
 
@@ -63,7 +63,7 @@ def test_temporary_keys_without_their_token(run_here: Run) -> None:
 
     said = read_refusal(run_here({**VERSION, **inputs}))
 
-    assert "security token and AccessKey do not belong together (MissingSecurityToken" in said
+    assert "the security token and the AccessKey do not belong together (MissingSecurityToken" in said
     assert "needs its security-token" in said
 
 
@@ -72,7 +72,7 @@ def test_the_token_of_other_keys(run_here: Run) -> None:
 
     said = read_refusal(run_here({**VERSION, **inputs}))
 
-    assert "security token and AccessKey do not belong together (InvalidSecurityToken.MismatchWithAccessKey" in said
+    assert "the security token and the AccessKey do not belong together (InvalidSecurityToken.MismatchWithAccessKey" in said
 
 
 def test_expired_temporary_keys(dms: FakeDms, run_here: Run) -> None:
@@ -127,7 +127,7 @@ def test_an_unknown_instance(run_here: Run) -> None:
         ),
         (
             answer(403, b'{"Code": "UserNotExist", "Message": "The user does not exist."}', JSON),
-            "the identity is no user of DMS (UserNotExist",
+            "the identity is not a user of DMS (UserNotExist",
             "must add its UID",
         ),
         (
@@ -201,7 +201,7 @@ def test_a_region_of_dms_that_the_name_server_does_not_know(run_here: Run, monke
 
     (annotation,) = step.annotations
     assert "https://dms.cn-hangzhou.aliyuncs.com: no such host." in annotation.data
-    assert "there is no DMS in the region" not in annotation.data
+    assert "DMS does not exist" not in annotation.data
     assert "name server" in annotation.data
 
 
@@ -221,9 +221,7 @@ def test_a_region_without_dms(
     assert step.exit_code == 1
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Host not reached"
-    assert (
-        "there is no DMS in the region cn-nowhere-1, for nobody knows the host dms.cn-nowhere-1.aliyuncs.com" in annotation.data
-    )
+    assert "DMS does not exist in the region cn-nowhere-1: there is no host dms.cn-nowhere-1.aliyuncs.com" in annotation.data
     assert "DMS's documentation names cn-beijing, cn-hangzhou" in annotation.data
     assert clock.slept == slept
 
@@ -231,8 +229,8 @@ def test_a_region_without_dms(
 @pytest.mark.parametrize(
     ("fault", "title", "words"),
     [
-        (answer(404, b"<h1>Not Found</h1>", HTML), "Unusable answer", "answered with status 404 what the SDK cannot read"),
-        (answer(200, b"<h1>Hello</h1>", HTML), "Unusable answer", "answered with status 200 what the SDK cannot read"),
+        (answer(404, b"<h1>Not Found</h1>", HTML), "Unusable answer", "(status 404, "),
+        (answer(200, b"<h1>Hello</h1>", HTML), "Unusable answer", "(status 200, "),
         (answer(200, b'{"Success": true, "RequestId": "R1"}', JSON), "Unusable answer", "without a host or a token"),
         (
             answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "ftp://x"}}', JSON),
@@ -287,8 +285,8 @@ def test_a_token_call_that_recovers(dms: FakeDms, run_here: Run, clock: FakeCloc
     ("fault", "said"),
     [
         (PASSING[0], ("No login token", "the account makes too many calls (Throttling.User")),
-        (PASSING[2], ("No login token", "Alibaba Cloud's side failed (InternalError")),
-        (PASSING[4], ("Unusable answer", "answered with status 502 what the SDK cannot read")),
+        (PASSING[2], ("No login token", "Alibaba Cloud failed to handle it (InternalError")),
+        (PASSING[4], ("Unusable answer", "(status 502, ")),
         (drop, ("Host not reached", "CreateAirflowLoginToken for af-sandbox0000000000: ")),
     ],
 )
@@ -355,7 +353,7 @@ def test_the_sdk_follows_no_redirect_with_the_security_token(dms: FakeDms, run_h
     step = run_here({**VERSION, **keys})
 
     (annotation,) = step.annotations
-    assert f"answered with status {status} what the SDK cannot read" in annotation.data
+    assert f"(status {status}, " in annotation.data
     assert dms.paths == ["POST /"]
 
 

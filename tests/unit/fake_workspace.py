@@ -9,7 +9,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
-from dms_airflow.core.errors import AnswerLostError, WorkspaceError
+from dms_airflow.core.errors import AnswerLostError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.deploy.workspace import Workspace
 from sandbox.workspace import Workspace as SandboxWorkspace
 
@@ -82,13 +82,10 @@ class FakeWorkspace(Workspace):
         with self.order:
             reply = self.dms.answer(action, urlencode(query), urlencode(body).encode(), "application/x-www-form-urlencoded")
         if reply is None:
-            lost = AnswerLostError(f"{action}: lost.", "")
-            lost.may_pass = True
-            raise lost
+            raise AnswerLostError(f"{action}: lost.", "", may_pass=True)
         answer = json.loads(json.dumps(reply.body))
         if reply.status != HTTPStatus.OK or not (answer.get("Success") or action == "GetWorkspaceCodePublishSetting"):
             code = answer.get("ErrorCode") or answer.get("Code")
-            refusal = WorkspaceError(f"{action}: {code}", "", is_denied=code in ("Forbidden.RAM", "NoPermission"))
-            refusal.may_pass = code.startswith("Throttling")
-            raise refusal
+            kind = WorkspaceDeniedError if code in ("Forbidden.RAM", "NoPermission") else WorkspaceError
+            raise kind(f"{action}: {code}", "", may_pass=code.startswith("Throttling"))
         return answer, dict(reply.headers)

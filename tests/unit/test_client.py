@@ -24,7 +24,7 @@ from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError
 from dms_airflow.core.http.exchange import Response, Transport
-from dms_airflow.core.http.network_errors import name_fault
+from dms_airflow.core.http.network_errors import explain_fault
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
@@ -371,7 +371,7 @@ def test_a_list_that_shrinks_ends(web: responses.RequestsMock) -> None:
     ],
 )
 def test_faults_in_words_without_the_url(fault: Exception, kind: type[ActionError]) -> None:
-    error = name_fault(fault, "GET /login", "https://h")
+    error = explain_fault(fault, "GET /login", "https://h")
 
     assert type(error) is kind
     assert "t0ken" not in error.message + error.hint

@@ -33,9 +33,7 @@ class Flaky:
 
 
 def throttled(retry_after: float = 0.0) -> TokenError:
-    error = TokenError("Throttled.", "Wait.")
-    error.may_pass, error.retry_after = True, retry_after
-    return error
+    return TokenError("Throttled.", "Wait.", may_pass=True, retry_after=retry_after)
 
 
 def test_what_may_pass_is_done_again() -> None:

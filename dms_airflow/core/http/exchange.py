@@ -24,7 +24,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from dms_airflow import __version__
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
-from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, name_fault
+from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, explain_fault
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -151,7 +151,7 @@ class Transport:
             ) as response:
                 content = read_body(response, self._clock, started + timeout, f"{what} at {base}")
         except (http_errors.RequestException, HTTPError, ValueError, OSError) as error:
-            failure = name_fault(error, what, base)
+            failure = explain_fault(error, what, base)
         else:
             elapsed = round(1000 * (self._clock.monotonic() - started))
             self._log.debug(f"{what} -> {response.status_code} in {elapsed} ms")

@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, AnswerTimeoutError, NetworkError, UnknownHostError
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import may_pass as is_passing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -109,21 +109,19 @@ _LASTING = (
 )
 
 
-def name_fault(error: BaseException, what: str, base: str) -> ActionError:
+def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     """Turn an exception of requests, of urllib3 or of the system into the error that says what it means for the request."""
     chain = list(_unfold(error))
-    if certain := _name_bundle(chain, base) or _name_proxy(chain, what, base):
+    if certain := _find_bundle_fault(chain, base) or _find_proxy_fault(chain, what, base):
         return certain
     _, meaning, text, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
-    fault = meaning(text.format(base=base, what=what), hint)
-    if any(isinstance(one, _LASTING) for one in chain):
-        fault.may_pass = False
+    may_pass = False if any(isinstance(one, _LASTING) for one in chain) else None
     if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
-        fault.may_pass = True
-    return fault
+        may_pass = True
+    return meaning(text.format(base=base, what=what), hint, may_pass=may_pass)
 
 
-def _name_bundle(chain: Sequence[BaseException], base: str) -> NetworkError | None:
+def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkError | None:
     """Recognise a bundle that the environment names and nobody finds or can read: no library has an exception for it."""
     if any(isinstance(one, NewConnectionError) for one in chain):
         return None  # a firewall of the machine says "permission denied", too
@@ -131,21 +129,18 @@ def _name_bundle(chain: Sequence[BaseException], base: str) -> NetworkError | No
         missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
         if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
             found = f"there is no file {missing[1]} with" if missing else "the file that the environment names holds no"
-            failure = NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE)
-            failure.may_pass = False
-            return failure
+            return NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE, may_pass=False)
     return None
 
 
-def _name_proxy(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:
+def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:
     """Recognise a proxy that was not reached, or did not let the request through: it never got to the host."""
     for one in chain:
         if tunnel := re.search(r"Tunnel connection failed: (\d{3})", str(one)):
             status = int(tunnel[1])
             hint = HINT_PROXY_USER if status == 407 else HINT_PROXY  # noqa: PLR2004
-            failure = NetworkError(f"{base}: the proxy did not let {what} through; it answered {status}.", hint)
-            failure.may_pass = may_pass(status)
-            return failure
+            message = f"{base}: the proxy did not let {what} through; it answered {status}."
+            return NetworkError(message, hint, may_pass=is_passing(status))
     is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
     if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
         return NetworkError(f"{base}: the proxy on the way there was not reached.", HINT_PROXY)
