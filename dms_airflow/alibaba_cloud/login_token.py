@@ -137,8 +137,8 @@ def _explain_failure(error: Exception, last: LastExchange, instance_id: str, end
         if isinstance(fault, UnknownHostError) and (match := re.fullmatch(r"dms\.(.+)\.aliyuncs\.com", endpoint.authority)):
             hint = HINT_NAME_SERVER
             if match[1] not in REGIONS:
-                message = f"DMS does not exist in the region {match[1]}: there is no host {endpoint.authority}."
-                hint = f"Check region. DMS's documentation lists {', '.join(REGIONS)}. Else check the runner's name server."
+                message = f"no such host: {endpoint.authority}. DMS's documentation does not list the region {match[1]}."
+                hint = f"Check region; it lists {', '.join(REGIONS)}. If the region is right, check the runner's name server."
         return type(fault)(f"{call}: {message}", hint, may_pass=fault.may_pass)
     # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
     kind = type(getattr(error, "inner_exception", error)).__name__
