@@ -66,7 +66,8 @@ inputs: {sarif_file: {}, category: {}}
 runs:
   using: composite
   steps:
-    - run: grep -q '"version": "2.1.0"' "$FILE"
+    - run: |
+        grep -q '"version": "2.1.0"' "$FILE"
       shell: bash
       env:
         FILE: ${{ inputs.sarif_file }}
