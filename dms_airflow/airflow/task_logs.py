@@ -7,6 +7,7 @@ follows its record. What the task itself prints comes as records of `logging_mix
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ _ENDINGS = (("taskinstance.py", FAILED), ("standard_task_runner.py", "Failed to 
 # before it.
 _SAYS_WHY = (
     re.compile(
-        r".*has been externally set to|Detected zombie job|Executor .* reported that the task instance|"
+        r"State of this instance has been externally set to|Detected zombie job|Executor .* reported that the task instance|"
         r"Recorded pid .* does not match"
     ),
     re.compile(r"Task exited with return code (?!0\b|100\b)-?\w+|Process timed out"),
@@ -39,6 +40,7 @@ _FRAME = re.compile(r"[ |]*File ")
 _HANDLING = "During handling of the above exception, another exception occurred:"
 _CAUSED = "The above exception was the direct cause of the following exception:"
 _CHAIN = re.compile(rf"\n+({re.escape(_HANDLING)}|{re.escape(_CAUSED)})\n+(?={re.escape(_HEADER)}$)", re.MULTILINE)
+_TRACEBACK = re.compile(rf"(?P<header>{re.escape(_HEADER)})\n(?: .*\n)+.*")
 # What Airflow makes of sys.exit() in a task.
 _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
@@ -77,6 +79,8 @@ def read_task_log(text: str) -> TaskLog:
     """Read the log of one try, as `Accept: text/plain` gives it."""
     plain = clean(text)
     records = _split_records(plain)
+    if not records:
+        return _read_foreign_log(plain)
     for source, beginning in _ENDINGS:
         for record in reversed(records):
             if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
@@ -84,6 +88,39 @@ def read_task_log(text: str) -> TaskLog:
     said = [record.message for record in records if record.source != "logging_mixin.py"]
     why = next((one for pattern in _SAYS_WHY for one in reversed(said) if pattern.match(one)), "")
     return TaskLog(text=plain, exception="", message=why, stack_trace="")
+
+
+def _read_foreign_log(text: str) -> TaskLog:
+    """Read a log whose records have a form that the instance's owner has chosen: what follows the words that end a try."""
+    lines = [part for line in text.split("\n") for part in _unfold(line)]
+    for _, beginning in _ENDINGS:
+        begun = max((number for number, line in enumerate(lines) if beginning in line), default=None)
+        if begun is not None and (stack_trace := _cut_out_traceback("\n".join(lines[begun:]))):
+            return read_failure(text, clean(stack_trace))
+    found = ((pattern.search(line), line) for pattern in _SAYS_WHY for line in reversed(lines))
+    why = next((line[match.start() :] for match, line in found if match), "")
+    return TaskLog(text=text, exception="", message=why, stack_trace="")
+
+
+def _cut_out_traceback(text: str) -> str:
+    """Cut the first traceback out of a text, with those that are chained to it; of the last message only the first line."""
+    found = list(_TRACEBACK.finditer(text))
+    last = found[0] if found else None
+    for one in found[1:]:
+        if not last or not text[last.end() : one.start()].rstrip().endswith((_HANDLING, _CAUSED)):
+            break
+        last = one
+    return text[found[0].start("header") : last.end()] if last else ""
+
+
+def _unfold(line: str) -> list[str]:
+    """Split the texts of a record that is a JSON object; any other line is one line."""
+    try:
+        record = json.loads(line) if line.startswith("{") else None
+    except (ValueError, RecursionError):
+        record = None
+    texts = [value for value in record.values() if isinstance(value, str)] if isinstance(record, dict) else [line]
+    return [part for text in texts for part in text.split("\n")]
 
 
 def clean(text: str) -> str:

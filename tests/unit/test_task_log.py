@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from pathlib import Path
 
 import pytest
@@ -66,6 +68,50 @@ def test_why_a_task_failed(name: str, exception: str, message: str, line: int | 
     assert inside[-1:] == ([line] if line else [])
 
 
+RECORD = re.compile(r"\[(\S+)\] \{([^}]+)\} ([A-Z]+) - (.*)")
+
+
+def write_json(text: str) -> str:
+    """Write each record as an object in one line, as a JSON formatter does."""
+    records: list[dict[str, str]] = []
+    for line in text.split("\n"):
+        if match := RECORD.match(line):
+            records.append({"asctime": match[1], "levelname": match[3], "message": match[4], "exc_info": ""})
+        elif records:
+            records[-1]["exc_info"] += f"{line}\n"
+    return "\n".join(json.dumps(record) for record in records)
+
+
+# What an instance's owner may have set as `task_log_format`, or as a formatter.
+FORMS = {
+    "short": lambda text: RECORD.sub(r"\3: \4", text),
+    "bare": lambda text: RECORD.sub(r"\4", text),
+    "pipes": lambda text: RECORD.sub(r"\1 | \3 | \2 | \4", text),
+    "json": write_json,
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    ("name", "exception", "message", "line"), [one for one in EXPECTED if one[0] not in ("chained", "group", "prints")]
+)
+def test_why_a_task_failed_whatever_the_form_of_its_log(
+    name: str, exception: str, message: str, line: int | None, form: str
+) -> None:
+    log = read_task_log(FORMS[form](read(name)))
+
+    assert (log.exception, log.message) == (exception, message)
+    frames = tracebacks.parse(log.stack_trace).frames if log.stack_trace else ()
+    inside = [frame.line for frame in frames if frame.file in ("/opt/airflow/dags/kinds.py", "/opt/airflow/dags/failures.py")]
+    assert inside[-1:] == ([line] if line else [])
+
+
+def test_of_a_message_of_several_lines_another_form_keeps_the_first() -> None:
+    log = read_task_log(FORMS["bare"](read("chained")))
+
+    assert (log.exception, log.message) == ("RuntimeError", "could not read")
+
+
 def test_frames_of_airflow_before_the_authors_are_left_out() -> None:
     stack_trace = read_task_log(read("stdlib")).stack_trace
 
@@ -103,7 +149,7 @@ def test_an_end_without_an_exception_is_told_by_its_record(message: str) -> None
     assert (log.exception, log.message, log.stack_trace) == ("", message, "")
 
 
-@pytest.mark.parametrize("text", ["", "vm\n", "*** Could not read served logs: timed out\n", "Task exited with return code 1"])
+@pytest.mark.parametrize("text", ["", "vm\n", "*** Could not read served logs: timed out\n", "Task exited with return code 0"])
 def test_a_log_that_says_nothing(text: str) -> None:
     log = read_task_log(text)
 
