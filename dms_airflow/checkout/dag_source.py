@@ -60,6 +60,19 @@ def find_pool(source: bytes, pool: str) -> int | None:
     return min((value.lineno for value in values if module and _text_of(value, module.constants) == pool), default=None)
 
 
+def find_exit(source: bytes) -> int | None:
+    """Find the line by which a DAG file ends Python when it is imported; None unless just one line outside of functions may."""
+    module = _parse_module(source)
+    nodes = module.nodes if module else ()
+    inner = {below for node in nodes if isinstance(node, _SCOPES) for below in ast.walk(node)}
+    ends: list[ast.Call | ast.Raise] = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) in _EXITS]
+    ends += [node for node in nodes if isinstance(node, ast.Raise) and node.exc and _name_of(node.exc) == "SystemExit"]
+    return _only({node.lineno for node in ends if node not in inner})
+
+
+_SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
+_EXITS = frozenset({"exit", "_exit", "quit", "abort", "SystemExit"})
+
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
 
 _CRON_COLUMNS = range(5, 8)

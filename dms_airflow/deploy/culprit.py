@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from dms_airflow.checkout.dag_source import find_exit
 from dms_airflow.core.text import join
 from dms_airflow.deploy.report import Problem
 from dms_airflow.deploy.source import is_same_source
@@ -88,4 +89,5 @@ class Culprits:
         # The other files show where the DAG folder is.
         files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
         file = files.get(path)
-        return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file))
+        line = find_exit(self._checkout.read(file)) if file else None
+        return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file), line=line)

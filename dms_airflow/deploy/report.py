@@ -32,6 +32,7 @@ class Problem:
     message: str
     ending: Ending = Ending.FAILURE
     file: str | None = None
+    line: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +134,9 @@ def find_vanished(arrival: Arrival, errors: Sequence[DagImportError], relate: Ca
 def _annotate(problem: Problem) -> Annotation:
     if problem.ending is Ending.TIMEOUT:
         return Annotation(level=Level.ERROR, title="Time ran out", message=problem.message)
-    return Annotation(level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file)
+    return Annotation(
+        level=Level.ERROR, title="Deploy not verified", message=problem.message, file=problem.file, line=problem.line
+    )
 
 
 def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
