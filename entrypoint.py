@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Never, TextIO, cast
 
 from dms_airflow.core.errors import Cancelled
@@ -56,6 +57,9 @@ def run() -> int:
     except Cancelled:
         # Before the action had begun: nothing was sent anywhere.
         sys.stdout.write("::warning title=Cancelled::The workflow was cancelled before anything was sent.\n")
+        if path := os.environ.get("GITHUB_OUTPUT"):
+            with Path(path).open("a", encoding="utf-8") as outputs:
+                outputs.write("status=cancelled\n")
         return 130
 
 

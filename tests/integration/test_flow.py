@@ -626,6 +626,31 @@ print(entrypoint.run(), flush=True)
 """
 
 
+IMPORTS = """
+import os, signal, sys
+sys.path.insert(0, sys.argv[1])
+import entrypoint
+
+def load():
+    os.kill(os.getpid(), signal.SIGTERM)
+    raise AssertionError("not reached")
+
+entrypoint.load = load
+print(entrypoint.run(), flush=True)
+"""
+
+
+def test_a_cancellation_while_the_action_is_imported_writes_the_status(tmp_path: Path) -> None:
+    outputs = tmp_path / "outputs"
+    command = [sys.executable, "-Es", "-c", IMPORTS, str(PROJECT)]
+
+    ran = subprocess.run(command, env={"GITHUB_OUTPUT": str(outputs)}, capture_output=True, text=True, check=True)
+
+    warning = "::warning title=Cancelled::The workflow was cancelled before anything was sent."
+    assert ran.stdout.splitlines() == [warning, "130"]
+    assert outputs.read_text() == "status=cancelled\n"
+
+
 def test_a_cancellation_that_interrupts_no_wait_is_heard() -> None:
     command = [sys.executable, "-Es", "-c", WAITS, str(PROJECT)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
