@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 # What `parse_dag` reads, for an Airflow that then leaves out the rest.
 FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"
 
+# What Airflow shows in the place of an error to whoever may not read every DAG of the file.
+_REDACTED = "REDACTED - you do not have read permission"
+
 _DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
 
 
@@ -258,10 +261,12 @@ def parse_upstream(content: Mapping[str, Any]) -> dict[str, frozenset[str]]:
 def parse_import_error(row: Mapping[str, Any], folders: Mapping[str, str]) -> StoredImportError:
     """Parse an entry of `GET /importErrors`; its path becomes absolute where its bundle's folder is known."""
     path, bundle = str(row.get("filename") or ""), str(row.get("bundle_name") or "")
-    folder = folders.get(bundle)
+    folder, text = folders.get(bundle), str(row.get("stack_trace") or "")
+    if text.startswith(_REDACTED):
+        text = f"{text}. Give the RAM identity a role in Airflow that may read these DAGs, for example Viewer"
     return StoredImportError(
         path=f"{folder}/{path}" if folder and not path.startswith("/") else path,
-        stack_trace=str(row.get("stack_trace") or ""),
+        stack_trace=text,
         timestamp=str(row.get("timestamp") or ""),
         bundle=bundle,
     )

@@ -73,6 +73,11 @@ class Health:
         """The components with a fault without which nothing works."""
         return tuple(component for component in self.unhealthy if component.name in ESSENTIAL)
 
+    @property
+    def has_triggerer(self) -> bool:
+        """Whether a triggerer runs, which deferred tasks need. Airflow reports one that never ran without a status."""
+        return "triggerer" in self.components and self.components["triggerer"].status is not None
+
     def __str__(self) -> str:
         """Describe the components that run by themselves."""
         return "; ".join(str(one) for one in self.components.values() if one.status is not None or one.is_unhealthy)

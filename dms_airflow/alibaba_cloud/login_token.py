@@ -105,6 +105,11 @@ def prepare_client(keys: Keys, endpoint: Endpoint, ca_bundle: str, read_timeout:
 
 def _parse_token(body: Mapping[str, Any], instance_id: str, endpoint: Endpoint) -> LoginToken:
     # A success may have an ErrorCode too ("Success"), so that only `Success` decides.
+    if not {"Success", "ErrorCode", "Code"} & body.keys():
+        raise AnswerError(
+            f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} got a response without success or error.",
+            HINT_ENDPOINT,
+        )
     if body.get("Success") is not True:
         raise _refuse(parse_body_refusal(body), instance_id, endpoint)
     data = body.get("Data") or {}

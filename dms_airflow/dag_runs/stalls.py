@@ -36,8 +36,9 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: Airfl
     dag = fetch_dag(airflow, run.dag_id)
     if dag and dag.is_paused:
         return f"DAG {run.dag_id} is paused; unpause it, or set on-paused: unpause"
-    if unhealthy := fetch_health(airflow).unhealthy:
-        return f"the instance is not healthy: {'; '.join(map(str, unhealthy))}"
+    health = fetch_health(airflow)
+    if health.unhealthy:
+        return f"the instance is not healthy: {'; '.join(map(str, health.unhealthy))}"
     if run.state == QUEUED:
         if run.due and airflow.server_time and run.due > airflow.server_time:
             return f"it is not to begin before {run.due.isoformat()}, which lies in the future"
@@ -45,12 +46,12 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: Airfl
         if dag and dag.max_active_runs and running >= dag.max_active_runs:
             return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"
         return UNKNOWN
-    return _explain_tasks(run, instances, airflow)
+    return _explain_tasks(run, instances, airflow, has_triggerer=health.has_triggerer)
 
 
-def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
+def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient, *, has_triggerer: bool) -> str:
     for state, why in (
-        ("deferred", "the triggerer waits for them"),
+        ("deferred", "the triggerer waits for them" if has_triggerer else "the instance runs no triggerer to resume them"),
         ("up_for_reschedule", "a sensor looks again later"),
         ("up_for_retry", "they failed and are tried again after their retry_delay"),
     ):

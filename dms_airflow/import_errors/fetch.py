@@ -125,7 +125,8 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
 
 def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing:
     """List what the dag-processor stored, where only that is true: after it has parsed again what it knows of."""
-    instance = Instance(context, timeout=min(timeout, PROCESSOR_LIMIT), poll_interval=None)
+    limit = min(timeout, PROCESSOR_LIMIT)
+    instance = Instance(context, timeout=limit, poll_interval=None)
     before = instance.view()
     active = {dag.path for dag in before.dags if dag.is_active}
     _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
@@ -138,7 +139,7 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     old = Annotation(
         level=Level.WARNING,
         title="Import errors may be old",
-        message=f"Within {PROCESSOR_LIMIT:.0f} s Airflow's dag-processor did not parse again what it knows of. Still awaited: "
+        message=f"Within {limit:.0f} s Airflow's dag-processor did not parse again what it knows of. Still awaited: "
         f"{join(awaited, 20)}.\nCheck that the dag-processor runs; a file that was deleted is awaited until it notices.",
     )
     errors = read_list(own, execution.stdout, folders)

@@ -8,6 +8,7 @@ Airflow (3.0, 3.1) whose `dags reserialize` itself stores errors that are none.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.verdict import Verdict
@@ -396,7 +397,10 @@ class _Gate:
             wrong: dict[str, str] = {}
             for dag_id in self._params.expect_dags:
                 if dag_id not in defined:
-                    wrong[dag_id] = "no DAG file of the instance defines it"
+                    nearest = get_close_matches(dag_id, defined, n=1)
+                    wrong[dag_id] = (
+                        f"no DAG file of the instance defines it{f'; did you mean {nearest[0]}?' if nearest else ''}"
+                    )
                 elif dag_id not in dags or not dags[dag_id].is_active:
                     wrong[dag_id] = "the scheduler has not taken it up yet"
                 elif dags[dag_id].has_import_errors:
@@ -405,7 +409,10 @@ class _Gate:
 
         wrong, awaited = self._instance.poll(look)
         ending = Ending.TIMEOUT if awaited else Ending.FAILURE
-        return tuple(Problem(message=f"Expected DAG {dag_id}: {why}.", ending=ending) for dag_id, why in wrong.items())
+        return tuple(
+            Problem(message=f"Expected DAG {dag_id}: {why.removesuffix('?')}{'?' if why.endswith('?') else '.'}", ending=ending)
+            for dag_id, why in wrong.items()
+        )
 
 
 def _count(errors: Sequence[DagImportError]) -> str:

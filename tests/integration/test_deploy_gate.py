@@ -856,6 +856,15 @@ def test_an_expected_dag_that_nobody_defines_is_not_waited_for(model: Model, gat
     assert [one.data for one in step.annotations] == ["Expected DAG nosuch: no DAG file of the instance defines it."]
 
 
+def test_an_expected_dag_with_a_typing_error_is_named_with_the_nearest(model: Model, gate: Callable[..., Step]) -> None:
+    assert model.files
+
+    step = gate(expect_dags="elt")
+
+    words = "Expected DAG elt: no DAG file of the instance defines it; did you mean etl?"
+    assert [one.data for one in step.annotations] == [words]
+
+
 def test_every_page_is_read(model: Model, gate: Callable[..., Step], workspace: Path) -> None:
     model.page = 2
     for number in range(7):

@@ -235,6 +235,9 @@ def test_a_region_without_dms(
         (answer(404, b"<h1>Not Found</h1>", HTML), "Unusable answer", "(status 404, "),
         (answer(200, b"<h1>Hello</h1>", HTML), "Unusable answer", "(status 200, "),
         (answer(200, b'{"Success": true, "RequestId": "R1"}', JSON), "Unusable answer", "without a host or a token"),
+        (answer(200, b'{"RequestId": "R1"}', JSON), "Unusable answer", "got a response without success or error"),
+        (answer(200, b"null", JSON), "Unusable answer", ""),
+        (answer(200, b"[]", JSON), "Unusable answer", ""),
         (
             answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "ftp://x"}}', JSON),
             "No login token",

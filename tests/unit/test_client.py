@@ -286,6 +286,25 @@ def test_a_refused_command_says_why(web: responses.RequestsMock, status: int, bo
     assert error.value.status == status
 
 
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        # gunicorn's page, and a gateway's
+        (400, "<h1><p>Bad Request</p></h1>Request Line is too large (5012 &gt; 4094)"),
+        (414, "<h1>Request-URI Too Large</h1>"),
+    ],
+)
+def test_a_command_that_is_too_long_for_a_url_says_how_to_send_it(web: responses.RequestsMock, status: int, body: str) -> None:
+    web.post(COMMAND, status=status, body=body, content_type="text/html")
+
+    with pytest.raises(AnswerError) as error:
+        send_command(World().airflow, ["dags", "trigger", "etl"], repeatable=False, timeout=5)
+
+    assert "the command is longer than the instance takes" in error.value.message
+    assert "arguments: POST /dags/DAG_ID/dagRuns" in error.value.hint
+    assert error.value.status == status
+
+
 def test_pages_are_followed_by_what_was_given(web: responses.RequestsMock) -> None:
     web.get(DAGS, json={"dags": [{"dag_id": "a"}, {"dag_id": "b"}], "total_entries": 3})
     web.get(DAGS, json={"dags": [{"dag_id": "c"}], "total_entries": 3})

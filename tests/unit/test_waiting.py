@@ -287,7 +287,16 @@ def test_a_run_that_stays_queued_is_explained(client: dict[str, Any], reason: st
     [
         ({"a": "scheduled"}, {"free": False}, "the pool default_pool has no free slot for a"),
         ({"a": "queued"}, {}, "a queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"),
-        ({"a": "deferred"}, {}, "a deferred: the triggerer waits for them"),
+        (
+            {"a": "deferred"},
+            {"health": {**HEALTHY, "triggerer": {"status": "healthy"}}},
+            "a deferred: the triggerer waits for them",
+        ),
+        (
+            {"a": "deferred"},
+            {"health": {**HEALTHY, "triggerer": {"status": None}}},
+            "a deferred: the instance runs no triggerer to resume them",
+        ),
         ({"a": "up_for_retry"}, {}, "a up for retry: they failed and are tried again after their retry_delay"),
         (
             {"a": None},

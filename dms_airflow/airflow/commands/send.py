@@ -20,6 +20,15 @@ if TYPE_CHECKING:
 # The path that DMS's documentation names, and what it may be called on Airflow 3, in this order.
 COMMAND_PATHS = tuple(f"{version.api}/command" for version in (AIRFLOW_2, AIRFLOW_3))
 
+# What a server responds to a URL that is too long. Airflow 2's, gunicorn, responds 400, with these words in a page
+# (gunicorn/http/errors.py, and `limit_request_line` of its configuration).
+_TOO_LONG = (HTTPStatus.REQUEST_URI_TOO_LONG, HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+_REQUEST_LINE = "Request Line is too large"
+
+HINT_LONG = (
+    "A request body has no such limit: trigger a DAG with a long conf by operation: rest, arguments: POST /dags/DAG_ID/dagRuns "
+    'and body: {"conf": …}; set a long variable by POST /variables.'
+)
 HINT_COMMAND = "Check that the instance is running and that its Airflow version offers commands over HTTP."
 
 
@@ -49,6 +58,13 @@ def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bo
     if not airflow.command_path and is_unknown_route(response):
         path = COMMAND_PATHS[1]
         response = airflow.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
+    if response.status in _TOO_LONG or _REQUEST_LINE in response.text:
+        raise AnswerError(
+            f"POST {path} answered {response.status}: the command is longer than the instance takes. DMS takes commands in the "
+            "URL, and Airflow 2's web server no more than 4,094 bytes of it.",
+            HINT_LONG,
+            status=response.status,
+        )
     if response.status >= HTTPStatus.BAD_REQUEST:
         raise airflow.make_error(response, f"POST {path}", HINT_COMMAND)
     airflow.command_path = path

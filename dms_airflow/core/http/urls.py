@@ -35,6 +35,11 @@ _URL = re.compile(rf"(?P<scheme>(?i:https?))://(?P<authority>{AUTHORITY.pattern}
 # One name, or one in front of the region's; among its words is dms: data-cn-hangzhou-dms, data-cn-hangzhou-dms-vpc.
 _DMS = re.compile(r"(?:[a-z0-9]+-)*dms(?:-[a-z0-9]+)*(?:\.[a-z]{2}-[a-z]+(?:-[a-z0-9]+)*)?\.aliyuncs\.com")
 
+# RFC 1918, RFC 4193 and loopback. Python's `is_private` holds more: 169.254.0.0/16 (metadata services), 0.0.0.0/8, 240.0.0.0/4.
+_PRIVATE = tuple(
+    map(ipaddress.ip_network, ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "127.0.0.0/8", "::1/128"))
+)
+
 _HTTPS_PORT = 443
 _LAST_PORT = 65535
 
@@ -47,7 +52,7 @@ def allows_plain_http(host: str) -> bool:
     except ValueError:
         return "." not in bare and ":" not in bare and not _NUMBER.fullmatch(bare)
     address = getattr(address, "ipv4_mapped", None) or address
-    return address.is_loopback or address.is_private
+    return any(address in network for network in _PRIVATE)
 
 
 @dataclass(frozen=True, kw_only=True)
