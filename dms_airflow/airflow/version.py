@@ -43,6 +43,7 @@ class Version:
         keeps_broken_dags: The last good version of a DAG stays in service while its file is broken (until `dags reserialize`).
         keeps_old_sources: Airflow's copy of a source is renewed only when the file's modification time is newer than the
             copy's.
+        caches_dags: The web server serves a DAG that it has loaded for some seconds without a look at the database.
         stores_serialization_errors: `dags reserialize` stores an import error for a DAG that does not serialize; else it drops
             its version.
         run_page: Path of a DAG run's page for people.
@@ -64,6 +65,7 @@ class Version:
     cli_import_is_reliable: bool
     keeps_broken_dags: bool
     keeps_old_sources: bool
+    caches_dags: bool
     stores_serialization_errors: bool
     run_page: str
     task_page: str
@@ -104,6 +106,7 @@ AIRFLOW_2 = Version(
     cli_import_is_reliable=True,
     keeps_broken_dags=True,
     keeps_old_sources=True,
+    caches_dags=True,
     stores_serialization_errors=False,
     run_page="/dags/{dag_id}/grid?dag_run_id={run_id}",
     task_page="/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}&tab=logs",
@@ -124,6 +127,7 @@ AIRFLOW_3 = Version(
     cli_import_is_reliable=True,
     keeps_broken_dags=False,
     keeps_old_sources=False,
+    caches_dags=False,
     stores_serialization_errors=True,
     run_page="/dags/{dag_id}/runs/{run_id}",
     task_page="/dags/{dag_id}/runs/{run_id}/tasks/{task_id}",

@@ -35,7 +35,7 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
     if syntax and syntax["name"] == name:
         return int(syntax["line"])
     finders = [(match, find) for pattern, find in _FINDERS if (match := pattern.search(f"{exception}: {head}"))]
-    module = _parse_module(source) if finders else None
+    module = parse_module(source) if finders else None
     if module is None:
         return None
     match, find = finders[0]
@@ -44,29 +44,17 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
 
 def list_dags(source: bytes) -> list[Dag]:
     """List the DAGs that a file defines; none of a file that cannot be read."""
-    module = _parse_module(source)
+    module = parse_module(source)
     return _list_dags(module) if module else []
-
-
-def find_pool(source: bytes, pool: str) -> int | None:
-    """Find the first line that gives a pool's name, as `pool=` of a task or in `default_args`."""
-    module = _parse_module(source)
-    values: list[ast.expr] = []
-    for node in module.nodes if module else ():
-        if isinstance(node, ast.Call):
-            values += [keyword.value for keyword in node.keywords if keyword.arg == "pool"]
-        elif isinstance(node, ast.Dict):
-            values += [value for key, value in zip(node.keys, node.values, strict=True) if _text_of(key, {}) == "pool"]
-    return min((value.lineno for value in values if module and _text_of(value, module.constants) == pool), default=None)
 
 
 def find_exit(source: bytes) -> int | None:
     """Find the line by which a DAG file ends Python when it is imported; None unless just one line outside of functions may."""
-    module = _parse_module(source)
+    module = parse_module(source)
     nodes = module.nodes if module else ()
     inner = {below for node in nodes if isinstance(node, _SCOPES) for below in ast.walk(node)}
-    ends: list[ast.Call | ast.Raise] = [node for node in nodes if isinstance(node, ast.Call) and _name_of(node.func) in _EXITS]
-    ends += [node for node in nodes if isinstance(node, ast.Raise) and node.exc and _name_of(node.exc) == "SystemExit"]
+    ends: list[ast.Call | ast.Raise] = [node for node in nodes if isinstance(node, ast.Call) and name_of(node.func) in _EXITS]
+    ends += [node for node in nodes if isinstance(node, ast.Raise) and node.exc and name_of(node.exc) == "SystemExit"]
     return _only({node.lineno for node in ends if node not in inner})
 
 
@@ -76,6 +64,8 @@ _EXITS = frozenset({"exit", "_exit", "quit", "abort", "SystemExit"})
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
 
 _CRON_COLUMNS = range(5, 8)
+
+_FOR_PEOPLE = ("doc_md", "doc", "doc_rst", "doc_json", "doc_yaml", "description")
 
 _NULL_BYTES = re.compile(r"source code (?:string )?cannot contain null bytes")
 _SYNTAX = re.compile(r" \((?P<name>[^()/]+\.py), line (?P<line>\d{1,9})\)$")
@@ -92,7 +82,9 @@ class Dag:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Module:
+class Module:
+    """A file as Python parses it."""
+
     nodes: tuple[ast.AST, ...]
     constants: dict[str, str]  # NAME = "text", where the name is assigned once
     optional: frozenset[ast.AST]  # what a failing import does not end: below try, or never run
@@ -102,7 +94,8 @@ def _only(lines: set[int]) -> int | None:
     return lines.pop() if len(lines) == 1 else None
 
 
-def _parse_module(source: bytes) -> _Module | None:
+def parse_module(source: bytes) -> Module | None:
+    """Parse a file; None where it is not Python."""
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the author's invalid escapes are not the action's
@@ -114,31 +107,40 @@ def _parse_module(source: bytes) -> _Module | None:
     optional: set[ast.AST] = set()
     for node in nodes:
         if isinstance(node, ast.Assign):
-            target, text = node.targets[0], _text_of(node.value, {})
+            target, text = node.targets[0], text_of(node.value, {})
             if isinstance(target, ast.Name) and assigned[target.id] == 1 and text is not None:
                 constants[target.id] = text
         elif (isinstance(node, ast.Try) and node.handlers) or (
-            isinstance(node, ast.If) and _name_of(node.test) == "TYPE_CHECKING"
+            isinstance(node, ast.If) and name_of(node.test) == "TYPE_CHECKING"
         ):
             optional.update(below for statement in node.body for below in ast.walk(statement))
-    return _Module(nodes=nodes, constants=constants, optional=frozenset(optional))
+    return Module(nodes=nodes, constants=constants, optional=frozenset(optional))
 
 
-def _name_of(node: ast.AST) -> str:
+def list_texts(module: Module) -> list[ast.Constant]:
+    """List the literal texts of a file; docstrings and other texts that only a person reads left out."""
+    unread = {node.value for node in module.nodes if isinstance(node, ast.Expr)}
+    unread |= {node.value for node in module.nodes if isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE}
+    return [
+        node for node in module.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in unread
+    ]
+
+
+def name_of(node: ast.AST) -> str:
     """The last name of `a.b.c`."""
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
 
 
-def _text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
+def text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
     """The text of a literal, or of a name that stands for one."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     return constants.get(node.id) if isinstance(node, ast.Name) else None
 
 
-def _list_dags(module: _Module) -> list[Dag]:
+def _list_dags(module: Module) -> list[Dag]:
     names = {"DAG": "DAG", "dag": "dag"} | {
         alias.asname or alias.name: alias.name
         for node in module.nodes
@@ -148,18 +150,18 @@ def _list_dags(module: _Module) -> list[Dag]:
     }
     dags: list[Dag] = []
     for node in module.nodes:
-        if isinstance(node, ast.Call) and names.get(_name_of(node.func)) == "DAG":
+        if isinstance(node, ast.Call) and names.get(name_of(node.func)) == "DAG":
             dags.append(_read_dag(module, node, None))
         elif isinstance(node, ast.FunctionDef):
             dags.extend(
                 _read_dag(module, decorator, node.name)
                 for decorator in node.decorator_list
-                if names.get(_name_of(decorator.func if isinstance(decorator, ast.Call) else decorator)) == "dag"
+                if names.get(name_of(decorator.func if isinstance(decorator, ast.Call) else decorator)) == "dag"
             )
     return dags
 
 
-def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> Dag:
+def _read_dag(module: Module, definition: ast.expr, default_id: str | None) -> Dag:
     """Read `DAG(…)`, `@dag(…)` or `@dag`; without an id of its own, a DAG is called like the decorated function."""
     if not isinstance(definition, ast.Call):
         return Dag(dag_id=default_id, line=definition.lineno, arguments={})
@@ -167,7 +169,7 @@ def _read_dag(module: _Module, definition: ast.expr, default_id: str | None) -> 
     if definition.args:
         arguments["dag_id"] = definition.args[0]
     if "dag_id" in arguments:
-        dag_id = _text_of(arguments["dag_id"], module.constants)
+        dag_id = text_of(arguments["dag_id"], module.constants)
         pattern = _pattern_of(arguments["dag_id"])
         return Dag(dag_id=dag_id, pattern=pattern, line=definition.lineno, arguments=arguments)
     dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
@@ -181,17 +183,17 @@ def _pattern_of(node: ast.expr) -> str | None:
     return "".join(re.escape(str(part.value)) if isinstance(part, ast.Constant) else ".+" for part in node.values)
 
 
-def _find_dag(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_dag(module: Module, match: re.Match[str]) -> set[int]:
     dags = _list_dags(module)
     exact = {dag.line for dag in dags if dag.dag_id == match["id"]}
     return exact or {dag.line for dag in dags if dag.pattern and re.fullmatch(dag.pattern, match["id"])}
 
 
-def _find_dag_with_params(module: _Module, _match: re.Match[str]) -> set[int]:
+def _find_dag_with_params(module: Module, _match: re.Match[str]) -> set[int]:
     return {dag.line for dag in _list_dags(module) if "params" in dag.arguments}
 
 
-def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
     """The line of the schedule that Airflow refuses: the text it quotes, else that of the only DAG that may be meant."""
     quoted = re.search(r"\[(?P<text>.+)\] is not acceptable", match.string)
     if quoted:
@@ -205,7 +207,7 @@ def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
     dags = _list_dags(module)
     schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
     if len(dags) > 1 and "columns" in match.string:  # one of them has another number of fields than a cron expression
-        texts = {schedule: _text_of(schedule, module.constants) for schedule in schedules if schedule}
+        texts = {schedule: text_of(schedule, module.constants) for schedule in schedules if schedule}
         return {
             schedule.lineno
             for schedule, text in texts.items()
@@ -214,43 +216,43 @@ def _find_schedule(module: _Module, match: re.Match[str]) -> set[int]:
     return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
 
 
-def _calls_with(module: _Module, text: str, *keywords: str) -> list[ast.Call]:
+def _calls_with(module: Module, text: str, *keywords: str) -> list[ast.Call]:
     """List the calls that give one of the keywords this very text."""
     return [
         node
         for node in module.nodes
         if isinstance(node, ast.Call)
-        and any(keyword.arg in keywords and _text_of(keyword.value, module.constants) == text for keyword in node.keywords)
+        and any(keyword.arg in keywords and text_of(keyword.value, module.constants) == text for keyword in node.keywords)
     ]
 
 
-def _find_key(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_key(module: Module, match: re.Match[str]) -> set[int]:
     return _find_dag(module, match) | {call.lineno for call in _calls_with(module, match["id"], "task_id", "group_id")}
 
 
-def _find_second_task(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
     """The second task of an id; the only one, when a loop makes it twice. Groups give their tasks other ids."""
-    if any(_name_of(node) in {"TaskGroup", "task_group"} for node in module.nodes):
+    if any(name_of(node) in {"TaskGroup", "task_group"} for node in module.nodes):
         return set()
     lines = sorted(call.lineno for call in _calls_with(module, match["id"], "task_id"))
     return {lines[-1]} if len(lines) in {1, 2} else set()
 
 
-def _find_getter(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_getter(module: Module, match: re.Match[str]) -> set[int]:
     """The call that asks for a missing connection or variable."""
     return {
         node.lineno
         for node in module.nodes
         if isinstance(node, ast.Call)
-        and _name_of(node.func) in {"get_connection", "get_hook", "get"}
+        and name_of(node.func) in {"get_connection", "get_hook", "get"}
         and any(
-            _text_of(argument, module.constants) == match["id"]
+            text_of(argument, module.constants) == match["id"]
             for argument in (*node.args, *(keyword.value for keyword in node.keywords))
         )
     }
 
 
-def _find_import(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_import(module: Module, match: re.Match[str]) -> set[int]:
     """The import of a missing module, or of a module below it."""
     missing = match["module"]
     return {
@@ -267,11 +269,11 @@ def _imported_modules(node: ast.Import | ast.ImportFrom | ast.Call) -> list[str]
         return [alias.name for alias in node.names]
     if isinstance(node, ast.ImportFrom):
         return [node.module] if node.module and not node.level else []
-    module = _text_of(node.args[0], {}) if node.args and _name_of(node.func) in {"import_module", "__import__"} else None
+    module = text_of(node.args[0], {}) if node.args and name_of(node.func) in {"import_module", "__import__"} else None
     return [module] if module else []
 
 
-def _find_imported_name(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
     return {
         node.lineno
         for node in module.nodes
@@ -282,14 +284,14 @@ def _find_imported_name(module: _Module, match: re.Match[str]) -> set[int]:
     }
 
 
-def _find_keyword(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
     """The call with a keyword that the class, or the method, does not take."""
     called = match["owner"] if match["method"] == "__init__" else match["method"]
-    calls = [node for node in module.nodes if isinstance(node, ast.Call) and _name_of(node.func) == called]
+    calls = [node for node in module.nodes if isinstance(node, ast.Call) and name_of(node.func) == called]
     return {call.lineno for call in calls if any(keyword.arg == match["id"] for keyword in call.keywords)}
 
 
-def _find_import_of_helper(module: _Module, match: re.Match[str]) -> set[int]:
+def _find_import_of_helper(module: Module, match: re.Match[str]) -> set[int]:
     """The import of a helper whose file alone is known: `invalid syntax (helper.py, line 1)`."""
     helper = match["name"].removesuffix(".py")
     lines: set[int] = set()
@@ -304,7 +306,7 @@ def _find_import_of_helper(module: _Module, match: re.Match[str]) -> set[int]:
 
 
 # What `exception: message` looks like, and what finds its line.
-_FINDERS: tuple[tuple[re.Pattern[str], Callable[[_Module, re.Match[str]], set[int]]], ...] = tuple(
+_FINDERS: tuple[tuple[re.Pattern[str], Callable[[Module, re.Match[str]], set[int]]], ...] = tuple(
     (re.compile(pattern), find)
     for pattern, find in (
         (r"^\w*: No module named '(?P<module>[^']+)'", _find_import),

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.checkout.dag_source import find_exit
 from dms_airflow.core.text import join
+from dms_airflow.deploy.deployed_files import is_same_source
 from dms_airflow.deploy.report import Problem
-from dms_airflow.deploy.source import is_same_source
 from dms_airflow.import_errors.instance import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse_log import read_dag_files
 

@@ -1,67 +1,325 @@
-"""What a deploy changed of the DAGs: which appeared, which vanished, and whose schedule, tasks or edges are others."""
+"""What a deploy changed of the DAGs: which are new, removed or renamed, and what of their schedule, tasks and edges. Pure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import re
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+
+from dms_airflow.airflow.pages import parse_date
+from dms_airflow.core.findings import count
+from dms_airflow.core.result import Diagram, Table
+from dms_airflow.core.text import join
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Mapping
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
 
-    from dms_airflow.airflow.dags import Dag
-    from dms_airflow.import_errors.instance import Instance
+MOST_LINES = 50  # DAGs in the log
+MOST_DETAILS = 10  # of a DAG, in the log and the summary; the output has all
+MOST_DIAGRAMS = 5
+MOST_TASKS = 30  # of a diagram
 
-MOST_COMPARED = 50  # DAGs: two requests each, before and after
+STARTS_RUNS = "catchup is on and the start date lies in the past: Airflow starts runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Task:
+    """What is compared of a task."""
+
+    operator: str = ""
+    pool: str = ""
+    retries: str = ""
+    is_mapped: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
 class DagShape:
-    """What is compared of a DAG. `edges` are pairs of task ids."""
+    """What is compared of a DAG. `edges` are pairs of task ids.
 
-    schedule: str = ""
-    tasks: frozenset[str] = frozenset()
+    Args:
+        schedule: As a person reads it.
+        is_timed: The schedule is one of times: catchup means something.
+        loaded: When Airflow's web server loaded it from the database.
+    """
+
+    schedule: str = "none"
+    is_timed: bool = False
+    catchup: bool = False
+    start_date: datetime | None = None
+    is_paused: bool = False
+    owners: frozenset[str] = frozenset()
+    tags: frozenset[str] = frozenset()
+    tasks: Mapping[str, Task] = field(default_factory=dict)
     edges: frozenset[tuple[str, str]] = frozenset()
+    loaded: datetime | None = field(default=None, compare=False)
 
 
-def fetch_shapes(instance: Instance, dags: Collection[Dag], paths: Collection[str]) -> dict[str, DagShape | None]:
-    """Fetch the active DAGs by id: the shape of those in files of the DAG folder that a deploy changes, None of the others."""
-    active = {dag.dag_id: dag.path for dag in dags if dag.is_active}
-    endings = tuple(f"/{path}" for path in paths)
-    compared = [dag_id for dag_id, path in sorted(active.items()) if endings and path.endswith(endings)][:MOST_COMPARED]
-    bases = [f"/dags/{quote(dag_id, safe='')}" for dag_id in compared]
-    answers = instance.fetch_objects([*bases, *(f"{base}/tasks" for base in bases)])
-    found = zip(compared, answers[: len(bases)], answers[len(bases) :], strict=True)
-    return {**dict.fromkeys(active), **{dag_id: _parse_shape(dag, tasks) for dag_id, dag, tasks in found}}
+class Kind(StrEnum):
+    """What became of a DAG, as the output `dag-changes` has it."""
+
+    REMOVED = "removed"
+    RENAMED = "renamed"
+    ADDED = "added"
+    CHANGED = "changed"
+    UNKNOWN = "not known"
 
 
-def _parse_shape(dag: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShape:
-    interval = dag.get("schedule_interval")  # Airflow 2: {"__type": "CronExpression", "value": "@daily"}
-    summary = dag.get("timetable_summary") or (interval.get("value") if isinstance(interval, dict) else interval)
+@dataclass(frozen=True, kw_only=True)
+class DagChange:
+    """What became of a DAG: `details` are changes, each in a few words; `before` and `after` as far as they are known."""
+
+    dag_id: str
+    kind: Kind
+    details: tuple[str, ...] = ()
+    before: DagShape | None = None
+    after: DagShape | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as the output `dag-changes` lists it."""
+        return {"dag_id": self.dag_id, "change": str(self.kind), "details": list(self.details)}
+
+
+# --- parsing ----------------------------------------------------------------------------------------------------------------
+
+
+def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShape:
+    """Parse what `GET /dags/{id}/details` and `GET /dags/{id}/tasks` give."""
     rows = [row for row in tasks.get("tasks") or () if isinstance(row, dict)]
+    starts = [date for date in map(parse_date, (details.get("start_date"), *(row.get("start_date") for row in rows))) if date]
+    assets = details.get("asset_expression") or details.get("dataset_expression")
+    # Airflow 3 has a text; Airflow 2 an object: a cron expression, or a span as Python's timedelta or dateutil's relativedelta.
+    interval = details.get("timetable_summary") or details.get("schedule_interval")
+    schedule = _render_interval(interval) if isinstance(interval, dict) else str(interval or "none")
+    zone = str(details.get("timezone") or "UTC")
+    is_timed = schedule not in ("none", "@once", "@continuous", "Dataset", "Asset")
+    schedule += f" ({_render_assets(assets)})" if assets else ""
     return DagShape(
-        schedule=str(summary or "none"),
-        tasks=frozenset(str(row.get("task_id")) for row in rows),
+        schedule=f"{schedule} {zone}" if is_timed and zone != "UTC" else schedule,
+        is_timed=is_timed,
+        catchup=details.get("catchup") is True,
+        start_date=parse_date(details.get("start_date")) or min(starts, default=None),
+        is_paused=details.get("is_paused") is True,
+        owners=frozenset(str(row.get("owner")) for row in rows),
+        tags=frozenset(str(tag.get("name")) for tag in details.get("tags") or () if isinstance(tag, dict)),
+        tasks={str(row.get("task_id")): _parse_task(row) for row in rows},
         edges=frozenset(
             (str(row.get("task_id")), str(below)) for row in rows for below in row.get("downstream_task_ids") or ()
         ),
+        loaded=parse_date(details.get("last_parsed")),
     )
 
 
-def compare_shapes(before: Mapping[str, DagShape | None], after: Mapping[str, DagShape | None]) -> list[dict[str, Any]]:
-    """List the changes as the output `dag-changes` has them: `added`, `removed` or `changed`, and what."""
-    changes = [{"dag_id": one, "change": "added", "details": []} for one in after.keys() - before.keys()]
-    changes += [{"dag_id": one, "change": "removed", "details": []} for one in before.keys() - after.keys()]
-    for dag_id in before.keys() & after.keys():
-        old, new = before[dag_id], after[dag_id]
-        if old and new and old != new:
-            changes.append({"dag_id": dag_id, "change": "changed", "details": _list_differences(old, new)})
-    return sorted(changes, key=lambda change: str(change["dag_id"]))
+def _parse_task(row: Mapping[str, Any]) -> Task:
+    reference = row.get("class_ref")
+    name = row.get("operator_name") or (reference.get("class_name") if isinstance(reference, dict) else "")
+    retries = row.get("retries")
+    return Task(
+        operator=str(name or ""),
+        pool=str(row.get("pool") or ""),
+        retries=f"{retries:g}" if isinstance(retries, int | float) else "",
+        is_mapped=row.get("is_mapped") is True,
+    )
 
 
-def _list_differences(old: DagShape, new: DagShape) -> list[str]:
-    details = [f"schedule {old.schedule} → {new.schedule}"] if old.schedule != new.schedule else []
-    details += [f"task {task} added" for task in sorted(new.tasks - old.tasks)]
-    details += [f"task {task} removed" for task in sorted(old.tasks - new.tasks)]
-    details += [f"edge {one} → {other} added" for one, other in sorted(new.edges - old.edges)]
-    return details + [f"edge {one} → {other} removed" for one, other in sorted(old.edges - new.edges)]
+def _render_interval(interval: Mapping[str, Any]) -> str:
+    if "value" in interval:
+        return str(interval["value"] or "none")
+    return "every " + ", ".join(f"{value} {unit}" for unit, value in interval.items() if value and unit != "__type")
+
+
+def _render_assets(expression: object) -> str:
+    """Write a condition of assets: `all(a, any(b, c))`, where Airflow 2 has URIs and Airflow 3 objects."""
+    if isinstance(expression, list):
+        return ", ".join(map(_render_assets, expression))
+    if isinstance(expression, dict):
+        if name := expression.get("uri") or expression.get("name"):
+            return str(name)
+        parts = [(key, _render_assets(value)) for key, value in expression.items()]
+        return ", ".join(f"{key}({text})" if key in ("all", "any") else text for key, text in parts)
+    return str(expression)
+
+
+# --- comparing --------------------------------------------------------------------------------------------------------------
+
+
+def compare_dags(
+    before: Mapping[str, DagShape | None],
+    after: Mapping[str, DagShape | None],
+    *,
+    unknown: Collection[str],
+    now: datetime | None,
+) -> tuple[DagChange, ...]:
+    """List what changed: schedules and removed DAGs first.
+
+    Args:
+        before: The DAGs that were there and may have changed, by id; None where it is not known what they were like.
+        after: The DAGs that are there now and may have changed.
+        unknown: The ids of DAGs that are there now and may have changed before anything was read.
+        now: The server's time.
+    """
+    removed, added = before.keys() - after.keys(), after.keys() - before.keys()
+    renamed = _find_renamed({one: before[one] for one in removed}, {one: after[one] for one in added})
+    changes = [DagChange(dag_id=one, kind=Kind.REMOVED, before=before[one]) for one in removed - renamed.keys()]
+    for old, new in renamed.items():
+        details = (f"was {old}", *_list_differences(before[old], after[new], now))
+        changes.append(DagChange(dag_id=new, kind=Kind.RENAMED, details=details, before=before[old], after=after[new]))
+    changes += [
+        DagChange(dag_id=one, kind=Kind.ADDED, details=tuple(_describe(after[one], now)), after=after[one])
+        for one in added - set(renamed.values())
+    ]
+    for one in before.keys() & after.keys():
+        old_shape, new_shape = before[one], after[one]
+        if old_shape is None or new_shape is None:
+            changes.append(DagChange(dag_id=one, kind=Kind.UNKNOWN))
+        elif details := tuple(_list_differences(old_shape, new_shape, now)):
+            changes.append(DagChange(dag_id=one, kind=Kind.CHANGED, details=details, before=old_shape, after=new_shape))
+    changes += [DagChange(dag_id=one, kind=Kind.UNKNOWN) for one in set(unknown) - before.keys() - after.keys()]
+    return tuple(sorted(changes, key=_rank))
+
+
+def _rank(change: DagChange) -> tuple[bool, int, str]:
+    has_schedule = any(detail.startswith("schedule ") for detail in change.details) and change.kind is not Kind.ADDED
+    return not (change.kind is Kind.REMOVED or has_schedule), list(Kind).index(change.kind), change.dag_id
+
+
+def _find_renamed(removed: Mapping[str, DagShape | None], added: Mapping[str, DagShape | None]) -> dict[str, str]:
+    """Find the DAGs that have the same tasks and edges under another id, if there is but one such pair."""
+
+    def group(shapes: Mapping[str, DagShape | None]) -> dict[Any, list[str]]:
+        same: defaultdict[Any, list[str]] = defaultdict(list)
+        for dag_id, shape in shapes.items():
+            if shape and shape.tasks:
+                operators = frozenset((task_id, task.operator, task.is_mapped) for task_id, task in shape.tasks.items())
+                same[operators, shape.edges].append(dag_id)
+        return same
+
+    old, new = group(removed), group(added)
+    return {old[key][0]: new[key][0] for key in old.keys() & new.keys() if len(old[key]) == len(new[key]) == 1}
+
+
+def _describe(shape: DagShape | None, now: datetime | None) -> Iterator[str]:
+    """Describe a new DAG."""
+    if shape:
+        yield f"schedule {shape.schedule}"
+        yield count(len(shape.tasks), "task")
+        if shape.is_paused:
+            yield "paused"
+        if _starts_runs(shape, now):
+            yield STARTS_RUNS
+
+
+def _starts_runs(shape: DagShape, now: datetime | None) -> bool:
+    is_past = shape.start_date is not None and now is not None and shape.start_date < now
+    return shape.catchup and shape.is_timed and is_past and not shape.is_paused
+
+
+def _list_differences(old: DagShape | None, new: DagShape | None, now: datetime | None) -> Iterator[str]:
+    if old is None or new is None:
+        return
+    if old.schedule != new.schedule:
+        yield f"schedule {old.schedule} → {new.schedule}"
+    if old.catchup != new.catchup:
+        yield f"catchup {'on' if new.catchup else 'off'}"
+    if old.start_date != new.start_date:
+        yield f"start date {_render_date(old.start_date)} → {_render_date(new.start_date)}"
+    starts = (new.schedule, new.catchup, new.start_date, new.is_paused)
+    if starts != (old.schedule, old.catchup, old.start_date, old.is_paused) and _starts_runs(new, now):
+        yield STARTS_RUNS
+    if old.is_paused != new.is_paused:
+        yield "paused" if new.is_paused else "unpaused"
+    if old.owners != new.owners:
+        yield f"owner {', '.join(sorted(old.owners)) or 'none'} → {', '.join(sorted(new.owners)) or 'none'}"
+    yield from _list_set_changes("tag", sorted(old.tags), sorted(new.tags))
+    yield from _list_set_changes("task", sorted(old.tasks), sorted(new.tasks))
+    yield from _list_task_changes(old, new)
+    edges = [sorted(f"{above} → {below}" for above, below in shape.edges) for shape in (old, new)]
+    yield from _list_set_changes("edge", *edges)
+
+
+def _list_set_changes(thing: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
+    yield from (f"{thing} {one} added" for one in new if one not in old)
+    yield from (f"{thing} {one} removed" for one in old if one not in new)
+
+
+def _list_task_changes(old: DagShape, new: DagShape) -> Iterator[str]:
+    """List the changes of tasks that are in both, one for all tasks that changed alike."""
+    alike: defaultdict[str, list[str]] = defaultdict(list)
+    for task_id in sorted(old.tasks.keys() & new.tasks.keys()):
+        one, other = old.tasks[task_id], new.tasks[task_id]
+        for name in ("operator", "pool", "retries"):
+            if getattr(one, name) != getattr(other, name):
+                alike[f"{name} {getattr(one, name)} → {getattr(other, name)}"].append(task_id)
+        if one.is_mapped != other.is_mapped:
+            alike["mapped" if other.is_mapped else "not mapped any more"].append(task_id)
+    for what, tasks in alike.items():
+        yield f"{'task' if len(tasks) == 1 else 'tasks'} {join(tasks)}: {what}"
+
+
+def _render_date(date: datetime | None) -> str:
+    return f"{date:%Y-%m-%d %H:%M}" if date else "none"
+
+
+# --- reporting --------------------------------------------------------------------------------------------------------------
+
+
+def sum_up(changes: Iterable[DagChange]) -> str:
+    """Count the changes of each kind."""
+    kinds = Counter(change.kind for change in changes)
+    return ", ".join(f"{kinds[kind]} {kind}" for kind in Kind if kinds[kind]) or "none"
+
+
+def list_lines(changes: Sequence[DagChange]) -> list[str]:
+    """List the changes for the log, one line a DAG; those that are not known together."""
+    known = [change for change in changes if change.kind is not Kind.UNKNOWN]
+    lines = [f"  {change.dag_id}: {_render(change)}" for change in known[:MOST_LINES]]
+    if len(known) > MOST_LINES:
+        lines.append(f"  and {len(known) - MOST_LINES} more, in the output dag-changes")
+    if unknown := [change.dag_id for change in changes if change.kind is Kind.UNKNOWN]:
+        lines.append(f"  Not known, since their former version could not be read: {join(unknown)}")
+    return lines
+
+
+def _render(change: DagChange) -> str:
+    details = [*change.details[:MOST_DETAILS]]
+    details += [f"{len(change.details) - MOST_DETAILS} more"] if len(change.details) > MOST_DETAILS else []
+    return f"{change.kind}: {'; '.join(details)}" if details else str(change.kind)
+
+
+def list_blocks(changes: Sequence[DagChange], redact: Callable[[str], str]) -> Iterator[Table | Diagram]:
+    """List the blocks of the job summary: a table, and graphs of small DAGs whose tasks changed.
+
+    Args:
+        changes: All of them.
+        redact: Masks secrets.
+    """
+    if changes:
+        rows = tuple((one.dag_id, _render(one)) for one in changes)
+        yield Table(heading=f"DAG changes: {sum_up(changes)}", columns=("DAG", "change"), rows=rows)
+    graphs = ((one, _draw(one.before, one.after, redact)) for one in changes if one.before and one.after)
+    for change, source in [(one, source) for one, source in graphs if source][:MOST_DIAGRAMS]:
+        legend = "+ green is new, - red is removed, ~ yellow is changed, a thick edge is new, a dotted one is removed"
+        yield Diagram(heading=f"Tasks of {change.dag_id}", source=source, legend=legend)
+
+
+def _draw(old: DagShape, new: DagShape, redact: Callable[[str], str]) -> str:
+    """Draw the graph of a DAG before and after in one, as Mermaid source; empty where it is the same, or too big."""
+    tasks = sorted(old.tasks.keys() | new.tasks.keys())
+    if len(tasks) > MOST_TASKS or (dict(old.tasks), old.edges) == (dict(new.tasks), new.edges):
+        return ""
+    names = {task_id: f"t{number}" for number, task_id in enumerate(tasks)}
+    lines = ["flowchart LR"]
+    for task_id, name in names.items():
+        one, other = old.tasks.get(task_id), new.tasks.get(task_id)
+        mark, style = ("+ ", "new") if one is None else ("- ", "gone") if other is None else ("~ ", "other")
+        mark, style = ("", "") if one == other else (mark, style)
+        # What Airflow lets a task id hold; anything else could mean something to Mermaid.
+        label = re.sub(r"[^\w.\-]", "·", redact(task_id))
+        lines.append(f'{name}["{mark}{label}"]{f":::{style}" if style else ""}')
+    for edge in sorted(old.edges | new.edges):
+        arrow = "==>" if edge not in old.edges else "-.->" if edge not in new.edges else "-->"
+        lines += [f"{names[edge[0]]} {arrow} {names[edge[1]]}"] if names.keys() >= set(edge) else []
+    fills = {"new": "#238636", "gone": "#da3633", "other": "#9e6a03"}
+    return "\n".join([*lines, *(f"classDef {style} fill:{fill},color:#ffffff" for style, fill in fills.items())]) + "\n"

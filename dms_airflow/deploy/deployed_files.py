@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
-from dms_airflow.deploy.source import is_same_source
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from dms_airflow.airflow.dags import Dag, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
+    from dms_airflow.deploy.dag_watch import DagWatch
     from dms_airflow.import_errors.instance import Instance
 
 NOTHING_EXPECTED = "any DAG file of the checkout"
@@ -75,12 +75,14 @@ class Arrivals:
         instance: Where to look.
         checkout: What to look for.
         verify_source: Compare the sources too.
+        watch: Told what the DAGs are like before files of another version are parsed again.
     """
 
-    def __init__(self, instance: Instance, checkout: Checkout, *, verify_source: bool) -> None:
+    def __init__(self, instance: Instance, checkout: Checkout, *, verify_source: bool, watch: DagWatch) -> None:
         self._instance = instance
         self._checkout = checkout
         self._verify_source = verify_source
+        self._watch = watch
 
     def await_files(self) -> tuple[Arrival, Sequence[str]]:
         """Wait until the instance parses every DAG file of the checkout, from the checkout's source.
@@ -111,6 +113,11 @@ class Arrivals:
         parsed = {file.path for file in report}
         missing = [f"{file} (not on the instance)" for path, file in arrival.expected.awaited.items() if path not in parsed]
         other = self._compare(arrival) if self._verify_source else {}
+        if not self._watch.has_before:
+            self._watch.note_before(arrival.dags, other)
+            self._watch.keep_before(self._compare(arrival, other))  # what was parsed meanwhile is not the former version
+        tokens = arrival.list_tokens(other)
+        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens)
         unchecked = arrival.expected.awaited if not self._verify_source and arrival.folder is not None else {}
         arrival = replace(arrival, changed=frozenset({*other, *(f"{arrival.folder}{path}" for path in unchecked)}))
         differing = [f"{file} (another version)" for file in other.values()]
@@ -169,10 +176,10 @@ class Arrivals:
             unread=frozenset(path for path in expected.awaited if path in with_dag and path not in with_row),
         )
 
-    def _compare(self, arrival: Arrival) -> dict[str, str]:
-        """List the absolute paths of files whose stored source is another one, with the checkout's names.
+    def _compare(self, arrival: Arrival, paths: Collection[str] | None = None) -> dict[str, str]:
+        """List the absolute paths, of all or of these, of files whose stored source is another one, with the checkout's names.
 
-        The scheduler is asked to parse them. Airflow 2 takes a new copy only when the modification time is newer than that of
+        Airflow 2 takes a new copy only when the modification time is newer than that of
         the last (docs/deploy-gate.md).
         """
         if arrival.folder is None:
@@ -180,13 +187,10 @@ class Arrivals:
         with_dag = {f"{arrival.folder}{file.path}" for file in arrival.report or () if file.dag_ids}
         files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
         unread = {f"{arrival.folder}{path}" for path in arrival.unread}
-        wanted = [path for path in files if path in with_dag and path not in unread]
-        tokens = arrival.list_tokens(wanted)
+        wanted = [path for path in files if path in with_dag and path not in unread and (paths is None or path in paths)]
         sources = self._instance.fetch_sources(arrival.list_sources(wanted))
         contents = {path: self._checkout.read(files[path]) for path in sources}
-        other = [path for path, source in sources.items() if not is_same_source(source, contents[path])]
-        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens)
-        return {path: files[path] for path in other}
+        return {path: files[path] for path, source in sources.items() if not is_same_source(source, contents[path])}
 
     def list_doubts(self, arrival: Arrival) -> Iterator[Doubt]:
         """Name what no view can verify of the checkout's files. What is broken is told by its error."""
@@ -200,3 +204,12 @@ class Arrivals:
                 yield Doubt(file, NO_COPY)
         for file in arrival.expected.doubtful:
             yield Doubt(file, MAYBE)
+
+
+def is_same_source(stored: str, content: bytes) -> bool:
+    """Compare Airflow's copy of a source with the checkout's file: line ends and a byte order mark mean nothing."""
+    return _unify(stored) == _unify(content.decode("utf-8", "replace"))
+
+
+def _unify(text: str) -> str:
+    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")

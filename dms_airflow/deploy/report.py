@@ -9,6 +9,7 @@ from dms_airflow.airflow.dags import strip_member
 from dms_airflow.core.findings import Finding, Rule, count, group
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result, Table
 from dms_airflow.core.text import first_line, join
+from dms_airflow.deploy.dag_changes import list_blocks
 from dms_airflow.deploy.deployed_files import Arrival, Doubt
 from dms_airflow.import_errors.report import report_errors
 
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from dms_airflow.airflow.dags import ParsedFile
+    from dms_airflow.deploy.dag_changes import DagChange
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.report import ImportErrorParams
     from dms_airflow.operations.context import Context
@@ -39,9 +41,9 @@ class Problem:
 class Findings:
     """What the gate knows when it ends.
 
-    `complete`: every import error is among `errors`. `vanished`: one for each DAG that no file defines any more.
-    `out_of_service` are the DAG ids that nobody can run while their file is broken, by the instance's absolute path of the
-    file.
+    `complete`: every import error is among `errors`. `vanished`: one for each DAG that no file defines any more. `changes` are
+    those of DAGs, None where they are not known. `out_of_service` are the DAG ids that nobody can run while their file is
+    broken, by the instance's absolute path of the file.
     """
 
     arrival: Arrival = NOTHING_YET
@@ -54,6 +56,7 @@ class Findings:
     out_of_service: Mapping[str, Sequence[str]] = field(default_factory=dict)
     warnings: tuple[Finding, ...] = ()
     checks: tuple[Check, ...] = ()
+    changes: tuple[DagChange, ...] | None = None
 
 
 def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
@@ -87,13 +90,14 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
     if findings.doubts:
         context.log.info(f"Could not be verified: {join([doubt.what for doubt in findings.doubts], 20)}")
         headline += f"; {count(len(findings.doubts), 'thing')} could not be verified"
+    changes = {} if findings.changes is None else {"dag-changes": [change.to_json() for change in findings.changes]}
     return Result(
         ending=ending,
         headline=headline,
-        outputs=told.outputs if findings.errors or findings.complete else {},
+        outputs={**(told.outputs if findings.errors or findings.complete else {}), **changes},
         findings=(*told.findings, *findings.vanished) if findings.errors or findings.complete else None,
         annotations=(*map(_annotate, findings.problems), *told.annotations),
-        blocks=(*told.tables, *_tabulate(findings, report)),
+        blocks=(*told.tables, *list_blocks(findings.changes or (), context.log.redact), *_tabulate(findings, report)),
         checks=findings.checks,
     )
 

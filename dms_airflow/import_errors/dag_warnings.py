@@ -7,7 +7,8 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.checkout.dag_source import find_pool, list_dags
+from dms_airflow.checkout.dag_source import list_dags
+from dms_airflow.checkout.literal_ids import find_pool
 from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Level

@@ -12,11 +12,12 @@ from dms_airflow.airflow.commands.command_line import CommandLine
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_files import CUSTOMARY_FOLDER
 from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.parts import Parts
 from dms_airflow.core.errors import ActionError, Cancelled, DeployError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_choice, parse_lines, parse_text, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.text import join
-from dms_airflow.deploy.dag_changes import compare_shapes, fetch_shapes
+from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.manifest import NAME
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.publish import is_below, parse_setting, publish
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.reparse import View
     from dms_airflow.operations.context import Context
 
-OUTPUTS = deploy_gate.OUTPUTS | {"dag-changes", "plan", "rolled-back"}
+OUTPUTS = deploy_gate.OUTPUTS | {"plan", "rolled-back"}
 
 RESTORED_LIMIT = 120.0  # seconds until Airflow must have the former files again
 MOST_LINES = 50  # of the plan, in the log
@@ -245,27 +246,41 @@ class _FileDeploy:
         runner = context.runner
         page = f"{runner.server_url}/{runner.repository}/actions/runs/{runner.run_id}" if runner.repository else ""
         rollout = Rollout(plan, texts, writer, commit=runner.sha, run=page)
+        watch = DagWatch(context)
         if not rollout.is_needed:
-            result = deploy_gate.run(params, context)
+            watch.note_before((), (), others_are_known=True)
+            result = deploy_gate.run(params, context, watch)
             return self._finish(replace(result, headline=f"Nothing to deploy; {result.headline}"), outputs, blocks)
         instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
         view = instance.view()
-        changed = [change.path for change in plan.changes]
-        before = fetch_shapes(instance, view.dags, changed)
+        self._note_before(watch, plan, view)
         try:
             outcome = rollout.run(
                 lambda: publish(self.workspace, self.setting, clock=context.clock, log=context.log),
-                lambda: deploy_gate.run(params, context),
+                lambda: deploy_gate.run(params, context, watch),
                 may_take_back=params.on_failure == "rollback",
             )
         except Cancelled:
             raise Cancelled(outputs, f"The deploy to {self.target} was under way. {HINT_AGAIN}") from None
-        if outcome.fate is Fate.VERIFIED:
-            outputs["dag-changes"] = compare_shapes(before, fetch_shapes(instance, instance.list_dags(), changed))
         if outcome.fate is Fate.TAKEN_BACK:
             outputs["rolled-back"] = True
             self._await_former(view)
         return self._finish(self._report(outcome, plan), outputs, blocks)
+
+    def _note_before(self, watch: DagWatch, plan: Plan, view: View) -> None:
+        """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
+        folder = self.params.dags_path
+        changed = {change.path for change in plan.changes}
+
+        def find() -> tuple[set[str], set[str]]:
+            return Parts(self.params.open_checkout(self.context.runner.workspace), folder, changed).find_users(changed)
+
+        users, unused = try_to(find, (changed, changed), "DAGs that use the changed files", self.context.log)
+        if unused:
+            self.context.log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
+        # What a deploy before this one wrote, and nobody has verified, may not be parsed yet.
+        is_clear = not unused and not plan.found.manifest.is_pending
+        watch.note_before(view.dags, (f"/{path}" for path in users), others_are_known=is_clear)
 
     def _await_former(self, before: View) -> None:
         """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""

@@ -22,6 +22,7 @@ from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.culprit import Culprits
+from dms_airflow.deploy.dag_watch import DagWatch
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
 from dms_airflow.deploy.report import Findings, Problem, find_vanished, tell
 from dms_airflow.import_errors.baseline import compare, read_baseline
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.reparse import View
     from dms_airflow.operations.context import Context
 
-OUTPUTS = ERROR_OUTPUTS
+OUTPUTS = ERROR_OUTPUTS | {"dag-changes"}
 
 GATE_TIMEOUT = 600.0  # seconds
 
@@ -96,21 +97,28 @@ class Params(ImportErrorParams):
         return ()
 
 
-def run(params: Params, context: Context) -> Result:
-    """Hold the instance against the checkout."""
+def run(params: Params, context: Context, watch: DagWatch | None = None) -> Result:
+    """Hold the instance against the checkout.
+
+    Args:
+        params: The inputs.
+        context: The instance and the checkout.
+        watch: Knows the DAGs before the deploy; else what they are like at the first look.
+    """
     instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
-    return tell(_Gate(params, context, instance).pass_through(), params, context)
+    return tell(_Gate(params, context, instance, watch or DagWatch(context)).pass_through(), params, context)
 
 
 class _Gate:
     """One passage: what every step needs, and what the steps cost."""
 
-    def __init__(self, params: Params, context: Context, instance: Instance) -> None:
+    def __init__(self, params: Params, context: Context, instance: Instance, watch: DagWatch) -> None:
         self._params = params
         self._context = context
         self._instance = instance
         self._checkout = params.open_checkout(context.runner.workspace)
-        self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source)
+        self._watch = watch
+        self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source, watch=watch)
         self._culprits = Culprits(instance, self._checkout)
         self._imported: Execution | None = None  # the last command that imported the files
         self._steps: list[tuple[str, ...]] = []
@@ -133,6 +141,9 @@ class _Gate:
             findings = step(findings)
             if findings.problems or self._counts(findings.errors):
                 break
+        else:
+            vanished = [dag_id for finding in findings.vanished for dag_id in finding.affects]
+            findings = replace(findings, changes=self._watch.find_changes(findings.arrival, vanished))
         return replace(
             findings,
             steps=tuple(self._steps),

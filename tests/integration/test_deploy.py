@@ -68,9 +68,9 @@ class Reader(Model):
         if target.endswith("/tasks"):
             content: Any = {"tasks": [{"task_id": "only", "downstream_task_ids": []}]}
             return WebResponse(status=200, headers=[JSON], body=json.dumps(content).encode())
-        if match := re.search(r"/dags/(\w+)$", target):
+        if match := re.search(r"/dags/(\w+)/details$", target):
             schedule = (
-                self.files[self.rows[match[1]]["fileloc"].removeprefix("/opt/airflow/dags")].source.split("# ")[1].strip()
+                self.files[self.rows[match[1]]["fileloc"].removeprefix("/opt/airflow/dags")].source.split("# ")[1].split()[0]
             )
             content = {"schedule_interval": {"__type": "CronExpression", "value": schedule}}
             return WebResponse(status=200, headers=[JSON], body=json.dumps(content).encode())
@@ -145,13 +145,13 @@ def test_a_first_deploy_then_a_change_then_nothing(dms: FakeDms, checkout: Any, 
     }
     assert json.loads(second.outputs["dag-changes"]) == [
         {"dag_id": "etl", "change": "changed", "details": ["schedule @daily → @hourly"]},
-        {"dag_id": "gone", "change": "removed", "details": []},
-        {"dag_id": "new", "change": "added", "details": []},
+        {"dag_id": "new", "change": "renamed", "details": ["was gone"]},  # the same task
     ]
     assert second.outputs["rolled-back"] == "false"
     assert "Deployed: 1 created, 1 changed, 1 deleted, 1 unchanged, 0 not ours." in second.log
     assert '-DAG("etl")  # @daily' in second.summary
-    assert "@hourly" not in second.log
+    assert "# @hourly" not in second.log  # a text of a file
+    assert "etl: changed: schedule @daily → @hourly" in second.log
     assert own(dms) == NEW
     assert set(dms.workspace.actions()) == {
         "GetAirflow",

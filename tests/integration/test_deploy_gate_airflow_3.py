@@ -122,6 +122,8 @@ class Model3(Model):
             return self._list({"dags": "dags"}.get(words[0], "import_errors"), list(table.values()), query)
         if words[0] == "dagSources":
             return make(200, {"content": self.sources[words[1]], "dag_id": words[1]})
+        if words[0] == "dags":
+            return make(200, {"doc_md": None})
         assert words[0] == "parseDagFile"
         if self.scheduler_runs:
             self.parse(parts.path.removeprefix("/parseDagFile/token").replace("%2F", "/"))

@@ -1,0 +1,101 @@
+"""Which files of the checkout a DAG file is made of: itself, the modules that it imports, the files that it names."""
+
+from __future__ import annotations
+
+import ast
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from dms_airflow.checkout.dag_files import might_define_dag
+from dms_airflow.checkout.dag_source import list_texts, name_of, parse_module, text_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator
+
+    from dms_airflow.checkout.mapping import Checkout
+
+LONGEST_NAME = 200  # characters of a text that may be the path of a file
+
+# What a DAG factory may read its DAGs from, besides Python.
+_READ_BY_CODE = (".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".csv")
+
+
+class Parts:
+    """The parts of the files below the DAG folder, each file read once.
+
+    Args:
+        checkout: The checkout.
+        folder: Its DAG folder, "" for the root. Airflow puts it on Python's path.
+        deleted: Files that are there no more, below the folder, which may be parts all the same.
+    """
+
+    def __init__(self, checkout: Checkout, folder: str, deleted: Collection[str] = ()) -> None:
+        self._checkout = checkout
+        self._prefix = f"{folder}/" if folder else ""
+        self._files = {file.removeprefix(self._prefix): file for file in checkout.list_files(folder)}
+        self._files |= {path: f"{self._prefix}{path}" for path in deleted}
+        self._named: defaultdict[str, list[str]] = defaultdict(list)
+        for path in self._files:
+            if not path.endswith(".py"):
+                # By its name, and by those of its folders: a DAG factory reads all files of one.
+                for name in path.split("/"):
+                    self._named[name].append(path)
+        self._own: dict[str, frozenset[str]] = {}
+
+    def list_parts(self, file: str) -> frozenset[str]:
+        """List what a DAG file is made of, the file itself included, as paths of the checkout."""
+        found, pending = set[str](), [file.removeprefix(self._prefix)]
+        while pending:
+            path = pending.pop()
+            if path not in found and path in self._files:
+                found.add(path)
+                pending.extend(self._list_own(path))
+        return frozenset(self._files[path] for path in found)
+
+    def find_users(self, changed: Collection[str]) -> tuple[set[str], set[str]]:
+        """Find the files that changed files are parts of, themselves included, all below the DAG folder.
+
+        Returns:
+            Them; and the changed files that may be parts of DAG files in a way that cannot be read.
+        """
+        parts = {path: self.list_parts(path) for path in self._files if path.endswith(".py")}
+        users = {path for path, own in parts.items() if any(self._files[one] in own for one in changed)}
+        used = {one for one in changed if any(self._files[one] in own for path, own in parts.items() if path != one)}
+        unused = {one for one in changed if one.endswith(_READ_BY_CODE)} - used
+        return users, {one for one in unused if not might_define_dag(self._checkout.read(self._files[one]))}
+
+    def _list_own(self, path: str) -> frozenset[str]:
+        if path not in self._own:
+            self._own[path] = frozenset(self._find_parts(path)) if path.endswith(".py") else frozenset()
+        return self._own[path]
+
+    def _find_parts(self, path: str) -> Iterator[str]:
+        module = parse_module(self._checkout.read(self._files[path]))
+        for node in module.nodes if module else ():
+            for names in _list_imports(node, path):
+                yield from self._find_modules(names)
+        for text in list_texts(module) if module else ():
+            name = str(text.value).rstrip("/").removeprefix("./")
+            for other in self._named.get(name.rpartition("/")[2], ()) if len(name) < LONGEST_NAME else ():
+                if f"/{name}".endswith(f"/{other}") or f"/{name.lstrip('/')}/" in f"/{other}/":
+                    yield other
+
+    def _find_modules(self, names: list[str]) -> Iterator[str]:
+        """Find the files that an import of a dotted name runs: packages on the way, and the module."""
+        for end in range(1, len(names) + 1):
+            path = "/".join(names[:end])
+            for file in (f"{path}.py", f"{path}/__init__.py"):
+                if file in self._files:
+                    yield file
+
+
+def _list_imports(node: ast.AST, path: str) -> Iterator[list[str]]:
+    """List the dotted names that a node imports, relative ones from the DAG folder on; the last may be no module."""
+    if isinstance(node, ast.Import):
+        yield from (alias.name.split(".") for alias in node.names)
+    elif isinstance(node, ast.ImportFrom):
+        above = path.split("/")[: -node.level] if node.level else []
+        names = [*above, *(node.module.split(".") if node.module else ())]
+        yield from ([*names, alias.name] for alias in node.names)
+    elif isinstance(node, ast.Call) and node.args and name_of(node.func) in ("import_module", "__import__"):
+        yield (text_of(node.args[0], {}) or "").split(".")

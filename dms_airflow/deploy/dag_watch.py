@@ -1,0 +1,156 @@
+"""The DAGs before and after a deploy, read from the instance: off the path of the verdict, whatever comes of it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, TypeVar
+
+from dms_airflow.airflow.dags import list_dags, locate_dag
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.findings import count
+from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+    from datetime import datetime
+
+    from dms_airflow.airflow.dags import Dag
+    from dms_airflow.core.log import Log
+    from dms_airflow.deploy.dag_changes import DagChange, DagShape
+    from dms_airflow.deploy.deployed_files import Arrival
+    from dms_airflow.operations.context import Context
+
+T = TypeVar("T")
+
+LONGEST = 60.0  # seconds, each for before and after
+MOST_COMPARED = 200  # DAGs: two requests each, before and after
+
+# The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
+# https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
+CACHED = 10.0
+
+
+def try_to(find: Callable[[], T], otherwise: T, what: str, log: Log) -> T:
+    """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
+    try:
+        return find()
+    except ActionError as error:
+        log.info(f"{what}: not known. {error.message}")
+    except Exception as error:  # noqa: BLE001 - a response of a shape that nobody expected
+        log.info(f"{what}: not known. {type(error).__name__}")
+    return otherwise
+
+
+class DagWatch:
+    """Reads what the DAGs are like before a deploy, and compares.
+
+    Args:
+        context: The client, the clock and the log.
+    """
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._before: dict[str, Dag] = {}
+        self._shapes: dict[str, DagShape | None] = {}
+        self._endings: tuple[str, ...] = ()
+        self._others_are_known = False
+        self._requests, self._seconds, self._read_at = 0, 0.0, 0.0
+        self.has_before = False
+
+    def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
+        """Read what the DAGs of some files are like; called once, while the instance has the former version.
+
+        Args:
+            dags: All of the database.
+            paths: Of the files that this deploy changes: absolute, or below the DAG folder with a slash in front.
+            others_are_known: No other file changes anything.
+        """
+        self.has_before = True
+        self._before = {dag.dag_id: dag for dag in dags if dag.is_active}
+        self._endings = tuple(paths)
+        self._others_are_known = others_are_known
+        found = [dag.dag_id for dag in self._before.values() if dag.path.endswith(self._endings)]
+        nothing: dict[str, DagShape] = {}
+        shapes = try_to(lambda: self._fetch(found), nothing, "DAGs before the deploy", self._context.log)
+        self._shapes = {dag_id: shapes.get(dag_id) for dag_id in found}
+        self._read_at = self._context.clock.monotonic()
+
+    def keep_before(self, paths: Collection[str]) -> None:
+        """Keep what was read of these files only: others may have been parsed from the new version meanwhile."""
+        self._shapes = {one: shape if self._before[one].path in paths else None for one, shape in self._shapes.items()}
+
+    def find_changes(self, arrival: Arrival, vanished: Iterable[str]) -> tuple[DagChange, ...] | None:
+        """Find what changed, now that the instance has the new version; None where nothing is known.
+
+        Args:
+            arrival: The files of the checkout, and where they are.
+            vanished: The ids of DAGs that no file defines any more. Airflow may still call them active.
+        """
+        log = self._context.log
+        changes = try_to(lambda: self._compare(arrival, set(vanished)), None, "DAG changes", log)
+        if changes is not None:
+            cost = f"{count(self._requests, 'request')}, {self._seconds:.1f} s"
+            log.info("\n".join((f"DAG changes: {sum_up(changes)} ({cost})", *list_lines(changes))))
+        return changes
+
+    def _compare(self, arrival: Arrival, vanished: set[str]) -> tuple[DagChange, ...]:
+        if self._others_are_known and not self._endings:
+            return ()
+        own = {f"{arrival.folder}{path}" for path in arrival.expected.awaited}
+        defined = {dag_id for file in arrival.report or () if file.path in arrival.expected.awaited for dag_id in file.dag_ids}
+        if not self._shapes and not vanished and defined <= self._before.keys():
+            unknown = () if self._others_are_known else defined
+            return compare_dags({}, {}, unknown=unknown, now=None)
+        dags = list_dags(self._context.airflow, only_active=False)
+        self._requests += 1
+        now = {dag.dag_id: dag for dag in dags if dag.is_active and dag.dag_id not in vanished and dag.path in own}
+        compared = [
+            dag_id
+            for dag_id, dag in now.items()
+            if dag_id not in self._before or dag_id in self._shapes or dag.path.endswith(self._endings)
+        ]
+        before = self._shapes | {one: self._shapes.get(one) for one in (*compared, *vanished) if one in self._before}
+        shapes = self._fetch_new([one for one in compared if one not in self._before or before[one]])
+        after: dict[str, DagShape | None] = {one: shapes.get(one) for one in compared}
+        unknown = () if self._others_are_known else now.keys() - before.keys()
+        return compare_dags(before, after, unknown=unknown, now=self._context.airflow.server_time)
+
+    def _fetch_new(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
+        """Fetch what DAGs are like now, past what a web server keeps of their former version."""
+        clock, airflow = self._context.clock, self._context.airflow
+        if airflow.version.caches_dags and any(self._shapes.values()):
+            clock.sleep(max(0.0, self._read_at + CACHED - clock.monotonic()))
+        since = airflow.server_time
+        shapes = self._fetch(dag_ids)
+        if stale := [one for one, shape in shapes.items() if self._is_former(one, shape) or _may_be_stale(shape, since)]:
+            clock.sleep(CACHED)
+            shapes |= self._fetch(stale)
+        return {one: shape for one, shape in shapes.items() if not self._is_former(one, shape)}
+
+    def _is_former(self, dag_id: str, shape: DagShape) -> bool:
+        """Whether the web server has not loaded a DAG since it was read before the deploy."""
+        former = self._shapes.get(dag_id)
+        return former is not None and former.loaded is not None and former.loaded == shape.loaded
+
+    def _fetch(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
+        """Fetch what DAGs are like: two requests each. What is refused is left out."""
+        started = self._context.clock.monotonic()
+        airflow = self._context.airflow.until(started + LONGEST)
+        compared = sorted(dag_ids)[:MOST_COMPARED]
+
+        def fetch(path: str) -> dict[str, object] | None:
+            try:
+                return airflow.fetch_object(path)
+            except ActionError:
+                return None
+
+        places = [locate_dag(dag_id) for dag_id in compared]
+        answers = airflow.map(fetch, [f"{place}/{what}" for what in ("tasks", "details") for place in places])
+        self._requests += 2 * len(compared)
+        self._seconds += self._context.clock.monotonic() - started
+        found = zip(compared, answers[: len(places)], answers[len(places) :], strict=True)
+        return {dag_id: parse_shape(details, tasks) for dag_id, tasks, details in found if tasks and details}
+
+
+def _may_be_stale(shape: DagShape, since: datetime | None) -> bool:
+    """Whether the web server loaded a DAG shortly before a moment from which on the database has the new version."""
+    return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHED
