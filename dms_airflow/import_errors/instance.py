@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow.airflow.commands.command_line import CommandLine, show
@@ -118,15 +117,6 @@ class Instance:
     def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
         """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""
         return fetch_sources(self._context.airflow, places)
-
-    def fetch_objects(self, paths: Iterable[str]) -> list[dict[str, Any]]:
-        """Fetch JSON objects side by side; an empty one for each that is refused."""
-
-        def fetch(path: str) -> dict[str, Any]:
-            response = self._context.airflow.request("GET", path)
-            return response.parse_object() if response.status == HTTPStatus.OK else {}
-
-        return self._context.airflow.map(fetch, paths)
 
     def list_unserialized(self, dags: Iterable[Dag]) -> list[Dag]:
         """List those of some DAGs of which Airflow 2 has no serialized version: it knows them, and gives no details of them.

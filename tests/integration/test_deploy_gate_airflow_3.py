@@ -120,10 +120,8 @@ class Model3(Model):
         if words in (["dags"], ["importErrors"]):
             table: dict[str, dict[str, Any]] = self.rows if words == ["dags"] else self.errors
             return self._list({"dags": "dags"}.get(words[0], "import_errors"), list(table.values()), query)
-        if words[0] == "dagSources":
-            return make(200, {"content": self.sources[words[1]], "dag_id": words[1]})
-        if words[0] == "dags":
-            return make(200, {"doc_md": None})
+        if words[0] in ("dags", "dagSources"):
+            return make(200, {"content": self.sources[words[1]] if words[0] == "dagSources" else "", "dag_id": words[1]})
         assert words[0] == "parseDagFile"
         if self.scheduler_runs:
             self.parse(parts.path.removeprefix("/parseDagFile/token").replace("%2F", "/"))
