@@ -74,6 +74,11 @@ class Refusal:
         """The message in one line, without the request that it may quote."""
         return _QUOTED_REQUEST.sub("", " ".join(self.message.split()))
 
+    @property
+    def is_expired(self) -> bool:
+        """Whether new temporary credentials would be accepted."""
+        return re.search("SecurityToken.*Expired", f"{self.code}: {self.text}") is not None
+
     def find_code(self, codes: Sequence[ErrorCode]) -> ErrorCode | None:
         """Find the first code that matches; None where none does."""
         return next((one for one in codes if one.pattern.search(f"{self.code}: {self.text}")), None)

@@ -31,7 +31,6 @@ READ_TIMEOUT = 60_000  # milliseconds: a saved text is up to three times its siz
 MOST_RENEWALS = 4  # temporary keys live for a quarter of an hour at least
 
 _DENIED = re.compile(r"^Forbidden|NoPermission|UserNotExist")
-_EXPIRED = re.compile(r"SecurityToken.*Expired")
 
 HINT_DENIED = (
     "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
@@ -104,35 +103,32 @@ class WorkspaceCalls:
         request = getattr(messages, f"{action}Request")(workspace_id=self._workspace_id, **fields)
         call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
         started = self._clock.monotonic()
-        failure: ActionError
         try:
             response = call(request, options)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            failure = self._explain_failure(action, error)
+            refusal = parse_refusal(error, self._last)
         else:
             body = response.body.to_map() if response.body else {}
             self._log.debug(f"{action} {fields.get('path') or ''} {1000 * (self._clock.monotonic() - started):.0f} ms")
             # This call has no `Success`. A success may have an error code, too.
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}
-            failure = self._refuse(action, parse_body_refusal(body))
-        if _EXPIRED.search(failure.message) and self._renew(used):
+            refusal = parse_body_refusal(body)
+        if refusal and refusal.is_expired and self._renew(used):
             return self.send(action, **fields)
         # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
-        raise failure
+        raise self._refuse(action, refusal) if refusal else self._explain_failure(action)
 
     def _renew(self, used: tuple[Any, Any, Any]) -> bool:
-        """Get new keys in place of expired ones: a refused call changed nothing. False when that was done too often."""
+        """Get new keys in place of expired ones: a refused call changed nothing. False when that happened too often."""
         with self._renewal:
             if self._client is used:
                 self._renewals += 1
                 self._client = self._connect()
         return self._renewals <= MOST_RENEWALS
 
-    def _explain_failure(self, action: str, error: Exception) -> ActionError:
+    def _explain_failure(self, action: str) -> ActionError:
         last = self._last
-        if refusal := parse_refusal(error, last):
-            return self._refuse(action, refusal)
         if last.fault is None:
             message = f"{action}: the SDK cannot read the response of {last.url} (status {last.status})."
             return AnswerLostError(message, HINT_LOST, may_pass=last.status is None or may_pass(last.status))

@@ -85,8 +85,10 @@ def render_summary(
         f"on {writer.cell(occasion.instance_id or '?')}\n\n"
         f"**{writer.cell(result.headline)}**\n\n{_describe_occasion(result, occasion, writer)}\n\n"
     )
-    for annotation in result.annotations:
+    for number, annotation in enumerate(result.annotations):
         if writer.room < FOLDED_LIMIT:
+            left = len(result.annotations) - number
+            writer.add(f"- {left} more did not fit here; the file that the input result-file names has everything.\n")
             break
         writer.add(f"- **{writer.cell(annotation.title)}**: {writer.cell(annotation.message)}\n")
     writer.add("\n" if result.annotations else "")

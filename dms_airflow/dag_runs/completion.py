@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from threading import Thread
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import SUCCESS, fail_run
-from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, Cancelled
+from dms_airflow.core.errors import ActionError, AnswerTimeoutError, Cancelled
 from dms_airflow.core.result import Ending
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 
@@ -21,15 +22,14 @@ if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/how-it-works.md): all must be written by then.
-# Who waits for a time limit is not kept longer either.
+# A step whose time has run out does not take longer either.
 ABANDON_SECONDS = 3.0
 
-# What is told of runs may take so long to be asked for: once time is up, with what is done with them, or once they ended.
+# Seconds for the requests of the report: after time ran out (the end of the runs included), and after the runs have ended.
 TIMEOUT_SECONDS = 3.5
 REPORT_SECONDS = 60.0
 
-ABANDON_PAUSE = 0.3  # seconds until a run that is perhaps only being made is asked for again
-_NOT_FOUND = 404
+ABANDON_PAUSE = 0.3  # seconds until a run that may be created in this moment is requested again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,13 +37,13 @@ class Completion:
     """What became of one DAG run.
 
     Args:
-        run: The run as it is left behind.
-        state: The one that it had when it was looked at last, before it was ended.
+        run: The run at the end of the step.
+        state: Its last state before the step ended it.
         instances: Its task instances.
         ending: How it counts.
         fate: What became of a run that was not waited for to its end; empty for one that ended.
-        stall: Why it did nothing, where that was found out.
-        error: What ended the wait for it, where that was not its end.
+        stall: Why nothing happened in it, if that is known.
+        error: What ended the wait, if the run did not end.
     """
 
     run: DagRun
@@ -61,7 +61,7 @@ class Terms:
 
     Args:
         deadline: On the clock.
-        poll_interval: Seconds between two looks; None: soon at first, then rarer.
+        poll_interval: Seconds between two polls; None: soon at first, then rarer.
         on_cancel: ``leave`` or ``fail-run``: what becomes of runs that are not waited for to their end.
     """
 
@@ -75,8 +75,8 @@ def complete(runs: Sequence[DagRun], terms: Terms, airflow: AirflowClient, conte
 
     Args:
         runs: As they were triggered.
-        terms: For how long, how often, and what then.
-        airflow: Asks.
+        terms: For how long, how often, and what to do after that.
+        airflow: The client.
         context: The clock and the log.
     """
     watches = [Watch(run=run) for run in runs]
@@ -91,51 +91,62 @@ def complete(runs: Sequence[DagRun], terms: Terms, airflow: AirflowClient, conte
     fates = abandon(left, terms.on_cancel, airflow, context.clock)
     return tuple(
         Completion(
-            run=replace(watch.run, state="failed") if fate == ENDED else watch.run,
+            run=replace(watch.run, state="failed") if fate is ENDED else watch.run,
             state=watch.run.state,
             instances=watch.instances,
             ending=_judge(watch) or ending,
-            fate=fate,
+            fate=fate.message,
             stall=watch.stall,
             error=watch.error,
         )
         for watch in watches
-        for fate in [fates.get((watch.run.dag_id, watch.run.run_id), "")]
+        for fate in [fates.get((watch.run.dag_id, watch.run.run_id), NOT_ABANDONED)]
     )
 
 
 def _judge(watch: Watch) -> Ending | None:
-    """Judge a run that has ended. One without a task instance did nothing, whatever its state says."""
+    """How a run counts that has ended; None for another. One without a task instance did nothing, whatever its state is."""
     if not watch.is_over:
         return None
     return Ending.SUCCESS if not watch.error and watch.run.state == SUCCESS and watch.instances else Ending.FAILURE
 
 
-ENDED = "It was set to failed (on-cancel: fail-run), its running tasks with it."
-LEFT = "It goes on (on-cancel: leave)."
-PERHAPS_LEFT = "If it was made, it goes on (on-cancel: leave)."
-MISSING = "It was not there to be ended (on-cancel: fail-run): it was not made, or is only being made now."
+@dataclass(frozen=True, kw_only=True)
+class RunFate:
+    """What became of a DAG run that was not waited for to its end."""
+
+    message: str
+
+
+NOT_ABANDONED = RunFate(message="")
+ENDED = RunFate(message="It was set to failed (on-cancel: fail-run), and its running tasks too.")
+LEFT = RunFate(message="It continues (on-cancel: leave).")
+PERHAPS_LEFT = RunFate(message="If it was created, it continues (on-cancel: leave).")
+MISSING = RunFate(message="It did not exist, so it was not ended (on-cancel: fail-run). It may be created a moment later.")
+UNANSWERED = RunFate(
+    message="Airflow was requested to end it (on-cancel: fail-run), but did not answer in time: check its state in Airflow."
+)
 
 
 def abandon(
     runs: Sequence[DagRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
-) -> dict[tuple[str, str], str]:
-    """Do with unfinished DAG runs what the author wants, and say of each what became of it.
+) -> dict[tuple[str, str], RunFate]:
+    """Leave or end unfinished DAG runs, as the author wants.
 
     Args:
         runs: The runs.
         on_cancel: ``leave`` or ``fail-run``.
-        airflow: Asks.
-        clock: What is not done after ABANDON_SECONDS is said not to be known.
-        are_known: False: a run that is not there may be there soon, since its request may have been on its way.
+        airflow: The client.
+        clock: For the limit of ABANDON_SECONDS.
+        are_known: False: a run that does not exist may exist soon, since its request may have been on its way.
+
+    Returns:
+        What became of each run, by DAG id and run id.
     """
     until = clock.monotonic() + ABANDON_SECONDS
     if on_cancel == "leave":
         return {(run.dag_id, run.run_id): LEFT if are_known else PERHAPS_LEFT for run in runs}
-    fates = {
-        (run.dag_id, run.run_id): "It was asked to end (on-cancel: fail-run), but Airflow did not answer in time: look there."
-        for run in runs
-    }
+    fates = {(run.dag_id, run.run_id): UNANSWERED for run in runs}
 
     def end(run: DagRun) -> None:
         key = run.dag_id, run.run_id
@@ -143,12 +154,11 @@ def abandon(
             try:
                 fail_run(airflow, *key, timeout=left)
             except AnswerTimeoutError:
-                return  # as is told of it already
+                return  # UNANSWERED
             except ActionError as error:
-                is_missing = isinstance(error, AnswerError) and error.status == _NOT_FOUND
-                fates[key] = (
-                    MISSING if is_missing else f"It could not be ended (on-cancel: fail-run), and may go on: {error.message}"
-                )
+                is_missing = error.status == HTTPStatus.NOT_FOUND
+                failed = RunFate(message=f"It could not be ended (on-cancel: fail-run), and may continue: {error.message}")
+                fates[key] = MISSING if is_missing else failed
                 if are_known or not is_missing:
                     return
                 clock.sleep(ABANDON_PAUSE)
@@ -161,7 +171,7 @@ def abandon(
 
 
 def _do_all(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
-    """Do things side by side for so long at most; a login in the middle of a request knows no time limit."""
+    """Run jobs in parallel, and stop waiting for them after so many seconds: a login during a request has no time limit."""
     threads = [Thread(target=job, daemon=True) for job in jobs]
 
     def wait() -> None:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.dags import ParsedFile
     from dms_airflow.deploy.dag_changes import DagChange
+    from dms_airflow.import_errors.baseline import Baseline
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.report import ImportErrorParams
     from dms_airflow.operations.context import Context
@@ -59,7 +60,7 @@ class Findings:
     changes: tuple[DagChange, ...] | None = None
 
 
-def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Result:
+def tell(findings: Findings, params: ImportErrorParams, context: Context, baseline: Baseline) -> Result:
     """Make the step's result of what the gate found."""
     told = report_errors(
         findings.errors,
@@ -68,6 +69,7 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context) -> Res
         complete=findings.complete,
         out_of_service=findings.out_of_service,
         warnings=findings.warnings,
+        baseline=baseline,
     )
     for problem in findings.problems:
         context.log.info(problem.message)

@@ -97,6 +97,7 @@ def report_errors(
     complete: bool = True,
     out_of_service: Mapping[str, Sequence[str]] | None = None,
     warnings: Iterable[Finding] = (),
+    baseline: Baseline | None = None,
 ) -> ErrorReport:
     """Judge import errors by `fail-on` and `baseline`, and say what the step reports of them.
 
@@ -107,8 +108,9 @@ def report_errors(
         complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
         out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
         warnings: Of the instance; they never fail the step.
+        baseline: By default what `params` names.
     """
-    baseline = _read_known(params, context.runner)
+    baseline = baseline or read_known(params, context.runner)
     compared = compare(errors, baseline.errors)
     ordered = sorted(compared.errors, key=lambda error: _rank(error, params))
     resolved = compared.resolved if complete else ()
@@ -130,7 +132,8 @@ def report_errors(
     )
 
 
-def _read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
+def read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
+    """Read the import errors that are known from before."""
     if params.baseline:
         return read_baseline(params.baseline, runner.workspace)
     # An earlier step's output is empty when that step could not find out.

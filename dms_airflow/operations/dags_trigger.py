@@ -109,7 +109,7 @@ def run(params: Params, context: Context) -> Result:
             raise
         asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
         (fate,) = abandon([asked], params.on_cancel, airflow, context.clock, are_known=False).values()
-        raise Cancelled(cancelled.outputs, f"DAG run {run_id} of {dag_id}: {fate}") from None
+        raise Cancelled(cancelled.outputs, f"DAG run {run_id} of {dag_id}: {fate.message}") from None
     result = _report(triggered, airflow, context)
     if not (triggered.run and params.wait_for_completion):
         return result

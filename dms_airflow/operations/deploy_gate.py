@@ -25,12 +25,12 @@ from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.dag_watch import DagWatch
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
 from dms_airflow.deploy.report import Findings, Problem, find_vanished, tell
-from dms_airflow.import_errors.baseline import compare, read_baseline
+from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
 from dms_airflow.import_errors.reparse import follow
-from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, read_known
 from dms_airflow.import_errors.serialization import compare_views, find_unserialized
 
 if TYPE_CHECKING:
@@ -106,7 +106,8 @@ def run(params: Params, context: Context, watch: DagWatch | None = None) -> Resu
         watch: Knows the DAGs before the deploy; else what they are like at the first look.
     """
     instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
-    return tell(_Gate(params, context, instance, watch or DagWatch(context)).pass_through(), params, context)
+    gate = _Gate(params, context, instance, watch or DagWatch(context))
+    return tell(gate.pass_through(), params, context, gate.baseline)
 
 
 class _Gate:
@@ -116,6 +117,7 @@ class _Gate:
         self._params = params
         self._context = context
         self._instance = instance
+        self.baseline = read_known(params, context.runner)
         self._checkout = params.open_checkout(context.runner.workspace)
         self._watch = watch
         self._arrivals = Arrivals(instance, self._checkout, verify_source=params.verify_source, watch=watch)
@@ -185,8 +187,7 @@ class _Gate:
 
     def _counts(self, errors: Iterable[DagImportError]) -> bool:
         """Tell whether any of the errors fails the gate."""
-        known = read_baseline(self._params.baseline, self._context.runner.workspace).errors if self._params.baseline else ()
-        return any(map(self._params.counts, compare(tuple(errors), known).errors))
+        return any(map(self._params.counts, compare(tuple(errors), self.baseline.errors).errors))
 
     def see_health(self, findings: Findings) -> Findings:
         """Step 0: without a scheduler, or a dag-processor, nothing of what follows would ever be settled.

@@ -104,7 +104,7 @@ def run(params: Params, context: Context) -> Result:
         airflow.close()  # the threads that trigger know nothing of the signal
         asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
         fates = abandon(asked, params.on_cancel, airflow, context.clock, are_known=False)
-        fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate}" for (dag_id, run_id), fate in fates.items())
+        fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate.message}" for (dag_id, run_id), fate in fates.items())
         raise Cancelled({"runs": [_describe(run, airflow) for run in asked]}, fate) from None
     return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, airflow, context)
 

@@ -36,7 +36,7 @@ def test_a_run_that_is_only_being_made_is_ended_when_it_is_there() -> None:
 
     fates = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
 
-    assert fates[KEY].startswith("It was set to failed")
+    assert fates[KEY].message.startswith("It was set to failed")
     assert len(airflow.sent) == 3
 
 

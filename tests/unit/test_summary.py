@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.ci.summary import Occasion, render_summary
+from dms_airflow.ci.summary import SUMMARY_LIMIT, Occasion, render_summary
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import cut_middle
@@ -67,6 +67,16 @@ def test_what_else_went_wrong_is_a_list() -> None:
 
     assert "\nTimed out after 1.3 s on " in summary
     assert "\n\n- **Login failed**: why and what now\n\n" in summary
+
+
+def test_annotations_that_do_not_fit_are_counted() -> None:
+    annotation = Annotation(level=Level.ERROR, title="Task failed", message="x" * 3000)
+
+    summary = summarize(annotations=(annotation,) * 400)
+
+    assert len(summary.encode()) < SUMMARY_LIMIT
+    assert summary.count("- **Task failed**: ") == 306
+    assert "\n- 94 more did not fit here; the file that the input result-file names has everything.\n" in summary
 
 
 def test_findings_are_tables_with_links_then_one_traceback_a_cause() -> None:
