@@ -467,7 +467,7 @@ def test_cancelled_while_waiting(
 
     assert (step.exit_code, step.outputs["status"]) == (130, "cancelled")
     assert titles(step) == [("warning", "Cancelled")]
-    assert ("goes on" in step.annotations[0].data) is not bool(failed)
+    assert ("It continues" in step.annotations[0].data) is not bool(failed)
     assert len(airflow.failed) == failed
     assert [step.outputs["run-id"]] == [run_id for _, run_id in airflow.made]
     assert "DAG runs" in step.summary
