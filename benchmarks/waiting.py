@@ -18,7 +18,7 @@ from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun
-from dms_airflow.ci.github import Runner
+from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs

@@ -7,11 +7,13 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
+from dms_airflow.ci.runner import System, detect_system
 from dms_airflow.core.errors import InputError, InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
     InputValueError,
     given,
+    list_variables,
     load,
     name_inputs,
     parse_boolean,
@@ -19,7 +21,6 @@ from dms_airflow.core.inputs import (
     parse_text,
     parse_whole_number,
     quote_value,
-    read_input,
 )
 from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.operations import check_other_inputs, find_operation
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.operations import Operation
 
 _REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
@@ -175,6 +176,11 @@ class Inputs:
 def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     """Parse the inputs of a step, and collect everything that is wrong with them."""
     problems: list[InputProblem] = []
+    try:
+        detect_system(environ)
+    except ValueError:
+        words = f"must be one of {', '.join(System)}, not {quote_value(environ['DMS_AIRFLOW_CI'])}"
+        problems.append(InputProblem(name="DMS_AIRFLOW_CI", message=words))
     config = load(Config, environ, problems)
     operation, params = None, None
     if config.operation:
@@ -228,8 +234,8 @@ def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
     """List every secret that the environment holds for the action, to be masked before anything is printed."""
     for name, source in name_inputs(Config).items():
         if source.secret:
-            yield read_input(environ, name)
-    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
+            yield from (environ.get(one, "") for one in list_variables(name))
+    for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "DMS_AIRFLOW_ID_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):
         yield environ.get(name, "")
     for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY"):
         for text in (environ.get(name, ""), environ.get(name.lower(), "")):

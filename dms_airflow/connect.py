@@ -16,7 +16,6 @@ from dms_airflow.alibaba_cloud.credentials import find_way
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
-from dms_airflow.ci.github_id_token import fetch_id_token
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.exchange import Transport
 
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
+    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
@@ -40,11 +40,12 @@ class Connection:
     open_workspace: Callable[[str], WorkspaceCalls]
 
 
-def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> Connection:
+def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clock) -> Connection:
     """Put the client of the instance together; its session is opened by the operation."""
+    runner, log = ci.runner, ci
     transport = Transport(http=requests.Session(), clock=clock, log=log, ca_bundle=runner.ca_bundle)
     session = AirflowSession(
-        obtain_keys=partial(_obtain_keys, config, runner, environ, transport=transport, clock=clock, log=log, told=set()),
+        obtain_keys=partial(_obtain_keys, config, ci, environ, transport=transport, clock=clock, told=set()),
         fetch_token=partial(
             fetch_login_token,
             instance_id=config.instance_id,
@@ -73,20 +74,20 @@ def connect(config: Config, runner: Runner, environ: Mapping[str, str], clock: C
 
 def _obtain_keys(
     config: Config,
-    runner: Runner,
+    ci: CiSystem,
     environ: Mapping[str, str],
     *,
     transport: Transport,
     clock: Clock,
-    log: Log,
     told: set[str],
 ) -> Keys:
     """Go the way to credentials; name it the first time."""
+    runner, log = ci.runner, ci
     way = find_way(config, runner, environ)
     if way.origin not in told:
         log.info(f"Using the credentials of {way.origin}.")
         told.add(way.origin)
-    fetch_token = partial(fetch_id_token, runner, transport=transport, log=log)
+    fetch_token = partial(ci.fetch_id_token, transport=transport)
     exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
     keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
     for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):

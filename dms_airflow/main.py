@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import redirect_stderr
 from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
-from dms_airflow.ci.github import Runner, Workflow
+from dms_airflow.ci.detect import open_ci_system
 from dms_airflow.ci.report import Occasion, report
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import TextIO
 
+    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Inputs
     from dms_airflow.connect import Connection
     from dms_airflow.core.clock import Clock
@@ -46,14 +48,15 @@ def main(
     """
     clock = clock or SystemClock()
     started = clock.monotonic()
-    runner = Runner.from_environ(environ)
-    workflow = Workflow(runner, stdout)
+    ci = open_ci_system(environ, stdout)
     for secret in list_secrets(environ):
-        workflow.mask(secret)
-    inputs = parse_inputs(environ, runner)
-    connection = connect(inputs.config, runner, environ, clock, workflow)
-    result = _run(inputs, connection, runner, clock, workflow)
-    before_report()
+        ci.mask(secret)
+    with redirect_stderr(ci.redact_stream()) as others:
+        inputs = parse_inputs(environ, ci.runner)
+        connection = connect(inputs.config, ci, environ, clock)
+        result = _run(inputs, connection, ci, clock)
+        before_report()
+        others.flush()
     occasion = Occasion.of(
         inputs.config,
         airflow_url=connection.session.host,
@@ -61,30 +64,30 @@ def main(
         duration=clock.monotonic() - started,
     )
     try:
-        return report(result, occasion, inputs.config, runner, workflow)
+        return report(result, occasion, inputs.config, ci)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
-        for annotation in _report_bug(error, workflow).annotations:
-            workflow.annotate(annotation)
+        for annotation in _report_bug(error, ci).annotations:
+            ci.annotate(annotation)
         return Ending.FAILURE.exit_code
 
 
-def _run(inputs: Inputs, connection: Connection, runner: Runner, clock: Clock, workflow: Workflow) -> Result:
+def _run(inputs: Inputs, connection: Connection, ci: CiSystem, clock: Clock) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
     config = inputs.config
     try:
         operation, params = inputs.require()
         for word in params.list_secrets():
-            workflow.mask_word(word)
-        workflow.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
+            ci.mask_word(word)
+        ci.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
         context = Context(
             config=config,
             airflow=connection.airflow,
             session=connection.session,
             open_workspace=connection.open_workspace,
             transport=connection.transport,
-            runner=runner,
+            runner=ci.runner,
             clock=clock,
-            log=workflow,
+            log=ci,
         )
         return run_operation(operation, params, context)
     except ActionError as error:
@@ -92,7 +95,7 @@ def _run(inputs: Inputs, connection: Connection, runner: Runner, clock: Clock, w
     except Cancelled as cancelled:
         return _report_cancelled(cancelled, is_connected=bool(connection.session.host))
     except Exception as error:  # noqa: BLE001 - as above
-        return _report_bug(error, workflow)
+        return _report_bug(error, ci)
 
 
 def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
@@ -102,17 +105,17 @@ def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
         left = "What was sent to Airflow before continues there."
     else:
         left = "Nothing was sent to Airflow."
-    message = f"The workflow was cancelled. {cancelled.fate or left}"
+    message = f"Cancelled before the end. {cancelled.fate or left}"
     return Result(
         ending=Ending.CANCELLED,
-        headline="Cancelled by the runner",
+        headline="Cancelled",
         outputs=cancelled.outputs,
         annotations=(Annotation(level=Level.WARNING, title="Cancelled", message=message),),
     )
 
 
-def _report_bug(error: Exception, workflow: Workflow) -> Result:
-    workflow.fold("Traceback of the internal error", "".join(traceback.format_exception(error)))
+def _report_bug(error: Exception, ci: CiSystem) -> Result:
+    ci.fold("Traceback of the internal error", "".join(traceback.format_exception(error)))
     annotation = Annotation(
         level=Level.ERROR,
         title="Internal error",

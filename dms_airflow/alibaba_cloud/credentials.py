@@ -26,7 +26,7 @@ from dms_airflow.core.errors import CredentialsError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.config import Config
 
 KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
@@ -151,7 +151,7 @@ def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str])
     if not config.role_to_assume:
         return None
     return OidcRole(
-        origin="the input role-to-assume (GitHub OIDC)",
+        origin="the input role-to-assume (OIDC)",
         identity=f"{config.role_to_assume} {config.oidc_provider_arn}",
         role_arn=config.role_to_assume,
         provider_arn=config.oidc_provider_arn,
@@ -244,7 +244,8 @@ def _join(names: tuple[str, ...]) -> str:
 
 def name_session(runner: Runner) -> str:
     """Name a role session so that ActionTrail tells which workflow run it was, in the characters that STS takes."""
-    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", f"github-{runner.run_id}-{runner.repository}")[:LONGEST_SESSION_NAME].strip("-")
+    name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository)))
+    return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)[:LONGEST_SESSION_NAME].strip("-")
 
 
 def find_sts_host(environ: Mapping[str, str]) -> str:

@@ -9,10 +9,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
-from dms_airflow.ci.code_quality import render_code_quality
-from dms_airflow.ci.junit import render_junit
+from dms_airflow.ci.reports.code_quality import render_code_quality
+from dms_airflow.ci.reports.junit import render_junit
+from dms_airflow.ci.reports.sarif import render_sarif
 from dms_airflow.ci.repository import read_file
-from dms_airflow.ci.sarif import render_sarif
 from dms_airflow.core.errors import FileError
 from dms_airflow.core.findings import annotate
 from dms_airflow.core.result import Ending
@@ -20,41 +20,41 @@ from dms_airflow.core.result import Ending
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from dms_airflow.ci.github import Runner, Workflow
     from dms_airflow.ci.summary import Occasion
+    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
     from dms_airflow.core.result import Result
 
 
-def write_files(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> Result:
+def write_files(result: Result, occasion: Occasion, config: Config, ci: CiSystem) -> Result:
     """Write the files that the inputs name; a success that cannot be written is none.
 
     Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
     """
     findings = result.findings or ()
     writers: dict[str, Callable[[], Iterable[str]]] = {
-        "result-file": lambda: _write_result(result, occasion),
-        "sarif-file": lambda: [render_sarif(findings, __version__, partial(read_file, runner.workspace))],
+        "result-file": lambda: render_result(result, occasion),
+        "sarif-file": lambda: [render_sarif(findings, __version__, partial(read_file, ci.runner.workspace))],
         "junit-file": lambda: [render_junit(findings, result.checks)],
         "code-quality-file": lambda: [render_code_quality(findings)],
     }
     for name, path in config.files.items():
         if name != "result-file" and result.findings is None:
-            workflow.info(f"{name} is not written: nothing was found out about the DAG files.")
+            ci.info(f"{name} is not written: nothing was found out about the DAG files.")
             continue
         try:
-            workflow.write_file(runner.workspace / path, writers[name]())
+            ci.write_file(ci.runner.workspace / path, writers[name]())
         except OSError as error:
             failure = FileError(
                 f"{name} {path} could not be written: {error.strerror}.",
-                "Everything else was done; the outputs and the summary have it. Give a path that can be written.",
+                "Everything else was done. Give a path that can be written.",
             ).to_result()
             ending = failure.ending if result.ending is Ending.SUCCESS else result.ending
             result = replace(result, ending=ending, annotations=(*result.annotations, *failure.annotations))
     return result
 
 
-def _write_result(result: Result, occasion: Occasion) -> Iterator[str]:
+def render_result(result: Result, occasion: Occasion) -> Iterator[str]:
     """Write the whole result as JSON, whatever its size."""
     answer = result.outputs.get("json")
     # The answer may have many megabytes: it is written as it came, never read again.

@@ -18,7 +18,7 @@ from dms_airflow.core.secrets.tokens import IdToken, read_claims
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
 

@@ -77,15 +77,21 @@ def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:
 # --- annotations ----------------------------------------------------------------------------------------------------------
 
 
-def fit_annotations(annotations: Iterable[Annotation], findings: Iterable[Finding] = ()) -> tuple[Annotation, ...]:
-    """Keep what GitHub shows: ten of each kind, the tenth saying how many more there are; 4096 characters of each.
+def list_annotations(annotations: Iterable[Annotation], findings: Iterable[Finding]) -> tuple[Annotation, ...]:
+    """List all annotations: first errors, then warnings.
 
     Args:
         annotations: Most important first.
         findings: Most important first; they come after the others. Warnings that a baseline knows are left out.
     """
-    kept: list[Annotation] = []
     everything = (*annotations, *(annotate(one) for one in findings if one.is_shown))
+    return tuple(one for level in Level for one in everything if one.level is level)
+
+
+def fit_annotations(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
+    """Keep what GitHub shows: ten of each kind, the tenth saying how many more there are; 4096 characters of each."""
+    kept: list[Annotation] = []
+    everything = tuple(annotations)
     for level in Level:
         same = [one for one in everything if one.level is level]
         if len(same) > ANNOTATIONS_OF_A_KIND:

@@ -6,7 +6,7 @@ import json
 from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dms_airflow.ci.outputs import fit_annotations, render_outputs
+from dms_airflow.ci.outputs import fit_annotations, list_annotations, render_outputs
 from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, describe_affected
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
@@ -16,7 +16,7 @@ from dms_airflow.core.secrets.values import MASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.ci.github import Runner, Workflow
+    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
 
 __all__ = ["Occasion", "report"]
@@ -28,8 +28,8 @@ R = TypeVar("R", Annotation, Finding, Check)
 AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors", "findings"})
 
 
-def report(result: Result, occasion: Occasion, config: Config, runner: Runner, workflow: Workflow) -> int:
-    """Report to the runner, and to the person who reads it, how the step went.
+def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem) -> int:
+    """Report to the CI system, and to the person who reads it, how the step went.
 
     Returns:
         The exit code.
@@ -37,39 +37,40 @@ def report(result: Result, occasion: Occasion, config: Config, runner: Runner, w
     # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
         **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
-        **{name: _clean(name, value, workflow) for name, value in _list_outputs(result).items()},
+        **{name: _clean(name, value, ci) for name, value in _list_outputs(result).items()},
         "status": result.ending.status,
         "duration": round(occasion.duration, 1),
         "airflow-url": occasion.airflow_url,
     }
-    annotations = tuple(_redact_record(one, workflow) for one in result.annotations)
-    findings = result.findings and tuple(_redact_record(one, workflow) for one in result.findings)
+    annotations = tuple(_redact_record(one, ci) for one in result.annotations)
+    findings = result.findings and tuple(_redact_record(one, ci) for one in result.findings)
     result = replace(
         result,
-        headline=workflow.redact(result.headline),
+        headline=ci.redact(result.headline),
         annotations=annotations,
         findings=findings,
-        checks=tuple(_redact_record(one, workflow) for one in result.checks),
+        checks=tuple(_redact_record(one, ci) for one in result.checks),
         outputs=outputs,
     )
     if config.files:
         from dms_airflow.ci.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
-        result = write_files(result, occasion, config, runner, workflow)
+        result = write_files(result, occasion, config, ci)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
-    _log_findings(findings or (), workflow)
-    workflow.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
-    failures = [_try_to_write("outputs", lambda: workflow.write_outputs(texts))]
-    if config.summary:
-        summary = render_summary(result, occasion, workflow.redact, runner.name_page)
-        failures.append(_try_to_write("job summary", lambda: workflow.write_summary(summary)))
+    _log_findings(findings or (), ci)
+    ci.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
+    failures = [_try_to_write("outputs", lambda: ci.write_outputs(texts))]
+    if config.summary and ci.has_summary:
+        summary = render_summary(result, occasion, ci.redact, ci.runner.name_page)
+        failures.append(_try_to_write("job summary", lambda: ci.write_summary(summary)))
     lost = [annotation for annotation in failures if annotation]
-    for annotation in fit_annotations((*result.annotations, *lost), findings or ()):
+    annotations = list_annotations((*result.annotations, *lost), findings or ())
+    for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
         if config.annotations:
-            workflow.annotate(annotation)
+            ci.annotate(annotation)
         else:
-            workflow.info(f"{annotation.level.capitalize()}: {annotation.title}: {annotation.message}")
+            ci.info(f"{annotation.level.capitalize()}: {annotation.title}: {annotation.message}")
     return Ending.FAILURE.exit_code if lost and result.ending is Ending.SUCCESS else result.ending.exit_code
 
 
@@ -79,36 +80,37 @@ def _list_outputs(result: Result) -> dict[str, Any]:
     return {**result.outputs, "findings": [finding.to_json() for finding in result.findings]}
 
 
-def _log_findings(findings: Sequence[Finding], workflow: Workflow) -> None:
+def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
     """Print each cause in one line, and below it everything that it affects."""
     for finding in filter(lambda one: one.is_shown, findings):
         known = "" if finding.new else "  (known)"
-        workflow.info(f"{finding.place}  {finding.headline}{known}".strip())
+        ci.info(f"{finding.place}  {finding.headline}{known}".strip())
         affected = describe_affected(finding)
         if len(finding.affects) > NAMES_SHOWN:
-            workflow.fold(affected, "\n".join(finding.affects))
+            ci.fold(affected, "\n".join(finding.affects))
         elif affected:
-            workflow.info(f"  {affected}")
+            ci.info(f"  {affected}")
 
 
 def _try_to_write(what: str, write: Callable[[], None]) -> Annotation | None:
-    """Write a file of the runner's; a step whose outputs nobody can read is no success."""
+    """Write a file of the CI system's; a step whose outputs nobody can read is no success."""
     try:
         write()
     except OSError as error:
         message = (
-            f"The {what} could not be written: {error.strerror}.\nAll else was done; look at the runner's disk and folders."
+            f"The {what} could not be written: {error.strerror}.\n"
+            "Everything else was done; check the disk and the folders of this machine."
         )
         return Annotation(level=Level.ERROR, title="Report not written", message=message)
     return None
 
 
-def _redact_record(record: R, workflow: Workflow) -> R:
+def _redact_record(record: R, ci: CiSystem) -> R:
     """Redact the texts of a record to be shown; out of a path only what is secret everywhere."""
     redacted: dict[str, Any] = {}
     for field in fields(record):
         value = getattr(record, field.name)
-        redact = workflow.redact_secrets if field.name == "file" else workflow.redact
+        redact = ci.redact_secrets if field.name == "file" else ci.redact
         if type(value) is str:
             redacted[field.name] = redact(value)
         elif isinstance(value, tuple):
@@ -116,12 +118,12 @@ def _redact_record(record: R, workflow: Workflow) -> R:
     return replace(record, **redacted)
 
 
-def _clean(name: str, value: Any, workflow: Workflow) -> Any:
+def _clean(name: str, value: Any, ci: CiSystem) -> Any:
     """Take the secrets out of an output, and out of what Airflow said the author's secret words as well."""
-    redact = workflow.redact_words if name in AIRFLOWS_OWN else workflow.redact_secrets
+    redact = ci.redact_words if name in AIRFLOWS_OWN else ci.redact_secrets
     if name == "json" and value:
         # It may have many megabytes. Only a word can be a number, and would have to be masked as a whole.
-        return json.dumps(_redact_texts(json.loads(value), redact), ensure_ascii=False) if workflow.has_words else redact(value)
+        return json.dumps(_redact_texts(json.loads(value), redact), ensure_ascii=False) if ci.has_words else redact(value)
     return _redact_texts(value, redact)
 
 

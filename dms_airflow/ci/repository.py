@@ -18,13 +18,14 @@ if TYPE_CHECKING:
 _COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
-def find_page(workspace: Path, file: str, server_url: str) -> str | None:
+def find_page(workspace: Path, file: str, server_url: str, pages: str) -> str | None:
     """Find the page of a repository's commit to which the path of a file is appended.
 
     Args:
         workspace: The folder with the checkouts.
         file: Path relative to the root of its repository.
         server_url: The Git host whose pages these are.
+        pages: What comes between a repository and a commit in the address of a file there.
 
     Returns:
         ``https://github.com/acme/dags/blob/<commit>``; empty where it is not known; None when no repository is checked out.
@@ -35,7 +36,7 @@ def find_page(workspace: Path, file: str, server_url: str) -> str | None:
         return "" if roots else None
     git = _find_git_folder(root)
     name, commit = _read_name(git, server_url), _read_commit(git)
-    return f"{server_url}/{name}/blob/{commit}" if name and commit else ""
+    return f"{server_url}/{name}/{pages}/{commit}" if name and commit else ""
 
 
 def read_file(workspace: Path, file: str) -> bytes:
@@ -83,7 +84,9 @@ def _read_name(git: Path, server_url: str) -> str:
         config.read_string((git / "config").read_text(encoding="utf-8"))
         url = config.get('remote "origin"', "url", fallback="") or ""
         host = server_url.partition("://")[2]
-        match = re.fullmatch(rf"(?:https?://|ssh://git@|git@){re.escape(host)}[/:](?P<name>[\w.-]+/[\w.-]+?)(?:\.git)?/?", url)
+        match = re.fullmatch(
+            rf"(?:https?://(?:[^/@]*@)?|ssh://git@|git@){re.escape(host)}[/:](?P<name>[\w.-]+(?:/[\w.-]+?)+)(?:\.git)?/?", url
+        )
         return match["name"] if match else ""
     return ""
 

@@ -1,6 +1,7 @@
-"""The border: `INPUT_*` variables become frozen, typed dataclasses, or a complete list of what is wrong with them.
+"""The border: variables become frozen, typed dataclasses, or a complete list of what is wrong with them.
 
-A dataclass names its inputs by its fields (`on_paused` reads ``INPUT_ON-PAUSED``), each declared with `given`. Names,
+A dataclass names its inputs by its fields (`on_paused` reads ``DMS_AIRFLOW_ON_PAUSED``, else ``INPUT_ON-PAUSED``), each
+declared with `given`. Names,
 descriptions and defaults that a workflow author sees stand in action.yml; a contract test holds the two together. An empty
 string means "not given", as GitHub passes it for an expression without a value.
 """
@@ -82,9 +83,14 @@ def name_inputs(cls: type[_Dataclass]) -> dict[str, Source]:
     return {one.name.replace("_", "-"): one.metadata["source"] for one in fields(cls) if "source" in one.metadata}
 
 
+def list_variables(name: str) -> tuple[str, str]:
+    """List the variables of an input, the first that is not empty counts: that of a shell, and that of GitHub's runner."""
+    return f"DMS_AIRFLOW_{name.upper().replace('-', '_')}", f"INPUT_{name.upper()}"
+
+
 def read_input(environ: Mapping[str, str], name: str) -> str:
-    """Read one input as the runner passes it: upper case, hyphens kept."""
-    return environ.get(f"INPUT_{name.upper()}", "")
+    """Read one input; empty when it is not given."""
+    return next((text for one in list_variables(name) if (text := environ.get(one, "")).strip()), "")
 
 
 def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem]) -> T:

@@ -278,7 +278,7 @@ def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation 
         return Annotation(level=Level.ERROR, title="Time ran out", message=message)
     if completion.ending is Ending.CANCELLED:
         message = (
-            f"The workflow was cancelled while {name} was waited for: {describe_progress(completion.state, instances)}.\n"
+            f"Cancelled while {name} was waited for: {describe_progress(completion.state, instances)}.\n"
             f"{completion.fate} {page}"
         )
         return Annotation(level=Level.WARNING, title="Cancelled", message=message)

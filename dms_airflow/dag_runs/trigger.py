@@ -7,7 +7,6 @@ is not there is the request sent again, under the same id.
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")
@@ -74,8 +73,7 @@ def make_run_id(runner: Runner, token: str) -> str:
         runner: Names the workflow run, the attempt, the job and the step.
         token: Random, so that two steps never meet.
     """
-    place = re.sub(r"[^A-Za-z0-9_.-]+", "-", f"{runner.job}-{runner.step}").strip("-")
-    return f"gha__{runner.run_id}-{runner.run_attempt}-{place}"[: LONGEST_RUN_ID - len(token) - 2] + f"__{token}"
+    return f"{runner.origin[: LONGEST_RUN_ID - len(token) - 2]}__{token}"
 
 
 class Trigger:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dms_airflow.checkout.mapping import Checkout
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context

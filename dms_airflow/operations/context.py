@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.session import AirflowSession
-    from dms_airflow.ci.github import Runner
+    from dms_airflow.ci.runner import Runner
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.exchange import Transport

@@ -244,8 +244,7 @@ class _FileDeploy:
         params, context = self.params, self.context
         writer = Writer(self.workspace, self.target, clock=context.clock, log=self.context.log, force=params.force)
         runner = context.runner
-        page = f"{runner.server_url}/{runner.repository}/actions/runs/{runner.run_id}" if runner.repository else ""
-        rollout = Rollout(plan, texts, writer, commit=runner.sha, run=page)
+        rollout = Rollout(plan, texts, writer, commit=runner.sha, run=runner.run_url)
         watch = DagWatch(context)
         if not rollout.is_needed:
             watch.note_before((), (), others_are_known=True)

@@ -14,8 +14,9 @@ from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 
-from dms_airflow.ci.github import Runner, Workflow
+from dms_airflow.ci.github import GitHub
 from dms_airflow.ci.report import report
+from dms_airflow.ci.runner import Runner
 from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
@@ -54,7 +55,7 @@ def check(data: bytes, folder: Path) -> None:
     summary_file = folder / "summary"
     summary_file.write_text("")
     runner = Runner(workspace=folder, output_file=output, summary_file=summary_file)
-    workflow = Workflow(runner, log)
+    workflow = GitHub(runner, log)
     workflow.mask(SECRET)
     masks = log.tell()
     bar = " ".join(text.splitlines()).replace(":", "")  # as gantt.py does: what follows is ours
@@ -86,7 +87,7 @@ def check(data: bytes, folder: Path) -> None:
     config = replace(
         load(Config, {}, []), result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
     )
-    report(result, OCCASION, config, runner, workflow)
+    report(result, OCCASION, config, workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")

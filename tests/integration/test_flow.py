@@ -385,7 +385,7 @@ def test_an_internal_error_is_told_with_its_traceback_folded(
     environ = {f"INPUT_{name.upper()}": value for name, value in {**dms.inputs, "operation": "version"}.items()}
     log = StringIO()
 
-    code = main({**environ, "GITHUB_OUTPUT": str(outputs), "GITHUB_WORKSPACE": str(tmp_path)}, log)
+    code = main({**environ, "GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs), "GITHUB_WORKSPACE": str(tmp_path)}, log)
 
     assert code == 1
     assert "::group::Traceback of the internal error" in log.getvalue()
@@ -495,7 +495,7 @@ def test_a_report_that_cannot_be_written_is_no_success(dms: FakeDms, workspace: 
     inputs = {f"INPUT_{name.upper()}": value for name, value in {**dms.inputs, "operation": "version"}.items()}
     log = StringIO()
 
-    code = main({**inputs, "GITHUB_WORKSPACE": str(workspace), variable: str(tmp_path)}, log)
+    code = main({**inputs, "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(workspace), variable: str(tmp_path)}, log)
 
     assert code == 1
     assert "::error title=Report not written::The " in log.getvalue()

@@ -45,7 +45,7 @@ def test_a_job_becomes_its_role(dms: FakeDms, cloud: FakeCloud, run: Run) -> Non
     assert dms.paths == ["POST /", "GET /login", "POST /api/v1/command"]
     (credential,) = cloud.sts.given_out
     assert dms.received[0].headers["x-acs-security-token"] == credential.security_token
-    assert "Using the credentials of the input role-to-assume (GitHub OIDC)." in step.log
+    assert "Using the credentials of the input role-to-assume (OIDC)." in step.log
     assert {cloud.issuer.bearer, *cloud.issuer.issued, *vars(credential).values()} - {None, credential.expires} <= {*step.masks}
     assert step.stdout.startswith(f"::add-mask::{cloud.issuer.bearer}\n")
 

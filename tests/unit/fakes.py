@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.airflow.client import AirflowClient
-from dms_airflow.ci.github import Runner
+from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.operations.context import Context

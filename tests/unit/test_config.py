@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.ci.github import Runner
+from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, check_paths, parse_endpoint, parse_instance_id, parse_region
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.http.urls import allows_plain_http

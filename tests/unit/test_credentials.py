@@ -17,7 +17,7 @@ from dms_airflow.alibaba_cloud.credentials import (
     find_way,
     name_session,
 )
-from dms_airflow.ci.github import Runner
+from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, list_secrets
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.inputs import load
@@ -57,7 +57,7 @@ def test_each_way_comes_before_those_behind_it() -> None:
     assert [type(way) for way in chosen] == [GivenKeys, OidcRole, GivenKeys, OidcRole, ProfileFile, CredentialsUri, EcsRole]
     assert [getattr(way, "origin") for way in chosen] == [  # noqa: B009 - each way has one
         "the inputs access-key-id and access-key-secret (role-to-assume is not used beside them)",
-        "the input role-to-assume (GitHub OIDC)",
+        "the input role-to-assume (OIDC)",
         "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         "the variables ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE",
         "the file /github/runner_temp/credentials.ini (ALIBABA_CLOUD_CREDENTIALS_FILE)",
@@ -88,7 +88,7 @@ def test_what_a_role_is_assumed_with() -> None:
     way = choose(INPUT_ROLE, {"INPUT_ROLE-SESSION-EXPIRATION": "900"})
 
     assert way == OidcRole(
-        origin="the input role-to-assume (GitHub OIDC)",
+        origin="the input role-to-assume (OIDC)",
         identity=f"{ROLE} {PROVIDER}",
         role_arn=ROLE,
         provider_arn=PROVIDER,

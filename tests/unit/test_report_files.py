@@ -16,10 +16,10 @@ import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dms_airflow.ci import junit, sarif
-from dms_airflow.ci.code_quality import render_code_quality
-from dms_airflow.ci.junit import render_junit
-from dms_airflow.ci.sarif import hash_lines, render_sarif
+from dms_airflow.ci.reports import junit, sarif
+from dms_airflow.ci.reports.code_quality import render_code_quality
+from dms_airflow.ci.reports.junit import render_junit
+from dms_airflow.ci.reports.sarif import hash_lines, render_sarif
 from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import DAG_FILES, Check, Level
 

@@ -52,6 +52,9 @@ _GAP = re.compile(
 # U+200B, zero width space: nobody sees it, and no workflow command is spelled with it.
 _BREAK = "\N{ZERO WIDTH SPACE}"
 
+# After which letters a command of some CI system is no longer one when it is broken there.
+_COMMAND = re.compile(r"##(?=(?:vso|teamcity)?\[)|section_(?=(?:start|end):)", re.IGNORECASE)
+
 # What stays as it is in a URL: by quote(safe=""), by quote(), by JavaScript's encodeURIComponent, by requests.
 _SAFE_IN_URLS = ("", "/", "!*'()", "!#$&'()*+,/:;=?@[]~")
 
@@ -217,12 +220,14 @@ def show(text: str) -> str:
 
 
 def disarm(line: str) -> str:
-    """Make sure that the runner takes a line for text.
+    """Make sure that every CI system takes a line for text, whatever it is of the systems' commands.
 
-    The runner looks for ``::command::`` behind leading blanks, and for the old form ``##[command]`` anywhere in a line:
+    GitHub looks for ``::command::`` after leading blanks, and for the old form ``##[command]`` anywhere in a line:
     https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs
+    Azure Pipelines and TeamCity look for their words after ``##``, GitLab for its sections:
+    https://docs.gitlab.com/ci/jobs/job_logs/#custom-collapsible-sections
     """
     blanks = len(line) - len(line.lstrip())
     if line.startswith("::", blanks):
         line = f"{line[:blanks]}:{_BREAK}{line[blanks + 1 :]}"
-    return line.replace("##[", f"##{_BREAK}[")
+    return _COMMAND.sub(lambda match: f"{match[0]}{_BREAK}", line)

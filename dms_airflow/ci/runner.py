@@ -1,0 +1,203 @@
+"""What each CI system says of the job that a step is part of, by the variables that it sets.
+
+GitHub, Forgejo and Gitea: https://docs.github.com/actions/reference/workflows-and-actions/variables
+GitLab: https://docs.gitlab.com/ci/variables/predefined_variables/
+Jenkins: https://www.jenkins.io/doc/book/pipeline/jenkinsfile/#using-environment-variables
+Yunxiao Flow: https://help.aliyun.com/zh/yunxiao/user-guide/environment-variables
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+from urllib.parse import quote
+
+from dms_airflow.ci.repository import find_page
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class System(StrEnum):
+    """The CI systems that the action knows, by the words that `DMS_AIRFLOW_CI` takes."""
+
+    GITHUB = "github"
+    FORGEJO = "forgejo"
+    GITEA = "gitea"
+    GITLAB = "gitlab"
+    JENKINS = "jenkins"
+    YUNXIAO = "yunxiao"
+    PLAIN = "plain"
+
+
+_GITHUB = {
+    "workspace": "GITHUB_WORKSPACE",
+    "output_file": "GITHUB_OUTPUT",
+    "summary_file": "GITHUB_STEP_SUMMARY",
+    "event_file": "GITHUB_EVENT_PATH",
+    "temp": "RUNNER_TEMP",
+    "server_url": "GITHUB_SERVER_URL",
+    "repository": "GITHUB_REPOSITORY",
+    "sha": "GITHUB_SHA",
+    "run_id": "GITHUB_RUN_ID",
+    "run_attempt": "GITHUB_RUN_ATTEMPT",
+    "job": "GITHUB_JOB",
+    "step": "GITHUB_ACTION",
+    "event_name": "GITHUB_EVENT_NAME",
+    "id_token_url": "ACTIONS_ID_TOKEN_REQUEST_URL",
+    "id_token_bearer": "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+}
+
+# The variable of each field.
+_VARIABLES: Mapping[System, Mapping[str, str]] = {
+    System.GITHUB: _GITHUB,
+    System.FORGEJO: _GITHUB,
+    System.GITEA: _GITHUB,
+    System.GITLAB: {
+        "workspace": "CI_PROJECT_DIR",
+        "output_file": "DMS_AIRFLOW_DOTENV",
+        "server_url": "CI_SERVER_URL",
+        "repository": "CI_PROJECT_PATH",
+        "sha": "CI_COMMIT_SHA",
+        "run_id": "CI_PIPELINE_ID",
+        "run_attempt": "CI_JOB_ID",
+        "job": "CI_JOB_NAME",
+        "run_url": "CI_JOB_URL",
+    },
+    System.JENKINS: {
+        "workspace": "WORKSPACE",
+        "temp": "WORKSPACE_TMP",
+        "repository": "JOB_NAME",
+        "sha": "GIT_COMMIT",
+        "run_id": "BUILD_NUMBER",
+        "job": "JOB_NAME",
+        "run_url": "BUILD_URL",
+    },
+    System.YUNXIAO: {
+        "workspace": "PROJECT_DIR",
+        "repository": "PIPELINE_NAME",
+        "sha": "CI_COMMIT_SHA",
+        "run_id": "PIPELINE_ID",
+        "run_attempt": "BUILD_NUMBER",
+    },
+    System.PLAIN: {},
+}
+
+_PATHS = ("workspace", "output_file", "summary_file", "event_file", "temp")
+
+# What comes between the address of a repository and a commit in the address of a file.
+_PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "src/commit"}
+
+
+def detect_system(environ: Mapping[str, str]) -> System:
+    """Find the CI system by what it sets. Forgejo also says that it is Gitea, and both that they are GitHub.
+
+    Raises:
+        ValueError: `DMS_AIRFLOW_CI` has a word that is none of them.
+    """
+    if name := environ.get("DMS_AIRFLOW_CI", "").strip().lower():
+        return System(name)
+    signs = (
+        (System.FORGEJO, "FORGEJO_ACTIONS"),
+        (System.GITEA, "GITEA_ACTIONS"),
+        (System.GITHUB, "GITHUB_ACTIONS"),
+        (System.GITLAB, "GITLAB_CI"),
+    )
+    found = next((system for system, sign in signs if environ.get(sign) == "true"), None)
+    # Yunxiao Flow sets nothing of its own: only its name in DMS_AIRFLOW_CI shows it.
+    return found or (System.JENKINS if environ.get("JENKINS_URL") and environ.get("BUILD_ID") else System.PLAIN)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Runner:
+    """What a step knows of the job around it. What the CI system does not say is None or empty.
+
+    Args:
+        system: The CI system.
+        workspace: The folder with the checkout.
+        output_file: Where outputs are written.
+        summary_file: Where the job summary is written.
+        event_file: GitHub's JSON of what started the workflow.
+        temp: A folder for files of this job.
+        run_url: The page of this job.
+        debug: The author wants to see everything.
+        is_hosted: It is one of GitHub's own.
+        is_terminal: A person watches the log as it is written.
+        id_token_url: Where the job gets its id-token, on GitHub; empty without the permission.
+        id_token_bearer: By what.
+        id_token: The id-token itself, where the CI system puts it into the environment.
+        ca_bundle: File with the certificates to trust.
+    """
+
+    system: System = System.GITHUB
+    workspace: Path
+    output_file: Path | None = None
+    summary_file: Path | None = None
+    event_file: Path | None = None
+    temp: Path | None = None
+    server_url: str = "https://github.com"
+    repository: str = ""
+    sha: str = ""
+    run_id: str = ""
+    run_attempt: str = ""
+    job: str = ""
+    step: str = ""
+    run_url: str = ""
+    debug: bool = False
+    is_hosted: bool = False
+    is_terminal: bool = False
+    event_name: str = ""
+    id_token_url: str = ""
+    id_token_bearer: str = field(repr=False, default="")
+    id_token: str = field(repr=False, default="")
+    ca_bundle: str = ""
+
+    @property
+    def origin(self) -> str:
+        """Where a DAG run came from, as the beginning of its run id: ``gha__4711-1-deploy-__run``."""
+        prefix = {System.GITHUB: "gha", System.PLAIN: "local"}.get(self.system, str(self.system))
+        place = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(filter(None, (self.run_id, self.run_attempt, self.job, self.step))))
+        return "__".join(filter(None, (prefix, place.strip("-"))))
+
+    def name_page(self, file: str | None, line: int | None) -> str:
+        """Name the page of a file, and of a line of it, at the commit that is checked out; empty where there is none.
+
+        Args:
+            file: Path relative to the root of the repository that it is in.
+            line: From 1.
+        """
+        if not file:
+            return ""
+        pages = _PAGES.get(self.system, "blob")
+        base = find_page(self.workspace, file, self.server_url, pages)
+        if base is None and self.repository and self.sha and self.system in {System.GITHUB, *_PAGES}:
+            # Files without Git: those of the job's own commit.
+            base = f"{self.server_url}/{self.repository}/{pages}/{self.sha}"
+        page = f"{base}/{quote(file, errors='replace')}" if base else ""
+        return f"{page}#L{line}" if page and line else page
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, str], system: System, *, is_terminal: bool = False) -> Self:
+        """Read the variables of a CI system."""
+        given: dict[str, Any] = {name: environ[one] for name, one in _VARIABLES[system].items() if environ.get(one)}
+        given["workspace"] = given.get("workspace") or Path.cwd()
+        given |= {name: Path(given[name]) for name in _PATHS if name in given}
+        if system in (System.GITHUB, System.FORGEJO, System.GITEA) and {"repository", "run_id"} <= given.keys():
+            server_url = given.get("server_url", "https://github.com")
+            given["run_url"] = f"{server_url}/{given['repository']}/actions/runs/{given['run_id']}"
+        # The order in which requests itself looks, which takes a file that is not there for a fault; then Python's own
+        # variable, where it is none.
+        named = environ.get("REQUESTS_CA_BUNDLE") or environ.get("CURL_CA_BUNDLE") or ""
+        file = environ.get("SSL_CERT_FILE", "")
+        return cls(
+            system=system,
+            debug="1" in (environ.get("RUNNER_DEBUG"), environ.get("DMS_AIRFLOW_DEBUG")),
+            is_hosted=environ.get("RUNNER_ENVIRONMENT") == "github-hosted",
+            is_terminal=is_terminal and system is System.PLAIN,
+            id_token=environ.get("DMS_AIRFLOW_ID_TOKEN", ""),
+            ca_bundle=named or (file if file and Path(file).exists() else ""),
+            **given,
+        )
