@@ -13,9 +13,9 @@ from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
     InputValueError,
     given,
+    list_inputs,
     list_variables,
     load,
-    name_inputs,
     parse_boolean,
     parse_operation,
     parse_text,
@@ -232,7 +232,7 @@ def _resolve(root: Path, name: str) -> Path | None:
 
 def list_secrets(environ: Mapping[str, str]) -> Iterator[str]:
     """List every secret that the environment holds for the action, to be masked before anything is printed."""
-    for name, source in name_inputs(Config).items():
+    for name, source in list_inputs(Config).items():
         if source.secret:
             yield from (environ.get(one, "") for one in list_variables(name))
     for name in (*KEY_VARIABLES, "ACTIONS_ID_TOKEN_REQUEST_TOKEN", "DMS_AIRFLOW_ID_TOKEN", "ALIBABA_CLOUD_CREDENTIALS_URI"):

@@ -12,7 +12,7 @@ from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.session_store import SessionFile
 from dms_airflow.alibaba_cloud.assume_role import assume_role
-from dms_airflow.alibaba_cloud.credentials import find_way
+from dms_airflow.alibaba_cloud.credentials import find_credentials
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
@@ -81,18 +81,18 @@ def _obtain_keys(
     clock: Clock,
     told: set[str],
 ) -> Keys:
-    """Go the way to credentials; name it the first time."""
+    """Obtain keys, and log where they come from the first time."""
     runner, log = ci.runner, ci
-    way = find_way(config, runner, environ)
-    if way.origin not in told:
-        log.info(f"Using the credentials of {way.origin}.")
-        told.add(way.origin)
+    source = find_credentials(config, runner, environ)
+    if source.origin not in told:
+        log.info(f"Using the credentials of {source.origin}.")
+        told.add(source.origin)
     fetch_token = partial(ci.fetch_id_token, transport=transport)
     exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
-    keys = obtain_keys(way, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
+    keys = obtain_keys(source, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
     for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
         log.mask(secret)
-    return replace(keys, origin=way.origin)
+    return replace(keys, origin=source.origin)
 
 
 def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:
@@ -100,7 +100,7 @@ def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], cloc
     if not config.reuse_session or runner.temp is None:
         return None
     try:
-        identity = find_way(config, runner, environ).identity
+        identity = find_credentials(config, runner, environ).identity
     except CredentialsError:
         return None
     return SessionFile(runner.temp, (config.openapi.url, config.instance_id, identity), clock=clock, log=log)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from dms_airflow.airflow.pages import HINT_STATUS, make_error, parse_page
-from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, names_api, parse_version
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, is_api_path, parse_version
 from dms_airflow.core.errors import (
     ActionError,
     AnswerLostError,
@@ -142,14 +142,14 @@ class AirflowClient:
         self._log.info(f"The instance does not report its version; its REST API is taken to be {guess.api}.")
         return guess
 
-    def note_version(self, number: str) -> None:
+    def keep_version(self, number: str) -> None:
         """Keep a version that a command printed."""
         if not self._session.version and parse_version(number):
             self._session.keep_version(number)
 
     def locate(self, path: str) -> str:
         """Return the whole path of one below the API's base. Only that asks for the version."""
-        return path if names_api(path) else self.version.locate(path)
+        return path if is_api_path(path) else self.version.locate(path)
 
     # --- one request -----------------------------------------------------------------------------------------------------
 

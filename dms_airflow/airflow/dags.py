@@ -208,7 +208,7 @@ def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tu
     """
     rows = airflow.fetch_list("/importErrors", [("order_by", "import_error_id")])
     if not airflow.version.cli_import_is_reliable:
-        rows = [row for row in rows if not is_left_behind(str(row.get("filename") or ""))]
+        rows = [row for row in rows if not was_stored_by_reserialize(str(row.get("filename") or ""))]
     return tuple(parse_import_error(row, folders) for row in rows)
 
 
@@ -272,7 +272,7 @@ def parse_import_error(row: Mapping[str, Any], folders: Mapping[str, str]) -> St
     )
 
 
-def is_left_behind(filename: str) -> bool:
+def was_stored_by_reserialize(filename: str) -> bool:
     """Whether `dags reserialize` of Airflow 3.0 stored an import error: it has an absolute path, and nobody removes it.
 
     The dag-processor's own are below the bundle, but for the members of a zip, which are always absolute

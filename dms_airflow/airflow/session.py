@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
-from dms_airflow.airflow.session_store import KeptSession
+from dms_airflow.airflow.session_store import StoredSession
 from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.core.http.retry import may_pass, parse_retry_after, retry
@@ -225,7 +225,7 @@ class AirflowSession:
 
     def _keep(self) -> None:
         if self._store and self.host:
-            kept = KeptSession(host=self.host, cookie=self._cookie, bearer=self._bearer, version=self.version or "")
+            kept = StoredSession(host=self.host, cookie=self._cookie, bearer=self._bearer, version=self.version or "")
             self._store.write(kept)
 
     def _restore(self) -> bool:

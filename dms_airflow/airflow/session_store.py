@@ -16,7 +16,7 @@ from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.files import give_to_owner_of
+from dms_airflow.core.files import change_owner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -50,7 +50,7 @@ class SessionFile:
         self._clock = clock
         self._log = log
 
-    def read(self) -> KeptSession | None:
+    def read(self) -> StoredSession | None:
         """Give the session that an earlier step kept; None when there is none, or one that somebody else may have touched."""
         try:
             if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
@@ -60,9 +60,9 @@ class SessionFile:
             with open(descriptor, "rb") as file:  # noqa: PTH123 - a path has no descriptor
                 if not _is_private(os.fstat(descriptor), self._folder, is_kind=stat.S_ISREG):
                     return None
-                told = json.loads(file.read(LONGEST))
-            opened = datetime.fromisoformat(told["opened"])
-            host, cookie, bearer, version = (told[name] for name in ("host", "cookie", "bearer", "version"))
+                content = json.loads(file.read(LONGEST))
+            opened = datetime.fromisoformat(content["opened"])
+            host, cookie, bearer, version = (content[name] for name in ("host", "cookie", "bearer", "version"))
             age = self._clock.time_of_day() - opened
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
@@ -70,16 +70,16 @@ class SessionFile:
         is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts) and host and cookie
         if not is_whole or not timedelta() <= age < LIFETIME:
             return None
-        return KeptSession(host=host, cookie=cookie, bearer=bearer, version=version)
+        return StoredSession(host=host, cookie=cookie, bearer=bearer, version=version)
 
-    def write(self, session: KeptSession) -> None:
+    def write(self, session: StoredSession) -> None:
         """Keep a session in place of what is there. What cannot be kept costs later steps a login, and nothing else."""
         text = json.dumps({**asdict(session), "opened": self._clock.time_of_day().isoformat()})
         draft = self._folder / f"{secrets.token_hex(8)}.tmp"
         try:
             with suppress(FileExistsError):
                 self._folder.mkdir(mode=0o700)
-                give_to_owner_of(self._folder.parent, self._folder)
+                change_owner(self._folder.parent, self._folder)
             if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
                 self._log.info(f"The session is not kept: others may write into {self._folder}.")
                 return
@@ -87,7 +87,7 @@ class SessionFile:
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
                 with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123 - as above
                     file.write(text)
-                give_to_owner_of(self._folder.parent, draft)
+                change_owner(self._folder.parent, draft)
                 draft.replace(self._path)
             finally:
                 draft.unlink(missing_ok=True)
@@ -102,7 +102,7 @@ def _is_private(found: os.stat_result, folder: Path, *, is_kind: Callable[[int],
 
 
 @dataclass(frozen=True, kw_only=True)
-class KeptSession:
+class StoredSession:
     """A session as a later step of the job may take it up."""
 
     host: str

@@ -179,12 +179,12 @@ def describe_progress(state: str, instances: Sequence[TaskInstance]) -> str:
     counts = Counter(one.state for one in instances)
     parts = [state, f"{sum(one.is_finished for one in instances)} of {len(instances)} tasks done"]
     parts += [f"{counts[word]} {told}" for word, told in _TOLD.items() if counts[word]]
-    if running := name_some(instances, {RUNNING}):
+    if running := join_names(instances, {RUNNING}):
         parts.append(f"{counts[RUNNING]} running: {running}")
     return ", ".join(parts)
 
 
-def name_some(instances: Iterable[TaskInstance], states: Iterable[str | None]) -> str:
+def join_names(instances: Iterable[TaskInstance], states: Iterable[str | None]) -> str:
     """Name the first task instances in some states, and count the rest."""
     wanted = frozenset(states)
     names = [one.name for one in instances if one.state in wanted]

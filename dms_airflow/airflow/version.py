@@ -73,7 +73,7 @@ class Version:
 
     def locate(self, path: str) -> str:
         """Return the whole path of one below the API's base; a path that names its API is whole already."""
-        return path if names_api(path) else f"{self.api}{path}"
+        return path if is_api_path(path) else f"{self.api}{path}"
 
     def list_import_options(self, bundles: Sequence[str] = ()) -> tuple[str, ...]:
         """List the options with which `dags list-import-errors` imports every file now.
@@ -149,6 +149,6 @@ def parse_version(number: str) -> Version | None:
     return replace(AIRFLOW_3, number=number, major=major, cli_import_is_reliable=is_reliable)
 
 
-def names_api(path: str) -> bool:
+def is_api_path(path: str) -> bool:
     """Whether a path of the instance names its API, e.g. ``/api/v1/dags``."""
     return re.match(r"/api(?:/|$)", path) is not None

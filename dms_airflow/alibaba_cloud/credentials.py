@@ -1,6 +1,6 @@
-"""Which way leads to credentials for Alibaba Cloud: chosen by what is given, before anything is sent.
+"""Where the credentials for Alibaba Cloud come from: chosen by what is given, before anything is sent.
 
-The first of these that is given is taken; what fails there fails the step, and no other way is tried in silence:
+The first of these that is given is used. If it fails, the step fails; no other source is tried:
 
 1. the inputs `access-key-id` and `access-key-secret`
 2. the inputs `role-to-assume` and `oidc-provider-arn`
@@ -51,8 +51,8 @@ class Keys:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Way:
-    """A way to credentials.
+class CredentialsSource:
+    """A source of credentials.
 
     Args:
         origin: Where they come from, in words for the log.
@@ -64,14 +64,14 @@ class Way:
 
 
 @dataclass(frozen=True, kw_only=True)
-class GivenKeys(Way):
+class GivenKeys(CredentialsSource):
     """The keys themselves."""
 
     keys: Keys
 
 
 @dataclass(frozen=True, kw_only=True)
-class OidcRole(Way):
+class OidcRole(CredentialsSource):
     """A RAM role, for a token of an OIDC identity provider.
 
     Args:
@@ -94,7 +94,7 @@ class OidcRole(Way):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProfileFile(Way):
+class ProfileFile(CredentialsSource):
     """A file with profiles: of the SDKs (.ini) or of the command line `aliyun` (.json)."""
 
     path: Path
@@ -107,34 +107,34 @@ class ProfileFile(Way):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CredentialsUri(Way):
+class CredentialsUri(CredentialsSource):
     """A server that hands them out. The URI may hold a secret."""
 
     uri: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
-class EcsRole(Way):
+class EcsRole(CredentialsSource):
     """The RAM role of the ECS instance; without a name, the metadata server is asked for it."""
 
     role_name: str
     needs_token: bool
 
 
-def find_way(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way:
-    """Choose the way to credentials.
+def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource:
+    """Choose the source of credentials.
 
     Raises:
         CredentialsError: None is given, or half of one.
     """
     ways = (_find_given_keys, _find_given_role, _find_keys, _find_role, _find_file, _find_uri, _find_ecs_role)
     for find in ways:
-        if way := find(config, runner, environ):
-            return way
+        if source := find(config, runner, environ):
+            return source
     raise CredentialsError("Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS)
 
 
-def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> Way | None:
+def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> CredentialsSource | None:
     if not config.access_key_id:
         return None
     beside = " (role-to-assume is not used beside them)" if config.role_to_assume else ""
@@ -147,7 +147,7 @@ def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> Way | 
     return GivenKeys(origin=origin, identity=config.access_key_id, keys=keys)
 
 
-def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
+def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     if not config.role_to_assume:
         return None
     return OidcRole(
@@ -155,14 +155,14 @@ def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str])
         identity=f"{config.role_to_assume} {config.oidc_provider_arn}",
         role_arn=config.role_to_assume,
         provider_arn=config.oidc_provider_arn,
-        session_name=config.role_session_name or name_session(runner),
+        session_name=config.role_session_name or make_session_name(runner),
         duration=config.role_session_expiration,
         sts_host=find_sts_host(environ),
         audience=config.audience,
     )
 
 
-def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     if not _is_given(KEY_VARIABLES[:2], environ):
         if environ.get(KEY_VARIABLES[2], "").strip():
             raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but not the key that it belongs to.", HINT_CREDENTIALS)
@@ -172,8 +172,8 @@ def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
     return GivenKeys(origin=f"the variables {_join(KEY_VARIABLES[:2])}", identity=access_key_id, keys=keys)
 
 
-def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
-    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that it is no half of this way.
+def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
+    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that it is no half of this source.
     if not any(environ.get(name, "").strip() for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
         return None
     role_arn, provider_arn, token_file = (environ[name].strip() for name in ROLE_VARIABLES)
@@ -182,14 +182,14 @@ def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Wa
         identity=f"{role_arn} {provider_arn}",
         role_arn=role_arn,
         provider_arn=provider_arn,
-        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip() or name_session(runner),
+        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip() or make_session_name(runner),
         duration=config.role_session_expiration,
         sts_host=find_sts_host(environ),
         token_file=token_file,
     )
 
 
-def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     profile = environ.get("ALIBABA_CLOUD_PROFILE", "").strip()
     named = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", "").strip()
     if named:
@@ -204,7 +204,7 @@ def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
     return None
 
 
-def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
+def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     uri = environ.get("ALIBABA_CLOUD_CREDENTIALS_URI", "").strip()
     if not uri:
         return None
@@ -220,7 +220,7 @@ def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> Way | None:
     return CredentialsUri(origin=f"the server {host} (ALIBABA_CLOUD_CREDENTIALS_URI)", identity=uri, uri=uri)
 
 
-def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> Way | None:
+def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     name = environ.get("ALIBABA_CLOUD_ECS_METADATA", "").strip()
     # GitHub's own runners are no ECS instances.
     if environ.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true" or (runner.is_hosted and not name):
@@ -242,7 +242,7 @@ def _join(names: tuple[str, ...]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
-def name_session(runner: Runner) -> str:
+def make_session_name(runner: Runner) -> str:
     """Name a role session so that ActionTrail tells which workflow run it was, in the characters that STS takes."""
     name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository)))
     return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)[:LONGEST_SESSION_NAME].strip("-")

@@ -16,13 +16,13 @@ from requests.utils import get_environ_proxies
 
 from dms_airflow.alibaba_cloud.credentials import (
     HINT_CREDENTIALS,
+    CredentialsSource,
     CredentialsUri,
     EcsRole,
     GivenKeys,
     Keys,
     OidcRole,
     ProfileFile,
-    Way,
 )
 from dms_airflow.alibaba_cloud.sdk import explain_network_failure, fetch_keys, guard_sdk, stub_imports, trust_authorities
 from dms_airflow.core.errors import CredentialsError
@@ -61,48 +61,49 @@ def is_reachable(host: str, port: int = 80) -> bool:
 
 
 def obtain_keys(
-    way: Way,
+    source: CredentialsSource,
     *,
     assume_role: Callable[[OidcRole], Keys],
     ca_bundle: str,
     clock: Clock,
     probe: Callable[[str], bool] = is_reachable,
 ) -> Keys:
-    """Go the way to credentials.
+    """Obtain keys from a source of credentials.
 
     Args:
-        way: As chosen.
+        source: As chosen.
         assume_role: Exchanges a token for a role at STS.
         ca_bundle: Certificate authorities to trust in place of certifi's.
         clock: For time limits.
-        probe: Tells whether the metadata server is there.
+        probe: Whether the metadata server accepts connections.
 
     Raises:
-        ActionError: There are none at its end.
+        ActionError: It has none.
     """
-    match way:
+    match source:
         case GivenKeys():
-            return way.keys
+            return source.keys
         case OidcRole():
-            return assume_role(way)
+            return assume_role(source)
         case ProfileFile():
-            return _read_profile(way, ca_bundle, clock)
+            return _read_profile(source, ca_bundle, clock)
         case CredentialsUri():
-            return _fetch_from_server(way, ca_bundle, clock)
+            return _fetch_from_server(source, ca_bundle, clock)
         case EcsRole():
-            return _fetch_from_instance(way, probe, clock)
-    raise TypeError(f"no way to credentials: {type(way).__name__}")
+            return _fetch_from_instance(source, probe, clock)
+    raise TypeError(f"unknown source of credentials: {type(source).__name__}")
 
 
-def _read_profile(way: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
+def _read_profile(source: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
     with stub_imports():
         from alibabacloud_credentials import provider  # noqa: PLC0415 - see the module's docstring
 
     def read() -> Any:
-        if way.is_of_command_line:
-            reader = provider.CLIProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or None)
+        path = str(source.path)
+        if source.is_of_command_line:
+            reader = provider.CLIProfileCredentialsProvider(profile_file=path, profile_name=source.profile or None)
         else:
-            reader = provider.ProfileCredentialsProvider(profile_file=str(way.path), profile_name=way.profile or "default")
+            reader = provider.ProfileCredentialsProvider(profile_file=path, profile_name=source.profile or "default")
         choose = reader._get_credentials_provider  # noqa: SLF001 - nothing public returns it
 
         def choose_trusting(*arguments: Any) -> Any:
@@ -114,18 +115,18 @@ def _read_profile(way: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
         reader._get_credentials_provider = choose_trusting  # noqa: SLF001 - as above
         return reader
 
-    profile = f"profile {way.profile}" if way.profile else "its default profile"
-    source = f"{way.origin[0].upper()}{way.origin[1:]}, {profile}"
+    profile = f"profile {source.profile}" if source.profile else "its default profile"
+    origin = f"{source.origin[0].upper()}{source.origin[1:]}, {profile}"
     # Only where a profile names a role a server answers: STS.
-    return _fetch(read, clock, ca_bundle, source, hint=HINT_FILE, hint_by_status=HINT_PROFILE_ROLE)
+    return _fetch(read, clock, ca_bundle, origin, hint=HINT_FILE, hint_by_status=HINT_PROFILE_ROLE)
 
 
-def _fetch_from_server(way: CredentialsUri, ca_bundle: str, clock: Clock) -> Keys:
+def _fetch_from_server(source: CredentialsUri, ca_bundle: str, clock: Clock) -> Keys:
     with stub_imports():
         from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 
-    source = f"The server {urlsplit(way.uri).hostname}"
-    return _fetch(lambda: URLCredentialsProvider(uri=_add_port(way.uri)), clock, ca_bundle, source, hint=HINT_URI)
+    origin = f"The server {urlsplit(source.uri).hostname}"
+    return _fetch(lambda: URLCredentialsProvider(uri=_add_port(source.uri)), clock, ca_bundle, origin, hint=HINT_URI)
 
 
 def _add_port(uri: str) -> str:
@@ -136,13 +137,12 @@ def _add_port(uri: str) -> str:
     return parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}").geturl()
 
 
-def _fetch_from_instance(way: EcsRole, probe: Callable[[str], bool], clock: Clock) -> Keys:
+def _fetch_from_instance(source: EcsRole, probe: Callable[[str], bool], clock: Clock) -> Keys:
     url = f"http://{METADATA_HOST}"
     # With a proxy, only a request through it shows whether the server is there.
     if not get_environ_proxies(url) and not probe(METADATA_HOST):
-        given = (
-            f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {way.role_name}, but" if way.role_name else f"{_NOTHING_GIVEN}, and"
-        )
+        named = f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {source.role_name}, but"
+        given = named if source.role_name else f"{_NOTHING_GIVEN}, and"
         raise CredentialsError(f"{given} this runner is not an ECS instance.", HINT_CREDENTIALS)
     with stub_imports():
         from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
@@ -150,7 +150,7 @@ def _fetch_from_instance(way: EcsRole, probe: Callable[[str], bool], clock: Cloc
     def make() -> Any:
         # Nothing is refreshed in the background: the step is over before.
         provider = EcsRamRoleCredentialsProvider(
-            role_name=way.role_name, disable_imds_v1=way.needs_token, async_update_enabled=False
+            role_name=source.role_name, disable_imds_v1=source.needs_token, async_update_enabled=False
         )
         # A server that gave a token would refuse a request without one, and that answer would hide what went wrong.
         provider._should_fallback_to_imds_v1 = lambda _: False  # noqa: SLF001 - nothing else chooses it
@@ -158,18 +158,18 @@ def _fetch_from_instance(way: EcsRole, probe: Callable[[str], bool], clock: Cloc
 
     server = "the ECS instance's metadata server"
     # Without a name nobody said that this is an ECS instance.
-    source = f"T{server[1:]}" if way.role_name else f"{_NOTHING_GIVEN}, and {server}"
-    return _fetch(make, clock, "", source, hint=HINT_ECS if way.role_name else f"{HINT_CREDENTIALS} {HINT_ECS}")
+    origin = f"T{server[1:]}" if source.role_name else f"{_NOTHING_GIVEN}, and {server}"
+    return _fetch(make, clock, "", origin, hint=HINT_ECS if source.role_name else f"{HINT_CREDENTIALS} {HINT_ECS}")
 
 
-def _fetch(make: Callable[[], Any], clock: Clock, ca_bundle: str, source: str, *, hint: str, hint_by_status: str = "") -> Keys:
+def _fetch(make: Callable[[], Any], clock: Clock, ca_bundle: str, origin: str, *, hint: str, hint_by_status: str = "") -> Keys:
     """Fetch keys by a provider of the SDK. What it raises may hold secrets, so that only the kind of failure is shown.
 
     Args:
         make: Makes the provider.
         clock: For time limits.
         ca_bundle: Certificate authorities to trust in place of certifi's.
-        source: Where the credentials come from, at the beginning of a sentence.
+        origin: Where the credentials come from, at the beginning of a sentence.
         hint: What to do.
         hint_by_status: What to do when a server answered with an error; empty for `hint`.
     """
@@ -178,16 +178,16 @@ def _fetch(make: Callable[[], Any], clock: Clock, ca_bundle: str, source: str, *
         try:
             keys = fetch_keys(make(), ca_bundle)
         except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            failure = _explain_failure(error, last, source, hint, hint_by_status or hint)
+            failure = _explain_failure(error, last, origin, hint, hint_by_status or hint)
         else:
             if keys.access_key_id and keys.access_key_secret:
                 return keys
-            failure = CredentialsError(f"{source} gave credentials without an AccessKey id or secret.", hint)
+            failure = CredentialsError(f"{origin} gave credentials without an AccessKey id or secret.", hint)
     raise failure
 
 
-def _explain_failure(error: Exception, last: LastExchange, source: str, hint: str, hint_by_status: str) -> CredentialsError:
-    failed = f"{source} gave no credentials"
+def _explain_failure(error: Exception, last: LastExchange, origin: str, hint: str, hint_by_status: str) -> CredentialsError:
+    failed = f"{origin} gave no credentials"
     if fault := explain_network_failure(last, "The request for credentials"):
         message = f"{failed}: {fault.message}"
         return CredentialsError(message, fault.hint, may_pass=fault.may_pass, retry_after=last.retry_after)

@@ -32,7 +32,7 @@ from urllib3.exceptions import HTTPError
 from dms_airflow.alibaba_cloud.credentials import Keys
 from dms_airflow.alibaba_cloud.error_codes import Refusal
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, UnknownHostError
-from dms_airflow.core.http.exchange import make_careful, read_body
+from dms_airflow.core.http.exchange import read_body, restrict_session
 from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, explain_fault
 from dms_airflow.core.http.retry import parse_retry_after
 
@@ -142,7 +142,7 @@ class _CarefulSession(requests.Session):
         super().__init__()
         self._clock = clock
         self._last = last
-        make_careful(self)
+        restrict_session(self)
         self._own = dict(self.adapters)
 
     def get_adapter(self, url: str | bytes) -> BaseAdapter:

@@ -142,7 +142,7 @@ def always_defines_dag(content: bytes) -> bool:
         return True
     decorated = (one for one in statements if isinstance(one, ast.FunctionDef) and any(map(_is_dag, one.decorator_list)))
     functions = {one.name for one in decorated}
-    return any(_is_dag(call) or _name_called(call) in functions for call in map(_find_call, statements) if call)
+    return any(_is_dag(call) or _get_called_name(call) in functions for call in map(_find_call, statements) if call)
 
 
 def _find_call(statement: ast.stmt) -> ast.Call | None:
@@ -156,10 +156,10 @@ def _find_call(statement: ast.stmt) -> ast.Call | None:
 def _is_dag(expression: ast.expr) -> bool:
     """Whether an expression is `DAG(…)`, `@dag` or `@dag(…)`, and registers the DAG for certain."""
     keywords = expression.keywords if isinstance(expression, ast.Call) else []
-    return _name_called(expression) in ("DAG", "dag") and not any(one.arg in (None, "auto_register") for one in keywords)
+    return _get_called_name(expression) in ("DAG", "dag") and not any(one.arg in (None, "auto_register") for one in keywords)
 
 
-def _name_called(expression: ast.expr) -> str:
+def _get_called_name(expression: ast.expr) -> str:
     function = expression.func if isinstance(expression, ast.Call) else expression
     return getattr(function, "attr", "") or getattr(function, "id", "")
 

@@ -78,7 +78,7 @@ class Checkout:
         roots = self._find_roots(set(dags.values()), set(frames.values()).difference(dags.values()))
         wanted = {**frames, **dags}
         places = {file: place for file in set(wanted.values()) if (place := self._find_place(file, roots))}
-        unique = _drop_doubles(places)
+        unique = _drop_duplicates(places)
         return {path: unique[file] for path, file in wanted.items() if file in unique}
 
     @property
@@ -120,7 +120,7 @@ class Checkout:
                 votes[pair] += 1
                 depth[pair] = max(depth[pair], length)
         if not self._dags_path:
-            votes = _leave_out_doubtful(votes, dags)
+            votes = _drop_ambiguous(votes, dags)
         seconds = self._count_helpers(votes, helpers)
         roots: dict[Names, _Root] = {}
         for pair, count in votes.items():
@@ -206,7 +206,7 @@ def _with_bundle_root(dags: dict[str, Names], frames: Iterable[Names]) -> dict[s
     return {path: file if file[0] else root + file[1:] for path, file in dags.items()}
 
 
-def _leave_out_doubtful(votes: Counter[_Pair], dags: set[Names]) -> Counter[_Pair]:
+def _drop_ambiguous(votes: Counter[_Pair], dags: set[Names]) -> Counter[_Pair]:
     """Leave out pairs that contradict the convention, unless there is nothing else and most files vote for one.
 
     The convention is a DAG folder called `dags`. A pair contradicts it when the checkout's is called so and the instance
@@ -219,7 +219,7 @@ def _leave_out_doubtful(votes: Counter[_Pair], dags: set[Names]) -> Counter[_Pai
     return Counter({pair: count for pair, count in votes.items() if count > 1 and 2 * count > below[pair.instance]})
 
 
-def _drop_doubles(places: Mapping[Names, tuple[str, _Votes]]) -> dict[Names, str]:
+def _drop_duplicates(places: Mapping[Names, tuple[str, _Votes]]) -> dict[Names, str]:
     """Keep one instance path for each file of the checkout: the one with the most votes, none when two have as many."""
     claims: dict[tuple[str, str], list[_Votes]] = {}
     for file, (place, votes) in places.items():

@@ -10,7 +10,7 @@ import io
 from typing import TYPE_CHECKING, TextIO, cast
 
 from dms_airflow.core.errors import IdTokenError
-from dms_airflow.core.files import give_to_owner_of
+from dms_airflow.core.files import change_owner
 from dms_airflow.core.result import Level
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
 from dms_airflow.core.secrets.tokens import IdToken, read_claims
@@ -156,7 +156,7 @@ class CiSystem:
                         file.write(piece[start : start + PIECE])
         finally:
             # Else the next `git clean` of a self-hosted runner fails.
-            give_to_owner_of(self.runner.workspace, *made)
+            change_owner(self.runner.workspace, *made)
 
     # --- what the CI system gives ------------------------------------------------------------------------------------
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def give_to_owner_of(folder: Path, *paths: Path) -> None:
+def change_owner(folder: Path, *paths: Path) -> None:
     """Give files and folders that the step made to the owner of the runner's folder; nothing happens where that is refused."""
     owner = folder.stat()
     for path in paths:

@@ -78,7 +78,7 @@ def given(parse: Callable[[str], Any], *, default: Any = None, required: bool = 
     return field(default=default, repr=not secret, metadata={"source": source})
 
 
-def name_inputs(cls: type[_Dataclass]) -> dict[str, Source]:
+def list_inputs(cls: type[_Dataclass]) -> dict[str, Source]:
     """List the inputs that a dataclass reads, by the names in action.yml."""
     return {one.name.replace("_", "-"): one.metadata["source"] for one in fields(cls) if "source" in one.metadata}
 
@@ -104,7 +104,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
     """
     values: dict[str, Any] = {}
     wrong: set[str] = set()
-    for name, source in name_inputs(cls).items():
+    for name, source in list_inputs(cls).items():
         text = read_input(environ, name)
         if not text.strip():
             if source.required:

@@ -56,7 +56,7 @@ class Completion:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Terms:
+class WaitOptions:
     """How DAG runs are waited for.
 
     Args:
@@ -70,7 +70,7 @@ class Terms:
     on_cancel: str
 
 
-def complete(runs: Sequence[DagRun], terms: Terms, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
+def complete(runs: Sequence[DagRun], terms: WaitOptions, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
     """Wait for DAG runs.
 
     Args:

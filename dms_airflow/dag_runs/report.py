@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import SUCCESS, format_run_url
 from dms_airflow.airflow.dags import fetch_upstream
-from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, fetch_log, name_some
+from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, fetch_log, join_names
 from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.errors import ActionError, Cancelled
@@ -99,11 +99,11 @@ def describe_completion(completion: Completion) -> str:
     if completion.ending is Ending.SUCCESS:
         failed = sum(one.state == FAILED for one in instances)
         among = f", {failed} of them failed" if failed else ""
-        return f"{name} succeeded{_tell_duration(completion)}: {count(len(instances), 'task instance')}{among}"
+        return f"{name} succeeded{_format_duration(completion)}: {count(len(instances), 'task instance')}{among}"
     if completion.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without a single task instance"
     if completion.ending is Ending.FAILURE:
-        return f"{name} failed{_tell_duration(completion)}: {name_some(instances, {FAILED}) or 'no task of it did'}"
+        return f"{name} failed{_format_duration(completion)}: {join_names(instances, {FAILED}) or 'no task of it did'}"
     what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
     return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
 
@@ -115,7 +115,7 @@ def tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) -> 
             one.run.dag_id,
             Link(text=one.run.run_id, url=format_run_url(airflow, one.run)),
             one.run.state,
-            "" if one.run.seconds is None else _write_seconds(one.run.seconds),
+            "" if one.run.seconds is None else _format_seconds(one.run.seconds),
             describe_progress(one.run.state, one.instances).partition(", ")[2],
         )
         for one in completions
@@ -268,7 +268,7 @@ def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation 
         )
         return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
     if completion.ending is Ending.TIMEOUT:
-        waiting = name_some(instances, {one.state for one in instances} - FINISHED)
+        waiting = join_names(instances, {one.state for one in instances} - FINISHED)
         why = f"Why: {completion.stall}.\n" if completion.stall else ""
         message = (
             f"{name} did not end in time: {describe_progress(completion.state, instances)}.\n"
@@ -309,15 +309,15 @@ def _illustrate(
     if chart:
         yield Diagram(heading=f"What ran when in {run.dag_id}", source=chart, legend=LEGEND)
     if completion.instances:
-        rows = tuple(_write_row(one, completion, airflow) for one in sorted(completion.instances, key=_place_in_time))
+        rows = tuple(_write_row(one, completion, airflow) for one in sorted(completion.instances, key=_get_start))
         columns = ("task", "state", "tries", "duration", "log")
         yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
     for instance, text in logs:
         yield Folded(heading=f"Log of {_name(instance, completion)}, try {instance.try_number}", text=text)
 
 
-def _place_in_time(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
-    """Order task instances by their beginning, those that never began last."""
+def _get_start(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
+    """RunRequest task instances by their beginning, those that never began last."""
     began = instance.start_date if instance.try_number else None
     return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
 
@@ -333,15 +333,15 @@ def _write_row(instance: TaskInstance, completion: Completion, airflow: AirflowC
         name,
         state,
         tries,
-        "" if instance.duration is None else _write_seconds(instance.duration),
+        "" if instance.duration is None else _format_seconds(instance.duration),
         Link(text="log", url=page),
     )
 
 
-def _tell_duration(completion: Completion) -> str:
+def _format_duration(completion: Completion) -> str:
     seconds = completion.run.seconds
-    return "" if seconds is None else f" after {_write_seconds(seconds)}"
+    return "" if seconds is None else f" after {_format_seconds(seconds)}"
 
 
-def _write_seconds(seconds: float) -> str:
+def _format_seconds(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 60 else format_elapsed(seconds)  # noqa: PLR2004

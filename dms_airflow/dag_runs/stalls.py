@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import QUEUED, count_running
 from dms_airflow.airflow.dags import fetch_dag
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.airflow.task_instances import has_free_slot, list_unmet_dependencies, name_some
+from dms_airflow.airflow.task_instances import has_free_slot, join_names, list_unmet_dependencies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -55,13 +55,13 @@ def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: Airf
         ("up_for_reschedule", "a sensor looks again later"),
         ("up_for_retry", "they failed and are tried again after their retry_delay"),
     ):
-        if names := name_some(instances, {state}):
+        if names := join_names(instances, {state}):
             return f"{names} {state.replace('_', ' ')}: {why}"
     waiting = [one for one in instances if not one.is_finished]
     for pool in sorted({one.pool for one in waiting if one.pool}):
         if not has_free_slot(airflow, pool):
-            return f"the pool {pool} has no free slot for {name_some(waiting, {one.state for one in waiting})}"
-    if names := name_some(instances, {"queued"}):
+            return f"the pool {pool} has no free slot for {join_names(waiting, {one.state for one in waiting})}"
+    if names := join_names(instances, {"queued"}):
         return f"{names} queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"
     if waiting and waiting[0].map_index < 0:
         unmet = list_unmet_dependencies(airflow, run, waiting[0])

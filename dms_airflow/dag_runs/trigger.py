@@ -32,7 +32,7 @@ LONGEST_RUN_ID = 250  # characters, Airflow's column
 ANSWER_LIMIT = 120.0  # seconds
 
 # How long a DAG run is looked for while Airflow does not answer.
-LONGEST_LOOK_UP = 300.0  # seconds
+FIND_LIMIT = 300.0  # seconds
 
 # The server tells its time in whole seconds.
 _CLOCK_GRAIN = timedelta(seconds=2)
@@ -44,7 +44,7 @@ _TOO_MANY = 429
 
 
 @dataclass(frozen=True, kw_only=True)
-class Order:
+class RunRequest:
     """A DAG run that is wanted.
 
     Args:
@@ -80,14 +80,14 @@ class Trigger:
     """Asks for a DAG run until it is known whether there is one.
 
     Args:
-        order: The run.
+        requested: The run.
         airflow: Looks for it.
         context: The clock and the log.
         deadline: On the clock.
     """
 
-    def __init__(self, order: Order, airflow: AirflowClient, context: Context, deadline: float) -> None:
-        self._order = order
+    def __init__(self, requested: RunRequest, airflow: AirflowClient, context: Context, deadline: float) -> None:
+        self._requested = requested
         self._airflow = airflow
         self._clock = context.clock
         self._log = context.log
@@ -117,7 +117,7 @@ class Trigger:
                 answer = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
-                found = self._look_up(f"{error.message} Looking for the DAG run {self._order.run_id}.", first)
+                found = self._find_run(f"{error.message} Looking for the DAG run {self._requested.run_id}.", first)
                 # 429 was answered several times by now; it is asked again only when the server said when.
                 is_refused = isinstance(error, AnswerError) and (
                     error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
@@ -130,10 +130,10 @@ class Trigger:
             else:
                 if is_made(answer):
                     return answer
-                found = self._look_up_quietly()
+                found = self._try_to_find_run()
                 # The run may not show yet, or another one had the same logical date, which is another one a second later.
-                may_pass = is_conflict(answer) and (first is not None or not self._order.is_dated)
-            if found and self._is_asked_for(found):
+                may_pass = is_conflict(answer) and (first is not None or not self._requested.is_dated)
+            if found and self._is_requested(found):
                 return found
             # A run that is there and is not ours would be met by each further request, too.
             if found or not may_pass or pause is None or self._remaining <= pause:
@@ -149,21 +149,21 @@ class Trigger:
     def _remaining(self) -> float:
         return self._deadline - self._clock.monotonic()
 
-    def _look_up_quietly(self) -> DagRun | None:
+    def _try_to_find_run(self) -> DagRun | None:
         """Find a run of the id after an answer that is told in any case; None also when it cannot be found out."""
         try:
-            return self._look_up(f"That does not say that the DAG run was made. Looking for {self._order.run_id}.", None)
+            return self._find_run(f"That does not say that the DAG run was made. Looking for {self._requested.run_id}.", None)
         except ActionError:
             return None
 
-    def _look_up(self, why: str, unknown: ActionError | None) -> DagRun | None:
+    def _find_run(self, why: str, unknown: ActionError | None) -> DagRun | None:
         """Find a run of the id that was asked for; None when there is none.
 
         Raises:
             ActionError: It cannot be found out. What made it necessary to look counts for more than what kept us from it.
         """
         self._log.info(why)
-        limit = min(self._deadline, self._clock.monotonic() + LONGEST_LOOK_UP)
+        limit = min(self._deadline, self._clock.monotonic() + FIND_LIMIT)
 
         def may_retry(error: ActionError) -> bool:
             # A 404 of Airflow's own is not an error but the answer; this one is a gateway's.
@@ -171,7 +171,7 @@ class Trigger:
 
         try:
             return retry(
-                lambda: fetch_run(self._airflow, self._order.dag_id, self._order.run_id),
+                lambda: fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id),
                 clock=self._clock,
                 log=self._log,
                 deadline=limit,
@@ -181,19 +181,19 @@ class Trigger:
         except ActionError as error:
             raise unknown or error from None
 
-    def _is_asked_for(self, run: DagRun) -> bool:
+    def _is_requested(self, run: DagRun) -> bool:
         """Tell whether a run of this id is the one that was asked for: of an author's id there may be an older one.
 
         Airflow 2 dates a manual run by the moment it is made. It is ours when that lies behind our first request, by the
         server's own clock, and its configuration is the one we sent. Where we date it, it is ours when it has that date, to
         the microsecond.
         """
-        if self._order.is_own:
+        if self._requested.is_own:
             return True
-        if self._order.logical_date:
-            return run.logical_date == self._order.logical_date and (run.conf or {}) == self._order.conf
+        if self._requested.logical_date:
+            return run.logical_date == self._requested.logical_date and (run.conf or {}) == self._requested.conf
         now = self._airflow.server_time
-        if self._order.is_dated or not now or not run.logical_date:
+        if self._requested.is_dated or not now or not run.logical_date:
             return False
         asked = now - timedelta(seconds=self._clock.monotonic() - self._began) - _CLOCK_GRAIN
-        return run.logical_date >= asked and (run.conf or {}) == self._order.conf
+        return run.logical_date >= asked and (run.conf or {}) == self._requested.conf

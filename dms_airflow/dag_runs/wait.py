@@ -27,7 +27,7 @@ PAUSE_SHARE = 0.2
 LONGEST_PAUSE = 15.0
 
 # How long errors may last that do not pass by themselves: a missing permission, a refused login.
-ERROR_PATIENCE = 120.0  # seconds
+ERROR_LIMIT = 120.0  # seconds
 # How long Airflow may answer that there is no such run: a replica of the database may lag; a deleted run does not come back.
 GONE_AFTER = 20.0  # seconds
 
@@ -118,7 +118,7 @@ class Watch:
         if self._silent_since is None:
             self._silent_since = now
             self.news.append(f"{error.message} Still waiting.")
-        elif not passes and now - self._silent_since >= ERROR_PATIENCE:
+        elif not passes and now - self._silent_since >= ERROR_LIMIT:
             self.error = error
 
     def _explain(self, airflow: AirflowClient, now: float) -> None:

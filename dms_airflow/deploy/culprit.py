@@ -49,10 +49,12 @@ class Culprits:
         if execution is not None:
             reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
         if imports:  # the last one ended the interpreter
-            return self._accuse(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival)
+            return self._report_culprit(
+                imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival
+            )
         changed, same = self._list_suspects(arrival)
         if not self._instance.version.can_import_one_file:
-            return self._suspect(changed, reason, arrival)
+            return self._report_suspects(changed, reason, arrival)
         if execution is not None:
             return Problem(message=f"{reason}\n{self.hint}")
         suspects = [*changed, *same]
@@ -66,15 +68,17 @@ class Culprits:
             alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
             if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
-                return self._accuse(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
+                return self._report_culprit(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
         return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{self.hint}")
 
-    def _suspect(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
+    def _report_suspects(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
         """Name what is new or changed, where files cannot be imported one by one."""
         if len(changed) == 1:
-            return self._accuse(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival)
-        told = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
-        return Problem(message=f"{reason}\n{told}\n{self.hint}")
+            return self._report_culprit(
+                changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival
+            )
+        suspected = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
+        return Problem(message=f"{reason}\n{suspected}\n{self.hint}")
 
     def _list_suspects(self, arrival: Arrival) -> tuple[list[str], list[str]]:
         """List the absolute paths of DAG files: those that may be new or changed, and the others."""
@@ -85,7 +89,7 @@ class Culprits:
         same = {path for path, source in sources.items() if is_same_source(source, self._checkout.read(files[path]))}
         return sorted(files.keys() - same), sorted(same)
 
-    def _accuse(self, path: str, message: str, arrival: Arrival) -> Problem:
+    def _report_culprit(self, path: str, message: str, arrival: Arrival) -> Problem:
         # The other files show where the DAG folder is.
         files = self._checkout.map_paths([path, *(dag.path for dag in arrival.dags)])
         file = files.get(path)

@@ -117,7 +117,7 @@ class Arrivals:
             self._watch.note_before(arrival.dags, other)
             self._watch.keep_before(self._compare(arrival, other))  # what was parsed meanwhile is not the former version
         tokens = arrival.list_tokens(other)
-        self._instance.ask_to_parse(tokens[path] for path in other if path in tokens)
+        self._instance.request_parse(tokens[path] for path in other if path in tokens)
         unchecked = arrival.expected.awaited if not self._verify_source and arrival.folder is not None else {}
         arrival = replace(arrival, changed=frozenset({*other, *(f"{arrival.folder}{path}" for path in unchecked)}))
         differing = [f"{file} (another version)" for file in other.values()]

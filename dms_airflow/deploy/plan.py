@@ -205,9 +205,9 @@ def make_plan(
     found = _read_manifest(workspace, target, warn) if top is not None else FoundManifest(Manifest())
     manifest = found.manifest
     listed = _list_below(workspace, target, top or {}, {*texts, *manifest.paths}, is_deep=keep is not None)
-    _check_ways(texts, listed)
+    _check_paths(texts, listed)
     files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}
-    vouched = {path for path in texts if path in files and _is_vouched(path, texts[path], manifest, files[path])}
+    vouched = {path for path in texts if path in files and _is_known(path, texts[path], manifest, files[path])}
     extra = {path for path in files if path not in texts and (path in manifest.paths or (keep and not keep(path)))}
     wanted = [path for path in files if path in extra or (path in texts and path not in vouched)]
     contents = map_calls(lambda path: workspace.read(f"{target}/{path}"), wanted)
@@ -280,7 +280,7 @@ def _list_below(
     return listed
 
 
-def _check_ways(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
+def _check_paths(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
     """Refuse to write through a link, over a folder, or below a file."""
     folders = {path[:index] for path in listed for index, letter in enumerate(path) if letter == "/"}
     links = {path.rstrip("/") for path, one in listed.items() if one.is_link}
@@ -297,7 +297,7 @@ def _check_ways(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
         raise DeployError("These files are in the way in the target:\n" + "\n".join(problems), HINT_LINKS)
 
 
-def _is_vouched(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:
+def _is_known(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:
     """Whether the manifest proves, without reading the file, that the target has this text."""
     entry = manifest.files.get(path)
     if entry is None or path in manifest.written or path in manifest.former or not entry.mtime:

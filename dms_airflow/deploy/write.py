@@ -144,7 +144,7 @@ class Writer:
         changes: dict[str, Change] = {}
 
         def look(path: str) -> None:
-            with _noted(problems, path):
+            with _record(problems, path):
                 text, mtime = self.read(path)
                 if text and text != former[path] and not is_ours(path, text):
                     raise ConflictError("somebody else changed it meanwhile; their version is there", "")
@@ -152,7 +152,7 @@ class Writer:
                     changes[path] = Change(path, text or None, former[path], mtime)
 
         def write(change: Change) -> None:
-            with _noted(problems, change.path):
+            with _record(problems, change.path):
                 self.apply(change)
                 self.verify([change])
 
@@ -163,7 +163,7 @@ class Writer:
 
 
 @contextmanager
-def _noted(problems: dict[str, str], path: str) -> Iterator[None]:
+def _record(problems: dict[str, str], path: str) -> Iterator[None]:
     try:
         yield
     except ActionError as error:

@@ -176,15 +176,15 @@ def _read_file(name: str, workspace: Path) -> str:
 
 def _parse(text: str) -> tuple[list[Any], list[Any]]:
     """Parse the import errors, and the findings where the text has them."""
-    told, findings = _parse_json(text), None
-    if isinstance(told, dict):
-        outputs = told.get("outputs")
+    entries, findings = _parse_json(text), None
+    if isinstance(entries, dict):
+        outputs = entries.get("outputs")
         if not isinstance(outputs, dict) or "import-errors" not in outputs:
             raise _UnreadableError("it is neither a list of import errors nor a result file that has them")
-        told, findings = outputs["import-errors"], outputs.get("findings")
-    if not isinstance(told, list):
+        entries, findings = outputs["import-errors"], outputs.get("findings")
+    if not isinstance(entries, list):
         raise _UnreadableError("it is no list of import errors")
-    return told, findings if isinstance(findings, list) else []
+    return entries, findings if isinstance(findings, list) else []
 
 
 def _parse_json(text: str) -> Any:

@@ -11,7 +11,7 @@ from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.airflow.dags import is_left_behind, parse_report, strip_member
+from dms_airflow.airflow.dags import parse_report, strip_member, was_stored_by_reserialize
 from dms_airflow.airflow.version import DEFAULT_BUNDLE
 from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError
@@ -20,13 +20,13 @@ from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import (
     add_tracebacks,
+    is_serialization_failure,
     locate,
-    names_dag,
     read_ending,
     read_list,
 )
-from dms_airflow.import_errors.reparse import follow
-from dms_airflow.import_errors.serialization import compare_views, find_unserialized
+from dms_airflow.import_errors.reparse import wait_for_reparse
+from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -129,11 +129,11 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     instance = Instance(context, timeout=limit, poll_interval=None)
     before = instance.view()
     active = {dag.path for dag in before.dags if dag.is_active}
-    _, awaited = follow(instance, before, active | {error.path for error in before.errors}, active)
+    _, awaited = wait_for_reparse(instance, before, active | {error.path for error in before.errors}, active)
     folders = instance.folders
     execution = execute(line, timeout, context)
     rows = execution.outcome.records or []
-    own = [row for row in rows if not is_left_behind(str(row.get("filepath")))]
+    own = [row for row in rows if not was_stored_by_reserialize(str(row.get("filepath")))]
     if len(own) < len(rows):
         context.log.info(f"Left out: {len(rows) - len(own)} import errors that dags reserialize stored on this Airflow.")
     old = Annotation(
@@ -169,7 +169,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     instance = Instance(context, timeout=timeout, poll_interval=None)
     before = instance.view()
     execution = execute(line, timeout, context)
-    ended_at_dag = names_dag(execution.stderr)
+    ended_at_dag = is_serialization_failure(execution.stderr)
     if execution.outcome.verdict is Verdict.FAILED and not ended_at_dag:
         return Listing(execution=execution)
     listing = list_import_errors(CommandLine(name=LIST, arguments=_copy_folders(line)), timeout, context)
@@ -180,7 +180,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     if ended_at_dag:
         errors = (*read_ending(execution.stderr, _find_files(timeout, context)), *listing.errors)
         return replace(listing, execution=execution, errors=errors)
-    change = compare_views(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
+    change = compare_snapshots(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
     errors = (*listing.errors, *find_unserialized(change, instance, execution))
     false = _warn_of_false_errors(line, instance.version)
     warnings = (*listing.warnings, *false, *_warn_of_unwritten(change, line))

@@ -13,7 +13,7 @@ from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.dags import fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
-from dms_airflow.import_errors.reparse import View
+from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -92,9 +92,9 @@ class Instance:
 
     # --- REST ------------------------------------------------------------------------------------------------------------
 
-    def view(self) -> View:
+    def view(self) -> Snapshot:
         """Read the DAGs, then the import errors: an error that goes with a parse is stored a moment after it."""
-        return View(dags=self.list_dags(), errors=self.list_stored_errors())
+        return Snapshot(dags=self.list_dags(), errors=self.list_stored_errors())
 
     def list_dags(self) -> tuple[Dag, ...]:
         """List every DAG of the database, inactive ones too."""
@@ -128,7 +128,7 @@ class Instance:
         details = airflow.map(airflow.fetch_object, [f"{locate_dag(dag.dag_id)}/details" for dag in found])
         return [dag for dag, shown in zip(found, details, strict=True) if shown is None]
 
-    def ask_to_parse(self, tokens: Iterable[str]) -> None:
+    def request_parse(self, tokens: Iterable[str]) -> None:
         """Request that the scheduler parses files next. The first refusal is the last request."""
         first, *others = [*tokens] or [""]
         if first and self._may_ask:

@@ -123,7 +123,7 @@ def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, 
     return (replace(error, instance_path=path),) if error and path else ()
 
 
-def names_dag(stderr: str) -> bool:
+def is_serialization_failure(stderr: str) -> bool:
     """Tell whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
     return bool(_read_ending(stderr)[0])
 
@@ -167,6 +167,6 @@ def _locate(
     lines = split_lines(source)
     line = find_shown_line(lines, frame.line, frame.source) if frame else None
     if line is None and file == own:
-        told = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
-        line = told if told is not None and 0 < told <= len(lines) else None
+        found_line = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
+        line = found_line if found_line is not None and 0 < found_line <= len(lines) else None
     return replace(error, file=file, line=line)

@@ -82,7 +82,7 @@ def read_log(stdout: str) -> ImportLog:
 
 def _find_failures(entries: Iterable[tuple[LogRecord, list[str]]]) -> Iterator[Failure]:
     paths: list[str] = []  # of failures
-    told: set[str] = set()  # some of these paths, and what follows each of their slashes
+    known: set[str] = set()  # some of these paths, and what follows each of their slashes
     for record, chunks in entries:
         if record.level != "error":
             continue
@@ -91,9 +91,9 @@ def _find_failures(entries: Iterable[tuple[LogRecord, list[str]]]) -> Iterator[F
             path, lines = failure["path"], chunks
         elif not_loaded := _NOT_LOADED.fullmatch(message):
             path, lines = not_loaded["path"], [not_loaded["text"], *chunks]
-            told.update(end for one in paths for end in _list_ends(one))
+            known.update(end for one in paths for end in _list_ends(one))
             paths.clear()
-            if path in told:
+            if path in known:
                 continue
         else:
             continue

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.instance import Instance
 
 
-def follow(
-    instance: Instance, before: View, paths: Iterable[str], must_be_parsed: Iterable[str]
+def wait_for_reparse(
+    instance: Instance, before: Snapshot, paths: Iterable[str], must_be_parsed: Iterable[str]
 ) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
-    """Ask for files to be parsed, and follow them until what became of each is stored, or time is up.
+    """Ask for files to be parsed, and wait_for_reparse them until what became of each is stored, or time is up.
 
     An answer counts when two looks in a row give it: a zip's errors come and go.
 
@@ -34,16 +34,16 @@ def follow(
     """
     followed = sorted(set(paths))
     tokens = {dag.path: dag.file_token for dag in before.dags if dag.file_token}
-    instance.ask_to_parse(tokens[path] for path in followed if path in tokens)
+    instance.request_parse(tokens[path] for path in followed if path in tokens)
     parsed = tokens.keys() & set(must_be_parsed)
-    last: dict[str, Standing] = {}
+    last: dict[str, FileState] = {}
 
     def look() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
         now = instance.view()
         standing = {path: judge_file(path, before, now, must_be_parsed=path in parsed) for path in followed}
-        awaited = [path for path in followed if standing[path] is Standing.AWAITED or standing[path] is not last.get(path)]
+        awaited = [path for path in followed if standing[path] is FileState.AWAITED or standing[path] is not last.get(path)]
         last.update(standing)
-        broken = [path for path in followed if standing[path] is Standing.BROKEN]
+        broken = [path for path in followed if standing[path] is FileState.BROKEN]
         rows = tuple(row for path in broken for row in now.list_errors(path))
         return rows, tuple(f"the scheduler's word on {path}" for path in awaited)
 
@@ -51,7 +51,7 @@ def follow(
 
 
 @dataclass(frozen=True, kw_only=True)
-class View:
+class Snapshot:
     """What Airflow's database holds at one moment: the DAGs first, the errors a moment later."""
 
     dags: Sequence[Dag]
@@ -66,7 +66,7 @@ class View:
         return [error for error in self.errors if strip_member(error.path) == path]
 
 
-class Standing(Enum):
+class FileState(Enum):
     """What the scheduler made of a file."""
 
     SOUND = auto()
@@ -74,7 +74,7 @@ class Standing(Enum):
     AWAITED = auto()
 
 
-def judge_file(path: str, before: View, now: View, *, must_be_parsed: bool) -> Standing:
+def judge_file(path: str, before: Snapshot, now: Snapshot, *, must_be_parsed: bool) -> FileState:
     """Tell what the scheduler made of a file since an earlier view, by the server's own time stamps.
 
     An error that was stored again is real. One that was not, beside a newer parse, is being removed. Without an error a
@@ -83,8 +83,8 @@ def judge_file(path: str, before: View, now: View, *, must_be_parsed: bool) -> S
     known = {(error.path, error.timestamp) for error in before.list_errors(path)}
     errors = now.list_errors(path)
     if any((error.path, error.timestamp) not in known for error in errors):
-        return Standing.BROKEN
+        return FileState.BROKEN
     if errors:
-        return Standing.AWAITED
+        return FileState.AWAITED
     parsed = bool(now.list_parse_times(path) - before.list_parse_times(path))
-    return Standing.SOUND if parsed or not must_be_parsed else Standing.AWAITED
+    return FileState.SOUND if parsed or not must_be_parsed else FileState.AWAITED

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.reparse import View
+    from dms_airflow.import_errors.reparse import Snapshot
 
 _UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
 _SEE_LOG = "the log of dags reserialize says why"
@@ -37,7 +37,7 @@ class Change:
     new_errors: tuple[StoredImportError, ...]
 
 
-def compare_views(before: View, after: View, broken: Collection[str]) -> Change:
+def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]) -> Change:
     """Compare two views of the database.
 
     Args:

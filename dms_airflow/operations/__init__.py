@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.core.errors import InputProblem
-from dms_airflow.core.inputs import InputValueError, name_inputs, quote_value, read_input
+from dms_airflow.core.inputs import InputValueError, list_inputs, quote_value, read_input
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -100,12 +100,12 @@ def run_operation(operation: Operation, params: Any, context: Context) -> Result
 
 def check_other_inputs(operation: Operation | None, environ: Mapping[str, str]) -> Iterator[InputProblem]:
     """Check the inputs that the operation does not read: a wrong value is a mistake in any operation."""
-    own = name_inputs(operation.Params) if operation else {}
+    own = list_inputs(operation.Params) if operation else {}
     texts = {name: read_input(environ, name) for name in DEFAULTS if name not in own}
     given = {name: text for name, text in texts.items() if text.strip() not in ("", DEFAULTS[name])}
     if not given:
         return
-    others = {name: source for one in OPERATIONS for name, source in name_inputs(import_operation(one).Params).items()}
+    others = {name: source for one in OPERATIONS for name, source in list_inputs(import_operation(one).Params).items()}
     for name, text in given.items():
         try:
             value = others[name].parse_input(text)

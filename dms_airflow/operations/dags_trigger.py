@@ -24,10 +24,10 @@ from dms_airflow.core.inputs import (
 )
 from dms_airflow.core.result import Link, Result, Table
 from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.dag_runs.completion import Terms, abandon, complete
+from dms_airflow.dag_runs.completion import WaitOptions, abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import group_failures, report_runs, tabulate_runs
-from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import RunRequest, Trigger, make_run_id
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
@@ -73,9 +73,9 @@ class Params(WaitParams, command.Params):
                 yield InputProblem(name="arguments", message=f"--conf {error}")
 
 
-def make_terms(params: WaitParams, deadline: float) -> Terms:
+def make_wait_options(params: WaitParams, deadline: float) -> WaitOptions:
     """Take the terms of a wait from the inputs."""
-    return Terms(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
+    return WaitOptions(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
 
 
 def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
@@ -113,8 +113,8 @@ def run(params: Params, context: Context) -> Result:
     result = _report(triggered, airflow, context)
     if not (triggered.run and params.wait_for_completion):
         return result
-    wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_terms(params, deadline))
-    return _finish(wait, result, airflow, context)
+    wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_wait_options(params, deadline))
+    return _wait_and_report(wait, result, airflow, context)
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context, *, conf: str = "") -> Result:
@@ -132,7 +132,7 @@ def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClie
     # As by REST, and to the microsecond: there is one run of a date, and the command line would cut it to the second.
     needs_date = not is_dated and not context.airflow.version.dates_runs
     date = ("--logical-date", now.isoformat(), "--no-replace-microseconds") if needs_date else ()
-    order = Order(
+    requested = RunRequest(
         dag_id="".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1]),
         run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
         conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
@@ -142,24 +142,24 @@ def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClie
     )
     line = line.add(*date)
     if not given_id:
-        line = line.add("--run-id", order.run_id)
+        line = line.add("--run-id", requested.run_id)
     if conf:
         line = line.add("--conf", conf)
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
-    with add_outputs({"dag-id": order.dag_id, "run-id": order.run_id}):
-        told = Trigger(order, airflow, context, deadline).ask(
-            lambda timeout: execute(line, timeout, context), _says_enough, _is_conflict
+    with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
+        response = Trigger(requested, airflow, context, deadline).ask(
+            lambda timeout: execute(line, timeout, context), _is_conclusive, _is_conflict
         )
-    if isinstance(told, Execution):
-        return _explain(told, order, airflow)
-    answer = [{"dag_id": told.dag_id, "dag_run_id": told.run_id, "state": told.state}]
+    if isinstance(response, Execution):
+        return _explain(response, requested, airflow)
+    answer = [{"dag_id": response.dag_id, "dag_run_id": response.run_id, "state": response.state}]
     outcome = Outcome(verdict=Verdict.SUCCEEDED, records=answer)
     execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
-    return _Triggered(execution=execution, run=told)
+    return _Triggered(execution=execution, run=response)
 
 
-def _says_enough(execution: Execution) -> bool:
+def _is_conclusive(execution: Execution) -> bool:
     """Whether the output says what became of the run: it was made, or Airflow refused to make it, and names the reason."""
     return execution.outcome.verdict is not Verdict.UNKNOWN and not _is_conflict(execution)
 
@@ -177,30 +177,32 @@ def _read_conf(text: str) -> dict[str, Any] | None:
     return conf if isinstance(conf, dict) else None
 
 
-def _read_run(outcome: Outcome, order: Order) -> DagRun:
-    told = parse_run(outcome.records[0]) if outcome.records else None
-    # A DAG file may print what looks like Airflow's answer.
-    return told if told and told.dag_id == order.dag_id else DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued")
+def _read_run(outcome: Outcome, requested: RunRequest) -> DagRun:
+    created = parse_run(outcome.records[0]) if outcome.records else None
+    # A DAG file may print something that looks like Airflow's output.
+    if created and created.dag_id == requested.dag_id:
+        return created
+    return DagRun(dag_id=requested.dag_id, run_id=requested.run_id, state="queued")
 
 
-def _explain(execution: Execution, order: Order, airflow: AirflowClient) -> _Triggered:
+def _explain(execution: Execution, requested: RunRequest, airflow: AirflowClient) -> _Triggered:
     """Say more of a failure than Airflow does: the nearest DAGs, which field of conf broke which rule, or what run is left."""
     outcome, left = execution.outcome, None
     if outcome.succeeded:
-        return _Triggered(execution=execution, run=_read_run(outcome, order))
+        return _Triggered(execution=execution, run=_read_run(outcome, requested))
     if "DagNotFound" in outcome.reason:
-        outcome = replace(outcome, advice=suggest_dag(order.dag_id, airflow))
+        outcome = replace(outcome, advice=suggest_dag(requested.dag_id, airflow))
     elif refusal := parse_refusal(execution.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
-    elif order.is_own and (left := _find_left(order, airflow)):
+    elif requested.is_own and (left := _find_remaining_run(requested, airflow)):
         made = f"The DAG run {left.run_id} was made all the same, and is {left.state}: look at it before you trigger again."
         outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
     return _Triggered(execution=replace(execution, outcome=outcome), left=left)
 
 
-def _find_left(order: Order, airflow: AirflowClient) -> DagRun | None:
+def _find_remaining_run(requested: RunRequest, airflow: AirflowClient) -> DagRun | None:
     try:
-        return fetch_run(airflow, order.dag_id, order.run_id)
+        return fetch_run(airflow, requested.dag_id, requested.run_id)
     except ActionError:
         return None
 
@@ -240,10 +242,10 @@ class _Wait:
     run: DagRun
     dag_file: str
     dags_path: str
-    terms: Terms
+    terms: WaitOptions
 
 
-def _finish(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
+def _wait_and_report(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the run, and tell how it ended in the place of how it began."""
     with add_outputs(begun.outputs):
         completions = complete([wait.run], wait.terms, airflow, context)

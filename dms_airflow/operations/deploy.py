@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.publish import PublishSetting
     from dms_airflow.deploy.rollout import Outcome
-    from dms_airflow.import_errors.reparse import View
+    from dms_airflow.import_errors.reparse import Snapshot
     from dms_airflow.operations.context import Context
 
 OUTPUTS = deploy_gate.OUTPUTS | {"plan", "rolled-back"}
@@ -263,10 +263,10 @@ class _FileDeploy:
             raise Cancelled(outputs, f"The deploy to {self.target} was under way. {HINT_AGAIN}") from None
         if outcome.fate is Fate.TAKEN_BACK:
             outputs["rolled-back"] = True
-            self._await_former(view)
+            self._wait_for_former_version(view)
         return self._finish(self._report(outcome, plan), outputs, blocks)
 
-    def _note_before(self, watch: DagWatch, plan: Plan, view: View) -> None:
+    def _note_before(self, watch: DagWatch, plan: Plan, view: Snapshot) -> None:
         """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
         folder = self.params.dags_path
         changed = {change.path for change in plan.changes}
@@ -281,7 +281,7 @@ class _FileDeploy:
         is_clear = not unused and not plan.found.manifest.is_pending
         watch.note_before(view.dags, (f"/{path}" for path in users), others_are_known=is_clear)
 
-    def _await_former(self, before: View) -> None:
+    def _wait_for_former_version(self, before: Snapshot) -> None:
         """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""
         dag_ids = [dag.dag_id for dag in before.dags if dag.is_active and not dag.has_import_errors]
         broken = {strip_member(error.path) for error in before.errors}
@@ -290,7 +290,7 @@ class _FileDeploy:
         def look() -> tuple[None, Sequence[str]]:
             dags = {dag.dag_id: dag for dag in instance.list_dags()}
             out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
-            instance.ask_to_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
+            instance.request_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
             listing = list_import_errors(CommandLine(name="dags list-import-errors"), RESTORED_LIMIT, self.context)
             paths = {strip_member(error.instance_path) for error in listing.errors}
             return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]

@@ -29,9 +29,9 @@ from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
 from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
-from dms_airflow.import_errors.reparse import follow
+from dms_airflow.import_errors.reparse import wait_for_reparse
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, read_known
-from dms_airflow.import_errors.serialization import compare_views, find_unserialized
+from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.commands.run import Execution
     from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.reparse import View
+    from dms_airflow.import_errors.reparse import Snapshot
     from dms_airflow.operations.context import Context
 
 OUTPUTS = ERROR_OUTPUTS | {"dag-changes"}
@@ -271,7 +271,7 @@ class _Gate:
         known = {error.instance_path for error in findings.errors}
         stored = self._find_stored(findings.arrival, known)
         errors, awaited = self.settle(stored, changed - known, findings.arrival) if stored or changed - known else ((), ())
-        self._close(join(awaited) or (_count(errors) if stored or changed - known else "nothing to follow"))
+        self._close(join(awaited) or (_count(errors) if stored or changed - known else "nothing to wait_for_reparse"))
         problems = (_run_out(awaited, HINT_SCHEDULER),) if awaited else ()
         return replace(findings, errors=(*findings.errors, *errors), problems=problems)
 
@@ -371,14 +371,14 @@ class _Gate:
         return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._culprits.hint}")
 
     def _read_reserialize(
-        self, execution: Execution, before: View, arrival: Arrival
+        self, execution: Execution, before: Snapshot, arrival: Arrival
     ) -> tuple[bool, tuple[DagImportError, ...]]:
         """Tell whether it wrote DAGs, and which of them do not serialize."""
         if execution.outcome.verdict is Verdict.FAILED:
             files = {dag_id: f"{arrival.folder or ''}{file.path}" for file in arrival.report or () for dag_id in file.dag_ids}
             errors = read_ending(execution.stderr, files)
             return False, locate(errors, self._checkout, arrival.list_files())
-        change = compare_views(before, self._instance.view(), ())
+        change = compare_snapshots(before, self._instance.view(), ())
         errors = find_unserialized(change, self._instance, execution)
         return bool(change.written), locate(errors, self._checkout, arrival.list_files())
 
@@ -393,8 +393,8 @@ class _Gate:
     def settle(
         self, stored: frozenset[str], changed: frozenset[str], arrival: Arrival
     ) -> tuple[tuple[DagImportError, ...], Sequence[str]]:
-        """Ask the scheduler to parse files, and follow them until it has stored what became of each."""
-        rows, awaited = follow(self._instance, self._instance.view(), stored | changed, changed)
+        """Ask the scheduler to parse files, and wait_for_reparse them until it has stored what became of each."""
+        rows, awaited = wait_for_reparse(self._instance, self._instance.view(), stored | changed, changed)
         errors = tuple(read_error(row.path, row.stack_trace) for row in rows)
         return locate(errors, self._checkout, arrival.list_files()), awaited
 

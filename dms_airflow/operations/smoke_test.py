@@ -18,7 +18,7 @@ from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.dag_runs.completion import abandon, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_completion, group_failures, report_runs, tabulate_runs
-from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import RunRequest, Trigger, make_run_id
 from dms_airflow.operations import dags_trigger as trigger
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.core.http.exchange import Response
     from dms_airflow.core.result import Annotation
-    from dms_airflow.dag_runs.completion import Completion, Terms
+    from dms_airflow.dag_runs.completion import Completion, WaitOptions
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs", "findings"})
@@ -81,20 +81,21 @@ def run(params: Params, context: Context) -> Result:
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
     conf = json.loads(params.conf or "{}")
-    orders = [
-        Order(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4)), conf=conf) for dag_id in params.arguments
+    requests = [
+        RunRequest(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4)), conf=conf)
+        for dag_id in params.arguments
     ]
 
-    def attempt(order: Order) -> _Attempt:
+    def attempt(requested: RunRequest) -> _Attempt:
         try:
-            dag = check_readiness(order.dag_id, params.on_paused, airflow, context)
-            made = _trigger(order, deadline, airflow, context)
+            dag = check_readiness(requested.dag_id, params.on_paused, airflow, context)
+            made = _trigger(requested, deadline, airflow, context)
         except ActionError as error:
-            return _Attempt(dag_id=order.dag_id, error=error)
-        return _Attempt(dag_id=order.dag_id, dag_file=dag.path, run=made)
+            return _Attempt(dag_id=requested.dag_id, error=error)
+        return _Attempt(dag_id=requested.dag_id, dag_file=dag.path, run=made)
 
     try:
-        attempts = airflow.map(attempt, orders)
+        attempts = airflow.map(attempt, requests)
         for one in attempts:
             if one.run:
                 context.log.info(f"{one.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
@@ -102,20 +103,20 @@ def run(params: Params, context: Context) -> Result:
                 context.log.info(f"{one.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
     except Cancelled:
         airflow.close()  # the threads that trigger know nothing of the signal
-        asked = [DagRun(dag_id=order.dag_id, run_id=order.run_id, state="queued") for order in orders]
+        asked = [DagRun(dag_id=requested.dag_id, run_id=requested.run_id, state="queued") for requested in requests]
         fates = abandon(asked, params.on_cancel, airflow, context.clock, are_known=False)
         fate = " ".join(f"DAG run {run_id} of {dag_id}: {fate.message}" for (dag_id, run_id), fate in fates.items())
         raise Cancelled({"runs": [_describe(run, airflow) for run in asked]}, fate) from None
-    return _follow(attempts, trigger.make_terms(params, deadline), params.dags_path, airflow, context)
+    return _wait(attempts, trigger.make_wait_options(params, deadline), params.dags_path, airflow, context)
 
 
-def _trigger(order: Order, deadline: float, airflow: AirflowClient, context: Context) -> DagRun:
+def _trigger(requested: RunRequest, deadline: float, airflow: AirflowClient, context: Context) -> DagRun:
     """Make one DAG run by REST, which tells more of a refusal than the command line, and does not start a process."""
-    dag_id, run_id = order.dag_id, order.run_id
+    dag_id, run_id = requested.dag_id, requested.run_id
     now = context.clock.time_of_day()
 
     def send(timeout: float) -> Response:
-        answer = create_run(airflow, dag_id, run_id, conf=order.conf or {}, logical_date=now, timeout=timeout)
+        answer = create_run(airflow, dag_id, run_id, conf=requested.conf or {}, logical_date=now, timeout=timeout)
         # Airflow says why it refuses; whatever else is no run of ours is a gateway's, and leaves open what happened.
         is_refused = answer.status in _REFUSED and answer.parse_object()
         if not (is_made(answer) or is_refused or answer.status == _CONFLICT):
@@ -126,21 +127,21 @@ def _trigger(order: Order, deadline: float, airflow: AirflowClient, context: Con
         made = parse_run(answer.parse_object()) if answer.status == _OK else None
         return made is not None and (made.dag_id, made.run_id) == (dag_id, run_id)
 
-    told = Trigger(order, airflow, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
-    if isinstance(told, DagRun):
-        return told
-    made = parse_run(told.parse_object()) if told.status == _OK else None
+    response = Trigger(requested, airflow, context, deadline).ask(send, is_made, lambda answer: answer.status == _CONFLICT)
+    if isinstance(response, DagRun):
+        return response
+    made = parse_run(response.parse_object()) if response.status == _OK else None
     if made:
         return made
-    problem = describe_problem(told, context.log.redact)
-    refusal = parse_refusal(str(told.parse_object().get("detail")))
+    problem = describe_problem(response, context.log.redact)
+    refusal = parse_refusal(str(response.parse_object().get("detail")))
     raise TriggerRefusedError(
-        f"Airflow refused a run of {dag_id} with status {told.status}: {refusal or problem}",
+        f"Airflow refused a run of {dag_id} with status {response.status}: {refusal or problem}",
         "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, airflow),
     )
 
 
-def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, airflow: AirflowClient, context: Context) -> Result:
+def _wait(attempts: Sequence[_Attempt], terms: WaitOptions, dags_path: str, airflow: AirflowClient, context: Context) -> Result:
     """Wait for the runs that were made, and tell all."""
     files = {one.dag_id: one.dag_file for one in attempts}
     runs = [one.run for one in attempts if one.run]
@@ -160,8 +161,8 @@ def _follow(attempts: Sequence[_Attempt], terms: Terms, dags_path: str, airflow:
         headline=f"{count - len(wrong)} of {count} DAGs ran through"
         + (f"; not so: {', '.join(one.dag_id for one in wrong)}" if wrong else ""),
         outputs={
-            "runs": [_tell(one, by_dag, airflow) for one in attempts],
-            **_name_outputs(shown, by_dag, airflow),
+            "runs": [_describe_attempt(one, by_dag, airflow) for one in attempts],
+            **_make_outputs(shown, by_dag, airflow),
         },
         findings=group_failures(reports),
         annotations=(*refused, *(annotation for report in reports for annotation in report.annotations)),
@@ -196,14 +197,14 @@ def _tabulate_refused(attempts: Sequence[_Attempt]) -> Table:
     return Table(heading="DAGs that were not triggered", columns=("DAG", "why"), rows=rows)
 
 
-def _name_outputs(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, str]:
+def _make_outputs(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, str]:
     if attempt.dag_id not in by_dag:
         return {"dag-id": attempt.dag_id, "run-state": NOT_TRIGGERED}
     run = by_dag[attempt.dag_id].run
     return trigger.write_outputs(run, format_run_url(airflow, run))
 
 
-def _tell(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, Any]:
+def _describe_attempt(attempt: _Attempt, by_dag: dict[str, Completion], airflow: AirflowClient) -> dict[str, Any]:
     if attempt.dag_id in by_dag:
         return _describe(by_dag[attempt.dag_id].run, airflow)
     return {"dag_id": attempt.dag_id, "run_id": "", "state": NOT_TRIGGERED, "duration": None, "url": ""}

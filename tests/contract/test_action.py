@@ -13,7 +13,7 @@ import yaml
 from dms_airflow import __version__, operations
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.config import Config
-from dms_airflow.core.inputs import load, name_inputs
+from dms_airflow.core.inputs import list_inputs, load
 from dms_airflow.operations import COMMON_OUTPUTS, DEFAULTS, OPERATIONS, import_operation
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ MODULES = {name: import_operation(name) for name in OPERATIONS}
 
 
 def test_inputs_are_those_of_the_contract_and_of_the_code() -> None:
-    read = set(name_inputs(Config)).union(*(name_inputs(operation.Params) for operation in MODULES.values()))
+    read = set(list_inputs(Config)).union(*(list_inputs(operation.Params) for operation in MODULES.values()))
 
     assert sorted(ACTION["inputs"]) == sorted(INPUTS.split())
     assert sorted(read) == sorted(INPUTS.split())
@@ -106,8 +106,8 @@ def test_a_default_is_what_an_empty_input_means(cls: Any) -> None:
 
 
 def test_the_defaults_of_inputs_that_only_some_operations_read_are_those_of_action_yml() -> None:
-    every = {"operation", "arguments", *name_inputs(Config)}
-    some = {name for operation in MODULES.values() for name in name_inputs(operation.Params)} - every
+    every = {"operation", "arguments", *list_inputs(Config)}
+    some = {name for operation in MODULES.values() for name in list_inputs(operation.Params)} - every
 
     assert {name: ACTION["inputs"][name].get("default", "") for name in some} == DEFAULTS
 
@@ -117,7 +117,7 @@ def test_required_inputs_are_marked() -> None:
 
 
 def test_secret_inputs() -> None:
-    secret = {name for name, source in name_inputs(Config).items() if source.secret}
+    secret = {name for name, source in list_inputs(Config).items() if source.secret}
 
     assert secret == {"access-key-id", "access-key-secret", "security-token"}
 

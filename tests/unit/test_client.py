@@ -495,10 +495,10 @@ def test_the_version_that_the_session_knows_is_not_asked_for() -> None:
 def test_a_version_that_a_command_printed_is_kept_unless_it_is_known() -> None:
     world = World()
 
-    world.airflow.note_version("not a version")
+    world.airflow.keep_version("not a version")
     assert world.session.version is None
-    world.airflow.note_version("2.10.4")
-    world.airflow.note_version("2.9.0")
+    world.airflow.keep_version("2.10.4")
+    world.airflow.keep_version("2.9.0")
     assert world.session.version == "2.10.4"
 
 

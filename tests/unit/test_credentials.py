@@ -1,4 +1,4 @@
-"""Which way leads to credentials: what is given, which comes first, and what is missing of half a way."""
+"""Which source leads to credentials: what is given, which comes first, and what is missing of half a source."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from dms_airflow.alibaba_cloud.credentials import (
     GivenKeys,
     OidcRole,
     ProfileFile,
+    find_credentials,
     find_sts_host,
-    find_way,
-    name_session,
+    make_session_name,
 )
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, list_secrets
@@ -46,7 +46,7 @@ def choose(*environs: dict[str, str], runner: Runner = HOSTED) -> object:
     environ = {name: value for one in environs for name, value in one.items()}
     problems: list[InputProblem] = []
     config = load(Config, environ, problems)
-    return find_way(config, runner, environ)
+    return find_credentials(config, runner, environ)
 
 
 def test_each_way_comes_before_those_behind_it() -> None:
@@ -54,8 +54,16 @@ def test_each_way_comes_before_those_behind_it() -> None:
 
     chosen = [choose(*given[start:]) for start in range(len(given))]
 
-    assert [type(way) for way in chosen] == [GivenKeys, OidcRole, GivenKeys, OidcRole, ProfileFile, CredentialsUri, EcsRole]
-    assert [getattr(way, "origin") for way in chosen] == [  # noqa: B009 - each way has one
+    assert [type(source) for source in chosen] == [
+        GivenKeys,
+        OidcRole,
+        GivenKeys,
+        OidcRole,
+        ProfileFile,
+        CredentialsUri,
+        EcsRole,
+    ]
+    assert [getattr(source, "origin") for source in chosen] == [  # noqa: B009 - each source has one
         "the inputs access-key-id and access-key-secret (role-to-assume is not used beside them)",
         "the input role-to-assume (OIDC)",
         "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -74,10 +82,10 @@ def test_no_way_shows_a_secret() -> None:
 
 
 def test_keys_with_a_security_token() -> None:
-    way = choose(KEYS, {"ALIBABA_CLOUD_SECURITY_TOKEN": " env-token "})
+    source = choose(KEYS, {"ALIBABA_CLOUD_SECURITY_TOKEN": " env-token "})
 
-    assert isinstance(way, GivenKeys)
-    assert (way.keys.access_key_id, way.keys.access_key_secret, way.keys.security_token) == (
+    assert isinstance(source, GivenKeys)
+    assert (source.keys.access_key_id, source.keys.access_key_secret, source.keys.security_token) == (
         "env-id",
         "env-secret",
         "env-token",
@@ -85,9 +93,9 @@ def test_keys_with_a_security_token() -> None:
 
 
 def test_what_a_role_is_assumed_with() -> None:
-    way = choose(INPUT_ROLE, {"INPUT_ROLE-SESSION-EXPIRATION": "900"})
+    source = choose(INPUT_ROLE, {"INPUT_ROLE-SESSION-EXPIRATION": "900"})
 
-    assert way == OidcRole(
+    assert source == OidcRole(
         origin="the input role-to-assume (OIDC)",
         identity=f"{ROLE} {PROVIDER}",
         role_arn=ROLE,
@@ -156,10 +164,10 @@ def test_files_at_home(tmp_path: Path) -> None:
 
 
 def test_a_runner_of_ones_own_may_be_an_ecs_instance() -> None:
-    way = choose(runner=Runner(workspace=Path()))
+    source = choose(runner=Runner(workspace=Path()))
 
-    assert isinstance(way, EcsRole)
-    assert (way.role_name, way.needs_token, way.origin) == ("", False, "the ECS instance's RAM role")
+    assert isinstance(source, EcsRole)
+    assert (source.role_name, source.needs_token, source.origin) == ("", False, "the ECS instance's RAM role")
 
 
 @pytest.mark.parametrize(
@@ -187,7 +195,7 @@ def test_hosts_of_sts(environ: dict[str, str], host: str) -> None:
     ],
 )
 def test_session_names(repository: str, name: str) -> None:
-    assert name_session(Runner(workspace=Path(), run_id="4711", repository=repository)) == name
+    assert make_session_name(Runner(workspace=Path(), run_id="4711", repository=repository)) == name
 
 
 def test_every_secret_is_listed() -> None:

@@ -12,7 +12,7 @@ import pytest
 from dms_airflow.airflow.dag_runs import DagRun, create_run, fetch_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.dags import Dag, parse_dag, parse_upstream, unpause_dag
 from dms_airflow.airflow.pages import parse_date
-from dms_airflow.airflow.task_instances import TaskInstance, describe_progress, name_some, parse_task_instance
+from dms_airflow.airflow.task_instances import TaskInstance, describe_progress, join_names, parse_task_instance
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError, Cancelled
 from tests.unit.fakes import FakeAirflow, FakeClock, make_response
@@ -117,7 +117,7 @@ def test_progress_of_every_state() -> None:
 def test_many_names_are_counted() -> None:
     instances = [TaskInstance(task_id=f"t{number}", state="running") for number in range(6)]
 
-    assert name_some(instances, {"running"}) == "t0, t1, t2, t3 and 2 more"
+    assert join_names(instances, {"running"}) == "t0, t1, t2, t3 and 2 more"
 
 
 def test_which_task_waits_for_which() -> None:

@@ -12,17 +12,17 @@ from dms_airflow.airflow.dags import (
     StoredImportError,
     add_known_dags,
     find_dags_folder,
-    is_left_behind,
     parse_dag,
     parse_import_error,
     parse_report,
     strip_member,
+    was_stored_by_reserialize,
 )
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.checkout.dag_files import Root, always_defines_dag, choose_files, find_root, might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.deploy.deployed_files import is_same_source
-from dms_airflow.import_errors.reparse import Standing, View, judge_file
+from dms_airflow.import_errors.reparse import FileState, Snapshot, judge_file
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 DAG = "from airflow import DAG\n"
@@ -80,7 +80,7 @@ def test_real_rows_of_airflow_3() -> None:
     [("etl.py", False), ("/opt/airflow/dags/etl.py", True), ("/opt/airflow/dags/packed.zip/etl.py", False), ("", False)],
 )
 def test_what_reserialize_left_behind(filename: str, told: bool) -> None:
-    assert is_left_behind(filename) is told
+    assert was_stored_by_reserialize(filename) is told
 
 
 def test_what_a_report_does_not_know_the_database_adds() -> None:
@@ -290,35 +290,37 @@ def test_a_file_that_defines_a_dag_for_certain(source: str, certain: bool) -> No
 PATH = "/opt/dags/etl.py"
 
 
-def view(parsed: str = "", *errors: str, path: str = PATH) -> View:
+def view(parsed: str = "", *errors: str, path: str = PATH) -> Snapshot:
     """A view with one DAG of the file, and errors by their times."""
     rows = [StoredImportError(path=path, stack_trace="", timestamp=time) for time in errors]
-    return View(dags=[row("etl", PATH, parsed)] if parsed else [], errors=rows)
+    return Snapshot(dags=[row("etl", PATH, parsed)] if parsed else [], errors=rows)
 
 
 @pytest.mark.parametrize(
     ("before", "now", "must_be_parsed", "standing"),
     [
-        (view("t1"), view("t1"), True, Standing.AWAITED),
-        (view("t1"), view("t2"), True, Standing.SOUND),
-        (view(), view("t2"), True, Standing.SOUND),
-        (view("t1"), view("t1"), False, Standing.SOUND),
-        (view("t1"), view("t1", "e1"), True, Standing.BROKEN),
-        (view("t1", "e1"), view("t1", "e1"), False, Standing.AWAITED),
-        (view("t1", "e1"), view("t2", "e1"), True, Standing.AWAITED),
-        (view("t1", "e1"), view("t1", "e2"), True, Standing.BROKEN),
-        (view("t1", "e1"), view("t2"), True, Standing.SOUND),
-        (view("t1", "e1"), view("t1"), False, Standing.SOUND),
-        (view("t1"), view("t2", "e1", path="/opt/dags/other.py"), True, Standing.SOUND),
+        (view("t1"), view("t1"), True, FileState.AWAITED),
+        (view("t1"), view("t2"), True, FileState.SOUND),
+        (view(), view("t2"), True, FileState.SOUND),
+        (view("t1"), view("t1"), False, FileState.SOUND),
+        (view("t1"), view("t1", "e1"), True, FileState.BROKEN),
+        (view("t1", "e1"), view("t1", "e1"), False, FileState.AWAITED),
+        (view("t1", "e1"), view("t2", "e1"), True, FileState.AWAITED),
+        (view("t1", "e1"), view("t1", "e2"), True, FileState.BROKEN),
+        (view("t1", "e1"), view("t2"), True, FileState.SOUND),
+        (view("t1", "e1"), view("t1"), False, FileState.SOUND),
+        (view("t1"), view("t2", "e1", path="/opt/dags/other.py"), True, FileState.SOUND),
     ],
 )
-def test_what_the_scheduler_made_of_a_file(before: View, now: View, *, must_be_parsed: bool, standing: Standing) -> None:
+def test_what_the_scheduler_made_of_a_file(
+    before: Snapshot, now: Snapshot, *, must_be_parsed: bool, standing: FileState
+) -> None:
     assert judge_file(PATH, before, now, must_be_parsed=must_be_parsed) is standing
 
 
 def test_an_error_of_a_zip_member_is_the_zips() -> None:
-    now = View(dags=[], errors=[StoredImportError(path="/d/x.zip/a.py", stack_trace="", timestamp="e")])
+    now = Snapshot(dags=[], errors=[StoredImportError(path="/d/x.zip/a.py", stack_trace="", timestamp="e")])
 
     assert strip_member("/d/x.ZIP/a.py") == "/d/x.ZIP"
     assert strip_member("/d/zip/a.py") == "/d/zip/a.py"
-    assert judge_file("/d/x.zip", View(dags=[], errors=[]), now, must_be_parsed=False) is Standing.BROKEN
+    assert judge_file("/d/x.zip", Snapshot(dags=[], errors=[]), now, must_be_parsed=False) is FileState.BROKEN

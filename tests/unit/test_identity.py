@@ -40,10 +40,10 @@ def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_role_of_an_instance_that_this_is_not() -> None:
-    way = replace(ECS, role_name="EcsDeployRole")
+    source = replace(ECS, role_name="EcsDeployRole")
 
     with pytest.raises(CredentialsError) as error:
-        obtain_keys(way, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=lambda _: False)
+        obtain_keys(source, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=lambda _: False)
 
     assert (
         error.value.message

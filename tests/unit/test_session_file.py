@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.airflow.session_store import FOLDER, KeptSession, SessionFile
+from dms_airflow.airflow.session_store import FOLDER, SessionFile, StoredSession
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 KEY = ("https://dms.cn-hangzhou.aliyuncs.com", "af-1", "LTAI-the-id")
-SESSION = KeptSession(host="https://data.example.com/airflow/af-1", cookie="session=s3ss10n")
+SESSION = StoredSession(host="https://data.example.com/airflow/af-1", cookie="session=s3ss10n")
 
 
 @pytest.fixture
@@ -96,7 +96,7 @@ def test_a_link_is_none_and_what_it_leads_to_stays(kept: SessionFile, tmp_path: 
     file.symlink_to(target)
 
     assert kept.read() is None
-    kept.write(KeptSession(host=SESSION.host, cookie="session=new"))
+    kept.write(StoredSession(host=SESSION.host, cookie="session=new"))
     assert not file.is_symlink()
     assert target.read_text() == text
 
@@ -106,7 +106,7 @@ def test_a_folder_that_others_can_write_is_not_used(kept: SessionFile, tmp_path:
     before = find_file(tmp_path).read_text()
 
     assert kept.read() is None
-    kept.write(KeptSession(host=SESSION.host, cookie="session=new"))
+    kept.write(StoredSession(host=SESSION.host, cookie="session=new"))
     assert find_file(tmp_path).read_text() == before
     assert "others may write" in log.lines[-1]
 

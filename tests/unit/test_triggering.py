@@ -9,7 +9,7 @@ import pytest
 
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, NetworkError
-from dms_airflow.dag_runs.trigger import Order, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import RunRequest, Trigger, make_run_id
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ class FakeClient:
         self.shown_from = 0.0
         self.server_time: datetime | None = NOON
 
-    def make(self, order: Order) -> str:
+    def make(self, requested: RunRequest) -> str:
         """Make the run, or say that it is there."""
-        if order.run_id in self.runs:
+        if requested.run_id in self.runs:
             return "conflict"
         self.made += 1
         date = (self.server_time or NOON) + timedelta(seconds=0)
-        self.runs[order.run_id] = DagRun(
-            dag_id=order.dag_id, run_id=order.run_id, state="queued", logical_date=date, conf=order.conf
+        self.runs[requested.run_id] = DagRun(
+            dag_id=requested.dag_id, run_id=requested.run_id, state="queued", logical_date=date, conf=requested.conf
         )
         return "made"
 
@@ -63,13 +63,13 @@ class FakeClient:
 class World:
     """A trigger, and the faults that its requests meet in turn."""
 
-    def __init__(self, order: Order, *, deadline: float = 600.0) -> None:
+    def __init__(self, requested: RunRequest, *, deadline: float = 600.0) -> None:
         self.clock, self.log = FakeClock(), FakeLog()
         self.client = FakeClient(self.clock)
-        self.order = order
+        self.requested = requested
         self.sent = 0
         context = make_context(self.clock, self.log)
-        self.trigger = Trigger(order, self.client, context, self.clock.now + deadline)  # type: ignore[arg-type]
+        self.trigger = Trigger(requested, self.client, context, self.clock.now + deadline)  # type: ignore[arg-type]
 
     def ask(self, *steps: Callable[[World], str] | Exception | None) -> Any:
         """Ask; each step is what one request meets: None arrives and is answered."""
@@ -81,18 +81,18 @@ class World:
             step = pending.pop(0) if pending else None
             if isinstance(step, Exception):
                 raise step
-            return step(self) if step else self.client.make(self.order)
+            return step(self) if step else self.client.make(self.requested)
 
         return self.trigger.ask(send, lambda answer: answer == "made", lambda answer: answer == "conflict")
 
 
 def make_and_lose(world: World) -> str:
-    world.client.make(world.order)
+    world.client.make(world.requested)
     raise LOST
 
 
-OURS = Order(dag_id="etl", run_id="gha__1__ab")
-THEIRS = Order(dag_id="etl", run_id="nightly", conf={"day": 1}, is_own=False)
+OURS = RunRequest(dag_id="etl", run_id="gha__1__ab")
+THEIRS = RunRequest(dag_id="etl", run_id="nightly", conf={"day": 1}, is_own=False)
 
 
 def test_an_answer_is_the_end() -> None:
@@ -123,8 +123,8 @@ def test_a_run_that_appears_between_look_and_second_request_is_found_by_its_conf
     world = World(OURS)
 
     def appear_then_ask(world: World) -> str:
-        world.client.make(world.order)
-        return world.client.make(world.order)
+        world.client.make(world.requested)
+        return world.client.make(world.requested)
 
     run = world.ask(LOST, appear_then_ask)
 
@@ -136,8 +136,8 @@ def test_a_request_that_a_gateway_repeats_is_one_run() -> None:
     world = World(OURS)
 
     def twice(world: World) -> str:
-        world.client.make(world.order)
-        return world.client.make(world.order)
+        world.client.make(world.requested)
+        return world.client.make(world.requested)
 
     assert world.ask(twice).run_id == "gha__1__ab"
     assert (world.sent, world.client.made) == (1, 1)
@@ -214,7 +214,7 @@ def test_a_command_that_fails_after_it_made_its_run_made_it() -> None:
     world = World(OURS)
 
     def make_then_end(world: World) -> str:
-        world.client.make(world.order)
+        world.client.make(world.requested)
         return "Killed"
 
     assert world.ask(make_then_end).run_id == "gha__1__ab"
@@ -244,7 +244,7 @@ def test_another_run_of_the_same_second_makes_ours_a_second_later() -> None:
 
 
 def test_a_conflict_of_the_authors_date_is_told_at_once() -> None:
-    world = World(Order(dag_id="etl", run_id="gha__1__ab", is_dated=True))
+    world = World(RunRequest(dag_id="etl", run_id="gha__1__ab", is_dated=True))
 
     assert world.ask(lambda _: "conflict") == "conflict"
     assert world.sent == 1
@@ -279,7 +279,7 @@ def test_without_proof_a_run_of_the_authors_id_is_not_ours(change: Callable[[Wor
     world = World(THEIRS)
 
     def make_otherwise(world: World) -> str:
-        world.client.make(world.order)
+        world.client.make(world.requested)
         change(world)
         raise LOST
 
@@ -290,7 +290,7 @@ def test_without_proof_a_run_of_the_authors_id_is_not_ours(change: Callable[[Wor
 
 
 def test_a_run_with_the_authors_own_date_cannot_be_told_apart() -> None:
-    world = World(Order(dag_id="etl", run_id="nightly", is_own=False, is_dated=True))
+    world = World(RunRequest(dag_id="etl", run_id="nightly", is_own=False, is_dated=True))
 
     with pytest.raises(AnswerLostError):
         world.ask(make_and_lose)

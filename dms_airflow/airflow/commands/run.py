@@ -63,5 +63,5 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
         context.log.fold("stdout", answer.stdout)
     context.log.fold("stderr", answer.stderr)
     if line.name == "version" and outcome.succeeded:
-        context.airflow.note_version(answer.stdout.strip().rpartition("\n")[2].strip())
+        context.airflow.keep_version(answer.stdout.strip().rpartition("\n")[2].strip())
     return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=conclude(outcome))

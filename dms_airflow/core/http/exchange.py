@@ -79,10 +79,10 @@ class Response:
     def parse_object(self) -> dict[str, Any]:
         """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
         try:
-            told = self.parse() if self.is_json else None
+            value = self.parse() if self.is_json else None
         except ValueError:
             return {}
-        return told if isinstance(told, dict) else {}
+        return value if isinstance(value, dict) else {}
 
 
 class Transport:
@@ -101,7 +101,7 @@ class Transport:
         self._log = log
         http.headers["User-Agent"] = f"dms-airflow/{__version__}"
         http.auth = _keep_as_is
-        make_careful(http)
+        restrict_session(http)
         # A cookie goes where the caller says, never where its own Domain= would have it.
         http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
         if ca_bundle:
@@ -247,7 +247,7 @@ class _Adapter(HTTPAdapter):
         return manager
 
 
-def make_careful(http: requests.Session) -> None:
+def restrict_session(http: requests.Session) -> None:
     """Let a session show what was never sent and what was cut off, and let it follow no redirect.
 
     Even a session that is to follow none would read the whole body of a redirect, however long and slow.

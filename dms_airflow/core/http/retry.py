@@ -33,7 +33,7 @@ LONGEST_PAUSE = 30.0
 FIRST_POLLS = 3  # a fault that was there from the beginning is reported after so many polls
 
 
-def can_retry(error: ActionError) -> bool:
+def is_transient(error: ActionError) -> bool:
     """Whether the same call may succeed a moment later."""
     return error.may_pass
 
@@ -45,7 +45,7 @@ def retry(
     log: Log,
     deadline: float | None = None,
     tries: int | None = TRIES,
-    may_retry: Callable[[ActionError], bool] = can_retry,
+    may_retry: Callable[[ActionError], bool] = is_transient,
 ) -> T:
     """Call a function, and again after a pause while it fails by what may pass.
 

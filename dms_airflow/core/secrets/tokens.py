@@ -35,10 +35,10 @@ def read_claims(token: str) -> Mapping[str, str]:
     """Read the claims that may be shown. The signature is STS's business."""
     try:
         payload = token.split(".")[1]
-        told = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        value = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     except (ValueError, IndexError, RecursionError):
-        told = {}
-    claims = told if isinstance(told, dict) else {}
+        value = {}
+    claims = value if isinstance(value, dict) else {}
     # Kubernetes names the one audience of a pod's token in a list.
     single = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in claims.items()}
     return {name: single[name] for name in CLAIMS if isinstance(single.get(name), str)}
