@@ -22,7 +22,7 @@ from dms_airflow.core.errors import (
     UnknownHostError,
 )
 from dms_airflow.core.http.parallel import CONCURRENCY, map_parallel
-from dms_airflow.core.http.retry import TRIES, may_pass, parse_retry_after, retry
+from dms_airflow.core.http.retry import TRIES, is_transient_status, parse_retry_after, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -198,7 +198,7 @@ class AirflowClient:
         def send() -> Response:
             response = self._session.send(exchange, method, path)
             # 429 proves that nothing happened; the others prove it for no request that changes something.
-            if response.status == HTTPStatus.TOO_MANY_REQUESTS or (is_safe and may_pass(response.status)):
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS or (is_safe and is_transient_status(response.status)):
                 raise _BusyError(f"{method} {path}", response)
             return response
 
@@ -207,7 +207,7 @@ class AirflowClient:
                 return True
             # What never left may be sent again whatever it asks for. An unknown host may pass: it was known before.
             does_no_harm = isinstance(error, NetworkError) or (is_safe and isinstance(error, AnswerLostError))
-            return does_no_harm and (error.may_pass or isinstance(error, UnknownHostError))
+            return does_no_harm and (error.is_transient or isinstance(error, UnknownHostError))
 
         try:
             response = retry(send, clock=self._clock, log=self._log, deadline=deadline, tries=tries, may_retry=may_retry)

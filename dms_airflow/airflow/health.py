@@ -118,12 +118,12 @@ def await_health(airflow: AirflowClient, clock: Clock, log: Log, *, interval: fl
         ActionError: Its health is not known.
     """
 
-    def look() -> tuple[Health, Sequence[str]]:
+    def fetch_state() -> tuple[Health, Sequence[str]]:
         health = fetch_health(airflow)
         return health, tuple(f"a healthy {fault.name} ({fault})" for fault in health.faults)
 
     deadline = clock.monotonic() + RESTART_LIMIT
-    health, awaited = poll(look, clock=clock, log=log, deadline=deadline, interval=interval or RESTART_INTERVAL)
+    health, awaited = poll(fetch_state, clock=clock, log=log, deadline=deadline, interval=interval or RESTART_INTERVAL)
     if awaited:
         faults = "; ".join(map(str, health.faults))
         raise UnhealthyError(f"{airflow.url} is not healthy: {faults}.", f"{consequence} {HINT_RESTART}")

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.errors import AnswerError
-from dms_airflow.core.http.retry import may_pass, parse_retry_after
+from dms_airflow.core.http.retry import is_transient_status, parse_retry_after
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -86,7 +86,7 @@ def make_error(response: Response, name: str, redact: Callable[[str], str], hint
         hint: The next step where the status does not say more.
     """
     status = response.status
-    hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if may_pass(status) else hint
+    hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if is_transient_status(status) else hint
     message = f"{name} answered {status}: {describe_problem(response, redact)}"
     return AnswerError(message, hint, status=status, retry_after=parse_retry_after(response.headers))
 

@@ -15,7 +15,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from dms_airflow.airflow.session_store import StoredSession
 from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
-from dms_airflow.core.http.retry import may_pass, parse_retry_after, retry
+from dms_airflow.core.http.retry import is_transient_status, parse_retry_after, retry
 from dms_airflow.core.http.urls import check_host
 
 if TYPE_CHECKING:
@@ -140,7 +140,7 @@ class AirflowSession:
             response = self._transport.exchange("GET", host, "/login", query=query, timeout=LOGIN_TIMEOUT)
         except (AnswerLostError, AnswerTimeoutError) as error:
             # Whether it happened does not matter: a token works once, and the next try has its own.
-            raise LoginError(error.message, HINT_LOGIN, may_pass=error.may_pass) from None
+            raise LoginError(error.message, HINT_LOGIN, is_transient=error.is_transient) from None
         cookies = {name: value for name, value in response.cookies.items() if value}
         for value in _list_secrets(cookies):
             self._log.mask(value)
@@ -264,7 +264,7 @@ def _check_login(response: Response, host: str, *, has_session: bool) -> None:
     raise LoginError(
         f"The login at {host} answered {response.status} where a redirect with a session cookie was expected.",
         HINT_LOGIN,
-        may_pass=may_pass(response.status),
+        is_transient=is_transient_status(response.status),
         retry_after=parse_retry_after(response.headers),
     )
 

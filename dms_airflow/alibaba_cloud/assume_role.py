@@ -23,7 +23,7 @@ from dms_airflow.alibaba_cloud.sdk import (
     stub_imports,
 )
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
 from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
@@ -127,7 +127,7 @@ def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, c
 def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token: IdToken) -> ActionError:
     if fault := explain_network_failure(last, "AssumeRoleWithOIDC"):
         hint = HINT_HOST if isinstance(fault, UnknownHostError) else fault.hint
-        return type(fault)(fault.message, hint, may_pass=fault.may_pass, retry_after=last.retry_after)
+        return type(fault)(fault.message, hint, is_transient=fault.is_transient, retry_after=last.retry_after)
     failed = f"{role.role_arn} could not be assumed"
     response = re.search(r"http_code: (?P<status>\d+), result: (?P<body>.*)", str(getattr(error, "message", "")), re.DOTALL)
     if response is None:
@@ -140,8 +140,8 @@ def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token
         body = None
     if not isinstance(body, dict) or not body.get("Code"):
         message = f"{failed}: {role.sts_host} answered {status} without an error code."
-        hint = HINT_BUSY if may_pass(status) else HINT_PROXY
-        return RoleError(message, hint, may_pass=may_pass(status), retry_after=last.retry_after)
+        hint = HINT_BUSY if is_transient_status(status) else HINT_PROXY
+        return RoleError(message, hint, is_transient=is_transient_status(status), retry_after=last.retry_after)
     refusal = Refusal(
         code=str(body["Code"]),
         message=str(body.get("Message") or ""),
@@ -162,7 +162,7 @@ def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token
     return RoleError(
         f"{failed}: {known.meaning} {refusal}.{claims}",
         hint,
-        may_pass=refusal.may_pass(known),
+        is_transient=refusal.is_transient(known),
         retry_after=refusal.retry_after,
         blocks=blocks,
     )

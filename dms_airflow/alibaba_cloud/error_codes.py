@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -37,14 +37,14 @@ class ErrorCode:
         pattern: Searched for in ``code: message``.
         meaning: What happened.
         hint: What to do.
-        may_pass: The same call may succeed a moment later.
+        is_transient: The same call may succeed a moment later.
         is_missing_trust: The role does not trust the job, which a trust policy of its claims would change.
     """
 
     pattern: re.Pattern[str]
     meaning: str
     hint: str
-    may_pass: bool = False
+    is_transient: bool = False
     is_missing_trust: bool = False
 
 
@@ -83,9 +83,9 @@ class Refusal:
         """Find the first code that matches; None where none does."""
         return next((one for one in codes if one.pattern.search(f"{self.code}: {self.text}")), None)
 
-    def may_pass(self, known: ErrorCode | None) -> bool:
+    def is_transient(self, known: ErrorCode | None) -> bool:
         """Whether the same call may succeed a moment later."""
-        return (known is not None and known.may_pass) or (self.status is not None and may_pass(self.status))
+        return (known is not None and known.is_transient) or (self.status is not None and is_transient_status(self.status))
 
 
 _CLOCK = ErrorCode(
@@ -97,7 +97,7 @@ _THROTTLED = ErrorCode(
     pattern=re.compile(r"^Throttling"),
     meaning="the account makes too many calls",
     hint="Run the step again later, or let fewer jobs call at once; with reuse-session: true later steps do not call.",
-    may_pass=True,
+    is_transient=True,
 )
 
 # The first that matches counts. DMS documents no list of codes for these calls. These are known of the OpenAPI gateway and of
@@ -156,7 +156,7 @@ OPENAPI_CODES = (
         pattern=re.compile(r"^SignatureNonceUsed|^InternalError|^ServiceUnavailable"),
         meaning="Alibaba Cloud failed to handle it",
         hint=HINT_BUSY,
-        may_pass=True,
+        is_transient=True,
     ),
 )
 

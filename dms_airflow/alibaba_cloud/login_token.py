@@ -22,7 +22,7 @@ from dms_airflow.alibaba_cloud.sdk import (
     stub_imports,
 )
 from dms_airflow.core.errors import ActionError, AnswerError, TokenError, UnknownHostError
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.secrets.tokens import LoginToken
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def _refuse(refusal: Refusal, instance_id: str, endpoint: Endpoint) -> TokenErro
     return TokenError(
         f"CreateAirflowLoginToken for {instance_id} at {endpoint.authority} was refused{because} {refusal}.",
         known.hint if known else HINT_OTHER,
-        may_pass=refusal.may_pass(known),
+        is_transient=refusal.is_transient(known),
         retry_after=refusal.retry_after,
     )
 
@@ -144,7 +144,7 @@ def _explain_failure(error: Exception, last: LastExchange, instance_id: str, end
             if match[1] not in REGIONS:
                 message = f"no such host: {endpoint.authority}. DMS's documentation does not list the region {match[1]}."
                 hint = f"Check region; it lists {', '.join(REGIONS)}. If the region is right, check the runner's name server."
-        return type(fault)(f"{call}: {message}", hint, may_pass=fault.may_pass)
+        return type(fault)(f"{call}: {message}", hint, is_transient=fault.is_transient)
     # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
     kind = type(getattr(error, "inner_exception", error)).__name__
     status = f"status {last.status}, " if last.status else ""
@@ -152,6 +152,6 @@ def _explain_failure(error: Exception, last: LastExchange, instance_id: str, end
         f"{call}: the SDK cannot read the response of {endpoint.authority} ({status}{kind}).",
         HINT_ENDPOINT,
         status=last.status,
-        may_pass=last.status is not None and may_pass(last.status),
+        is_transient=last.status is not None and is_transient_status(last.status),
         retry_after=last.retry_after,
     )

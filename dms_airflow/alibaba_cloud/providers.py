@@ -26,7 +26,7 @@ from dms_airflow.alibaba_cloud.credentials import (
 )
 from dms_airflow.alibaba_cloud.sdk import explain_network_failure, fetch_keys, guard_sdk, stub_imports, trust_authorities
 from dms_airflow.core.errors import CredentialsError
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -190,7 +190,7 @@ def _explain_failure(error: Exception, last: LastExchange, origin: str, hint: st
     failed = f"{origin} gave no credentials"
     if fault := explain_network_failure(last, "The request for credentials"):
         message = f"{failed}: {fault.message}"
-        return CredentialsError(message, fault.hint, may_pass=fault.may_pass, retry_after=last.retry_after)
+        return CredentialsError(message, fault.hint, is_transient=fault.is_transient, retry_after=last.retry_after)
     message = str(getattr(error, "message", ""))
     status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", message)
     if status is None:
@@ -199,6 +199,6 @@ def _explain_failure(error: Exception, last: LastExchange, origin: str, hint: st
     return CredentialsError(
         f"{failed} (it answered {status[1]}{f', {code[1]}' if code else ''}).",
         hint_by_status,
-        may_pass=may_pass(int(status[1])),
+        is_transient=is_transient_status(int(status[1])),
         retry_after=last.retry_after,
     )

@@ -283,4 +283,4 @@ def explain_network_failure(last: LastExchange, call: str) -> NetworkError | Ans
         return AnswerError(fault.message, HINT_NOT_ALIBABA_CLOUD)
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
     kind = UnknownHostError if isinstance(fault, UnknownHostError) else NetworkError
-    return kind(fault.message, hint, may_pass=fault.may_pass)
+    return kind(fault.message, hint, is_transient=fault.is_transient)

@@ -16,7 +16,7 @@ from dms_airflow.alibaba_cloud.login_token import prepare_client
 from dms_airflow.alibaba_cloud.sdk import guard_sdk, parse_body_refusal, parse_refusal
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.network_errors import explain_fault
-from dms_airflow.core.http.retry import may_pass, retry
+from dms_airflow.core.http.retry import is_transient_status, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -131,18 +131,18 @@ class WorkspaceCalls:
         last = self._last
         if last.fault is None:
             message = f"{action}: the SDK cannot read the response of {last.url} (status {last.status})."
-            return AnswerLostError(message, HINT_LOST, may_pass=last.status is None or may_pass(last.status))
+            return AnswerLostError(message, HINT_LOST, is_transient=last.status is None or is_transient_status(last.status))
         failure = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, action, last.url)
         if isinstance(failure, AnswerLostError):
-            return type(failure)(failure.message, HINT_LOST, may_pass=failure.may_pass)
+            return type(failure)(failure.message, HINT_LOST, is_transient=failure.is_transient)
         return failure
 
     def _refuse(self, action: str, refusal: Refusal) -> WorkspaceError:
         known = refusal.find_code(OPENAPI_CODES)
         because = f", because {known.meaning}" if known else ""
         message = f"{action} for the workspace {self._workspace_id} was refused{because} {refusal}."
-        may_pass, retry_after = refusal.may_pass(known), refusal.retry_after
+        is_transient, retry_after = refusal.is_transient(known), refusal.retry_after
         if _DENIED.search(refusal.code):
             hint = HINT_DENIED.format(action=action, workspace=self._workspace_id)
-            return WorkspaceDeniedError(message, hint, may_pass=may_pass, retry_after=retry_after)
-        return WorkspaceError(message, known.hint if known else HINT_OTHER, may_pass=may_pass, retry_after=retry_after)
+            return WorkspaceDeniedError(message, hint, is_transient=is_transient, retry_after=retry_after)
+        return WorkspaceError(message, known.hint if known else HINT_OTHER, is_transient=is_transient, retry_after=retry_after)

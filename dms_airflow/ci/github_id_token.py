@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from dms_airflow.core.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
-from dms_airflow.core.http.retry import may_pass, parse_retry_after
+from dms_airflow.core.http.retry import is_transient_status, parse_retry_after
 from dms_airflow.core.http.urls import allows_plain_http
 from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
@@ -61,7 +61,7 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
         answer = transport.exchange("GET", base, path, query=query, headers=headers, timeout=TIMEOUT)
     except (NetworkError, AnswerLostError, AnswerError) as error:
         failure = IdTokenError(f"GitHub gave no id-token. {error.message}", HINT_GITHUB)
-        failure.may_pass = error.may_pass
+        failure.is_transient = error.is_transient
         raise failure from None
     value = _read_value(answer)
     if answer.status != 200 or not value:  # noqa: PLR2004
@@ -100,7 +100,7 @@ def _explain_refusal(answer: Response, base: str) -> IdTokenError:
         f"GitHub's id-token endpoint at {base} answered {answer.status} without an id-token.",
         HINT_PERMISSION if answer.status in (401, 403) else HINT_GITHUB,
     )
-    error.may_pass = may_pass(answer.status)
+    error.is_transient = is_transient_status(answer.status)
     error.retry_after = parse_retry_after(answer.headers)
     return error
 

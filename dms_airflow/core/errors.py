@@ -54,7 +54,7 @@ class ActionError(Exception):
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
         status: The HTTP status of the response that failed; None where there was none, or it does not matter.
-        may_pass: The same call may succeed a moment later; by default what the class says.
+        is_transient: The same call may succeed a moment later; by default what the class says.
         retry_after: Seconds that the other side asked to wait.
         outputs: What is known in spite of it.
         blocks: What the job summary shows besides.
@@ -63,7 +63,7 @@ class ActionError(Exception):
     title: ClassVar[str]
     ending: ClassVar[Ending] = Ending.FAILURE
 
-    may_pass = False
+    is_transient = False
     """Whether the same call may succeed a moment later. Whether that does harm is for the caller to know."""
 
     def __init__(
@@ -72,7 +72,7 @@ class ActionError(Exception):
         hint: str,
         *,
         status: int | None = None,
-        may_pass: bool | None = None,
+        is_transient: bool | None = None,
         retry_after: float = 0.0,
         outputs: Mapping[str, Any] | None = None,
         blocks: tuple[Table | Folded | Diagram, ...] = (),
@@ -81,7 +81,7 @@ class ActionError(Exception):
         self.message = message
         self.hint = hint
         self.status = status
-        self.may_pass = self.may_pass if may_pass is None else may_pass
+        self.is_transient = self.is_transient if is_transient is None else is_transient
         self.retry_after = retry_after
         self.outputs = outputs or {}
         self.blocks = blocks
@@ -177,13 +177,13 @@ class NetworkError(ActionError):
     """A host could not be reached; the request did not get there."""
 
     title = "Host not reached"
-    may_pass = True
+    is_transient = True
 
 
 class UnknownHostError(NetworkError):
     """The name server knows no host of this name."""
 
-    may_pass = False
+    is_transient = False
 
 
 class AnswerError(ActionError):
@@ -196,7 +196,7 @@ class AnswerLostError(ActionError):
     """The request left, but its answer never came: what it asked for may have happened."""
 
     title = "Answer lost"
-    may_pass = True
+    is_transient = True
 
 
 class AnswerTimeoutError(AnswerLostError):

@@ -122,7 +122,7 @@ class Trigger:
                 is_refused = isinstance(error, AnswerError) and (
                     error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
                 )
-                may_pass = not is_refused
+                is_transient = not is_refused
                 pause = standard and max(standard, error.retry_after)
                 answer = None
             except ActionError as error:
@@ -132,11 +132,11 @@ class Trigger:
                     return answer
                 found = self._try_to_find_run()
                 # The run may not show yet, or another one had the same logical date, which is another one a second later.
-                may_pass = is_conflict(answer) and (first is not None or not self._requested.is_dated)
+                is_transient = is_conflict(answer) and (first is not None or not self._requested.is_dated)
             if found and self._is_requested(found):
                 return found
             # A run that is there and is not ours would be met by each further request, too.
-            if found or not may_pass or pause is None or self._remaining <= pause:
+            if found or not is_transient or pause is None or self._remaining <= pause:
                 break
             self._log.info(f"It is not there. Asking again in {pause:g} s, for the same run.")
             self._clock.sleep(pause)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.dag_runs.stalls import explain_stall
 
 if TYPE_CHECKING:
@@ -111,9 +111,9 @@ class Watch:
         """Take a failed poll for one more silence, unless it has lasted too long."""
         self.retry_after = error.retry_after
         passes = (
-            error.may_pass
+            error.is_transient
             or isinstance(error, UnknownHostError)
-            or (isinstance(error, AnswerError) and (error.status is None or may_pass(error.status)))
+            or (isinstance(error, AnswerError) and (error.status is None or is_transient_status(error.status)))
         )
         if self._silent_since is None:
             self._silent_since = now

@@ -91,14 +91,14 @@ class Arrivals:
         """
         changed: set[str] = set()
 
-        def look() -> tuple[Arrival, Sequence[str]]:
-            arrival, awaited = self.look()
+        def fetch_state() -> tuple[Arrival, Sequence[str]]:
+            arrival, awaited = self.fetch_state()
             changed.update(arrival.changed)
             return replace(arrival, changed=frozenset(changed)), awaited
 
-        return self._instance.poll(look)
+        return self._instance.poll(fetch_state)
 
-    def look(self) -> tuple[Arrival, Sequence[str]]:
+    def fetch_state(self) -> tuple[Arrival, Sequence[str]]:
         """Look once: what the instance parses, and what of the checkout is not there yet."""
         execution = self._instance.run("dags report", "-o", "json")
         dags = self._instance.list_dags()

@@ -134,7 +134,7 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
     unknown: list[str] = []
     ends: list[str] = []
 
-    def look() -> tuple[tuple[str, str], Sequence[str]]:
+    def fetch_state() -> tuple[tuple[str, str], Sequence[str]]:
         try:
             answer = workspace.fetch_status(key)
         except WorkspaceDeniedError:
@@ -148,7 +148,7 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
         detail = " ".join(filter(None, (error_text, str(answer.get("Data") or "")))).strip()
         return (word, detail), () if is_over else (f"the publish action, which is {word or 'without a status'}",)
 
-    (word, detail), awaited = poll(look, clock=clock, log=log, deadline=clock.monotonic() + LIMIT)
+    (word, detail), awaited = poll(fetch_state, clock=clock, log=log, deadline=clock.monotonic() + LIMIT)
     if word == DONE:
         log.info("Published.")
         return

@@ -133,7 +133,7 @@ def read_file(workspace: Workspace, path: str) -> tuple[str | None, str]:
     try:
         return workspace.read(path)
     except WorkspaceError as error:
-        if isinstance(error, WorkspaceDeniedError) or error.may_pass:
+        if isinstance(error, WorkspaceDeniedError) or error.is_transient:
             raise
         return None, ""
 

@@ -79,7 +79,7 @@ class Writer:
                 try:
                     return self._send(change, mtime, is_forced=is_forced)
                 except WorkspaceError as error:
-                    if isinstance(error, WorkspaceDeniedError) or error.may_pass:
+                    if isinstance(error, WorkspaceDeniedError) or error.is_transient:
                         raise
                     refusal = error
             return None
@@ -143,7 +143,7 @@ class Writer:
         problems: dict[str, str] = {}
         changes: dict[str, Change] = {}
 
-        def look(path: str) -> None:
+        def compare(path: str) -> None:
             with _record(problems, path):
                 text, mtime = self.read(path)
                 if text and text != former[path] and not is_ours(path, text):
@@ -156,7 +156,7 @@ class Writer:
                 self.apply(change)
                 self.verify([change])
 
-        map_calls(look, former)
+        map_calls(compare, former)
         for stage in range(3):
             map_calls(write, [change for change in changes.values() if change.stage == stage])
         return problems

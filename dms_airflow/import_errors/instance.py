@@ -138,7 +138,7 @@ class Instance:
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
-    def poll(self, look: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
+    def poll(self, fetch_state: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
         """Call a function until nothing is awaited any more or time is up, as `core.http.retry.poll` does."""
         clock, log = self._context.clock, self._context.log
-        return poll(look, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)
+        return poll(fetch_state, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)

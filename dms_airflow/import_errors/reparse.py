@@ -38,7 +38,7 @@ def wait_for_reparse(
     parsed = tokens.keys() & set(must_be_parsed)
     last: dict[str, FileState] = {}
 
-    def look() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
+    def fetch_state() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
         now = instance.view()
         standing = {path: judge_file(path, before, now, must_be_parsed=path in parsed) for path in followed}
         awaited = [path for path in followed if standing[path] is FileState.AWAITED or standing[path] is not last.get(path)]
@@ -47,7 +47,7 @@ def wait_for_reparse(
         rows = tuple(row for path in broken for row in now.list_errors(path))
         return rows, tuple(f"the scheduler's word on {path}" for path in awaited)
 
-    return instance.poll(look)
+    return instance.poll(fetch_state)
 
 
 @dataclass(frozen=True, kw_only=True)

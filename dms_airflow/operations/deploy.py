@@ -287,7 +287,7 @@ class _FileDeploy:
         broken = {strip_member(error.path) for error in before.errors}
         instance = Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
 
-        def look() -> tuple[None, Sequence[str]]:
+        def fetch_state() -> tuple[None, Sequence[str]]:
             dags = {dag.dag_id: dag for dag in instance.list_dags()}
             out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
             instance.request_parse(dags[one].file_token for one in out if one in dags and dags[one].file_token)
@@ -296,7 +296,7 @@ class _FileDeploy:
             return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
 
         try:
-            _, awaited = instance.poll(look)
+            _, awaited = instance.poll(fetch_state)
         except ActionError as error:
             awaited = [error.message]
         if awaited:

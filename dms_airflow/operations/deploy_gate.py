@@ -290,7 +290,7 @@ class _Gate:
         executions: list[Execution | None] = []
         seen = arrival
 
-        def look() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
+        def fetch_state() -> tuple[tuple[DagImportError, ...], Sequence[str]]:
             nonlocal seen
             # Where the report hung, this would hang as long.
             execution = None if arrival.hangs else self._import_now(arrival)
@@ -303,10 +303,11 @@ class _Gate:
             is_usable = execution.outcome.succeeded or execution.outcome.lists_errors
             empty = self._arrivals.list_empty(seen, (error.instance_path for error in located)) if is_usable else ()
             if empty:
-                seen, _ = self._arrivals.look()  # before the next import, so that an error is never older than the report
+                # Before the next import, so that an error is never older than the report.
+                seen, _ = self._arrivals.fetch_state()
             return located, (*(f"{error.file} (an error of another version)" for error in stale), *empty)
 
-        errors, awaited = self._instance.poll(look)
+        errors, awaited = self._instance.poll(fetch_state)
         execution = self._imported = executions[-1]
         if awaited:
             return errors, _run_out(awaited, self._hint_arrival)
@@ -351,7 +352,7 @@ class _Gate:
         if not any(file.dag_ids for file in arrival.report or ()):
             return (), None  # it would write nothing, and delete all
 
-        def look() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
+        def fetch_state() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
             before = self._instance.view()
             execution = self._instance.run("dags reserialize")
             if execution is None:
@@ -361,7 +362,7 @@ class _Gate:
                 return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
             return (execution, *self._read_reserialize(execution, before, arrival)), ()
 
-        (execution, is_written, errors), awaited = self._instance.poll(look)
+        (execution, is_written, errors), awaited = self._instance.poll(fetch_state)
         if awaited:
             return errors, _run_out(awaited, HINT_SCHEDULER)
         if execution is None:
@@ -404,7 +405,7 @@ class _Gate:
         """Say which expected DAGs are not there, are not active, or have import errors."""
         defined = {dag_id for file in arrival.report or () for dag_id in file.dag_ids}
 
-        def look() -> tuple[dict[str, str], Sequence[str]]:
+        def fetch_state() -> tuple[dict[str, str], Sequence[str]]:
             dags = {dag.dag_id: dag for dag in self._instance.list_dags()}
             wrong: dict[str, str] = {}
             for dag_id in self._params.expect_dags:
@@ -419,7 +420,7 @@ class _Gate:
                     wrong[dag_id] = "its file has import errors"
             return wrong, tuple(f"DAG {dag_id}" for dag_id in wrong if dag_id in defined)
 
-        wrong, awaited = self._instance.poll(look)
+        wrong, awaited = self._instance.poll(fetch_state)
         ending = Ending.TIMEOUT if awaited else Ending.FAILURE
         return tuple(
             Problem(message=f"Expected DAG {dag_id}: {why.removesuffix('?')}{'?' if why.endswith('?') else '.'}", ending=ending)

@@ -13,7 +13,7 @@ from dms_airflow.airflow.client import READ_TIMEOUT
 from dms_airflow.airflow.commands.send import COMMAND_PATHS
 from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
-from dms_airflow.core.http.retry import may_pass
+from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.secrets.values import find_secrets
@@ -156,7 +156,7 @@ def run(params: Params, context: Context) -> Result:
 
 def _annotate(headline: str, answer: Response, params: Params) -> Iterator[Annotation]:
     sent_nothing = not params.body and params.arguments.method in ("POST", "PUT", "PATCH")
-    hint = _HINTS.get(answer.status, HINT_GATEWAY if may_pass(answer.status) else HINT_REFUSED)
+    hint = _HINTS.get(answer.status, HINT_GATEWAY if is_transient_status(answer.status) else HINT_REFUSED)
     if sent_nothing and answer.status in (400, 415, 422):
         hint = HINT_BODY
     if 300 <= answer.status < 400:  # noqa: PLR2004

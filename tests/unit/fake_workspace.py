@@ -82,10 +82,10 @@ class FakeWorkspace(Workspace):
         with self.order:
             reply = self.dms.answer(action, urlencode(query), urlencode(body).encode(), "application/x-www-form-urlencoded")
         if reply is None:
-            raise AnswerLostError(f"{action}: lost.", "", may_pass=True)
+            raise AnswerLostError(f"{action}: lost.", "", is_transient=True)
         answer = json.loads(json.dumps(reply.body))
         if reply.status != HTTPStatus.OK or not (answer.get("Success") or action == "GetWorkspaceCodePublishSetting"):
             code = answer.get("ErrorCode") or answer.get("Code")
             kind = WorkspaceDeniedError if code in ("Forbidden.RAM", "NoPermission") else WorkspaceError
-            raise kind(f"{action}: {code}", "", may_pass=code.startswith("Throttling"))
+            raise kind(f"{action}: {code}", "", is_transient=code.startswith("Throttling"))
         return answer, dict(reply.headers)

@@ -33,7 +33,7 @@ class Flaky:
 
 
 def throttled(retry_after: float = 0.0) -> TokenError:
-    return TokenError("Throttled.", "Wait.", may_pass=True, retry_after=retry_after)
+    return TokenError("Throttled.", "Wait.", is_transient=True, retry_after=retry_after)
 
 
 def test_what_may_pass_is_done_again() -> None:

@@ -21,7 +21,7 @@ from urllib3.exceptions import (
 )
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, AnswerTimeoutError, NetworkError, UnknownHostError
-from dms_airflow.core.http.retry import may_pass as is_passing
+from dms_airflow.core.http.retry import is_transient_status
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -115,10 +115,10 @@ def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     if certain := _find_bundle_fault(chain, base) or _find_proxy_fault(chain, what, base):
         return certain
     _, meaning, text, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
-    may_pass = False if any(isinstance(one, _LASTING) for one in chain) else None
+    is_transient = False if any(isinstance(one, _LASTING) for one in chain) else None
     if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
-        may_pass = True
-    return meaning(text.format(base=base, what=what), hint, may_pass=may_pass)
+        is_transient = True
+    return meaning(text.format(base=base, what=what), hint, is_transient=is_transient)
 
 
 def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkError | None:
@@ -129,7 +129,7 @@ def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkErro
         missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
         if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
             found = f"there is no file {missing[1]} with" if missing else "the file that the environment names holds no"
-            return NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE, may_pass=False)
+            return NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE, is_transient=False)
     return None
 
 
@@ -140,7 +140,7 @@ def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> N
             status = int(tunnel[1])
             hint = HINT_PROXY_USER if status == 407 else HINT_PROXY  # noqa: PLR2004
             message = f"{base}: the proxy did not let {what} through; it answered {status}."
-            return NetworkError(message, hint, may_pass=is_passing(status))
+            return NetworkError(message, hint, is_transient=is_transient_status(status))
     is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
     if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
         return NetworkError(f"{base}: the proxy on the way there was not reached.", HINT_PROXY)

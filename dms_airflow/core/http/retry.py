@@ -35,7 +35,7 @@ FIRST_POLLS = 3  # a fault that was there from the beginning is reported after s
 
 def is_transient(error: ActionError) -> bool:
     """Whether the same call may succeed a moment later."""
-    return error.may_pass
+    return error.is_transient
 
 
 def retry(
@@ -74,14 +74,19 @@ def retry(
 
 
 def poll(
-    look: Callable[[], tuple[T, Sequence[str]]], *, clock: Clock, log: Log, deadline: float, interval: float | None = None
+    fetch_state: Callable[[], tuple[T, Sequence[str]]],
+    *,
+    clock: Clock,
+    log: Log,
+    deadline: float,
+    interval: float | None = None,
 ) -> tuple[T, Sequence[str]]:
     """Call a function until nothing is awaited any more or time is up, and return what it returned last.
 
     The log gets a line when what is awaited has changed, and when another fault keeps the function from an answer.
 
     Args:
-        look: Returns what it found, and the names of what is still awaited.
+        fetch_state: Returns what it found, and the names of what is still awaited.
         clock: For the pauses.
         log: For the progress.
         deadline: On the clock.
@@ -95,7 +100,7 @@ def poll(
     reported = ""
     for number in count(1):
         try:
-            found = look()
+            found = fetch_state()
         except (AnswerError, AnswerLostError, NetworkError) as error:
             if found is None and (number == FIRST_POLLS or clock.monotonic() >= deadline):
                 raise
@@ -117,7 +122,7 @@ def choose_pause(elapsed: float) -> float:
     return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))
 
 
-def may_pass(status: int) -> bool:
+def is_transient_status(status: int) -> bool:
     """Whether an HTTP status may be another one a moment later."""
     return status in (HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_MANY_REQUESTS) or status >= HTTPStatus.INTERNAL_SERVER_ERROR
 
