@@ -13,7 +13,6 @@ import pytest
 
 from sandbox import NotInstalledError, Sandbox
 from sandbox.installation import wanted_version
-from sandbox.log_settings import LOG_SETTING_NAMES, LOG_SETTINGS
 from sandbox.runner import Runner
 
 if TYPE_CHECKING:
@@ -44,20 +43,6 @@ def sandbox() -> Iterator[Sandbox]:
             yield running
     except NotInstalledError as error:
         pytest.fail(str(error), pytrace=False)
-
-
-@pytest.fixture(params=LOG_SETTING_NAMES)
-def log_setting(request: pytest.FixtureRequest, sandbox: Sandbox) -> Iterator[str]:
-    """Give the sandbox's commands one log setting after the other, by name; its running processes keep the default."""
-    with sandbox.command_settings(LOG_SETTINGS[wanted_version()][request.param]):
-        yield request.param
-
-
-@pytest.fixture(scope="module", params=LOG_SETTING_NAMES)
-def sandbox_with_log(request: pytest.FixtureRequest) -> Iterator[Sandbox]:
-    """Give a sandbox of its own for each log setting: scheduler, tasks and commands have it."""
-    with Sandbox.start(settings=LOG_SETTINGS[wanted_version()][request.param]) as running:
-        yield running
 
 
 @pytest.fixture
