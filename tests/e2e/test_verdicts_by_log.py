@@ -1,6 +1,6 @@
 """The verdict is the same whatever the instance's owner has set for Airflow's log.
 
-Each setting needs a sandbox of its own, which takes 20 s to start: only the log as JSON is tried, unless `LOG_SETTINGS=all` is set.
+Each setting needs a sandbox of its own, which takes 20 s to start: only a log as JSON is tried, unless `LOG_SETTINGS=all`.
 """
 
 from __future__ import annotations
