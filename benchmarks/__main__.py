@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from benchmarks import deploy, growth, image, import_errors, lists, long_responses, one_command, waiting
+from benchmarks import deploy, growth, image, import_errors, lists, long_responses, one_command, report_files, waiting
 
 BENCHMARKS = {
     "command": one_command.main,
@@ -14,6 +14,7 @@ BENCHMARKS = {
     "import-errors": import_errors.main,
     "lists": lists.main,
     "long-responses": long_responses.main,
+    "report-files": report_files.main,
     "waiting": waiting.main,
 }
 

@@ -1,0 +1,52 @@
+"""10,000 import errors, each of a cause of its own, with whole tracebacks: the whole step, with every report file.
+
+Floor: the start of a step, and `json.loads` of the answer.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+from benchmarks import stand_in
+from benchmarks.import_errors import INSTANCE, name_file, write_source, write_traceback
+from benchmarks.measure import Cost, compare, run
+from sandbox.runner import Runner
+
+ERRORS = 10_000
+ROUNDS = 3
+FILES = {"sarif-file": "a.sarif", "junit-file": "a.xml", "code-quality-file": "a.json", "result-file": "r.json"}
+
+
+def main() -> None:
+    """Print the ratios, and what each report file adds."""
+    rows = [{"filepath": f"{INSTANCE}/{name_file(number)}", "error": write_traceback(number)} for number in range(ERRORS)]
+    answer = json.dumps(rows) + "\n"
+    print(f"answer: {len(answer) / 1e6:.1f} MB")
+    with stand_in.serve(answer) as dms, tempfile.TemporaryDirectory() as folder:
+        for number in range(ERRORS):
+            file = Path(folder, "dags", name_file(number))
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(write_source(number), encoding="utf-8")
+        Path(folder, "answer").write_text(answer, encoding="utf-8")
+        runner = Runner(workspace=Path(folder), temp=Path(folder))
+        operation = {"operation": "dags list-import-errors", "warnings": "false"}
+
+        def step(**files: str) -> Cost:
+            return run(runner.command, runner.prepare({**dms.inputs, **operation, **files})[0], exit_code=1)
+
+        def parse() -> Cost:
+            return run([sys.executable, "-c", f"import json; json.loads(open({str(Path(folder, 'answer'))!r}).read())"], {})
+
+        compare("10,000 errors, no file", step, parse, ROUNDS, "reported")
+        compare("10,000 errors, all files", lambda: step(**FILES), parse, ROUNDS, "reported")
+        for name, file in FILES.items():
+            cost = step(**{name: file})
+            written = Path(folder, file).stat().st_size / 1e6
+            print(f"  with {name:20}{cost.wall:6.1f} s{cost.memory:8.0f} MB{written:8.1f} MB written")
+
+
+if __name__ == "__main__":
+    main()
