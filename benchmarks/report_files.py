@@ -9,15 +9,24 @@ import json
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from benchmarks import stand_in
 from benchmarks.import_errors import INSTANCE, name_file, write_source, write_traceback
 from benchmarks.measure import Cost, compare, run
 from sandbox.runner import Runner
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 ERRORS = 10_000
 ROUNDS = 3
-FILES = {"sarif-file": "a.sarif", "junit-file": "a.xml", "code-quality-file": "a.json", "result-file": "r.json"}
+FILES: Mapping[str, str] = {
+    "sarif-file": "a.sarif",
+    "junit-file": "a.xml",
+    "code-quality-file": "a.json",
+    "result-file": "r.json",
+}
 
 
 def main() -> None:
@@ -34,17 +43,17 @@ def main() -> None:
         runner = Runner(workspace=Path(folder), temp=Path(folder))
         operation = {"operation": "dags list-import-errors", "warnings": "false"}
 
-        def step(**files: str) -> Cost:
+        def step(files: Mapping[str, str]) -> Cost:
             return run(runner.command, runner.prepare({**dms.inputs, **operation, **files})[0], exit_code=1)
 
         def parse() -> Cost:
             return run([sys.executable, "-c", f"import json; json.loads(open({str(Path(folder, 'answer'))!r}).read())"], {})
 
-        compare("10,000 errors, no file", step, parse, ROUNDS, "reported")
-        compare("10,000 errors, all files", lambda: step(**FILES), parse, ROUNDS, "reported")
-        for name, file in FILES.items():
-            cost = step(**{name: file})
-            written = Path(folder, file).stat().st_size / 1e6
+        compare("10,000 errors, no file", lambda: step({}), parse, ROUNDS, "reported")
+        compare("10,000 errors, all files", lambda: step(FILES), parse, ROUNDS, "reported")
+        for name, path in FILES.items():
+            cost = step({name: path})
+            written = Path(folder, path).stat().st_size / 1e6
             print(f"  with {name:20}{cost.wall:6.1f} s{cost.memory:8.0f} MB{written:8.1f} MB written")
 
 

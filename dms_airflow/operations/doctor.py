@@ -14,7 +14,7 @@ from dms_airflow.airflow.commands.command_line import CommandLine
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
-from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, LinkError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.inputs import given, parse_choice
@@ -50,6 +50,9 @@ HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP); signatures 
 HINT_REST = "Look in DMS's console whether the instance is running; the identity needs a role in Airflow that may read DAGs."
 HINT_CLI = "Look in DMS's console whether the instance is running, and at its log: a command answers only when Airflow starts."
 HINT_SCHEDULER = "Without it no DAG runs and no new file is seen. Look at its log in DMS's console; restart the instance."
+NOTE_WARNINGS = (
+    "; it reports deprecations in DAG files only when the instance's environment has PYTHONWARNINGS=default::DeprecationWarning"
+)
 HINT_VERSION = "The instance is being upgraded, or was not restarted after it. Look in DMS's console."
 
 
@@ -238,7 +241,9 @@ def _compare_versions(version: Version | None, cli: str | None) -> tuple[str, st
     numbers = {number for number in (version and version.number, cli) if number}
     if len(numbers) > 1:
         raise LinkError(f"REST reports Airflow {version and version.number}, the CLI {cli}.", HINT_VERSION)
-    return (number := numbers.pop()), f"Airflow {number}"
+    number = numbers.pop()
+    known = parse_version(number)
+    return number, f"Airflow {number}{NOTE_WARNINGS if known and known.major == AIRFLOW_2.major else ''}"
 
 
 def _conclude(examination: Examination, version: str) -> Result:
