@@ -216,6 +216,7 @@ def gate(dms: FakeDms, workspace: Path, tmp_path: Path, clock: Scene) -> Callabl
         environ = {
             **{f"INPUT_{name.upper()}": value for name, value in given.items()},
             **{name: str(file) for name, file in files.items()},
+            "GITHUB_ACTIONS": "true",
             "GITHUB_WORKSPACE": str(workspace),
         }
         stdout = io.StringIO()
