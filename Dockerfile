@@ -1,5 +1,5 @@
-# The action's image. Checked by tests/container, its size explained in docs/image.md. Works with the classic builder and with
-# BuildKit: no `RUN --mount`, no heredocs.
+# The action's image. Checked by tests/container, its size explained in docs/development/image.md. Works with the classic
+# builder and with BuildKit: no `RUN --mount`, no heredocs.
 FROM python:3.13-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f AS build
 
 # What is locked is installed first, so that a change of our code repeats little. Some packages are published as source only:

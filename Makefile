@@ -85,7 +85,7 @@ e2e-%: $(SETUP)
 container: $(TOOLS) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
 	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest tests/container
 
-bench: $(SETUP) ## Measure the action against what a user would do instead (a few minutes; docs/performance.md)
+bench: $(SETUP) ## Measure the action against what a user would do instead (a few minutes; docs/development/performance.md)
 	$(BIN)/python -m benchmarks
 
 image: ## Build the image

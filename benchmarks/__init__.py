@@ -1,1 +1,1 @@
-"""Measures the action against what a user would do instead. `make bench`; docs/performance.md says what came out."""
+"""Measures the action against what a user would do instead. `make bench`; results: docs/development/performance.md."""

@@ -2,7 +2,7 @@
 
     python -m benchmarks.deploy
 
-The gate is left out (docs/deploy-gate.md). DMS's own time for each call comes on top, for four calls at once.
+The gate is left out (docs/operations/deploy-gate.md). DMS's own time for each call comes on top, for four calls at once.
 """
 
 from __future__ import annotations

@@ -118,7 +118,8 @@ def conclude(first: Step, broken: Step, repaired: Step, run: Step) -> int:
         return 1
     print(
         "\n━━ Next: copy examples/deploy.yml to .github/workflows/, put your region and instance id in, and give the identity\n"
-        "   of the two secrets the RAM policy of docs/deploy.md. examples/deploy-plan.yml shows the plan on a pull request."
+        "   of the two secrets the RAM policy of docs/operations/deploy.md. examples/deploy-plan.yml shows the plan on a pull\n"
+        "   request."
     )
     return 0
 

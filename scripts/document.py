@@ -2,7 +2,7 @@
 
 README's tables come from action.yml: a table stands between `<!-- inputs -->` and `<!-- end inputs -->`, and the same for
 `outputs`. CONTRIBUTING's table of packages comes from the import rules in pyproject.toml and the packages' docstrings.
-docs/faults.md comes from tests/faults.py, by which the tests judge.
+docs/development/faults.md comes from tests/faults.py, by which the tests judge.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if str(ROOT) not in sys.path:
 
 from tests.faults import CELLS, FAULTS, STAGES  # noqa: E402 - a script has only its own folder on the path
 
-FAULTS_PAGE = "docs/faults.md"
+FAULTS_PAGE = "docs/development/faults.md"
 
 FAULTS_HEAD = """\
 # What happens when something goes wrong on the way
@@ -34,12 +34,12 @@ FAULTS_HEAD = """\
 Made by `make docs` from `tests/faults.py`; each line is tested (`tests/integration/test_faults.py`).
 
 A step goes through stages. For each stage the table says what the step does when one of its requests meets a fault, and what
-when all of them do. Bold is the title of the one error that the step ends with; [Troubleshooting](troubleshooting.md) says what
-to do then. Nothing that changes something is done twice, and a success is told only of what was done.
+when all of them do. Bold is the title of the one error that the step ends with; [Troubleshooting](../troubleshooting.md) says
+what to do then. Nothing that changes something is done twice, and a success is told only of what was done.
 
 Between two tries lie 1, 2, 4 and 8 seconds, or what `Retry-After` says. Where the time that a request may take is over after
 the first try, there is no second one. Which requests are sent again, and why, stands in [How it
-works](how-it-works.md#what-is-sent-again-and-what-never).
+works](../architecture.md#what-is-sent-again-and-what-never).
 """
 
 # What a stage has of its own.

@@ -1,6 +1,6 @@
 """What each stage of a step does about each fault: expectations by hand.
 
-tests/integration/test_faults.py holds the action to them, and scripts/document.py makes docs/faults.md of them.
+tests/integration/test_faults.py holds the action to them, and scripts/document.py makes docs/development/faults.md of them.
 
 A cell says how the step ends when one request of the stage meets the fault, and, behind the bar, when all of them do. The
 number counts the requests of the stage. "done" is a success; anything else is the title of the one error. A failed task whose

@@ -213,7 +213,7 @@ class AirflowSession:
         """Whether a response means that the session is gone.
 
         That may be 401, 403, a redirect to a login page or to another host, or the login page itself with status 200: Airflow's
-        own API answers 401 and never redirects (docs/how-it-works.md), a gateway in front of it may do the rest.
+        own API answers 401 and never redirects (docs/architecture.md), a gateway in front of it may do the rest.
         """
         if response.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
             return True

@@ -53,7 +53,8 @@ HINT_NOT_ALIBABA_CLOUD = (
 )
 
 # What the SDK imports for what is never done here: asynchronous requests, RSA keys, refreshing keys in the background. It takes
-# these names from them when it is imported. Together they would be almost half of the SDK's import time (docs/performance.md).
+# these names from them when it is imported. Together they would be almost half of the SDK's import time
+# (docs/development/performance.md).
 _UNUSED = {
     "aiohttp": ("ClientResponse", "ClientSession"),
     "apscheduler.schedulers.background": ("BackgroundScheduler",),

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dms_airflow.core.clock import Clock
     from dms_airflow.operations.context import Context
 
-# GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/how-it-works.md): all must be written by then.
+# GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/architecture.md): all must be written by then.
 # A step whose time has run out does not take longer either.
 ABANDON_SECONDS = 3.0
 

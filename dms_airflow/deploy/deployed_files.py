@@ -180,7 +180,7 @@ class Arrivals:
         """List the absolute paths, of all or of these, of files whose stored source is another one, with the checkout's names.
 
         Airflow 2 takes a new copy only when the modification time is newer than that of
-        the last (docs/deploy-gate.md).
+        the last (docs/operations/deploy-gate.md).
         """
         if arrival.folder is None:
             return {}

@@ -1,6 +1,6 @@
 """`deploy-gate`: after a deploy, the instance runs this commit, and every DAG file of it imports and serializes.
 
-Each step is a function that returns what it found; docs/deploy-gate.md says what each costs and cannot see. The gate
+Each step is a function that returns what it found; docs/operations/deploy-gate.md says what each costs and cannot see. The gate
 never makes a bad deploy worse: `dags reserialize` runs only when no view of Airflow knows of anything broken, and never on an
 Airflow (3.0, 3.1) whose `dags reserialize` itself stores errors that are none.
 """

@@ -30,9 +30,7 @@ PROJECT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encoding="utf-8"))
 TROUBLESHOOTING = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
 SOURCES = sorted((PROJECT / "dms_airflow").rglob("*.py"))
-DOCUMENTS = sorted(
-    file for folder in (".", "docs", "tests", "sandbox", "examples", "benchmarks") for file in (PROJECT / folder).glob("*.md")
-)
+DOCUMENTS = sorted(file for place in ("*.md", "docs/**/*.md", "sandbox/*.md") for file in PROJECT.glob(place))
 EXAMPLES = sorted((PROJECT / "examples").glob("*.yml"))
 
 
@@ -114,11 +112,13 @@ def test_check_names_the_stale_document_and_writes_nothing(tmp_path: Path, capsy
 
 
 def test_the_page_of_faults_is_current() -> None:
-    assert (PROJECT / "docs" / "faults.md").read_text(encoding="utf-8") == SCRIPT.describe_faults(), "run: make docs"
+    page = (PROJECT / SCRIPT.FAULTS_PAGE).read_text(encoding="utf-8")
+
+    assert page == SCRIPT.describe_faults(), "run: make docs"
 
 
 def test_each_error_of_the_page_of_faults_is_explained() -> None:
-    page = (PROJECT / "docs" / "faults.md").read_text(encoding="utf-8").partition("## ")[2]
+    page = (PROJECT / SCRIPT.FAULTS_PAGE).read_text(encoding="utf-8").partition("## ")[2]
 
     titles = set(re.findall(r"\*\*(.+?)\*\*", page)) - {"Task failed"}
     assert titles == {

@@ -15,7 +15,7 @@ PROJECT = Path(__file__).parents[2]
 # What people and CI run, and the pages that they copy from. Not benchmarks/: they do what a user without the action would do.
 PLACES = (
     *("Makefile", "Dockerfile", ".ci/run", ".github/workflows/*.yml", "examples/*.yml", "scripts/*.py", "sandbox/*.py"),
-    *("*.md", "docs/*.md", "sandbox/*.md", "tests/*.md", "requirements*.txt", "requirements*.in"),
+    *("*.md", "docs/**/*.md", "sandbox/*.md", "requirements*.txt", "requirements*.in"),
 )
 FILES = sorted(file for place in PLACES for file in PROJECT.glob(place))
 LOCKS = sorted(

@@ -204,7 +204,7 @@ def test_no_edit_of_a_second_writer_is_lost(tmp_path: Path, behaviour: Behaviour
     """334 interleavings with each kind of server: 1,002 in all.
 
     DMS has no guard for a deletion, nor for a save without a modification time. An edit in the one moment between the last
-    read of that file and such a call is lost, as docs/deploy.md says; nothing else may be.
+    read of that file and such a call is lost, as docs/operations/deploy.md says; nothing else may be.
     """
     paths = ["changed.py", "helper.py", "deleted.py", "same.py", "created.py", "sub/created.sql", "theirs.py"]
     edits = 0
