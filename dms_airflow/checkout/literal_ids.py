@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
-from enum import Enum, auto
+from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.checkout.dag_source import list_texts, name_of, parse_module, text_of
@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 class Kind(Enum):
     """What is named."""
 
-    CONNECTION = auto()
-    VARIABLE = auto()
-    POOL = auto()
-    TRIGGERER = auto()
+    CONNECTION = "Connections"
+    VARIABLE = "Variables"
+    POOL = "Pools"
+    TRIGGERER = "Triggerer"
 
 
 class LiteralId(NamedTuple):

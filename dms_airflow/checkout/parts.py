@@ -75,7 +75,7 @@ class Parts:
             for names in _list_imports(node, path):
                 yield from self._find_modules(names)
         for text in list_texts(module) if module else ():
-            name = str(text.value).rstrip("/").removeprefix("./")
+            name = str(text.value).partition("*")[0].rstrip("/").removeprefix("./")  # configs/*.yaml names the folder
             for other in self._named.get(name.rpartition("/")[2], ()) if len(name) < LONGEST_NAME else ():
                 if f"/{name}".endswith(f"/{other}") or f"/{name.lstrip('/')}/" in f"/{other}/":
                     yield other

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
@@ -26,35 +27,28 @@ STARTS_RUNS = "catchup is on and the start date lies in the past: Airflow starts
 
 
 @dataclass(frozen=True, kw_only=True)
-class Task:
-    """What is compared of a task."""
-
-    operator: str = ""
-    pool: str = ""
-    retries: str = ""
-    is_mapped: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
 class DagShape:
-    """What is compared of a DAG. `edges` are pairs of task ids.
+    """What is compared of a DAG.
 
     Args:
-        schedule: As a person reads it.
-        is_timed: The schedule is one of times: catchup means something.
+        facts: Schedule, catchup and so on, as a person reads them.
+        tags: Their names.
+        tasks: By id, what is compared of a task, as a person reads it.
+        edges: Pairs of task ids.
+        catches_up_from: With catchup Airflow starts runs from here on; None where it starts none.
         loaded: When Airflow's web server loaded it from the database.
     """
 
-    schedule: str = "none"
-    is_timed: bool = False
-    catchup: bool = False
-    start_date: datetime | None = None
-    is_paused: bool = False
-    owners: frozenset[str] = frozenset()
-    tags: frozenset[str] = frozenset()
-    tasks: Mapping[str, Task] = field(default_factory=dict)
-    edges: frozenset[tuple[str, str]] = frozenset()
-    loaded: datetime | None = field(default=None, compare=False)
+    facts: Mapping[str, str]
+    tags: tuple[str, ...]
+    tasks: Mapping[str, Mapping[str, str]]
+    edges: frozenset[tuple[str, str]]
+    catches_up_from: datetime | None
+    loaded: datetime | None
+
+    def starts_runs(self, now: datetime | None) -> bool:
+        """Whether Airflow starts runs of the past."""
+        return self.catches_up_from is not None and now is not None and self.catches_up_from < now
 
 
 class Kind(StrEnum):
@@ -96,38 +90,42 @@ def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShap
     zone = str(details.get("timezone") or "UTC")
     is_timed = schedule not in ("none", "@once", "@continuous", "Dataset", "Asset")
     schedule += f" ({_render_assets(assets)})" if assets else ""
+    start = parse_date(details.get("start_date")) or min(starts, default=None)
+    catchup, is_paused = details.get("catchup") is True, details.get("is_paused") is True
     return DagShape(
-        schedule=f"{schedule} {zone}" if is_timed and zone != "UTC" else schedule,
-        is_timed=is_timed,
-        catchup=details.get("catchup") is True,
-        start_date=parse_date(details.get("start_date")) or min(starts, default=None),
-        is_paused=details.get("is_paused") is True,
-        owners=frozenset(str(row.get("owner")) for row in rows),
-        tags=frozenset(str(tag.get("name")) for tag in details.get("tags") or () if isinstance(tag, dict)),
+        facts={
+            "schedule": f"{schedule} {zone}" if is_timed and zone != "UTC" else schedule,
+            "catchup": "on" if catchup else "off",
+            "start date": f"{start:%Y-%m-%d %H:%M}" if start else "none",
+            "paused": "yes" if is_paused else "no",
+            "owner": ", ".join(sorted({str(row.get("owner")) for row in rows})) or "none",
+        },
+        tags=tuple(sorted(str(tag.get("name")) for tag in details.get("tags") or () if isinstance(tag, dict))),
         tasks={str(row.get("task_id")): _parse_task(row) for row in rows},
         edges=frozenset(
             (str(row.get("task_id")), str(below)) for row in rows for below in row.get("downstream_task_ids") or ()
         ),
+        catches_up_from=start if catchup and is_timed and not is_paused else None,
         loaded=parse_date(details.get("last_parsed")),
     )
 
 
-def _parse_task(row: Mapping[str, Any]) -> Task:
-    reference = row.get("class_ref")
+def _parse_task(row: Mapping[str, Any]) -> dict[str, str]:
+    reference, retries = row.get("class_ref"), row.get("retries")
     name = row.get("operator_name") or (reference.get("class_name") if isinstance(reference, dict) else "")
-    retries = row.get("retries")
-    return Task(
-        operator=str(name or ""),
-        pool=str(row.get("pool") or ""),
-        retries=f"{retries:g}" if isinstance(retries, int | float) else "",
-        is_mapped=row.get("is_mapped") is True,
-    )
+    return {
+        "operator": str(name),
+        "mapped": "yes" if row.get("is_mapped") else "no",
+        "pool": str(row.get("pool")),
+        "retries": f"{retries:g}" if isinstance(retries, int | float) else str(retries),
+    }
 
 
 def _render_interval(interval: Mapping[str, Any]) -> str:
-    if "value" in interval:
-        return str(interval["value"] or "none")
-    return "every " + ", ".join(f"{value} {unit}" for unit, value in interval.items() if value and unit != "__type")
+    span = {unit: value for unit, value in interval.items() if value and unit != "__type"}
+    if interval.get("__type") == "TimeDelta":
+        return str(timedelta(**span))  # as Airflow 3 writes it
+    return str(interval["value"] or "none") if "value" in interval else ", ".join(f"{span[unit]} {unit}" for unit in span)
 
 
 def _render_assets(expression: object) -> str:
@@ -192,7 +190,7 @@ def _find_renamed(removed: Mapping[str, DagShape | None], added: Mapping[str, Da
         same: defaultdict[Any, list[str]] = defaultdict(list)
         for dag_id, shape in shapes.items():
             if shape and shape.tasks:
-                operators = frozenset((task_id, task.operator, task.is_mapped) for task_id, task in shape.tasks.items())
+                operators = frozenset((task_id, task["operator"]) for task_id, task in shape.tasks.items())
                 same[operators, shape.edges].append(dag_id)
         return same
 
@@ -203,38 +201,27 @@ def _find_renamed(removed: Mapping[str, DagShape | None], added: Mapping[str, Da
 def _describe(shape: DagShape | None, now: datetime | None) -> Iterator[str]:
     """Describe a new DAG."""
     if shape:
-        yield f"schedule {shape.schedule}"
+        yield f"schedule {shape.facts['schedule']}"
         yield count(len(shape.tasks), "task")
-        if shape.is_paused:
-            yield "paused"
-        if _starts_runs(shape, now):
-            yield STARTS_RUNS
-
-
-def _starts_runs(shape: DagShape, now: datetime | None) -> bool:
-    is_past = shape.start_date is not None and now is not None and shape.start_date < now
-    return shape.catchup and shape.is_timed and is_past and not shape.is_paused
+        yield from ["paused"] if shape.facts["paused"] == "yes" else []
+        yield from [STARTS_RUNS] if shape.starts_runs(now) else []
 
 
 def _list_differences(old: DagShape | None, new: DagShape | None, now: datetime | None) -> Iterator[str]:
     if old is None or new is None:
         return
-    if old.schedule != new.schedule:
-        yield f"schedule {old.schedule} → {new.schedule}"
-    if old.catchup != new.catchup:
-        yield f"catchup {'on' if new.catchup else 'off'}"
-    if old.start_date != new.start_date:
-        yield f"start date {_render_date(old.start_date)} → {_render_date(new.start_date)}"
-    starts = (new.schedule, new.catchup, new.start_date, new.is_paused)
-    if starts != (old.schedule, old.catchup, old.start_date, old.is_paused) and _starts_runs(new, now):
+    changed = [name for name in new.facts if old.facts[name] != new.facts[name]]
+    yield from (f"{name} {old.facts[name]} → {new.facts[name]}" for name in changed)
+    if new.starts_runs(now) and set(changed) - {"owner"}:
         yield STARTS_RUNS
-    if old.is_paused != new.is_paused:
-        yield "paused" if new.is_paused else "unpaused"
-    if old.owners != new.owners:
-        yield f"owner {', '.join(sorted(old.owners)) or 'none'} → {', '.join(sorted(new.owners)) or 'none'}"
-    yield from _list_set_changes("tag", sorted(old.tags), sorted(new.tags))
+    yield from _list_set_changes("tag", old.tags, new.tags)
     yield from _list_set_changes("task", sorted(old.tasks), sorted(new.tasks))
-    yield from _list_task_changes(old, new)
+    alike: defaultdict[str, list[str]] = defaultdict(list)  # one line for all tasks that changed alike
+    for task_id in sorted(old.tasks.keys() & new.tasks.keys()):
+        for name, value in new.tasks[task_id].items():
+            if old.tasks[task_id][name] != value:
+                alike[f"{name} {old.tasks[task_id][name]} → {value}"].append(task_id)
+    yield from (f"{'task' if len(tasks) == 1 else 'tasks'} {join(tasks)}: {what}" for what, tasks in alike.items())
     edges = [sorted(f"{above} → {below}" for above, below in shape.edges) for shape in (old, new)]
     yield from _list_set_changes("edge", *edges)
 
@@ -242,24 +229,6 @@ def _list_differences(old: DagShape | None, new: DagShape | None, now: datetime 
 def _list_set_changes(thing: str, old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     yield from (f"{thing} {one} added" for one in new if one not in old)
     yield from (f"{thing} {one} removed" for one in old if one not in new)
-
-
-def _list_task_changes(old: DagShape, new: DagShape) -> Iterator[str]:
-    """List the changes of tasks that are in both, one for all tasks that changed alike."""
-    alike: defaultdict[str, list[str]] = defaultdict(list)
-    for task_id in sorted(old.tasks.keys() & new.tasks.keys()):
-        one, other = old.tasks[task_id], new.tasks[task_id]
-        for name in ("operator", "pool", "retries"):
-            if getattr(one, name) != getattr(other, name):
-                alike[f"{name} {getattr(one, name)} → {getattr(other, name)}"].append(task_id)
-        if one.is_mapped != other.is_mapped:
-            alike["mapped" if other.is_mapped else "not mapped any more"].append(task_id)
-    for what, tasks in alike.items():
-        yield f"{'task' if len(tasks) == 1 else 'tasks'} {join(tasks)}: {what}"
-
-
-def _render_date(date: datetime | None) -> str:
-    return f"{date:%Y-%m-%d %H:%M}" if date else "none"
 
 
 # --- reporting --------------------------------------------------------------------------------------------------------------
@@ -307,7 +276,7 @@ def list_blocks(changes: Sequence[DagChange], redact: Callable[[str], str]) -> I
 def _draw(old: DagShape, new: DagShape, redact: Callable[[str], str]) -> str:
     """Draw the graph of a DAG before and after in one, as Mermaid source; empty where it is the same, or too big."""
     tasks = sorted(old.tasks.keys() | new.tasks.keys())
-    if len(tasks) > MOST_TASKS or (dict(old.tasks), old.edges) == (dict(new.tasks), new.edges):
+    if len(tasks) > MOST_TASKS or (old.tasks, old.edges) == (new.tasks, new.edges):
         return ""
     names = {task_id: f"t{number}" for number, task_id in enumerate(tasks)}
     lines = ["flowchart LR"]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 LONGEST = 60.0  # seconds, each for before and after
 MOST_COMPARED = 200  # DAGs: two requests each, before and after
@@ -29,7 +30,7 @@ MOST_COMPARED = 200  # DAGs: two requests each, before and after
 CACHED = 10.0
 
 
-def try_to(find: Callable[[], T], otherwise: T, what: str, log: Log) -> T:
+def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
     """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
     try:
         return find()
@@ -56,6 +57,11 @@ class DagWatch:
         self._requests, self._seconds, self._read_at = 0, 0.0, 0.0
         self.has_before = False
 
+    @property
+    def changed(self) -> Collection[str] | None:
+        """The files of which nothing else changes anything, below the DAG folder with a slash in front; None: any may."""
+        return self._endings if self._others_are_known else None
+
     def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
         """Read what the DAGs of some files are like; called once, while the instance has the former version.
 
@@ -69,9 +75,8 @@ class DagWatch:
         self._endings = tuple(paths)
         self._others_are_known = others_are_known
         found = [dag.dag_id for dag in self._before.values() if dag.path.endswith(self._endings)]
-        nothing: dict[str, DagShape] = {}
-        shapes = try_to(lambda: self._fetch(found), nothing, "DAGs before the deploy", self._context.log)
-        self._shapes = {dag_id: shapes.get(dag_id) for dag_id in found}
+        shapes = try_to(lambda: self._fetch(found), None, "DAGs before the deploy", self._context.log)
+        self._shapes = dict.fromkeys(found) | (shapes or {})
         self._read_at = self._context.clock.monotonic()
 
     def keep_before(self, paths: Collection[str]) -> None:

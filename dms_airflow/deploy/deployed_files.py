@@ -39,15 +39,16 @@ class Doubt(NamedTuple):
 class Arrival:
     """What step 1 found.
 
-    `report` is None when Airflow gave none; it `hangs` when no answer came at all. `changed` are absolute paths of the
-    instance: files that were seen with another source than the checkout's. `unread` are paths below the DAG folder of which
-    Airflow has no source yet, or, broken as they were, an older one.
+    `report` is None when Airflow gave none; it `hangs` when no answer came at all. `checkout_folder` is deployed. `changed` are
+    absolute paths of the instance: files that were seen with another source than the checkout's. `unread` are paths below the
+    DAG folder of which Airflow has no source yet, or, broken as they were, an older one.
     """
 
     report: tuple[ParsedFile, ...] | None
     hangs: bool = False
     expected: Expected = Expected(awaited={}, doubtful=())  # noqa: RUF009 - frozen
     folder: str | None = None
+    checkout_folder: str = ""
     dags: tuple[Dag, ...] = ()
     changed: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
@@ -172,6 +173,7 @@ class Arrivals:
             report=report,
             expected=expected,
             folder=folder,
+            checkout_folder=root.checkout if root else "",
             dags=dags,
             unread=frozenset(path for path in expected.awaited if path in with_dag and path not in with_row),
         )

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.verdict import Verdict
@@ -22,8 +23,9 @@ from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.culprit import Culprits
-from dms_airflow.deploy.dag_watch import DagWatch
+from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
+from dms_airflow.deploy.missing import find_missing
 from dms_airflow.deploy.report import Findings, Problem, find_vanished, tell
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
@@ -164,7 +166,9 @@ class _Gate:
     def _find_warnings(self, arrival: Arrival) -> tuple[Finding, ...]:
         paths = {dag.dag_id: dag.path for dag in arrival.dags}
         printed = (self._imported.stdout, self._imported.stderr) if self._imported else ()
-        return tuple(find_warnings(printed, self._instance, self._checkout, arrival.list_files(), paths))
+        found = find_warnings(printed, self._instance, self._checkout, arrival.list_files(), paths)
+        lacking = partial(find_missing, self._instance, self._context, self._checkout, arrival, self._watch.changed)
+        return (*found, *try_to(lacking, (), "What the instance lacks", self._context.log))
 
     def _list_out_of_service(self, findings: Findings) -> Mapping[str, Sequence[str]]:
         """Name the DAGs that each broken file takes out of service at once; not all Airflows do that.

@@ -158,7 +158,8 @@ def test_sarif_names_the_tool_and_explains_every_rule() -> None:
     assert (driver["name"], driver["semanticVersion"]) == ("dms-airflow", "1.2.3")
     assert [rule["id"] for rule in driver["rules"]] == [
         *("import-error", "serialization-error", "duplicate-dag-id", "task-failed"),
-        *("deprecation", "missing-pool", "asset-conflict", "runtime-varying-value", "vanished-dag"),
+        *("deprecation", "missing-connection", "missing-variable", "missing-triggerer", "missing-pool"),
+        *("asset-conflict", "runtime-varying-value", "vanished-dag"),
     ]
     # What GitHub requires: https://docs.github.com/code-security/reference/code-scanning/sarif-files/sarif-support
     for rule in driver["rules"]:

@@ -1,0 +1,144 @@
+"""What DAG files name and the instance does not have: connections, variables, pools, a triggerer. Silent where in doubt."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.health import fetch_health
+from dms_airflow.checkout.literal_ids import Kind, list_literal_ids
+from dms_airflow.checkout.parts import Parts
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.findings import Finding, Rule
+from dms_airflow.core.result import Level
+from dms_airflow.core.text import join
+from dms_airflow.deploy.dag_watch import try_to
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Mapping
+
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.checkout.mapping import Checkout
+    from dms_airflow.deploy.deployed_files import Arrival
+    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.operations.context import Context
+
+    # By kind and name: by file and line, the DAG files of which that file is a part.
+    Places = Mapping[tuple[Kind, str], Mapping[tuple[str, int], list[str]]]
+
+_FINDINGS = {
+    Kind.CONNECTION: Finding(
+        rule=Rule.MISSING_CONNECTION,
+        level=Level.WARNING,
+        title="Connection missing",
+        message="The instance has no connection {}: tasks that use it fail.",
+    ),
+    Kind.VARIABLE: Finding(
+        rule=Rule.MISSING_VARIABLE,
+        level=Level.WARNING,
+        title="Variable missing",
+        message="The instance has no variable {}: tasks that use it fail.",
+    ),
+    Kind.POOL: Finding(
+        rule=Rule.MISSING_POOL,
+        level=Level.WARNING,
+        title="Pool missing",
+        message="The instance has no pool {}: tasks that use it never start.",
+    ),
+    Kind.TRIGGERER: Finding(
+        rule=Rule.MISSING_TRIGGERER,
+        level=Level.WARNING,
+        title="Triggerer missing",
+        message="The instance has no healthy triggerer: a task that defers itself waits for ever.",
+    ),
+}
+# What Airflow's database has none of when it is kept elsewhere.
+_ELSEWHERE = {Kind.CONNECTION: "AIRFLOW_CONN_…", Kind.VARIABLE: "AIRFLOW_VAR_…"}
+_BACKENDS = ("section/secrets/option/backend", "section/workers/option/secrets_backend")
+
+
+def find_missing(
+    instance: Instance, context: Context, checkout: Checkout, arrival: Arrival, changed: Collection[str] | None
+) -> list[Finding]:
+    """Find what DAG files, and what they are made of, name and the instance does not have. They are not grouped yet.
+
+    Args:
+        instance: Runs commands.
+        context: The client and the log.
+        checkout: Where the files are.
+        arrival: The DAG files of the checkout.
+        changed: Those that are checked, below the DAG folder with a slash in front; None: all of them.
+    """
+    parts = Parts(checkout, arrival.checkout_folder)
+    files = arrival.expected.awaited
+    own = [file for path, file in files.items() if changed is None or path.endswith(tuple(changed))]
+    checked = _collect(parts, checkout, own)
+    dag_ids = {files[file.path]: file.dag_ids for file in arrival.report or () if file.path in files}
+    found: list[Finding] = []
+    for kind in dict.fromkeys(kind for kind, _ in checked):
+        fetch = partial(_fetch_names, kind, instance, context.airflow)
+        there = try_to(fetch, None, f"{kind.value} of the instance", context.log)
+        missing = {name: places for (one, name), places in checked.items() if one is kind and name not in (there or ())}
+        if there is None or not missing:
+            continue
+        if kind in _ELSEWHERE:
+            named = {name for one, name in _collect(parts, checkout, files.values()) if one is kind}
+            if 2 * len(named & there) <= len(named) or _has_backend(context.airflow):
+                context.log.info(
+                    f"{kind.value} that the database of the instance does not have: {join(sorted(missing))}. No warning: they "
+                    f"may come from {_ELSEWHERE[kind]} or a secrets backend, as far as can be known."
+                )
+                continue
+        finding = _FINDINGS[kind]
+        for name, places in missing.items():
+            for (file, line), users in places.items():
+                affects = tuple(dict.fromkeys(dag_id for user in users for dag_id in dag_ids.get(user, ())))
+                message = finding.message.format(name)
+                found.append(replace(finding, message=message, file=checkout.relate(file), line=line, affects=affects))
+    return found
+
+
+def _collect(parts: Parts, checkout: Checkout, files: Iterable[str]) -> Places:
+    """Collect what files, and what they are made of, name."""
+    users: defaultdict[str, list[str]] = defaultdict(list)
+    for file in files:
+        for part in sorted(parts.list_parts(file)):
+            users[part].append(file)
+    places: defaultdict[tuple[Kind, str], dict[tuple[str, int], list[str]]] = defaultdict(dict)
+    for part, own in users.items():
+        for one in list_literal_ids(part, checkout.read(part)):
+            places[one.kind, one.name][part, one.line] = own
+    return places
+
+
+def _fetch_names(kind: Kind, instance: Instance, airflow: AirflowClient) -> frozenset[str]:
+    """Fetch the names of all that the database of the instance has of a kind, and never a value.
+
+    Raises:
+        ActionError: They are not known, or may not be listed.
+    """
+    if kind is Kind.TRIGGERER:
+        triggerer = fetch_health(airflow).components.get("triggerer")
+        return frozenset() if triggerer and triggerer.status != "healthy" else frozenset({""})
+    if kind is Kind.VARIABLE:  # GET /variables gives their values, too
+        execution = instance.run("variables list", "-o", "json")
+        if execution is None or not execution.outcome.succeeded:
+            raise ActionError("airflow variables list gave no usable answer.", "")
+        return frozenset(str(row.get("key")) for row in execution.outcome.records or ())
+    path, field = {Kind.CONNECTION: ("/connections", "connection_id"), Kind.POOL: ("/pools", "name")}[kind]
+    return frozenset(str(row.get(field)) for row in airflow.fetch_list(path))
+
+
+def _has_backend(airflow: AirflowClient) -> bool:
+    """Whether the configuration has a secrets backend. Most instances do not show it: then this is not known."""
+    for option in _BACKENDS:
+        try:
+            shown = airflow.fetch_object(f"/config/{option}") or {}
+        except ActionError:
+            continue
+        options = [one for section in shown.get("sections") or () for one in section.get("options") or ()]
+        if any(one.get("value") for one in options):
+            return True
+    return False

@@ -1,0 +1,290 @@
+"""What a deploy changed of the DAGs of a real Airflow: twenty-five kinds of change in one deploy, and as many in the next."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from sandbox import Sandbox
+from sandbox.installation import wanted_version
+from tests.e2e.conftest import make_act
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from sandbox.runner import Step
+
+    Act = Callable[..., Step]
+
+pytestmark = pytest.mark.e2e
+
+IS_3 = wanted_version().startswith("3")
+ASSET = "Asset" if IS_3 else "Dataset"
+IMPORTS = """from datetime import timedelta
+from pathlib import Path
+import json
+
+import pendulum
+from airflow import DAG
+
+try:
+    from airflow.providers.standard.operators.bash import BashOperator
+    from airflow.providers.standard.operators.empty import EmptyOperator
+    from airflow.sdk import Asset, TaskGroup, task
+except ImportError:
+    from airflow.datasets import Dataset as Asset
+    from airflow.decorators import task
+    from airflow.operators.bash import BashOperator
+    from airflow.operators.empty import EmptyOperator
+    from airflow.utils.task_group import TaskGroup
+
+"""
+STARTS = "catchup is on and the start date lies in the past: Airflow starts runs"
+
+
+def dag(dag_id: str, arguments: str = "", body: str = "") -> str:
+    """Write a DAG file; without a body the DAG has one task that no other DAG has."""
+    body = body or f'EmptyOperator(task_id="only_{dag_id}")'
+    given = {"start_date": "pendulum.datetime(2026, 1, 1)", "schedule": '"@yearly"', "catchup": "False"}
+    given |= dict(pair.split("=", 1) for pair in arguments.split("; ") if pair)
+    written = ", ".join(f"{name}={value}" for name, value in given.items())
+    return IMPORTS + f'with DAG("{dag_id}", {written}):\n    ' + body.replace("\n", "\n    ") + "\n"
+
+
+A, B, C = (f'{name} = EmptyOperator(task_id="{name}")' for name in "abc")
+MAPPED = '@task\ndef double(x):\n    return x\n\ndouble.expand(x=[1, 2])\nEmptyOperator(task_id="beside")'
+NOT_MAPPED = MAPPED.replace(".expand(x=[1, 2])", "(x=1)")
+GROUP = 'with TaskGroup("{0}"):\n    EmptyOperator(task_id="grouped")\nEmptyOperator(task_id="other")'
+BY_HELPER = "from shared.steps import STEPS\n\n"
+FACTORY = (
+    IMPORTS
+    + """for file in sorted((Path(__file__).parent / "configs").glob("*.json")):
+    config = json.loads(file.read_text())
+    with DAG(config["id"], start_date=pendulum.datetime(2026, 1, 1), schedule=config["schedule"], catchup=False):
+        EmptyOperator(task_id="made_" + config["id"])
+"""
+)
+SHANGHAI = 'start_date=pendulum.datetime(2026, 1, 1, tz="Asia/Shanghai"); schedule="0 6 * * *"'
+UNPAUSED = "start_date=pendulum.datetime(2025, 1, 1); is_paused_upon_creation=False"
+
+
+def helped(dag_id: str) -> str:
+    return dag(dag_id, body=f'for step in STEPS:\n    EmptyOperator(task_id="{dag_id}_" + step)').replace(
+        "try:\n", f"{BY_HELPER}try:\n", 1
+    )
+
+
+# Of each file its three versions, None where it is not there.
+VERSIONS: dict[str, tuple[str | None, str | None, str | None]] = {
+    "cron.py": (dag("cron", 'schedule="@daily"'), dag("cron", 'schedule="@hourly"'), dag("cron", 'schedule="0 6 * * *"')),
+    "span.py": (dag("span", "schedule=None"), dag("span", "schedule=timedelta(hours=6)"), dag("span", "schedule=None")),
+    "assets.py": (
+        dag("assets", 'schedule=[Asset("s3://one")]'),
+        dag("assets", 'schedule=[Asset("s3://one"), Asset("s3://two")]'),
+        dag("assets", "schedule=None"),
+    ),
+    "zone.py": (dag("zone", 'schedule="0 6 * * *"'), dag("zone", SHANGHAI), dag("zone", 'schedule="0 6 * * *"')),
+    "catch.py": (
+        dag("catch", UNPAUSED),
+        dag("catch", f"{UNPAUSED}; catchup=True"),
+        dag("catch", UNPAUSED),
+    ),
+    "start.py": (
+        dag("start"),
+        dag("start", "start_date=pendulum.datetime(2026, 2, 1, 12)"),
+        dag("start", "start_date=pendulum.datetime(2026, 3, 1)"),
+    ),
+    "owner.py": (
+        dag("owner"),
+        dag("owner", 'default_args={"owner": "shop"}'),
+        dag("owner", 'default_args={"owner": "ops"}'),
+    ),
+    "tags.py": (dag("tags", 'tags=["a"]'), dag("tags", 'tags=["a", "b"]'), dag("tags", 'tags=["b"]')),
+    "pool.py": (
+        dag("pool", body=f"{A}\n{B}"),
+        dag("pool", 'default_args={"pool": "slow"}', f"{A}\n{B}"),
+        dag("pool", body=f'{A}\nb = EmptyOperator(task_id="b", pool="slow")'),
+    ),
+    "retries.py": (
+        dag("retries"),
+        dag("retries", 'default_args={"retries": 2}'),
+        dag("retries", 'default_args={"retries": 1}'),
+    ),
+    "tasks.py": (dag("tasks", body=f"{A}\n{C}"), dag("tasks", body=f"{A}\n{B}\n{C}"), dag("tasks", body=f"{B}\n{C}")),
+    "operator.py": (
+        dag("operator", body=f"{A}\n{B}"),
+        dag("operator", body=f'{A}\nBashOperator(task_id="b", bash_command="true")'),
+        dag("operator", body='BashOperator(task_id="a", bash_command="true")\nBashOperator(task_id="b", bash_command="true")'),
+    ),
+    "edges.py": (
+        dag("edges", body=f"{A}\n{B}\n{C}\na >> b >> c"),
+        dag("edges", body=f"{A}\n{B}\n{C}\n[a, b] >> c"),
+        dag("edges", body=f"{A}\n{B}\n{C}\nc >> a"),
+    ),
+    "mapped.py": (dag("mapped", body=NOT_MAPPED), dag("mapped", body=MAPPED), dag("mapped", body=NOT_MAPPED)),
+    "group.py": (
+        dag("group", body='EmptyOperator(task_id="grouped")\nEmptyOperator(task_id="other")'),
+        dag("group", body=GROUP.format("first")),
+        dag("group", body=GROUP.format("second")),
+    ),
+    "renamed.py": (
+        dag("renamed_0", body='EmptyOperator(task_id="keeps")'),
+        dag("renamed_1", body='EmptyOperator(task_id="keeps")'),
+        dag("renamed_2", 'schedule="@monthly"', 'EmptyOperator(task_id="keeps")'),
+    ),
+    "moves.py": (dag("moves", body='EmptyOperator(task_id="moved")'), None, None),
+    "moved_1.py": (None, dag("moved_1", body='EmptyOperator(task_id="moved")'), None),
+    "moved_2.py": (None, None, dag("moved_2", body='EmptyOperator(task_id="moved")')),
+    "same_id.py": (dag("same_id"), None, dag("same_id")),
+    "same_id_elsewhere.py": (None, dag("same_id", 'tags=["new"]'), None),
+    "gone.py": (dag("gone"), None, dag("gone")),
+    "new.py": (None, dag("new", "schedule=None"), None),
+    "helped_a.py": (helped("helped_a"),) * 3,
+    "helped_b.py": (helped("helped_b"),) * 3,
+    "shared/__init__.py": ("", "", ""),
+    "shared/steps.py": ('STEPS = ["x"]\n', 'STEPS = ["x", "y"]\n', 'STEPS = ["y"]\n'),
+    "factory.py": (FACTORY,) * 3,
+    "configs/made_a.json": tuple(f'{{"id": "made_a", "schedule": "{one}"}}' for one in ("@daily", "@weekly", "@monthly")),  # type: ignore[dict-item]
+    "configs/made_b.json": (None, '{"id": "made_b", "schedule": null}', None),
+    "comment.py": tuple(f"# {number}\n{dag('comment')}" for number in range(3)),  # type: ignore[dict-item]
+    "untouched.py": (dag("untouched"),) * 3,
+    "many.py": (
+        dag("many"),
+        dag("many", 'schedule="@weekly"; tags=["x"]; default_args={"retries": 3}'),
+        dag("many", body=f"{A}\n{B}\na >> b"),
+    ),
+}
+
+
+def change(dag_id: str, what: str, *details: str) -> dict[str, Any]:
+    return {"dag_id": dag_id, "change": what, "details": list(details)}
+
+
+EXPECTED = {
+    1: [
+        change("gone", "removed"),
+        change("assets", "changed", f"schedule {ASSET} (all(s3://one)) → {ASSET} (all(s3://one, s3://two))"),
+        change("cron", "changed", "schedule @daily → @hourly"),
+        change("made_a", "changed", "schedule @daily → @weekly"),
+        change(
+            "many",
+            "changed",
+            "schedule @yearly → @weekly",
+            "tag x added",
+            "task only_many: retries 0 → 3",
+        ),
+        change("span", "changed", "schedule none → 6:00:00"),
+        change(
+            "zone",
+            "changed",
+            "schedule 0 6 * * * → 0 6 * * * Asia/Shanghai",
+            "start date 2026-01-01 00:00 → 2025-12-31 16:00",
+        ),
+        change("moved_1", "renamed", "was moves"),
+        change("renamed_1", "renamed", "was renamed_0"),
+        change("made_b", "added", "schedule none", "1 task", "paused"),
+        change("new", "added", "schedule none", "1 task", "paused"),
+        change("catch", "changed", "catchup off → on", STARTS),
+        change("edges", "changed", "edge a → c added", "edge a → b removed"),
+        change("group", "changed", "task first.grouped added", "task grouped removed"),
+        change("helped_a", "changed", "task helped_a_y added"),
+        change("helped_b", "changed", "task helped_b_y added"),
+        change("mapped", "changed", "task double: mapped no → yes"),
+        change("operator", "changed", "task b: operator EmptyOperator → BashOperator"),
+        change("owner", "changed", "owner airflow → shop"),
+        change("pool", "changed", "tasks a, b: pool default_pool → slow"),
+        change("retries", "changed", "task only_retries: retries 0 → 2"),
+        change("same_id", "changed", "tag new added"),
+        change("start", "changed", "start date 2026-01-01 00:00 → 2026-02-01 12:00"),
+        change("tags", "changed", "tag b added"),
+        change("tasks", "changed", "task b added"),
+    ],
+    2: [
+        change("made_b", "removed"),
+        change("new", "removed"),
+        change("renamed_2", "renamed", "was renamed_1", "schedule @yearly → @monthly"),
+        change("assets", "changed", f"schedule {ASSET} (all(s3://one, s3://two)) → none"),
+        change("cron", "changed", "schedule @hourly → 0 6 * * *"),
+        change("made_a", "changed", "schedule @weekly → @monthly"),
+        change(
+            "many",
+            "changed",
+            "schedule @weekly → @yearly",
+            "tag x removed",
+            "task a added",
+            "task b added",
+            "task only_many removed",
+            "edge a → b added",
+        ),
+        change("span", "changed", "schedule 6:00:00 → none"),
+        change(
+            "zone",
+            "changed",
+            "schedule 0 6 * * * Asia/Shanghai → 0 6 * * *",
+            "start date 2025-12-31 16:00 → 2026-01-01 00:00",
+        ),
+        change("moved_2", "renamed", "was moved_1"),
+        change("gone", "added", "schedule @yearly", "1 task", "paused"),
+        change("catch", "changed", "catchup on → off"),
+        change("edges", "changed", "edge c → a added", "edge a → c removed", "edge b → c removed"),
+        change("group", "changed", "task second.grouped added", "task first.grouped removed"),
+        change("helped_a", "changed", "task helped_a_x removed"),
+        change("helped_b", "changed", "task helped_b_x removed"),
+        change("mapped", "changed", "task double: mapped yes → no"),
+        change("operator", "changed", "task a: operator EmptyOperator → BashOperator"),
+        change("owner", "changed", "owner shop → ops"),
+        change("pool", "changed", "task a: pool slow → default_pool"),
+        change("retries", "changed", "task only_retries: retries 2 → 1"),
+        change("same_id", "changed", "tag new removed"),
+        change("start", "changed", "start date 2026-02-01 12:00 → 2026-03-01 00:00"),
+        change("tags", "changed", "tag a removed"),
+        change("tasks", "changed", "task a removed"),
+    ],
+}
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """An instance with an empty DAG folder."""
+    folder = tmp_path_factory.mktemp("target") / "dags"
+    folder.mkdir()
+    with Sandbox.start(dags=folder, forks_commands=True) as sandbox:
+        yield sandbox
+
+
+def plant(workspace: Path, files: Mapping[str, str | None]) -> None:
+    """Write the DAG folder of the checkout anew."""
+    for file in [*workspace.rglob("*.py"), *workspace.rglob("*.json")]:
+        file.unlink()
+    for path, text in files.items():
+        if text is not None:
+            (workspace / "dags" / path).parent.mkdir(parents=True, exist_ok=True)
+            (workspace / "dags" / path).write_text(text, encoding="utf-8")
+
+
+def test_each_kind_of_change(target: Sandbox, workspace: Path, tmp_path: Path) -> None:
+    act = make_act(target, workspace, tmp_path / "runner")
+    steps = []
+    for number in range(3):
+        plant(workspace, {path: versions[number] for path, versions in VERSIONS.items()})
+        step = act("deploy", dags_path="dags")
+        assert step.exit_code == 0, step.log
+        steps.append(step)
+
+    first = json.loads(steps[0].outputs["dag-changes"])
+    assert {one["change"] for one in first} == {"added"}
+    assert len(first) == 25
+    for number in (1, 2):
+        assert json.loads(steps[number].outputs["dag-changes"]) == EXPECTED[number]
+    assert "  cron: changed: schedule @daily → @hourly" in steps[1].log
+    assert "```mermaid\nflowchart LR\n" in steps[1].summary
+
+    again = act("deploy", dags_path="dags")
+    assert (again.exit_code, again.outputs["dag-changes"]) == (0, "[]"), again.log
+
+    gate = act("deploy-gate", dags_path="dags")
+    assert gate.exit_code == 0, gate.log
+    assert {one["change"] for one in json.loads(gate.outputs["dag-changes"])} == {"not known"}
