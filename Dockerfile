@@ -17,6 +17,8 @@ RUN python -m pip install --no-cache-dir --disable-pip-version-check --root-user
 
 COPY LICENSE entrypoint.py /image/app/
 COPY dms_airflow /image/app/dms_airflow
+# Other CI systems start a shell in the image, which finds the command by its name.
+RUN mkdir -p /image/usr/local/bin && ln -s /app/entrypoint.py /image/usr/local/bin/dms-airflow
 
 FROM python:3.13-slim-trixie@sha256:70729b46c69b4f1e97c4822c1af3df53a1476cf5ddc6c087c0c10bc3a5678c2f
 

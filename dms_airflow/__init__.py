@@ -1,4 +1,4 @@
-"""Run Airflow CLI commands and REST calls on Alibaba Cloud DMS Airflow instances, from a GitHub workflow."""
+"""Run Airflow commands, deploys and checks on Airflow instances of Alibaba Cloud DMS, from any CI system or a terminal."""
 
 from __future__ import annotations
 

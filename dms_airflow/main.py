@@ -11,7 +11,7 @@ from dms_airflow.ci.detect import open_ci_system
 from dms_airflow.ci.report import Occasion, report
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
-from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.clock import SystemClock, TerminalClock
 from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import run_operation
@@ -34,6 +34,7 @@ def main(
     stdout: TextIO,
     clock: Clock | None = None,
     before_report: Callable[[], None] = lambda: None,
+    result_stream: TextIO | None = None,
 ) -> int:
     """Do what the step's inputs say.
 
@@ -42,13 +43,14 @@ def main(
         stdout: The step's log.
         clock: Time.
         before_report: Called when everything is done but the report, which nothing may interrupt.
+        result_stream: Where the whole result is written as JSON, if anywhere.
 
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
     """
-    clock = clock or SystemClock()
-    started = clock.monotonic()
     ci = open_ci_system(environ, stdout)
+    clock = clock or (TerminalClock(stdout) if ci.runner.is_terminal else SystemClock())
+    started = clock.monotonic()
     for secret in list_secrets(environ):
         ci.mask(secret)
     with redirect_stderr(ci.redact_stream()) as others:
@@ -64,7 +66,7 @@ def main(
         duration=clock.monotonic() - started,
     )
     try:
-        return report(result, occasion, inputs.config, ci)
+        return report(result, occasion, inputs.config, ci, result_stream)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)

@@ -1,7 +1,8 @@
 """Writes what is generated of the documentation: `make docs`; with `--check` it only tells what is stale.
 
-README's tables come from action.yml: a table stands between `<!-- inputs -->` and `<!-- end inputs -->`, and the same for
-`outputs`. CONTRIBUTING's table of packages comes from the import rules in pyproject.toml and the packages' docstrings.
+The inputs of action.yml come from dms_airflow/core/contract.py, README's tables from action.yml: a table stands between
+`<!-- inputs -->` and `<!-- end inputs -->`, and the same for `outputs`. CONTRIBUTING's table of packages comes from the import
+rules in pyproject.toml and the packages' docstrings.
 docs/development/faults.md comes from tests/faults.py, by which the tests judge.
 """
 
@@ -9,8 +10,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import json
 import re
 import sys
+import textwrap
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +27,13 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
+from dms_airflow.core.contract import INPUTS  # noqa: E402 - a script has only its own folder on the path
 from tests.faults import CELLS, FAULTS, STAGES  # noqa: E402 - a script has only its own folder on the path
+
+_INDENT: dict[str, Any] = {
+    **dict.fromkeys(("initial_indent", "subsequent_indent"), " " * 6),
+    **dict.fromkeys(("break_long_words", "break_on_hyphens"), False),
+}
 
 FAULTS_PAGE = "docs/development/faults.md"
 
@@ -85,6 +94,17 @@ NOTES = {
 
 class MarkerError(ValueError):
     """A document lacks the markers of a table, or has them twice or crossed."""
+
+
+def write_inputs(action: str) -> str:
+    """Give the text of action.yml with its inputs as the contract has them."""
+    lines = ["inputs:"]
+    for name, declared in INPUTS.items():
+        lines += [f"  {name}:", "    description: >-", textwrap.fill(declared.meaning, 124, **_INDENT)]
+        lines += ["    required: true"] if declared.required else []
+        lines += [f"    default: {json.dumps(declared.default)}"] if declared.default else []
+    before, _, rest = action.partition("\ninputs:\n")
+    return "\n".join([before, *lines, "", f"outputs:{rest.partition(chr(10) + 'outputs:')[2]}"])
 
 
 def document(text: str, action: Mapping[str, Any]) -> str:
@@ -194,9 +214,12 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Write the generated tables of the documentation.")
     parser.add_argument("--check", action="store_true", help="write nothing; name what is stale and end with 1")
     options = parser.parse_args(arguments)
-    action = yaml.safe_load((root / "action.yml").read_text(encoding="utf-8"))
+    action_text = (root / "action.yml").read_text(encoding="utf-8")
+    pages = {}
+    if (root / "dms_airflow").is_dir():
+        pages[root / "action.yml"] = action_text = write_inputs(action_text)
     readme = root / "README.md"
-    pages = {readme: document(readme.read_text(encoding="utf-8"), action)}
+    pages[readme] = document(readme.read_text(encoding="utf-8"), yaml.safe_load(action_text))
     contributing = root / "CONTRIBUTING.md"
     if contributing.exists():
         pages[contributing] = _fill(contributing.read_text(encoding="utf-8"), "packages", tabulate_packages(root))

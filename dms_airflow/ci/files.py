@@ -6,7 +6,7 @@ import json
 import secrets
 from dataclasses import asdict, replace
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from dms_airflow import __version__
 from dms_airflow.ci.reports.code_quality import render_code_quality
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
     from dms_airflow.core.result import Result
 
 
-def write_files(result: Result, occasion: Occasion, config: Config, ci: CiSystem) -> Result:
+def write_files(result: Result, occasion: Occasion, config: Config, ci: CiSystem, result_stream: TextIO | None) -> Result:
     """Write the files that the inputs name; a success that cannot be written is none.
 
     Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
     """
     findings = result.findings or ()
     writers: dict[str, Callable[[], Iterable[str]]] = {
-        "result-file": lambda: render_result(result, occasion),
+        "result-file": lambda: _render_result(result, occasion),
         "sarif-file": lambda: [render_sarif(findings, __version__, partial(read_file, ci.runner.workspace))],
         "junit-file": lambda: [render_junit(findings, result.checks)],
         "code-quality-file": lambda: [render_code_quality(findings)],
@@ -51,10 +51,12 @@ def write_files(result: Result, occasion: Occasion, config: Config, ci: CiSystem
             ).to_result()
             ending = failure.ending if result.ending is Ending.SUCCESS else result.ending
             result = replace(result, ending=ending, annotations=(*result.annotations, *failure.annotations))
+    if result_stream:
+        result_stream.writelines(_render_result(result, occasion))
     return result
 
 
-def render_result(result: Result, occasion: Occasion) -> Iterator[str]:
+def _render_result(result: Result, occasion: Occasion) -> Iterator[str]:
     """Write the whole result as JSON, whatever its size."""
     answer = result.outputs.get("json")
     # The answer may have many megabytes: it is written as it came, never read again.

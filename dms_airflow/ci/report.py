@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dms_airflow.ci.outputs import fit_annotations, list_annotations, render_outputs
 from dms_airflow.ci.summary import Occasion, render_summary
@@ -28,8 +28,15 @@ R = TypeVar("R", Annotation, Finding, Check)
 AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors", "findings"})
 
 
-def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem) -> int:
+def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem, result_stream: TextIO | None = None) -> int:
     """Report to the CI system, and to the person who reads it, how the step went.
+
+    Args:
+        result: How it went.
+        occasion: What it was about.
+        config: What to write.
+        ci: Where to.
+        result_stream: Where the whole result goes as JSON, if anywhere.
 
     Returns:
         The exit code.
@@ -52,10 +59,10 @@ def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem) -> 
         checks=tuple(_redact_record(one, ci) for one in result.checks),
         outputs=outputs,
     )
-    if config.files:
+    if config.files or result_stream:
         from dms_airflow.ci.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
-        result = write_files(result, occasion, config, ci)
+        result = write_files(result, occasion, config, ci, result_stream)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     _log_findings(findings or (), ci)

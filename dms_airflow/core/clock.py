@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol
+from typing import Protocol, TextIO
 
 
 class Clock(Protocol):
@@ -37,3 +38,23 @@ class SystemClock:
     def time_of_day(self) -> datetime:
         """Date and time in UTC."""
         return datetime.now(UTC)
+
+
+class TerminalClock(SystemClock):
+    """The same, for a person who watches: while the step waits, a line shows for how long it has run."""
+
+    def __init__(self, terminal: TextIO) -> None:
+        self._terminal = terminal
+        self._started = self.monotonic()
+
+    def sleep(self, seconds: float) -> None:
+        """Return after so many seconds."""
+        if threading.current_thread() is not threading.main_thread():  # two lines would overwrite each other
+            super().sleep(seconds)
+            return
+        end = self.monotonic() + seconds
+        while (left := end - self.monotonic()) > 0:
+            self._terminal.write(f"\r… {self.monotonic() - self._started:.0f} s\x1b[K")
+            self._terminal.flush()
+            super().sleep(min(left, 1))
+        self._terminal.write("\r\x1b[K")

@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.core.contract import GROUPS, SHARED
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.inputs import InputValueError, list_inputs, quote_value, read_input
 
@@ -50,18 +51,9 @@ OPERATIONS: Mapping[str, str] = {
 # Written by every operation.
 COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url", "airflow-version"})
 
-# The inputs that only some operations read, with their defaults in action.yml.
+# The inputs that only some operations read, with their defaults.
 DEFAULTS: Mapping[str, str] = {
-    **dict.fromkeys(("baseline", "body", "conf", "dags-path", "expect-dags", "poll-interval", "timeout"), ""),
-    **dict.fromkeys(("deploy-branch", "deploy-exclude", "deploy-to", "workspace-id"), ""),
-    **dict.fromkeys(("dry-run", "force", "prune"), "false"),
-    "fail-on": "any",
-    "on-cancel": "leave",
-    "on-failure": "rollback",
-    "on-paused": "fail",
-    "verify-source": "true",
-    "warnings": "true",
-    "wait-for-completion": "false",
+    name: one.default for group, inputs in GROUPS.items() if group not in SHARED for name, one in inputs.items()
 }
 
 # Of these, the ones that demand something: an operation that cannot do it must not ignore them.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dms_airflow import __version__
 from tests.container.conftest import (
     HOSTILE_ENVIRONMENT,
     HOSTILE_MODULES,
@@ -21,6 +22,7 @@ from tests.container.conftest import (
     run,
     run_as_github,
 )
+from tests.integration.ci_environments import export_inputs, list_environments
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -100,6 +102,30 @@ def test_the_hostile_modules_would_do_harm(image: str, workspace: Path) -> None:
     )
 
     assert "a module of the checkout was imported" in careless.stderr
+
+
+@pytest.mark.parametrize(
+    "start", [("--entrypoint", "", "IMAGE", "bash", "-c", "dms-airflow --version"), ("IMAGE", "--version")]
+)
+def test_the_command_is_there_for_every_ci_system(image: str, start: tuple[str, ...]) -> None:
+    ran = run("docker", "run", "--rm", *(image if word == "IMAGE" else word for word in start))
+
+    assert (ran.returncode, ran.stdout, ran.stderr) == (0, f"dms-airflow {__version__}\n", "")
+
+
+def test_gitlabs_variables_and_script(image: str, workspace: Path, sandbox: Sandbox) -> None:
+    # As GitLab's Docker executor: without the entry point, a shell in the image is fed the job's script.
+    inputs = export_inputs({**Connection(sandbox=sandbox).inputs, "operation": "dags list-import-errors"})
+    variables = {**list_environments(workspace, workspace)["gitlab"], **inputs, "CI_PROJECT_DIR": "/builds/acme/dags"}
+    options = [f"-e{name}={value}" for name, value in variables.items()]
+    folder = ("-v", f"{workspace}:/builds/acme/dags", "-w", "/builds/acme/dags")
+
+    ran = run("docker", "run", "--rm", *folder, *options, "--entrypoint", "", image, "sh", "-c", "dms-airflow")
+
+    assert ran.returncode == 1, ran.stdout + ran.stderr
+    assert "dags/returns.py:11: error: DAG import error" in ran.stdout
+    assert "add-mask" not in ran.stdout
+    assert sandbox.access_key_secret not in ran.stdout + ran.stderr
 
 
 def test_wrong_inputs_end_with_2(lab: Path, image: str, workspace: Path) -> None:

@@ -75,7 +75,7 @@ runs:
 inputs:
   subject-digest: {}
 """
-LEFT_OUT = ("checks", "candidate-works", "major-tag")
+LEFT_OUT = ("checks", "candidate-works", "package", "major-tag")
 # GITHUB_TOKEN pushes to a branch or tag only commits whose workflow files some branch holds. GitHub compares file by
 # file: https://docs.github.com/en/apps/oauth-apps/building-oauth-apps/scopes-for-oauth-apps
 REFUSE = """#!/bin/sh

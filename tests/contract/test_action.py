@@ -13,6 +13,7 @@ import yaml
 from dms_airflow import __version__, operations
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.config import Config
+from dms_airflow.core.contract import INPUTS as DECLARED
 from dms_airflow.core.inputs import list_inputs, load
 from dms_airflow.operations import COMMON_OUTPUTS, DEFAULTS, OPERATIONS, import_operation
 
@@ -110,6 +111,19 @@ def test_the_defaults_of_inputs_that_only_some_operations_read_are_those_of_acti
     some = {name for operation in MODULES.values() for name in list_inputs(operation.Params)} - every
 
     assert {name: ACTION["inputs"][name].get("default", "") for name in some} == DEFAULTS
+
+
+def test_the_inputs_of_action_yml_are_those_of_the_contract() -> None:
+    declared = {
+        name: {
+            "description": one.meaning,
+            **({"required": True} if one.required else {}),
+            **({"default": one.default} if one.default else {}),
+        }
+        for name, one in DECLARED.items()
+    }
+
+    assert ACTION["inputs"] == declared
 
 
 def test_required_inputs_are_marked() -> None:

@@ -135,6 +135,12 @@ def test_each_error_of_the_page_of_faults_is_explained() -> None:
     assert all(f"\n## {title}\n" in TROUBLESHOOTING for title in titles)
 
 
+def test_the_inputs_of_action_yml_are_current() -> None:
+    action = (PROJECT / "action.yml").read_text(encoding="utf-8")
+
+    assert SCRIPT.write_inputs(action) == action, "run: make docs"
+
+
 def test_the_tables_of_readme_are_current() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
 

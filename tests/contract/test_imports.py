@@ -14,8 +14,8 @@ IMPORT = """
 import json, sys
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
-import entrypoint
-entrypoint.load()
+from dms_airflow import command
+command.load()
 from dms_airflow.operations import find_operation
 find_operation(sys.argv[2])
 if sys.argv[3] == "token":
@@ -27,7 +27,7 @@ if sys.argv[3] == "token":
 print(json.dumps(sorted(set(sys.modules) - before)))
 """
 
-WITHOUT_TOKEN = {"actions_toolkit", "certifi", "charset_normalizer", "dms_airflow", "entrypoint", "idna", "requests", "urllib3"}
+WITHOUT_TOKEN = {"actions_toolkit", "certifi", "charset_normalizer", "dms_airflow", "idna", "requests", "urllib3"}
 OF_THE_SDK = {
     "Tea",
     "aiofiles",

@@ -63,11 +63,12 @@ def test_a_release_is_named_only_when_it_is_tested_signed_and_attested() -> None
     jobs = read(GITHUB / "workflows" / "release.yml")["jobs"]
     steps = [str(step.get("uses", step.get("run"))) for step in jobs["publish"]["steps"]]
 
-    assert [jobs[name]["needs"] for name in ("checks", "candidate", "candidate-works", "publish", "major-tag")] == [
+    assert [jobs[name]["needs"] for name in ("checks", "candidate", "candidate-works", "publish", "package", "major-tag")] == [
         "version",
         ["version", "checks"],
         ["version", "candidate"],
         ["version", "candidate", "candidate-works"],
+        ["version", "publish"],
         ["version", "publish"],
     ]
     order = [

@@ -611,7 +611,8 @@ def test_a_proxy_that_hangs_up_after_the_request_has_it_sent_once(dms: FakeDms, 
 WAITS = """
 import signal, socket, sys, threading
 sys.path.insert(0, sys.argv[1])
-import dms_airflow.main, entrypoint
+import dms_airflow.main
+from dms_airflow import command as entrypoint
 
 def wait_for_an_answer(*_, **__):
     ours, theirs = socket.socketpair()
@@ -629,7 +630,7 @@ print(entrypoint.run(), flush=True)
 IMPORTS = """
 import os, signal, sys
 sys.path.insert(0, sys.argv[1])
-import entrypoint
+from dms_airflow import command as entrypoint
 
 def load():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -646,7 +647,7 @@ def test_a_cancellation_while_the_action_is_imported_writes_the_status(tmp_path:
 
     ran = subprocess.run(command, env={"GITHUB_OUTPUT": str(outputs)}, capture_output=True, text=True, check=True)
 
-    warning = "::warning title=Cancelled::The workflow was cancelled before anything was sent."
+    warning = "::warning title=Cancelled::Cancelled before anything was sent."
     assert ran.stdout.splitlines() == [warning, "130"]
     assert outputs.read_text() == "status=cancelled\n"
 

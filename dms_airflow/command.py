@@ -1,0 +1,81 @@
+"""The command `dms-airflow`: hands the process's environment and its arguments to main, and exits with its code.
+
+The image runs it as ``python -Esu /app/entrypoint.py``: the user's checkout is the working directory, and neither a ``json.py``
+in it nor a PYTHONPATH of the job may be imported in place of Python's own.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Never, TextIO, cast
+
+from dms_airflow.core.errors import Cancelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+TICK = 0.5  # seconds
+
+
+def ignore_signals() -> None:
+    """Let nothing interrupt what follows."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+def cancel(*_: object) -> Never:
+    """Stop what is being done, once: what follows the first signal must come to its end."""
+    ignore_signals()
+    raise Cancelled
+
+
+def load() -> Callable[..., int]:
+    """Import the action itself."""
+    from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
+
+    return main
+
+
+def run(arguments: Sequence[str] = ()) -> int:
+    """Run the action as this process; return its exit code."""
+    # Process 1 of a container has no default handlers: a signal without one is ignored.
+    for number in SIGNALS:
+        signal.signal(number, cancel)
+    # A signal that comes just before Python begins to wait for a response is handled only when the wait is interrupted; Python
+    # continues to wait after that: https://docs.python.org/3/library/signal.html#execution-of-python-signal-handlers
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.setitimer(signal.ITIMER_REAL, TICK, TICK)
+    # A locale without UTF-8 must not turn an import error's text into an error of ours.
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
+    environ, log, result = dict(os.environ), cast("TextIO", sys.stdout), None
+    try:
+        if arguments:
+            from dms_airflow.flags import parse_arguments  # noqa: PLC0415 - a step of a workflow has none
+
+            variables, is_json = parse_arguments(arguments)
+            environ |= variables
+            log, result = (cast("TextIO", sys.stderr), cast("TextIO", sys.stdout)) if is_json else (log, None)
+        return load()(environ, log, before_report=ignore_signals, result_stream=result)
+    except Cancelled:
+        # Before the action had begun: nothing was sent anywhere.
+        words = "Cancelled before anything was sent.\n"
+        log.write(f"::warning title=Cancelled::{words}" if environ.get("GITHUB_ACTIONS") == "true" else words)
+        if path := environ.get("GITHUB_OUTPUT"):
+            with Path(path).open("a", encoding="utf-8") as outputs:
+                outputs.write("status=cancelled\n")
+        return 130
+
+
+def main() -> Never:
+    """Run the action, and end the process."""
+    exit_code = run(sys.argv[1:])
+    sys.stdout.flush()
+    sys.stderr.flush()
+    # Not sys.exit: it would wait for threads whose requests nobody waits for any more, and a cancelled step has no time.
+    os._exit(exit_code)

@@ -1,0 +1,127 @@
+"""The command line of `dms-airflow`: an option for each input, which counts as a variable that a shell exported."""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from dms_airflow import __version__
+from dms_airflow.config import Config
+from dms_airflow.core.contract import GROUPS, INPUTS
+from dms_airflow.core.inputs import list_inputs, list_variables
+from dms_airflow.operations import OPERATIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+USAGE = "dms-airflow OPERATION [ARGUMENTS ...] [--input value ...] [-- OPTIONS OF THE AIRFLOW COMMAND ...]"
+EPILOG = """
+Each input can also be a variable, in capitals: DMS_AIRFLOW_INSTANCE_ID. Secrets are never options, which other users of
+the machine see: export DMS_AIRFLOW_ACCESS_KEY_ID and DMS_AIRFLOW_ACCESS_KEY_SECRET (or the ALIBABA_CLOUD_* variables), or
+give files that hold them; "-" is stdin.
+
+  dms-airflow doctor --region cn-hangzhou --instance-id af-1a2b3c
+  dms-airflow dags trigger daily_etl --conf '{"day": "2026-01-31"}' --wait-for-completion
+  dms-airflow dags list -- --output json
+
+Exit codes: 0 done, 1 failed or timed out, 2 wrong inputs, 130 cancelled.
+"""
+
+# What joins the words of `arguments`; those of an Airflow command are quoted.
+_SEPARATORS = {"cli": "\n", "rest": " ", "smoke-test": " ", "doctor": " "}
+
+
+class _Parser(argparse.ArgumentParser):
+    """Ends with 2, and never repeats a value: it may be a secret that was given as an option."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"dms-airflow: {message}\nSee dms-airflow --help.\n")
+
+
+class _Refuse(argparse.Action):
+    def __call__(self, parser: argparse.ArgumentParser, _: object, __: object, option: str | None = None) -> NoReturn:
+        name = str(option).removeprefix("--")
+        parser.error(f"{option} is a secret, and no option: set {list_variables(name)[0]}, or give {option}-file PATH")
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Make the parser: an option for each input, by groups."""
+    parser = _Parser(
+        prog="dms-airflow",
+        usage=USAGE,
+        description="Run Airflow commands and REST calls, deploys and checks on an Airflow instance of Alibaba Cloud DMS.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("words", nargs="*", metavar="OPERATION [ARGUMENTS]", help=_describe("operation"))
+    parser.add_argument("--json", action="store_true", help="write the whole result as JSON to stdout, and the log to stderr")
+    parser.add_argument("--version", action="version", version=f"dms-airflow {__version__}")
+    declared = list_inputs(Config)
+    for title, inputs in GROUPS.items():
+        group = parser.add_argument_group(title)
+        for name in inputs:
+            if name in ("operation", "arguments"):
+                continue
+            if name in declared and declared[name].secret:
+                group.add_argument(f"--{name}-file", metavar="PATH", help=f"file that holds it: {_describe(name)}")
+                group.add_argument(f"--{name}", action=_Refuse, help=argparse.SUPPRESS)
+            elif inputs[name].default in ("true", "false"):
+                group.add_argument(f"--{name}", action="store_const", const="true", help=_describe(name))
+                group.add_argument(f"--no-{name}", action="store_const", const="false", dest=_to_field(name), help="not so")
+            else:
+                group.add_argument(f"--{name}", metavar="VALUE", help=_describe(name))
+    return parser
+
+
+def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], bool]:
+    """Parse the command line, or end the process with what is wrong with it.
+
+    Returns:
+        The variables that it amounts to, and whether the result goes to stdout as JSON.
+    """
+    parser = make_parser()
+    end = list(arguments).index("--") if "--" in arguments else len(arguments)
+    options, unknown = parser.parse_known_intermixed_args(arguments[:end])
+    if unknown:
+        name = unknown[0].partition("=")[0]
+        parser.error(f"unknown option {name}; options of the Airflow command come after --, as in: dags list -- --output json")
+    values = {name: text for name, text in vars(options).items() if isinstance(text, str)}
+    for name in [one for one in values if one.endswith("_file") and _to_field(one[:-5]) in _list_secrets()]:
+        values[name.removesuffix("_file")] = _read_secret(parser, name, values.pop(name))
+    operation, words = _split_operation([*options.words, *arguments[end + 1 :]])
+    values |= {"operation": operation} if operation else {}
+    values |= {"arguments": (_SEPARATORS[operation].join if operation in _SEPARATORS else shlex.join)(words)} if words else {}
+    return {list_variables(name.replace("_", "-"))[0]: text for name, text in values.items()}, options.json
+
+
+def _split_operation(words: Sequence[str]) -> tuple[str, Sequence[str]]:
+    """Split words into the operation, which may have two, and its arguments."""
+    two = " ".join(words[:2])
+    is_group = any(name.startswith(f"{words[0]} ") for name in OPERATIONS) if words else False
+    return (two, words[2:]) if two in OPERATIONS or is_group else ("".join(words[:1]), words[1:])
+
+
+def _list_secrets() -> set[str]:
+    return {_to_field(name) for name, source in list_inputs(Config).items() if source.secret}
+
+
+def _read_secret(parser: argparse.ArgumentParser, name: str, path: str) -> str:
+    try:
+        return (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).strip()
+    except (OSError, UnicodeError) as error:
+        parser.error(f"--{name.replace('_', '-')}: {path} cannot be read: {getattr(error, 'strerror', error)}")
+
+
+def _describe(name: str) -> str:
+    declared = INPUTS[name]
+    default = f" Default: {declared.default}." if declared.default not in ("", "true", "false") else ""
+    # argparse fills in what follows a percent sign.
+    return f"{declared.meaning}{default}".replace("%", "%%").replace("`", "")
+
+
+def _to_field(name: str) -> str:
+    return name.replace("-", "_")
