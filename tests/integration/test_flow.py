@@ -645,7 +645,9 @@ def test_a_cancellation_while_the_action_is_imported_writes_the_status(tmp_path:
     outputs = tmp_path / "outputs"
     command = [sys.executable, "-Es", "-c", IMPORTS, str(PROJECT)]
 
-    ran = subprocess.run(command, env={"GITHUB_OUTPUT": str(outputs)}, capture_output=True, text=True, check=True)
+    ran = subprocess.run(
+        command, env={"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}, capture_output=True, text=True, check=True
+    )
 
     warning = "::warning title=Cancelled::Cancelled before anything was sent."
     assert ran.stdout.splitlines() == [warning, "130"]
