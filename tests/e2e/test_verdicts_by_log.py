@@ -48,14 +48,21 @@ BROKEN = "from airflow import DAG\nfrom reporting_tools import render\n"
 
 
 @pytest.fixture(scope="module", params=CHOSEN)
-def act(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
+def setting(request: pytest.FixtureRequest) -> str:
+    """The name of a log setting."""
+    name: str = request.param
+    return name
+
+
+@pytest.fixture(scope="module")
+def act(setting: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
     """Run the action on an instance whose scheduler, tasks and commands have a log setting. `broken` adds a file."""
     workspace = tmp_path_factory.mktemp("workspace")
     (workspace / "dags").mkdir()
     (workspace / "dags" / "orders.py").write_text(SOUND)
     dags = tmp_path_factory.mktemp("instance") / "dags"
     shutil.copytree(workspace / "dags", dags)
-    with Sandbox.start(dags=dags, settings=LOG_SETTINGS[wanted_version()][request.param]) as sandbox:
+    with Sandbox.start(dags=dags, settings=LOG_SETTINGS[wanted_version()][setting]) as sandbox:
         run = make_act(sandbox, workspace, tmp_path_factory.mktemp("runner") / "temp")
 
         def act(operation: str, arguments: str = "", *, broken: bool = False, **inputs: str) -> Step:
@@ -99,7 +106,10 @@ def test_a_dag_run_is_followed_to_the_line_that_failed(act: Act, dag_id: str, ex
 
 
 @pytest.mark.parametrize(("dag_id", "exit_code"), [("sound", 0), ("failing", 1)])
-def test_a_test_of_a_task_is_right_or_said_to_be_unknown(act: Act, dag_id: str, exit_code: int) -> None:
+def test_a_test_of_a_task_is_right_or_said_to_be_unknown(act: Act, setting: str, dag_id: str, exit_code: int) -> None:
+    if (setting, wanted_version()) == ("json", "3.2.2"):
+        exit_code = 1  # Airflow itself ends with an AttributeError before the task begins
+
     step = act("tasks test", f"{dag_id} only 2026-01-01")
 
     is_unknown = any("not known" in one.properties["title"] for one in step.annotations)

@@ -41,7 +41,7 @@ def find_failure(command: Command, stdout: Sequence[str], stderr: Sequence[str])
 
     Args:
         command: Which texts are signs.
-        stdout: Its lines. Only a log record, of a command that says it nowhere else, counts here.
+        stdout: Its lines. Only a log record, of a command that shows its failure nowhere else, counts here.
         stderr: Its lines.
     """
     return (
@@ -49,6 +49,7 @@ def find_failure(command: Command, stdout: Sequence[str], stderr: Sequence[str])
         or _find_exception(stderr)
         or _find_message(command, stderr)
         or _find_failure_record(command, stdout)
+        or _find_failure_record(command, stderr)  # where the instance's owner sends the log there
     )
 
 
