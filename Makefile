@@ -91,7 +91,7 @@ bench: $(SETUP) ## Measure the action against what a user would do instead (a fe
 image: ## Build the image
 	docker build -t $(IMAGE) .
 
-docs: $(SETUP) ## Write the generated parts of README
+docs: $(SETUP) ## Write the generated parts of the documentation
 	$(BIN)/python scripts/document.py
 
 picture: sandbox ## Make the pictures in README from real runs (needs Chromium and npm)

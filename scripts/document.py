@@ -1,8 +1,8 @@
 """Writes what is generated of the documentation: `make docs`; with `--check` it only tells what is stale.
 
-The inputs of action.yml come from dms_airflow/core/contract.py, README's tables from action.yml: a table stands between
-`<!-- inputs -->` and `<!-- end inputs -->`, and the same for `outputs`. CONTRIBUTING's table of packages comes from the import
-rules in pyproject.toml and the packages' docstrings.
+The inputs of action.yml come from dms_airflow/core/contract.py, and so do those of docs/reference.md, between `<!-- inputs -->`
+and `<!-- end inputs -->`; its outputs come from action.yml. CONTRIBUTING's table of packages comes from the import rules in
+pyproject.toml and the packages' docstrings.
 docs/development/faults.md comes from tests/faults.py, by which the tests judge.
 """
 
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 if str(ROOT) not in sys.path:
     sys.path.insert(0, str(ROOT))
 
-from dms_airflow.core.contract import INPUTS  # noqa: E402 - a script has only its own folder on the path
+from dms_airflow.core.contract import GROUPS, INPUTS, Input  # noqa: E402 - a script has only its own folder on the path
 from tests.faults import CELLS, FAULTS, STAGES  # noqa: E402 - a script has only its own folder on the path
 
 _INDENT: dict[str, Any] = {
@@ -35,6 +35,7 @@ _INDENT: dict[str, Any] = {
     **dict.fromkeys(("break_long_words", "break_on_hyphens"), False),
 }
 
+REFERENCE_PAGE = "docs/reference.md"
 FAULTS_PAGE = "docs/development/faults.md"
 
 FAULTS_HEAD = """\
@@ -107,18 +108,19 @@ def write_inputs(action: str) -> str:
     return "\n".join([before, *lines, "", f"outputs:{rest.partition(chr(10) + 'outputs:')[2]}"])
 
 
-def document(text: str, action: Mapping[str, Any]) -> str:
-    """Give the document with its tables made anew.
+def document(text: str, groups: Mapping[str, Mapping[str, Input]], outputs: Mapping[str, Any]) -> str:
+    """Return the document with its tables filled in.
 
     Args:
         text: The document.
-        action: What action.yml holds.
+        groups: The inputs, by the headings that they are shown under.
+        outputs: What action.yml says of the outputs.
 
     Raises:
         MarkerError: There is not exactly one place for each table.
     """
-    text = _fill(text, "inputs", _tabulate_inputs(action["inputs"]))
-    return _fill(text, "outputs", _tabulate_outputs(action["outputs"]))
+    text = _fill(text, "inputs", "\n\n".join(_tabulate_inputs(heading, inputs) for heading, inputs in groups.items()))
+    return _fill(text, "outputs", _tabulate_outputs(outputs))
 
 
 def _fill(text: str, name: str, table: str) -> str:
@@ -126,7 +128,7 @@ def _fill(text: str, name: str, table: str) -> str:
     if text.count(begin) != 1 or text.count(end) != 1 or text.index(begin) > text.index(end):
         raise MarkerError(f"needs {begin} once and, behind it, {end} once")
     before, _, rest = text.partition(begin)
-    return f"{before}{begin}\n{table}\n{end}{rest.partition(end)[2]}"
+    return f"{before}{begin}\n\n{table}\n\n{end}{rest.partition(end)[2]}"
 
 
 def describe_faults() -> str:
@@ -159,12 +161,12 @@ def _describe_ending(cell: str, stage: str) -> str:
     return f"**{ending}**{f' after {count} requests' if stage == 'poll' else again}"
 
 
-def _tabulate_inputs(inputs: Mapping[str, Any]) -> str:
-    lines = ["| input | default | meaning |", "|---|---|---|"]
+def _tabulate_inputs(heading: str, inputs: Mapping[str, Input]) -> str:
+    lines = [f"### {heading}", "", "| input | default | meaning |", "|---|---|---|"]
     for name, declared in inputs.items():
-        default = f"`{declared['default']}`" if "default" in declared else ""
-        required = "Required. " if declared.get("required") else ""
-        lines.append(f"| `{name}` | {default} | {required}{_flatten(declared['description'])} |")
+        default = f"`{declared.default}`" if declared.default else ""
+        required = "Required. " if declared.required else ""
+        lines.append(f"| `{name}` | {default} | {required}{_flatten(declared.meaning)} |")
     return "\n".join(lines)
 
 
@@ -214,17 +216,14 @@ def main(arguments: Sequence[str], root: Path = ROOT) -> int:
     parser = argparse.ArgumentParser(description="Write the generated tables of the documentation.")
     parser.add_argument("--check", action="store_true", help="write nothing; name what is stale and end with 1")
     options = parser.parse_args(arguments)
-    action_text = (root / "action.yml").read_text(encoding="utf-8")
-    pages = {}
-    if (root / "dms_airflow").is_dir():
-        pages[root / "action.yml"] = action_text = write_inputs(action_text)
-    readme = root / "README.md"
-    pages[readme] = document(readme.read_text(encoding="utf-8"), yaml.safe_load(action_text))
-    contributing = root / "CONTRIBUTING.md"
-    if contributing.exists():
-        pages[contributing] = _fill(contributing.read_text(encoding="utf-8"), "packages", tabulate_packages(root))
-    if (root / "docs").is_dir():
-        pages[root / FAULTS_PAGE] = describe_faults()
+    action, reference, contributing = root / "action.yml", root / REFERENCE_PAGE, root / "CONTRIBUTING.md"
+    outputs = yaml.safe_load(action.read_text(encoding="utf-8"))["outputs"]
+    pages = {
+        action: write_inputs(action.read_text(encoding="utf-8")),
+        reference: document(reference.read_text(encoding="utf-8"), GROUPS, outputs),
+        contributing: _fill(contributing.read_text(encoding="utf-8"), "packages", tabulate_packages(root)),
+        root / FAULTS_PAGE: describe_faults(),
+    }
     stale = []
     for path, current in pages.items():
         if path.exists() and path.read_text(encoding="utf-8") == current:

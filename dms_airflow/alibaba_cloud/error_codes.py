@@ -15,7 +15,7 @@ CONSOLE = "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's 
 
 HINT_POLICY = (
     "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
-    'dms:CreateAirflowLoginToken on resource "*", as README shows.'
+    'dms:CreateAirflowLoginToken on resource "*": docs/getting-started.md.'
 )
 HINT_BUSY = "This is a failure of Alibaba Cloud. Run the step again; if it fails again, contact support with the request id."
 HINT_OTHER = f"Look the code up in DMS's error codes. If it is about permissions: {HINT_POLICY}"

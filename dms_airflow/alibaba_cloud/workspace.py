@@ -34,7 +34,7 @@ _DENIED = re.compile(r"^Forbidden|NoPermission|UserNotExist")
 
 HINT_DENIED = (
     "In the RAM console (https://ram.console.aliyun.com), give the identity (RAM user or role) a policy with the action "
-    'dms:{action} on resource "*"; docs/operations/deploy.md has the whole policy. If RAM allows it already: a DMS '
+    'dms:{action} on resource "*"; docs/getting-started.md has the whole policy. If RAM allows it already: a DMS '
     "administrator must add the identity as a user of DMS, and as a member of the workspace {workspace}."
 )
 HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: deploy checks the way to the workspace."

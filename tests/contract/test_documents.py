@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import shutil
 import sys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
+from markdown_it import MarkdownIt
 
 from dms_airflow.alibaba_cloud.error_codes import STS_CODES, TOKEN_CODES
 from dms_airflow.config import Config
+from dms_airflow.core.contract import GROUPS, Input
 from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import OPERATIONS, find_operation
@@ -50,38 +53,47 @@ SCRIPT = load_script("document")
 # --- generated tables -----------------------------------------------------------------------------------------------------
 
 
-SMALL_ACTION = {
-    "inputs": {
-        "region": {"description": "The\nregion `<id>`, a|b, <x>.", "required": True},
-        "timeout": {"description": "How long.", "default": "10m"},
-    },
-    "outputs": {"status": {"description": "`a` or `b`."}},
+SMALL_GROUPS = {
+    "Instance": {"region": Input("The region `<id>`, a|b, <x>.", required=True)},
+    "Waiting": {"timeout": Input("How long.", default="10m")},
 }
+SMALL_OUTPUTS = {"status": {"description": "`a`\nor `b`."}}
 SMALL_DOCUMENT = "A\n<!-- inputs -->\nold\n<!-- end inputs -->\nB\n<!-- outputs -->\n<!-- end outputs -->\nC\n"
 SMALL_RESULT = """\
 A
 <!-- inputs -->
+
+### Instance
+
 | input | default | meaning |
 |---|---|---|
 | `region` |  | Required. The region `<id>`, a\\|b, &lt;x>. |
+
+### Waiting
+
+| input | default | meaning |
+|---|---|---|
 | `timeout` | `10m` | How long. |
+
 <!-- end inputs -->
 B
 <!-- outputs -->
+
 | output | meaning |
 |---|---|
 | `status` | `a` or `b`. |
+
 <!-- end outputs -->
 C
 """
 
 
-def test_tables_are_made_from_the_action() -> None:
-    assert SCRIPT.document(SMALL_DOCUMENT, SMALL_ACTION) == SMALL_RESULT
+def test_tables_are_made_from_the_contract() -> None:
+    assert SCRIPT.document(SMALL_DOCUMENT, SMALL_GROUPS, SMALL_OUTPUTS) == SMALL_RESULT
 
 
 def test_making_tables_again_changes_nothing() -> None:
-    assert SCRIPT.document(SMALL_RESULT, SMALL_ACTION) == SMALL_RESULT
+    assert SCRIPT.document(SMALL_RESULT, SMALL_GROUPS, SMALL_OUTPUTS) == SMALL_RESULT
 
 
 @pytest.mark.parametrize(
@@ -94,20 +106,23 @@ def test_making_tables_again_changes_nothing() -> None:
 )
 def test_a_document_without_its_markers_is_refused(text: str) -> None:
     with pytest.raises(SCRIPT.MarkerError):
-        SCRIPT.document(text, SMALL_ACTION)
+        SCRIPT.document(text, SMALL_GROUPS, SMALL_OUTPUTS)
 
 
 def test_check_names_the_stale_document_and_writes_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "action.yml").write_text(yaml.safe_dump(SMALL_ACTION), encoding="utf-8")
-    readme = tmp_path / "README.md"
-    readme.write_text(SMALL_DOCUMENT, encoding="utf-8")
+    for name in ("action.yml", "pyproject.toml", "CONTRIBUTING.md", SCRIPT.FAULTS_PAGE, SCRIPT.REFERENCE_PAGE):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(PROJECT / name, tmp_path / name)
+    (tmp_path / "dms_airflow").symlink_to(PROJECT / "dms_airflow")
+    reference = tmp_path / SCRIPT.REFERENCE_PAGE
+    reference.write_text(SMALL_DOCUMENT, encoding="utf-8")
 
     assert SCRIPT.main(["--check"], tmp_path) == 1
-    assert capsys.readouterr().out == "README.md is stale; run: make docs\n"
-    assert readme.read_text(encoding="utf-8") == SMALL_DOCUMENT
+    assert capsys.readouterr().out == "docs/reference.md is stale; run: make docs\n"
+    assert reference.read_text(encoding="utf-8") == SMALL_DOCUMENT
 
     assert SCRIPT.main([], tmp_path) == 0
-    assert readme.read_text(encoding="utf-8") != SMALL_DOCUMENT
+    assert reference.read_text(encoding="utf-8") != SMALL_DOCUMENT
     assert SCRIPT.main(["--check"], tmp_path) == 0
 
 
@@ -141,78 +156,125 @@ def test_the_inputs_of_action_yml_are_current() -> None:
     assert SCRIPT.write_inputs(action) == action, "run: make docs"
 
 
-def test_the_tables_of_readme_are_current() -> None:
+def test_the_tables_of_the_reference_are_current() -> None:
+    page = (PROJECT / SCRIPT.REFERENCE_PAGE).read_text(encoding="utf-8")
+
+    assert SCRIPT.document(page, GROUPS, ACTION["outputs"]) == page, "run: make docs"
+
+
+# --- the front page -------------------------------------------------------------------------------------------------------
+
+
+def test_the_front_page_is_short() -> None:
+    readme = (PROJECT / "README.md").read_bytes()
+
+    assert readme.count(b"\n") <= 150
+    assert len(readme) <= 9_000
+
+
+def test_the_front_page_leads_to_every_example_and_every_page_of_an_operation() -> None:
     readme = (PROJECT / "README.md").read_text(encoding="utf-8")
+    wanted = {*EXAMPLES, *(file for file in DOCUMENTS if file.parent.name == "operations" and ".zh-CN" not in file.name)}
 
-    assert SCRIPT.document(readme, ACTION) == readme, "run: make docs"
-
-
-# --- the Chinese README ---------------------------------------------------------------------------------------------------
+    assert [file.name for file in wanted if f"({file.relative_to(PROJECT)})" not in readme] == []
 
 
-CHINESE = (PROJECT / "README.zh-CN.md").read_text(encoding="utf-8")
+def test_the_documentation_names_every_operation() -> None:
+    page = (PROJECT / "docs" / "operations" / "commands.md").read_text(encoding="utf-8")
+    sentence = page.partition("Any of these: ")[2].partition(". Anything")[0]
+
+    named = set()
+    for group in re.sub(r"\(.*?\)", "", sentence).split(";"):
+        words = re.fullmatch(r"\s*`([a-z -]+)`(.*)", group, re.DOTALL)
+        assert words, group
+        names = re.split(r",?\s+", words[2].strip()) if words[2].strip() else [""]
+        named |= {f"{words[1]} {name}".strip() for name in names}
+    named |= {name for file in DOCUMENTS if (name := read_operation(file)) is not None}
+    assert named | {"cli"} == set(OPERATIONS)
+
+
+def read_operation(file: Path) -> str | None:
+    """Return the operation that a page is about by its heading."""
+    heading = re.match(r"# `([a-z -]+)`", file.read_text(encoding="utf-8"))
+    return heading[1] if heading and file.parent.name == "operations" else None
+
+
+# --- pages in Chinese -----------------------------------------------------------------------------------------------------
+
+
+CHINESE = [file for file in DOCUMENTS if file.name.endswith(".zh-CN.md")]
+
+
+def find_english(file: Path) -> Path:
+    """Return the page of which this is the Chinese one."""
+    return file.with_name(file.name.replace(".zh-CN", ""))
+
+
+def test_chinese_pages_are_found() -> None:
+    names = {str(file.relative_to(PROJECT)) for file in CHINESE}
+
+    assert names == {
+        "README.zh-CN.md",
+        "docs/getting-started.zh-CN.md",
+        "docs/operations/deploy.zh-CN.md",
+        "docs/other-ci.zh-CN.md",
+        "docs/reference.zh-CN.md",
+    }
+
+
+@pytest.mark.parametrize("file", CHINESE, ids=lambda file: file.name)
+def test_the_two_languages_lead_to_each_other_from_their_tops(file: Path) -> None:
+    english = find_english(file)
+
+    assert f"({file.name})" in "".join(english.read_text(encoding="utf-8").splitlines(keepends=True)[:4])
+    assert f"({english.name})" in "".join(file.read_text(encoding="utf-8").splitlines(keepends=True)[:4])
+
+
+@pytest.mark.parametrize("file", CHINESE, ids=lambda file: file.name)
+def test_the_two_languages_have_the_same_headings_code_lists_and_tables(file: Path) -> None:
+    def outline(page: Path) -> list[str]:
+        found = []
+        for token in MarkdownIt("commonmark").enable("table").parse(page.read_text(encoding="utf-8")):
+            if token.type == "fence":
+                # But for comments, which are translated.
+                found.append(re.sub(r"(?m) *# .*$", "", token.content))
+            elif token.type in ("heading_open", "list_item_open", "tr_open"):
+                found.append(token.tag)
+        return found
+
+    assert outline(file) == outline(find_english(file))
+
+
+@pytest.mark.parametrize("file", CHINESE, ids=lambda file: file.name)
+def test_the_two_languages_link_the_same_pages(file: Path) -> None:
+    def list_targets(page: Path) -> set[str]:
+        targets = re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8"))
+        return {target.partition("#")[0].replace(".zh-CN.md", ".md") for target in targets}
+
+    assert list_targets(file) == list_targets(find_english(file))
 
 
 def read_table(text: str, name: str) -> list[list[str]]:
-    r"""Give the cells of each row of a table that stands between its markers; a `\|` is no border."""
-    table = text.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end {name} -->")[0]
-    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in table.splitlines()[2:]]
+    r"""Return the cells of each row of the tables between the markers, without their heads; a `\|` is no border."""
+    text = text.partition(f"<!-- {name} -->\n")[2].partition(f"\n<!-- end {name} -->")[0]
+    rows = [row for row in text.splitlines() if row.startswith("| `")]
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", row)[1:-1]] for row in rows]
 
 
 @pytest.mark.parametrize("name", ["inputs", "outputs"])
 def test_the_chinese_tables_have_the_rows_of_action_yml(name: str) -> None:
-    rows = read_table(CHINESE, name)
+    rows = read_table((PROJECT / "docs" / "reference.zh-CN.md").read_text(encoding="utf-8"), name)
 
     assert [row[0].strip("`") for row in rows] == list(ACTION[name])
     for row in rows:
         declared = ACTION[name][row[0].strip("`")]
         words = re.compile(r"`[^`]+`")
-        # What stands in backticks is the same in every language: a changed description shows here.
+        # What is in backticks is the same in every language: a changed description shows here.
         assert set(words.findall(row[-1])) == set(words.findall(declared["description"])), row[0]
         assert re.search(r"[\u4e00-\u9fff]|^`", row[-1]), f"{row[0]} is not translated"
         if name == "inputs":
             assert row[1].strip("`") == declared.get("default", "")
             assert row[2].startswith("必填。") == declared.get("required", False)
-
-
-def test_the_chinese_readme_names_every_operation() -> None:
-    section = CHINESE.partition("## 操作")[2].partition("## 凭证")[0]
-    sentence = section.partition("支持以下命令")[2][1:].partition("。")[0]
-
-    named = set()
-    for group in sentence.split("\N{FULLWIDTH SEMICOLON}"):
-        words = re.fullmatch(r"\s*`([a-z -]+)`(.*)", group, re.DOTALL)
-        assert words, group
-        names = re.split(r"[、\s]+", words[2].strip()) if words[2] else [""]
-        named |= {f"{words[1]} {name}".strip() for name in names}
-    named |= set(re.findall(r"(?m)^\| `([a-z-]+)` \|", section))
-    assert named == set(OPERATIONS)
-
-
-def test_the_readmes_lead_to_each_other_from_their_tops() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-
-    assert "(README.zh-CN.md)" in "".join(readme.splitlines(keepends=True)[:4])
-    assert "(README.md)" in "".join(CHINESE.splitlines(keepends=True)[:4])
-
-
-def test_what_the_chinese_readme_shows_to_copy_is_shown_in_english_too() -> None:
-    # But for comments, which are translated. Its section on OIDC is a page of its own in English.
-    def read_blocks(*files: str) -> list[str]:
-        blocks = [block for file in files for kind in ("yaml", "json") for block in read_code(PROJECT / file, kind)]
-        return [re.sub(r"(?m)(?:^| +)# .*\n", "\n", block) for block in blocks]
-
-    chinese = read_blocks("README.zh-CN.md")
-    assert len(chinese) >= 12
-    assert [block for block in chinese if block not in read_blocks("README.md", "docs/credentials.md")] == []
-
-
-def test_the_readmes_link_the_same_examples_pages_and_pictures() -> None:
-    readme = (PROJECT / "README.md").read_text(encoding="utf-8")
-    targets = re.compile(r"\(((?:examples|docs/images|docs)/[\w.-]+)[#)]")
-
-    assert set(targets.findall(CHINESE)) == set(targets.findall(readme))
-    assert {f"examples/{file.name}" for file in EXAMPLES} <= set(targets.findall(readme))
 
 
 # --- titles ---------------------------------------------------------------------------------------------------------------
