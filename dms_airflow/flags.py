@@ -30,6 +30,8 @@ give files that hold them; "-" is stdin.
 Exit codes: 0 done, 1 failed or timed out, 2 wrong inputs, 130 cancelled.
 """
 
+SECRETS = {name for name, source in list_inputs(Config).items() if source.secret}
+
 # What joins the words of `arguments`; those of an Airflow command are quoted.
 _SEPARATORS = {"cli": "\n", "rest": " ", "smoke-test": " ", "doctor": " "}
 
@@ -60,18 +62,19 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("words", nargs="*", metavar="OPERATION [ARGUMENTS]", help=_describe("operation"))
     parser.add_argument("--json", action="store_true", help="write the whole result as JSON to stdout, and the log to stderr")
     parser.add_argument("--version", action="version", version=f"dms-airflow {__version__}")
-    declared = list_inputs(Config)
     for title, inputs in GROUPS.items():
+        if title == "Operation":
+            continue
         group = parser.add_argument_group(title)
         for name in inputs:
-            if name in ("operation", "arguments"):
-                continue
-            if name in declared and declared[name].secret:
-                group.add_argument(f"--{name}-file", metavar="PATH", help=f"file that holds it: {_describe(name)}")
+            if name in SECRETS:
+                group.add_argument(f"--{name}-file", metavar="PATH", help=f"File with it. {_describe(name)}")
                 group.add_argument(f"--{name}", action=_Refuse, help=argparse.SUPPRESS)
             elif inputs[name].default in ("true", "false"):
-                group.add_argument(f"--{name}", action="store_const", const="true", help=_describe(name))
-                group.add_argument(f"--no-{name}", action="store_const", const="false", dest=_to_field(name), help="not so")
+                field = name.replace("-", "_")
+                for word, option, about in (("true", f"--{name}", ""), ("false", f"--no-{name}", "Do not: ")):
+                    shown = argparse.SUPPRESS if inputs[name].default == word else f"{about}{_describe(name)}"
+                    group.add_argument(option, action="store_const", const=word, dest=field, help=shown)
             else:
                 group.add_argument(f"--{name}", metavar="VALUE", help=_describe(name))
     return parser
@@ -89,13 +92,13 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], bool]:
     if unknown:
         name = unknown[0].partition("=")[0]
         parser.error(f"unknown option {name}; options of the Airflow command come after --, as in: dags list -- --output json")
-    values = {name: text for name, text in vars(options).items() if isinstance(text, str)}
-    for name in [one for one in values if one.endswith("_file") and _to_field(one[:-5]) in _list_secrets()]:
-        values[name.removesuffix("_file")] = _read_secret(parser, name, values.pop(name))
+    values = {name.replace("_", "-"): text for name, text in vars(options).items() if isinstance(text, str)}
+    for name in SECRETS & {one.removesuffix("-file") for one in values}:
+        values[name] = _read_secret(parser, name, values.pop(f"{name}-file"))
     operation, words = _split_operation([*options.words, *arguments[end + 1 :]])
     values |= {"operation": operation} if operation else {}
     values |= {"arguments": (_SEPARATORS[operation].join if operation in _SEPARATORS else shlex.join)(words)} if words else {}
-    return {list_variables(name.replace("_", "-"))[0]: text for name, text in values.items()}, options.json
+    return {list_variables(name)[0]: text for name, text in values.items()}, options.json
 
 
 def _split_operation(words: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -105,15 +108,11 @@ def _split_operation(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     return (two, words[2:]) if two in OPERATIONS or is_group else ("".join(words[:1]), words[1:])
 
 
-def _list_secrets() -> set[str]:
-    return {_to_field(name) for name, source in list_inputs(Config).items() if source.secret}
-
-
 def _read_secret(parser: argparse.ArgumentParser, name: str, path: str) -> str:
     try:
         return (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).strip()
     except (OSError, UnicodeError) as error:
-        parser.error(f"--{name.replace('_', '-')}: {path} cannot be read: {getattr(error, 'strerror', error)}")
+        parser.error(f"--{name}-file: {path} cannot be read: {getattr(error, 'strerror', error)}")
 
 
 def _describe(name: str) -> str:
@@ -121,7 +120,3 @@ def _describe(name: str) -> str:
     default = f" Default: {declared.default}." if declared.default not in ("", "true", "false") else ""
     # argparse fills in what follows a percent sign.
     return f"{declared.meaning}{default}".replace("%", "%%").replace("`", "")
-
-
-def _to_field(name: str) -> str:
-    return name.replace("-", "_")

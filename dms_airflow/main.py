@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
 from dms_airflow.ci.detect import open_ci_system
-from dms_airflow.ci.report import Occasion, report
+from dms_airflow.ci.report import report
+from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
 from dms_airflow.core.clock import SystemClock, TerminalClock
@@ -59,14 +60,17 @@ def main(
         result = _run(inputs, connection, ci, clock)
         before_report()
         others.flush()
-    occasion = Occasion.of(
-        inputs.config,
+    config = inputs.config
+    occasion = Occasion(
+        operation=config.operation,
+        instance_id=config.instance_id,
+        region=config.region,
         airflow_url=connection.session.host,
         airflow_version=version.number if (version := connection.airflow.known_version) else "",
         duration=clock.monotonic() - started,
     )
     try:
-        return report(result, occasion, inputs.config, ci, result_stream)
+        return report(result, occasion, config, ci, result_stream)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)

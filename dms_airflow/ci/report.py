@@ -7,7 +7,7 @@ from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dms_airflow.ci.outputs import fit_annotations, list_annotations, render_outputs
-from dms_airflow.ci.summary import Occasion, render_summary
+from dms_airflow.ci.summary import render_summary
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, describe_affected
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
 from dms_airflow.core.secrets.redaction import SHORTEST_MASKED
@@ -16,10 +16,9 @@ from dms_airflow.core.secrets.values import MASK
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from dms_airflow.ci.summary import Occasion
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
-
-__all__ = ["Occasion", "report"]
 
 R = TypeVar("R", Annotation, Finding, Check)
 

@@ -115,21 +115,9 @@ def detect_system(environ: Mapping[str, str]) -> System:
 class Runner:
     """What a step knows of the job around it. What the CI system does not say is None or empty.
 
-    Args:
-        system: The CI system.
-        workspace: The folder with the checkout.
-        output_file: Where outputs are written.
-        summary_file: Where the job summary is written.
-        event_file: GitHub's JSON of what started the workflow.
-        temp: A folder for files of this job.
-        run_url: The page of this job.
-        debug: The author wants to see everything.
-        is_hosted: It is one of GitHub's own.
-        is_terminal: A person watches the log as it is written.
-        id_token_url: Where the job gets its id-token, on GitHub; empty without the permission.
-        id_token_bearer: By what.
-        id_token: The id-token itself, where the CI system puts it into the environment.
-        ca_bundle: File with the certificates to trust.
+    `is_hosted`: it is one of GitHub's own. `is_terminal`: a person watches the log as it is written. `id_token_url`,
+    `id_token_bearer`: where and by what a job on GitHub gets its id-token; empty without the permission. `id_token`: the token
+    itself, where the CI system puts it into the environment.
     """
 
     system: System = System.GITHUB

@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from dms_airflow.core.findings import NAMES_SHOWN, Rule, describe_affected
 from dms_airflow.core.result import Diagram, Ending, Folded, Level, Link, Result, Table
@@ -14,7 +14,6 @@ from dms_airflow.core.text import cut_middle, join
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from dms_airflow.config import Config
     from dms_airflow.core.findings import Finding
 
 # The runner uploads no summary above 1024 KiB:
@@ -54,18 +53,6 @@ class Occasion:
     airflow_url: str
     airflow_version: str
     duration: float  # seconds
-
-    @classmethod
-    def of(cls, config: Config, *, airflow_url: str, airflow_version: str, duration: float) -> Self:
-        """Name the occasion by the step's inputs."""
-        return cls(
-            operation=config.operation,
-            instance_id=config.instance_id,
-            region=config.region,
-            airflow_url=airflow_url,
-            airflow_version=airflow_version,
-            duration=duration,
-        )
 
 
 def render_summary(

@@ -108,7 +108,11 @@ def test_help_shows_every_input_in_its_group(capsys: pytest.CaptureFixture[str])
     assert ended.value.code == 0
     assert [title for title in GROUPS if f"\n{title}:\n" not in shown] == ["Operation"]
     secrets = {name for name, source in list_inputs(Config).items() if source.secret}
-    options = {f"--{name}-file " if name in secrets else f"--{name}" for name in INPUTS} - {"--operation", "--arguments"}
+    options = {
+        f"--{name}-file " if name in secrets else f"--no-{name}" if one.default == "true" else f"--{name}"
+        for name, one in INPUTS.items()
+        if name not in ("operation", "arguments")
+    }
     assert [option for option in options if f"  {option}" not in shown] == []
     assert [name for name in secrets if f"--{name} " in shown] == []
 
