@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
 from dms_airflow.ci.runner import System, detect_system
+from dms_airflow.core.contract import INPUTS
 from dms_airflow.core.errors import InputError, InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
@@ -181,6 +183,7 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     except ValueError:
         words = f"must be one of {', '.join(System)}, not {quote_value(environ['DMS_AIRFLOW_CI'])}"
         problems.append(InputProblem(name="DMS_AIRFLOW_CI", message=words))
+    problems.extend(_check_variables(environ))
     config = load(Config, environ, problems)
     operation, params = None, None
     if config.operation:
@@ -196,6 +199,16 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     refused: dict[str, Any] = {problem.name.replace("-", "_"): "" for problem in path_problems if problem.name in config.files}
     config = replace(config, **refused)
     return Inputs(config=config, operation=operation, params=params, problems=(*problems, *path_problems))
+
+
+def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
+    """Find variables that are almost that of an input: a misspelt `dry-run` must not become a deploy."""
+    known = [list_variables(name)[0] for name in INPUTS]
+    for name in (one for one in environ if one.startswith("DMS_AIRFLOW_") and one not in known):
+        # Not by the whole names, which all begin alike.
+        near = get_close_matches(name[12:], [one[12:] for one in known], n=1, cutoff=0.85)
+        if near:
+            yield InputProblem(name=name, message=f"is not the variable of an input; did you mean DMS_AIRFLOW_{near[0]}?")
 
 
 def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:

@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/images: what a failing gate and a DAG run look like, from real runs against the sandbox.
+"""Makes the pictures in docs/images: what a failing gate, a DAG run and `doctor` look like, from real runs against the sandbox.
 
 Needs Chromium (Debian: apt-get install chromium), npm for fetching Mermaid, and the sandbox (`make sandbox`); `make picture`
 calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the summary are those of the run.
@@ -9,13 +9,17 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import os
+import pty
 import re
 import shutil
 import subprocess
 import sys
 import tarfile
 import tempfile
+from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from markdown_it import MarkdownIt
 
@@ -27,12 +31,20 @@ from sandbox.demo import break_files, prepare, run_step  # noqa: E402
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 PICTURE = PROJECT / "docs" / "images" / "failing-gate.png"
+DOCTOR_PICTURE = PROJECT / "docs" / "images" / "doctor.png"
 RUN_PICTURE = PROJECT / "docs" / "images" / "dag-run.png"
 # The hash is the one that the npm registry tells as `dist.integrity`.
 MERMAID = "11.4.0"
 MERMAID_SHA512 = "mxCfEYvADJqOiHfGpJXLs4/fAjHz448rH0pfY5fAoxiz70rQiDSzUUy4dNET2T08i46IVpjohPd6WWbzmRHiPA=="
 SHOWN = "dags/ad_spend.py"
+TERMINAL = """
+body { background: #0d1117; margin: 16px }
+pre { color: #e6edf3; font: 12px/1.6 "DejaVu Sans Mono", monospace; white-space: pre-wrap }
+"""
 STYLE = """
 body { font: 14px/1.5 -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1f2328; margin: 24px; width: 1060px }
 code, pre { font: 12px/1.6 "DejaVu Sans Mono", monospace }
@@ -171,12 +183,54 @@ def photograph_gate(chromium: str) -> None:
         photograph(chromium, page, PICTURE, 1180, Path(folder))
 
 
+def photograph_doctor(chromium: str) -> None:
+    """Take the picture of a terminal in which the command has examined the way to an instance."""
+    command = "dms-airflow doctor --region cn-hangzhou --instance-id af-1a2b3c"
+    with Sandbox.start() as sandbox, tempfile.TemporaryDirectory() as folder:
+        environ = {
+            "PATH": os.environ["PATH"],
+            "HOME": folder,
+            "DMS_AIRFLOW_ENDPOINT": sandbox.endpoint,
+            "ALIBABA_CLOUD_ACCESS_KEY_ID": sandbox.access_key_id,
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET": sandbox.access_key_secret,
+        }
+        words = [*command.split()[1:], "--instance-id", sandbox.instance_id]
+        shown = watch([sys.executable, "-Esu", str(PROJECT / "entrypoint.py"), *words], environ, folder)
+        # What a person would have: the stand-in's names are of this machine.
+        shown = shown.replace(sandbox.instance_id, "af-1a2b3c").replace(sandbox.endpoint.partition("://")[2], "127.0.0.1")
+        page = f"<!doctype html><meta charset=utf-8><style>{TERMINAL}</style><pre>$ {command}\n{draw_screen(shown)}</pre>"
+        photograph(chromium, page, DOCTOR_PICTURE, 480, Path(folder))
+
+
+def watch(command: Sequence[str], environ: Mapping[str, str], folder: str) -> str:
+    """Run a command in a terminal, and give all that it wrote there."""
+    screen, terminal = pty.openpty()
+    with subprocess.Popen(command, env=environ, cwd=folder, stdin=terminal, stdout=terminal, stderr=terminal):
+        os.close(terminal)
+        written = b""
+        with suppress(OSError):  # which is how Linux says that nobody writes any more
+            while chunk := os.read(screen, 65536):
+                written += chunk
+    os.close(screen)
+    return written.decode()
+
+
+def draw_screen(text: str) -> str:
+    """Write what a terminal shows as HTML: the line of progress is overwritten, and two colours are left."""
+    lines = [re.split(r"\r(?:\x1b\[K)?", line.rstrip("\r"))[-1] for line in text.split("\n")]
+    page = html.escape("\n".join(lines))
+    for code, colour in (("31", "#ff7b72"), ("33", "#e3b341")):
+        page = re.sub(rf"\x1b\[{code}m(.*?)\x1b\[0m", rf'<span style="color: {colour}">\1</span>', page)
+    return page
+
+
 def main() -> int:
-    """Make both pictures."""
+    """Make the pictures."""
     chromium = shutil.which("chromium") or shutil.which("google-chrome")
     if chromium is None:
         print("Chromium is missing; on Debian: apt-get install chromium")
         return 1
+    photograph_doctor(chromium)
     photograph_gate(chromium)
     photograph_run(chromium, run_dag(), 1330)
     return 0

@@ -158,6 +158,23 @@ def test_an_unknown_ci_system(run_in: Callable[..., Ended]) -> None:
     assert 'must be one of github, forgejo, gitea, gitlab, jenkins, yunxiao, plain, not "travis"' in ended.log
 
 
+def test_a_misspelt_variable_is_not_ignored(dms: FakeDms, run_in: Callable[..., Ended]) -> None:
+    more = {
+        "DMS_AIRFLOW_DRYRUN": "true",
+        "DMS_AIRFLOW_IMAGE": "i",
+        "DMS_AIRFLOW_OUTPUT_RUN_ID": "r",
+        "DMS_AIRFLOW_ID_TOKEN": "",
+    }
+
+    ended = run_in("terminal", {"operation": "deploy"}, more)
+
+    assert ended.exit_code == 2
+    assert [one["message"] for one in ended.result["annotations"]] == [
+        "DMS_AIRFLOW_DRYRUN: is not the variable of an input; did you mean DMS_AIRFLOW_DRY_RUN?"
+    ]
+    assert dms.paths == []
+
+
 @pytest.mark.parametrize("system", ELSEWHERE)
 def test_no_secret_is_printed_to_be_masked(dms: FakeDms, run_in: Callable[..., Ended], system: str) -> None:
     """Keys, login token, cookie, and words of the author's own: `run_in` searches for all of them."""
