@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from sandbox import Sandbox
 from sandbox.installation import wanted_version
+from sandbox.settings import Settings, local_secrets
 from tests.e2e.conftest import make_act
 
 if TYPE_CHECKING:
@@ -257,7 +259,7 @@ def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
 
 def plant(workspace: Path, files: Mapping[str, str | None]) -> None:
     """Write the DAG folder of the checkout anew."""
-    for file in [*workspace.rglob("*.py"), *workspace.rglob("*.json")]:
+    for file in [*workspace.rglob("*.py"), *workspace.rglob("*.json"), *workspace.rglob("*.sh")]:
         file.unlink()
     for path, text in files.items():
         if text is not None:
@@ -288,3 +290,90 @@ def test_each_kind_of_change(target: Sandbox, workspace: Path, tmp_path: Path) -
     gate = act("deploy-gate", dags_path="dags")
     assert gate.exit_code == 0, gate.log
     assert {one["change"] for one in json.loads(gate.outputs["dag-changes"])} == {"not known"}
+
+
+# --- what the instance lacks ----------------------------------------------------------------------------------------------
+
+LACKING = {
+    "lacking.py": IMPORTS
+    + """from lacking_parts.load import Load
+
+with DAG("lacking", start_date=pendulum.datetime(2026, 1, 1), schedule=None):
+    Load(task_id="a", shop_conn_id="warehouse", pool="slow", bash_command="load.sh", deferrable=True)
+    Load(task_id="b", shop_conn_id="no_conn", pool="no_pool", bash_command="echo {{ conn.ftp.host }}")
+    BashOperator(task_id="c", bash_command="echo {{ var.value.region }} {{ var.value.no_var }} {{ var.json.zone }}")
+""",
+    "lacking_parts/__init__.py": "",
+    "lacking_parts/load.py": IMPORTS
+    + """from airflow.hooks.base import BaseHook
+
+class Load(BashOperator):
+    def __init__(self, *, shop_conn_id, deferrable=False, **options):
+        super().__init__(**options)
+        self.shop_conn_id = shop_conn_id
+
+    def pre_execute(self, context):
+        BaseHook.get_connection("no_conn_of_a_helper")
+""",
+    "load.sh": """echo {{ var.value.region }} {{ conn.mail.host }} {{ conn.more.host }}
+echo {{ conn.no_conn_of_a_template.host }}
+""",
+}
+PLACES = {
+    ("missing-connection", "no_conn", "dags/lacking.py", len(IMPORTS.splitlines()) + 5),
+    ("missing-variable", "no_var", "dags/lacking.py", len(IMPORTS.splitlines()) + 6),
+    ("missing-pool", "no_pool", "dags/lacking.py", len(IMPORTS.splitlines()) + 5),
+    ("missing-triggerer", "", "dags/lacking.py", len(IMPORTS.splitlines()) + 4),
+    ("missing-connection", "no_conn_of_a_helper", "dags/lacking_parts/load.py", len(IMPORTS.splitlines()) + 9),
+    ("missing-connection", "no_conn_of_a_template", "dags/load.sh", 2),
+}
+VALUE = "s3cr3t-of-a-test"
+
+
+def fill(sandbox: Sandbox) -> None:
+    """Put into the database what the files name, but for what is called no_…, each with a value that nobody may see."""
+    for name in ("warehouse", "ftp", "mail", "more"):
+        sandbox.run_airflow("connections", "add", name, "--conn-type", "http", "--conn-host", VALUE, "--conn-password", VALUE)
+    for name in ("region", "zone"):
+        sandbox.run_airflow("variables", "set", name, VALUE)
+    sandbox.run_airflow("pools", "set", "slow", "1", "a pool")
+
+
+def find_missing(step: Step) -> set[tuple[str, str, str, int]]:
+    found = [one for one in step.read_json("findings") if one["rule"].startswith("missing-")]
+    names = [re.search(r"has no \w+ (no_\w+)", one["message"]) for one in found]
+    return {(one["rule"], name[1] if name else "", one["file"], one["line"]) for one, name in zip(found, names, strict=True)}
+
+
+def test_what_the_instance_lacks_is_on_its_line(target: Sandbox, workspace: Path, tmp_path: Path) -> None:
+    fill(target)
+    plant(workspace, LACKING)
+    act = make_act(target, workspace, tmp_path / "runner")
+    since = target.requests
+
+    step = act("deploy", dags_path="dags", prune="true")
+
+    assert step.exit_code == 0, step.log
+    assert find_missing(step) == PLACES
+    assert VALUE not in step.log + step.summary + json.dumps(step.outputs)
+    journal = json.dumps(target.journal(since))
+    assert VALUE not in journal
+    assert [journal.count(path) for path in ("/connections?", "/pools?", "/variables?")] == [1, 1, 0]
+
+    silent = act("deploy-gate", dags_path="dags", warnings="false")
+    assert (silent.exit_code, find_missing(silent)) == (0, set()), silent.log
+
+
+def test_with_a_secrets_backend_there_is_silence(workspace: Path, tmp_path: Path) -> None:
+    kept = dict.fromkeys(("no_conn", "no_conn_of_a_helper", "no_conn_of_a_template"), "http://kept.example")
+    shown = Settings(variables={f"AIRFLOW__{'API' if IS_3 else 'WEBSERVER'}__EXPOSE_CONFIG": "True"})
+    (tmp_path / "dags").mkdir()
+    with Sandbox.start(dags=tmp_path / "dags", settings=local_secrets({"no_var": "x"}, kept) | shown) as sandbox:
+        fill(sandbox)
+        plant(workspace, LACKING)
+
+        step = make_act(sandbox, workspace, tmp_path / "runner")("deploy", dags_path="dags")
+
+    assert step.exit_code == 0, step.log
+    assert {rule for rule, *_ in find_missing(step)} == {"missing-pool", "missing-triggerer"}
+    assert "Connections that the database of the instance does not have: no_conn" in step.log
