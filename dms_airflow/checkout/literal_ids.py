@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import ast
 import re
-from enum import Enum
 from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.checkout.dag_source import list_texts, name_of, parse_module, text_of
 from dms_airflow.checkout.source_lines import split_lines
+from dms_airflow.core.findings import Rule
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,19 +20,10 @@ if TYPE_CHECKING:
     from dms_airflow.checkout.dag_source import Module
 
 
-class Kind(Enum):
-    """What is named."""
-
-    CONNECTION = "Connections"
-    VARIABLE = "Variables"
-    POOL = "Pools"
-    TRIGGERER = "Triggerer"
-
-
 class LiteralId(NamedTuple):
-    """A name in a file, and its line, from 1. A triggerer has no name."""
+    """A name in a file, its line, from 1, and what is missing where the instance does not have it. A triggerer has no name."""
 
-    kind: Kind
+    rule: Rule
     name: str
     line: int
 
@@ -56,13 +47,13 @@ def list_literal_ids(file: str, source: bytes) -> list[LiteralId]:
     for node in module.nodes:
         if isinstance(node, ast.Call) and node not in module.optional:
             found.update(_list_in_call(module, node))
-    return sorted(found, key=lambda one: (one.line, one.name, one.kind.name))
+    return sorted(found, key=lambda one: (one.line, one.name, one.rule.id))
 
 
 def find_pool(source: bytes, pool: str) -> int | None:
     """Find the first line that gives a pool's name, as `pool=` of a task or in `default_args`."""
     ids = list_literal_ids(".py", source)
-    return min((one.line for one in ids if one.kind is Kind.POOL and one.name == pool), default=None)
+    return min((one.line for one in ids if one.rule is Rule.MISSING_POOL and one.name == pool), default=None)
 
 
 def _list_in_arguments(module: Module) -> Iterator[LiteralId]:
@@ -74,13 +65,12 @@ def _list_in_arguments(module: Module) -> Iterator[LiteralId]:
         elif isinstance(node, ast.Dict):
             pairs += [(text_of(key, {}), value) for key, value in zip(node.keys, node.values, strict=True)]
     for name, value in pairs:
-        text = text_of(value, module.constants)
-        if name == "deferrable" and isinstance(value, ast.Constant) and value.value is True:
-            yield LiteralId(Kind.TRIGGERER, "", value.lineno)
-        elif name == "pool" and _is_id(text):
-            yield LiteralId(Kind.POOL, text or "", value.lineno)
-        elif name and name.endswith("conn_id") and name != "aws_conn_id" and _is_id(text):
-            yield LiteralId(Kind.CONNECTION, text or "", value.lineno)
+        is_conn_id = name is not None and name.endswith("conn_id") and name != "aws_conn_id"
+        text = text_of(value, module.constants) if is_conn_id or name == "pool" else None
+        if text and _is_id(text):
+            yield LiteralId(Rule.MISSING_CONNECTION if is_conn_id else Rule.MISSING_POOL, text, value.lineno)
+        elif name == "deferrable" and isinstance(value, ast.Constant) and value.value is True:
+            yield LiteralId(Rule.MISSING_TRIGGERER, "", value.lineno)
 
 
 def _list_in_texts(module: Module, lines: Sequence[str]) -> Iterator[LiteralId]:
@@ -95,19 +85,13 @@ def _list_in_texts(module: Module, lines: Sequence[str]) -> Iterator[LiteralId]:
 def _list_in_call(module: Module, call: ast.Call) -> Iterator[LiteralId]:
     """List what `get_connection("x")` and `Variable.get("x")` name, unless there is a default."""
     owner = name_of(call.func.value) if isinstance(call.func, ast.Attribute) else ""
-    function = name_of(call.func)
-    if function == "get_connection":
-        kind, key = Kind.CONNECTION, "conn_id"
-    elif (owner, function) == ("Variable", "get"):
-        kind, key = Kind.VARIABLE, "key"
-    else:
-        return
+    is_variable = (owner, name_of(call.func)) == ("Variable", "get")
     options = {keyword.arg: keyword.value for keyword in call.keywords}
-    named = call.args[0] if call.args else options.get(key)
-    text = text_of(named, module.constants)
+    named = call.args[0] if call.args else options.get("key" if is_variable else "conn_id")
     has_default = len(call.args) > 1 or options.keys() & {"default", "default_var", None}
-    if named and _is_id(text) and not has_default:
-        yield LiteralId(kind, text or "", named.lineno)
+    text = text_of(named, module.constants)
+    if (is_variable or name_of(call.func) == "get_connection") and text and _is_id(text) and not has_default:
+        yield LiteralId(Rule.MISSING_VARIABLE if is_variable else Rule.MISSING_CONNECTION, text, (named or call).lineno)
 
 
 def _list_in_template(text: str) -> Iterator[LiteralId]:
@@ -116,11 +100,11 @@ def _list_in_template(text: str) -> Iterator[LiteralId]:
         if _DEFAULTED.search(expression[0]):
             continue
         for match in _IN_TEMPLATE.finditer(expression[0]):
-            kind, name = Kind.CONNECTION if match["conn"] else Kind.VARIABLE, match["id"] or match["name"]
+            rule, name = Rule.MISSING_CONNECTION if match["conn"] else Rule.MISSING_VARIABLE, match["id"] or match["name"]
             if name != "get" and _is_id(name):
-                yield LiteralId(kind, name, 1 + text.count("\n", 0, expression.start() + match.start()))
+                yield LiteralId(rule, name, 1 + text.count("\n", 0, expression.start() + match.start()))
 
 
-def _is_id(text: str | None) -> bool:
+def _is_id(text: str) -> bool:
     """Whether a text is an id, and not the one that a hook takes when none is given: some hooks do without that."""
-    return bool(text) and "{" not in str(text) and not str(text).endswith("_default")
+    return "{" not in text and not text.endswith("_default")

@@ -40,7 +40,7 @@ class Parts:
                 # By its name, and by those of its folders: a DAG factory reads all files of one.
                 for name in path.split("/"):
                     self._named[name].append(path)
-        self._own: dict[str, frozenset[str]] = {}
+        self._own: dict[str, tuple[str, ...]] = {}
 
     def list_parts(self, file: str) -> frozenset[str]:
         """List what a DAG file is made of, the file itself included, as paths of the checkout."""
@@ -49,7 +49,9 @@ class Parts:
             path = pending.pop()
             if path not in found and path in self._files:
                 found.add(path)
-                pending.extend(self._list_own(path))
+                if path not in self._own:
+                    self._own[path] = tuple(self._find_parts(path))
+                pending.extend(self._own[path])
         return frozenset(self._files[path] for path in found)
 
     def find_users(self, changed: Collection[str]) -> tuple[set[str], set[str]]:
@@ -64,29 +66,17 @@ class Parts:
         unused = {one for one in changed if one.endswith(_READ_BY_CODE)} - used
         return users, {one for one in unused if not might_define_dag(self._checkout.read(self._files[one]))}
 
-    def _list_own(self, path: str) -> frozenset[str]:
-        if path not in self._own:
-            self._own[path] = frozenset(self._find_parts(path)) if path.endswith(".py") else frozenset()
-        return self._own[path]
-
     def _find_parts(self, path: str) -> Iterator[str]:
-        module = parse_module(self._checkout.read(self._files[path]))
-        for node in module.nodes if module else ():
-            for names in _list_imports(node, path):
-                yield from self._find_modules(names)
+        module = parse_module(self._checkout.read(self._files[path])) if path.endswith(".py") else None
+        for names in (names for node in (module.nodes if module else ()) for names in _list_imports(node, path)):
+            for end in range(1, len(names) + 1):  # packages on the way, and the module
+                place = "/".join(names[:end])
+                yield from (file for file in (f"{place}.py", f"{place}/__init__.py") if file in self._files)
         for text in list_texts(module) if module else ():
             name = str(text.value).partition("*")[0].rstrip("/").removeprefix("./")  # configs/*.yaml names the folder
             for other in self._named.get(name.rpartition("/")[2], ()) if len(name) < LONGEST_NAME else ():
                 if f"/{name}".endswith(f"/{other}") or f"/{name.lstrip('/')}/" in f"/{other}/":
                     yield other
-
-    def _find_modules(self, names: list[str]) -> Iterator[str]:
-        """Find the files that an import of a dotted name runs: packages on the way, and the module."""
-        for end in range(1, len(names) + 1):
-            path = "/".join(names[:end])
-            for file in (f"{path}.py", f"{path}/__init__.py"):
-                if file in self._files:
-                    yield file
 
 
 def _list_imports(node: ast.AST, path: str) -> Iterator[list[str]]:

@@ -28,15 +28,10 @@ STARTS_RUNS = "catchup is on and the start date lies in the past: Airflow starts
 
 @dataclass(frozen=True, kw_only=True)
 class DagShape:
-    """What is compared of a DAG.
+    """What is compared of a DAG, as a person reads it: facts by name, and the facts of each task; edges are pairs of task ids.
 
-    Args:
-        facts: Schedule, catchup and so on, as a person reads them.
-        tags: Their names.
-        tasks: By id, what is compared of a task, as a person reads it.
-        edges: Pairs of task ids.
-        catches_up_from: With catchup Airflow starts runs from here on; None where it starts none.
-        loaded: When Airflow's web server loaded it from the database.
+    `catches_up_from` is where Airflow starts runs from, None where it catches up with nothing. `loaded` is when Airflow's web
+    server loaded the DAG.
     """
 
     facts: Mapping[str, str]
@@ -76,13 +71,10 @@ class DagChange:
         return {"dag_id": self.dag_id, "change": str(self.kind), "details": list(self.details)}
 
 
-# --- parsing ----------------------------------------------------------------------------------------------------------------
-
-
 def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShape:
     """Parse what `GET /dags/{id}/details` and `GET /dags/{id}/tasks` give."""
     rows = [row for row in tasks.get("tasks") or () if isinstance(row, dict)]
-    starts = [date for date in map(parse_date, (details.get("start_date"), *(row.get("start_date") for row in rows))) if date]
+    starts = [date for date in (parse_date(row.get("start_date")) for row in rows) if date]
     assets = details.get("asset_expression") or details.get("dataset_expression")
     # Airflow 3 has a text; Airflow 2 an object: a cron expression, or a span as Python's timedelta or dateutil's relativedelta.
     interval = details.get("timetable_summary") or details.get("schedule_interval")
@@ -111,14 +103,8 @@ def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShap
 
 
 def _parse_task(row: Mapping[str, Any]) -> dict[str, str]:
-    reference, retries = row.get("class_ref"), row.get("retries")
-    name = row.get("operator_name") or (reference.get("class_name") if isinstance(reference, dict) else "")
-    return {
-        "operator": str(name),
-        "mapped": "yes" if row.get("is_mapped") else "no",
-        "pool": str(row.get("pool")),
-        "retries": f"{retries:g}" if isinstance(retries, int | float) else str(retries),
-    }
+    facts = {"operator": row.get("operator_name"), "mapped": "yes" if row.get("is_mapped") else "no", "pool": row.get("pool")}
+    return {**{name: str(fact) for name, fact in facts.items()}, "retries": f"{float(row.get('retries') or 0):g}"}
 
 
 def _render_interval(interval: Mapping[str, Any]) -> str:
@@ -140,9 +126,6 @@ def _render_assets(expression: object) -> str:
     return str(expression)
 
 
-# --- comparing --------------------------------------------------------------------------------------------------------------
-
-
 def compare_dags(
     before: Mapping[str, DagShape | None],
     after: Mapping[str, DagShape | None],
@@ -150,31 +133,30 @@ def compare_dags(
     unknown: Collection[str],
     now: datetime | None,
 ) -> tuple[DagChange, ...]:
-    """List what changed: schedules and removed DAGs first.
+    """List what changed of the DAGs that may have: removed ones and schedules first. None is what could not be read.
 
     Args:
-        before: The DAGs that were there and may have changed, by id; None where it is not known what they were like.
-        after: The DAGs that are there now and may have changed.
-        unknown: The ids of DAGs that are there now and may have changed before anything was read.
+        before: By id.
+        after: By id.
+        unknown: Other DAGs that may have changed before anything was read.
         now: The server's time.
     """
     removed, added = before.keys() - after.keys(), after.keys() - before.keys()
     renamed = _find_renamed({one: before[one] for one in removed}, {one: after[one] for one in added})
-    changes = [DagChange(dag_id=one, kind=Kind.REMOVED, before=before[one]) for one in removed - renamed.keys()]
-    for old, new in renamed.items():
-        details = (f"was {old}", *_list_differences(before[old], after[new], now))
-        changes.append(DagChange(dag_id=new, kind=Kind.RENAMED, details=details, before=before[old], after=after[new]))
-    changes += [
-        DagChange(dag_id=one, kind=Kind.ADDED, details=tuple(_describe(after[one], now)), after=after[one])
-        for one in added - set(renamed.values())
-    ]
-    for one in before.keys() & after.keys():
-        old_shape, new_shape = before[one], after[one]
-        if old_shape is None or new_shape is None:
-            changes.append(DagChange(dag_id=one, kind=Kind.UNKNOWN))
-        elif details := tuple(_list_differences(old_shape, new_shape, now)):
-            changes.append(DagChange(dag_id=one, kind=Kind.CHANGED, details=details, before=old_shape, after=new_shape))
-    changes += [DagChange(dag_id=one, kind=Kind.UNKNOWN) for one in set(unknown) - before.keys() - after.keys()]
+    changes = [DagChange(dag_id=one, kind=Kind.UNKNOWN) for one in set(unknown) - before.keys() - after.keys()]
+    changes += [DagChange(dag_id=one, kind=Kind.REMOVED, before=before[one]) for one in removed - renamed.keys()]
+    for one in added - set(renamed.values()):
+        details = tuple(_describe(after[one], now))
+        changes.append(DagChange(dag_id=one, kind=Kind.ADDED, details=details, after=after[one]))
+    for old_id, new_id in {**renamed, **{one: one for one in before.keys() & after.keys()}}.items():
+        old, new = before[old_id], after[new_id]
+        if old is None or new is None:
+            changes.append(DagChange(dag_id=new_id, kind=Kind.UNKNOWN))
+            continue
+        kind = Kind.RENAMED if old_id in renamed else Kind.CHANGED
+        details = (*([f"was {old_id}"] if old_id in renamed else ()), *_list_differences(old, new, now))
+        if details:
+            changes.append(DagChange(dag_id=new_id, kind=kind, details=details, before=old, after=new))
     return tuple(sorted(changes, key=_rank))
 
 
@@ -190,8 +172,7 @@ def _find_renamed(removed: Mapping[str, DagShape | None], added: Mapping[str, Da
         same: defaultdict[Any, list[str]] = defaultdict(list)
         for dag_id, shape in shapes.items():
             if shape and shape.tasks:
-                operators = frozenset((task_id, task["operator"]) for task_id, task in shape.tasks.items())
-                same[operators, shape.edges].append(dag_id)
+                same[frozenset((one, task["operator"]) for one, task in shape.tasks.items()), shape.edges].append(dag_id)
         return same
 
     old, new = group(removed), group(added)
@@ -199,7 +180,6 @@ def _find_renamed(removed: Mapping[str, DagShape | None], added: Mapping[str, Da
 
 
 def _describe(shape: DagShape | None, now: datetime | None) -> Iterator[str]:
-    """Describe a new DAG."""
     if shape:
         yield f"schedule {shape.facts['schedule']}"
         yield count(len(shape.tasks), "task")
@@ -207,9 +187,7 @@ def _describe(shape: DagShape | None, now: datetime | None) -> Iterator[str]:
         yield from [STARTS_RUNS] if shape.starts_runs(now) else []
 
 
-def _list_differences(old: DagShape | None, new: DagShape | None, now: datetime | None) -> Iterator[str]:
-    if old is None or new is None:
-        return
+def _list_differences(old: DagShape, new: DagShape, now: datetime | None) -> Iterator[str]:
     changed = [name for name in new.facts if old.facts[name] != new.facts[name]]
     yield from (f"{name} {old.facts[name]} → {new.facts[name]}" for name in changed)
     if new.starts_runs(now) and set(changed) - {"owner"}:
@@ -231,9 +209,6 @@ def _list_set_changes(thing: str, old: Sequence[str], new: Sequence[str]) -> Ite
     yield from (f"{thing} {one} removed" for one in old if one not in new)
 
 
-# --- reporting --------------------------------------------------------------------------------------------------------------
-
-
 def sum_up(changes: Iterable[DagChange]) -> str:
     """Count the changes of each kind."""
     kinds = Counter(change.kind for change in changes)
@@ -247,29 +222,22 @@ def list_lines(changes: Sequence[DagChange]) -> list[str]:
     if len(known) > MOST_LINES:
         lines.append(f"  and {len(known) - MOST_LINES} more, in the output dag-changes")
     if unknown := [change.dag_id for change in changes if change.kind is Kind.UNKNOWN]:
-        lines.append(f"  Not known, since their former version could not be read: {join(unknown)}")
+        lines.append(f"  Not known, since one of their versions could not be read: {join(unknown)}")
     return lines
 
 
 def _render(change: DagChange) -> str:
-    details = [*change.details[:MOST_DETAILS]]
-    details += [f"{len(change.details) - MOST_DETAILS} more"] if len(change.details) > MOST_DETAILS else []
-    return f"{change.kind}: {'; '.join(details)}" if details else str(change.kind)
+    return f"{change.kind}: {join(change.details, MOST_DETAILS)}" if change.details else str(change.kind)
 
 
 def list_blocks(changes: Sequence[DagChange], redact: Callable[[str], str]) -> Iterator[Table | Diagram]:
-    """List the blocks of the job summary: a table, and graphs of small DAGs whose tasks changed.
-
-    Args:
-        changes: All of them.
-        redact: Masks secrets.
-    """
+    """List the blocks of the job summary: a table, and graphs of small DAGs whose tasks changed, without secrets."""
     if changes:
         rows = tuple((one.dag_id, _render(one)) for one in changes)
         yield Table(heading=f"DAG changes: {sum_up(changes)}", columns=("DAG", "change"), rows=rows)
     graphs = ((one, _draw(one.before, one.after, redact)) for one in changes if one.before and one.after)
     for change, source in [(one, source) for one, source in graphs if source][:MOST_DIAGRAMS]:
-        legend = "+ green is new, - red is removed, ~ yellow is changed, a thick edge is new, a dotted one is removed"
+        legend = "A thick edge is new, a dotted one is removed"
         yield Diagram(heading=f"Tasks of {change.dag_id}", source=source, legend=legend)
 
 
@@ -282,13 +250,12 @@ def _draw(old: DagShape, new: DagShape, redact: Callable[[str], str]) -> str:
     lines = ["flowchart LR"]
     for task_id, name in names.items():
         one, other = old.tasks.get(task_id), new.tasks.get(task_id)
-        mark, style = ("+ ", "new") if one is None else ("- ", "gone") if other is None else ("~ ", "other")
-        mark, style = ("", "") if one == other else (mark, style)
-        # What Airflow lets a task id hold; anything else could mean something to Mermaid.
+        style = "" if one == other else "new" if one is None else "removed" if other is None else "changed"
+        # What Airflow lets a task id hold. Anything else could mean something to Mermaid, as "- " at the start does: a list.
         label = re.sub(r"[^\w.\-]", "·", redact(task_id))
-        lines.append(f'{name}["{mark}{label}"]{f":::{style}" if style else ""}')
+        lines.append(f'{name}["{label} ({style})"]:::{style}' if style else f'{name}["{label}"]')
     for edge in sorted(old.edges | new.edges):
         arrow = "==>" if edge not in old.edges else "-.->" if edge not in new.edges else "-->"
         lines += [f"{names[edge[0]]} {arrow} {names[edge[1]]}"] if names.keys() >= set(edge) else []
-    fills = {"new": "#238636", "gone": "#da3633", "other": "#9e6a03"}
+    fills = {"new": "#238636", "removed": "#da3633", "changed": "#9e6a03"}
     return "\n".join([*lines, *(f"classDef {style} fill:{fill},color:#ffffff" for style, fill in fills.items())]) + "\n"

@@ -34,10 +34,8 @@ def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
     """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
     try:
         return find()
-    except ActionError as error:
-        log.info(f"{what}: not known. {error.message}")
-    except Exception as error:  # noqa: BLE001 - a response of a shape that nobody expected
-        log.info(f"{what}: not known. {type(error).__name__}")
+    except Exception as error:  # noqa: BLE001 - also a response of a shape that nobody expected
+        log.info(f"{what}: not known. {error.message if isinstance(error, ActionError) else type(error).__name__}")
     return otherwise
 
 
@@ -53,14 +51,10 @@ class DagWatch:
         self._before: dict[str, Dag] = {}
         self._shapes: dict[str, DagShape | None] = {}
         self._endings: tuple[str, ...] = ()
-        self._others_are_known = False
+        self.changed: tuple[str, ...] | None = None
+        """The files that this deploy changes, below the DAG folder; None where any may be another."""
         self._requests, self._seconds, self._read_at = 0, 0.0, 0.0
         self.has_before = False
-
-    @property
-    def changed(self) -> Collection[str] | None:
-        """The files of which nothing else changes anything, below the DAG folder with a slash in front; None: any may."""
-        return self._endings if self._others_are_known else None
 
     def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
         """Read what the DAGs of some files are like; called once, while the instance has the former version.
@@ -73,7 +67,7 @@ class DagWatch:
         self.has_before = True
         self._before = {dag.dag_id: dag for dag in dags if dag.is_active}
         self._endings = tuple(paths)
-        self._others_are_known = others_are_known
+        self.changed = self._endings if others_are_known else None
         found = [dag.dag_id for dag in self._before.values() if dag.path.endswith(self._endings)]
         shapes = try_to(lambda: self._fetch(found), None, "DAGs before the deploy", self._context.log)
         self._shapes = dict.fromkeys(found) | (shapes or {})
@@ -84,12 +78,7 @@ class DagWatch:
         self._shapes = {one: shape if self._before[one].path in paths else None for one, shape in self._shapes.items()}
 
     def find_changes(self, arrival: Arrival, vanished: Iterable[str]) -> tuple[DagChange, ...] | None:
-        """Find what changed, now that the instance has the new version; None where nothing is known.
-
-        Args:
-            arrival: The files of the checkout, and where they are.
-            vanished: The ids of DAGs that no file defines any more. Airflow may still call them active.
-        """
+        """Find what changed, now that the instance has the new version; None where nothing is known."""
         log = self._context.log
         changes = try_to(lambda: self._compare(arrival, set(vanished)), None, "DAG changes", log)
         if changes is not None:
@@ -98,25 +87,22 @@ class DagWatch:
         return changes
 
     def _compare(self, arrival: Arrival, vanished: set[str]) -> tuple[DagChange, ...]:
-        if self._others_are_known and not self._endings:
+        if self.changed == ():
             return ()
         own = {f"{arrival.folder}{path}" for path in arrival.expected.awaited}
         defined = {dag_id for file in arrival.report or () if file.path in arrival.expected.awaited for dag_id in file.dag_ids}
         if not self._shapes and not vanished and defined <= self._before.keys():
-            unknown = () if self._others_are_known else defined
-            return compare_dags({}, {}, unknown=unknown, now=None)
+            return compare_dags({}, {}, unknown=() if self.changed else defined, now=None)
         dags = list_dags(self._context.airflow, only_active=False)
         self._requests += 1
+        # Airflow may call DAGs active that no file defines any more.
         now = {dag.dag_id: dag for dag in dags if dag.is_active and dag.dag_id not in vanished and dag.path in own}
-        compared = [
-            dag_id
-            for dag_id, dag in now.items()
-            if dag_id not in self._before or dag_id in self._shapes or dag.path.endswith(self._endings)
-        ]
+        new = now.keys() - self._before.keys()
+        compared = [one for one, dag in now.items() if one in new | self._shapes.keys() or dag.path.endswith(self._endings)]
         before = self._shapes | {one: self._shapes.get(one) for one in (*compared, *vanished) if one in self._before}
-        shapes = self._fetch_new([one for one in compared if one not in self._before or before[one]])
+        shapes = self._fetch_new([one for one in compared if one in new or before[one]])
         after: dict[str, DagShape | None] = {one: shapes.get(one) for one in compared}
-        unknown = () if self._others_are_known else now.keys() - before.keys()
+        unknown = () if self.changed else now.keys() - before.keys()
         return compare_dags(before, after, unknown=unknown, now=self._context.airflow.server_time)
 
     def _fetch_new(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
@@ -126,15 +112,16 @@ class DagWatch:
             clock.sleep(max(0.0, self._read_at + CACHED - clock.monotonic()))
         since = airflow.server_time
         shapes = self._fetch(dag_ids)
-        if stale := [one for one, shape in shapes.items() if self._is_former(one, shape) or _may_be_stale(shape, since)]:
+        if stale := [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]:
             clock.sleep(CACHED)
             shapes |= self._fetch(stale)
-        return {one: shape for one, shape in shapes.items() if not self._is_former(one, shape)}
+        return {one: shape for one, shape in shapes.items() if not self._may_be_former(one, shape, None)}
 
-    def _is_former(self, dag_id: str, shape: DagShape) -> bool:
-        """Whether the web server has not loaded a DAG since it was read before the deploy."""
-        former = self._shapes.get(dag_id)
-        return former is not None and former.loaded is not None and former.loaded == shape.loaded
+    def _may_be_former(self, dag_id: str, shape: DagShape, since: datetime | None) -> bool:
+        """Whether the web server may have loaded a DAG before a moment from which on the database has the new version."""
+        former, loaded = self._shapes.get(dag_id), shape.loaded
+        is_recent = since is not None and loaded is not None and 0 < (since - loaded).total_seconds() < CACHED
+        return is_recent or (former is not None and loaded is not None and former.loaded == loaded)
 
     def _fetch(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
         """Fetch what DAGs are like: two requests each. What is refused is left out."""
@@ -154,8 +141,3 @@ class DagWatch:
         self._seconds += self._context.clock.monotonic() - started
         found = zip(compared, answers[: len(places)], answers[len(places) :], strict=True)
         return {dag_id: parse_shape(details, tasks) for dag_id, tasks, details in found if tasks and details}
-
-
-def _may_be_stale(shape: DagShape, since: datetime | None) -> bool:
-    """Whether the web server loaded a DAG shortly before a moment from which on the database has the new version."""
-    return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHED

@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.checkout.literal_ids import Kind, list_literal_ids
+from dms_airflow.checkout.literal_ids import list_literal_ids
 from dms_airflow.checkout.parts import Parts
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule
@@ -25,37 +25,24 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.operations.context import Context
 
-    # By kind and name: by file and line, the DAG files of which that file is a part.
-    Places = Mapping[tuple[Kind, str], Mapping[tuple[str, int], list[str]]]
+    # By rule and name: by file and line, the DAG files of which that file is a part.
+    Places = Mapping[tuple[Rule, str], Mapping[tuple[str, int], list[str]]]
 
-_FINDINGS = {
-    Kind.CONNECTION: Finding(
-        rule=Rule.MISSING_CONNECTION,
-        level=Level.WARNING,
-        title="Connection missing",
-        message="The instance has no connection {}: tasks that use it fail.",
-    ),
-    Kind.VARIABLE: Finding(
-        rule=Rule.MISSING_VARIABLE,
-        level=Level.WARNING,
-        title="Variable missing",
-        message="The instance has no variable {}: tasks that use it fail.",
-    ),
-    Kind.POOL: Finding(
-        rule=Rule.MISSING_POOL,
-        level=Level.WARNING,
-        title="Pool missing",
-        message="The instance has no pool {}: tasks that use it never start.",
-    ),
-    Kind.TRIGGERER: Finding(
+_FAIL = "tasks that use it fail."
+_WARNING = Level.WARNING
+_FINDINGS = (
+    Finding(rule=Rule.MISSING_CONNECTION, level=_WARNING, title="Connection missing", message=f"connection {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_VARIABLE, level=_WARNING, title="Variable missing", message=f"variable {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_POOL, level=_WARNING, title="Pool missing", message="pool {}: tasks that use it never start."),
+    Finding(
         rule=Rule.MISSING_TRIGGERER,
-        level=Level.WARNING,
+        level=_WARNING,
         title="Triggerer missing",
-        message="The instance has no healthy triggerer: a task that defers itself waits for ever.",
+        message="healthy triggerer: a task that defers itself waits for ever.",
     ),
-}
+)
 # What Airflow's database has none of when it is kept elsewhere.
-_ELSEWHERE = {Kind.CONNECTION: "AIRFLOW_CONN_…", Kind.VARIABLE: "AIRFLOW_VAR_…"}
+_ELSEWHERE = {Rule.MISSING_CONNECTION: "AIRFLOW_CONN_…", Rule.MISSING_VARIABLE: "AIRFLOW_VAR_…"}
 _BACKENDS = ("section/secrets/option/backend", "section/workers/option/secrets_backend")
 
 
@@ -64,12 +51,7 @@ def find_missing(
 ) -> list[Finding]:
     """Find what DAG files, and what they are made of, name and the instance does not have. They are not grouped yet.
 
-    Args:
-        instance: Runs commands.
-        context: The client and the log.
-        checkout: Where the files are.
-        arrival: The DAG files of the checkout.
-        changed: Those that are checked, below the DAG folder with a slash in front; None: all of them.
+    Of the files of the checkout that arrived, those that changed are checked, by the ends of their paths; None: all of them.
     """
     parts = Parts(checkout, arrival.checkout_folder)
     files = arrival.expected.awaited
@@ -77,25 +59,24 @@ def find_missing(
     checked = _collect(parts, checkout, own)
     dag_ids = {files[file.path]: file.dag_ids for file in arrival.report or () if file.path in files}
     found: list[Finding] = []
-    for kind in dict.fromkeys(kind for kind, _ in checked):
-        fetch = partial(_fetch_names, kind, instance, context.airflow)
-        there = try_to(fetch, None, f"{kind.value} of the instance", context.log)
-        missing = {name: places for (one, name), places in checked.items() if one is kind and name not in (there or ())}
-        if there is None or not missing:
-            continue
-        if kind in _ELSEWHERE:
-            named = {name for one, name in _collect(parts, checkout, files.values()) if one is kind}
-            if 2 * len(named & there) <= len(named) or _has_backend(context.airflow):
+    for finding in _FINDINGS:
+        rule, what = finding.rule, f"{finding.title.partition(' ')[0]} names"
+        wanted = {name: places for (one, name), places in checked.items() if one is rule}
+        fetch = partial(_fetch_names, rule, instance, context.airflow)
+        there = try_to(fetch, None, f"{what} of the instance", context.log) if wanted else None
+        missing = {name: places for name, places in wanted.items() if there is not None and name not in there}
+        if missing and rule in _ELSEWHERE:
+            named = {name for one, name in _collect(parts, checkout, files.values()) if one is rule}
+            if len(named) >= 2 * len(named & (there or set())) or _has_backend(context.airflow):
                 context.log.info(
-                    f"{kind.value} that the database of the instance does not have: {join(sorted(missing))}. No warning: they "
-                    f"may come from {_ELSEWHERE[kind]} or a secrets backend, as far as can be known."
+                    f"{what} that the database of the instance does not have: {join(sorted(missing))}. No warning: they may "
+                    f"come from {_ELSEWHERE[rule]} or a secrets backend, as far as can be known."
                 )
                 continue
-        finding = _FINDINGS[kind]
         for name, places in missing.items():
+            message = f"The instance has no {finding.message.format(name)}"
             for (file, line), users in places.items():
                 affects = tuple(dict.fromkeys(dag_id for user in users for dag_id in dag_ids.get(user, ())))
-                message = finding.message.format(name)
                 found.append(replace(finding, message=message, file=checkout.relate(file), line=line, affects=affects))
     return found
 
@@ -106,28 +87,28 @@ def _collect(parts: Parts, checkout: Checkout, files: Iterable[str]) -> Places:
     for file in files:
         for part in sorted(parts.list_parts(file)):
             users[part].append(file)
-    places: defaultdict[tuple[Kind, str], dict[tuple[str, int], list[str]]] = defaultdict(dict)
+    places: defaultdict[tuple[Rule, str], dict[tuple[str, int], list[str]]] = defaultdict(dict)
     for part, own in users.items():
         for one in list_literal_ids(part, checkout.read(part)):
-            places[one.kind, one.name][part, one.line] = own
+            places[one.rule, one.name][part, one.line] = own
     return places
 
 
-def _fetch_names(kind: Kind, instance: Instance, airflow: AirflowClient) -> frozenset[str]:
+def _fetch_names(rule: Rule, instance: Instance, airflow: AirflowClient) -> frozenset[str]:
     """Fetch the names of all that the database of the instance has of a kind, and never a value.
 
     Raises:
         ActionError: They are not known, or may not be listed.
     """
-    if kind is Kind.TRIGGERER:
+    if rule is Rule.MISSING_TRIGGERER:
         triggerer = fetch_health(airflow).components.get("triggerer")
         return frozenset() if triggerer and triggerer.status != "healthy" else frozenset({""})
-    if kind is Kind.VARIABLE:  # GET /variables gives their values, too
+    if rule is Rule.MISSING_VARIABLE:  # GET /variables gives their values, too
         execution = instance.run("variables list", "-o", "json")
         if execution is None or not execution.outcome.succeeded:
             raise ActionError("airflow variables list gave no usable answer.", "")
         return frozenset(str(row.get("key")) for row in execution.outcome.records or ())
-    path, field = {Kind.CONNECTION: ("/connections", "connection_id"), Kind.POOL: ("/pools", "name")}[kind]
+    path, field = ("/pools", "name") if rule is Rule.MISSING_POOL else ("/connections", "connection_id")
     return frozenset(str(row.get(field)) for row in airflow.fetch_list(path))
 
 
@@ -138,7 +119,6 @@ def _has_backend(airflow: AirflowClient) -> bool:
             shown = airflow.fetch_object(f"/config/{option}") or {}
         except ActionError:
             continue
-        options = [one for section in shown.get("sections") or () for one in section.get("options") or ()]
-        if any(one.get("value") for one in options):
+        if any(one.get("value") for section in shown.get("sections") or () for one in section.get("options") or ()):
             return True
     return False

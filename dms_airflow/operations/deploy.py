@@ -268,15 +268,13 @@ class _FileDeploy:
 
     def _note_before(self, watch: DagWatch, plan: Plan, view: Snapshot) -> None:
         """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
-        folder = self.params.dags_path
         changed = {change.path for change in plan.changes}
 
-        def find() -> tuple[set[str], set[str]]:
-            return Parts(self.params.open_checkout(self.context.runner.workspace), folder, changed).find_users(changed)
-
-        users, unused = try_to(find, (changed, changed), "DAGs that use the changed files", self.context.log)
+        parts = partial(Parts, self.params.open_checkout(self.context.runner.workspace), self.params.dags_path, changed)
+        what, log = "DAGs that use the changed files", self.context.log
+        users, unused = try_to(lambda: parts().find_users(changed), (changed, changed), what, log)
         if unused:
-            self.context.log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
+            log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
         # What a deploy before this one wrote, and nobody has verified, may not be parsed yet.
         is_clear = not unused and not plan.found.manifest.is_pending
         watch.note_before(view.dags, (f"/{path}" for path in users), others_are_known=is_clear)

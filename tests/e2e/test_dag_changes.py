@@ -376,4 +376,4 @@ def test_with_a_secrets_backend_there_is_silence(workspace: Path, tmp_path: Path
 
     assert step.exit_code == 0, step.log
     assert {rule for rule, *_ in find_missing(step)} == {"missing-pool", "missing-triggerer"}
-    assert "Connections that the database of the instance does not have: no_conn" in step.log
+    assert "Connection names that the database of the instance does not have: no_conn" in step.log

@@ -237,7 +237,10 @@ def test_there_is_silence_where_a_secrets_backend_may_have_them(planted: Lists, 
     step = gate()
 
     assert [rule for rule, _, _ in found(step)] == ["missing-pool", "missing-triggerer"]
-    assert "Connections that the database of the instance does not have: no_conn, no_conn_2, no_conn_3. No warning:" in step.log
+    assert (
+        "Connection names that the database of the instance does not have: no_conn, no_conn_2, no_conn_3. No warning:"
+        in step.log
+    )
 
 
 def test_there_is_silence_where_the_database_has_but_half_of_them(planted: Lists, gate: Gate) -> None:
@@ -256,8 +259,8 @@ def test_there_is_silence_where_the_right_to_list_is_missing(planted: Lists, gat
     step = gate()
 
     assert (step.exit_code, [rule for rule, _, _ in found(step)]) == (0, ["missing-triggerer"])
-    assert "Connections of the instance: not known." in step.log
-    assert "Variables of the instance: not known. airflow variables list gave no usable answer." in step.log
+    assert "Connection names of the instance: not known." in step.log
+    assert "Variable names of the instance: not known. airflow variables list gave no usable answer." in step.log
 
 
 @pytest.mark.parametrize(("status", "rules"), [("healthy", []), ("unhealthy", ["missing-triggerer"])])

@@ -176,12 +176,12 @@ def test_schedules_and_removed_dags_come_first() -> None:
     ]
     assert sum_up(changes) == "2 removed, 1 renamed, 2 added, 2 changed, 3 not known"
     assert list_lines(changes)[2:5] == [
-        "  d_new_id: renamed: was d_old_id; schedule @daily → @hourly",
+        "  d_new_id: renamed: was d_old_id, schedule @daily → @hourly",
         "  b_schedule: changed: schedule @daily → none",
-        f"  h_new: added: schedule @daily; 1 task; {STARTS}",
+        f"  h_new: added: schedule @daily, 1 task, {STARTS}",
     ]
     assert list_lines(changes)[-1] == (
-        "  Not known, since their former version could not be read: e_refused, f_refused, j_other"
+        "  Not known, since one of their versions could not be read: e_refused, f_refused, j_other"
     )
 
 
@@ -236,16 +236,16 @@ def test_a_graph_shows_what_is_new_removed_and_changed() -> None:
     assert isinstance(graph, Diagram)
     assert graph.source == (
         "flowchart LR\n"
-        't0["+ ···"]:::new\n'
+        't0["··· (new)"]:::new\n'
         't1["extract"]\n'
-        't2["~ lo·ad"]:::other\n'
-        't3["- old"]:::gone\n'
+        't2["lo·ad (changed)"]:::changed\n'
+        't3["old (removed)"]:::removed\n'
         "t1 --> t2\n"
         "t1 -.-> t3\n"
         "t2 ==> t0\n"
         "classDef new fill:#238636,color:#ffffff\n"
-        "classDef gone fill:#da3633,color:#ffffff\n"
-        "classDef other fill:#9e6a03,color:#ffffff\n"
+        "classDef removed fill:#da3633,color:#ffffff\n"
+        "classDef changed fill:#9e6a03,color:#ffffff\n"
     )
 
 

@@ -101,7 +101,10 @@ def helper(conn_id="a_default_of_a_function"): ...
 
 
 def test_what_a_python_file_names() -> None:
-    found = [(one.line, one.kind.name, one.name) for one in list_literal_ids("dags/x.py", PYTHON.encode())]
+    found = [
+        (one.line, one.rule.id.removeprefix("missing-").upper(), one.name)
+        for one in list_literal_ids("dags/x.py", PYTHON.encode())
+    ]
 
     assert found == [
         (3, "POOL", "of_default_args"),
@@ -123,7 +126,7 @@ def test_what_a_python_file_names() -> None:
 def test_what_a_template_names() -> None:
     sql = b"select '{{ ds }}',\n  '{{ var.value.schema }}.t'\n{% if conn.db.host %}{{ my_var.value.x }}{% endif %}\n"
 
-    found = [(one.line, one.kind.name, one.name) for one in list_literal_ids("dags/x.sql", sql)]
+    found = [(one.line, one.rule.id.removeprefix("missing-").upper(), one.name) for one in list_literal_ids("dags/x.sql", sql)]
 
     assert found == [(2, "VARIABLE", "schema"), (3, "CONNECTION", "db")]
 

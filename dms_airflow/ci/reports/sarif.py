@@ -47,18 +47,9 @@ _HELP = {
         "Python or Airflow warns of a line. It was executed while Airflow imported the DAG files; "
         "mostly it uses what a later version removes. Change it as the warning says."
     ),
-    Rule.MISSING_CONNECTION: (
-        "A DAG file uses a connection that the instance's database does not have. Tasks that use it fail. "
-        "Create the connection on the instance, or correct its id."
-    ),
-    Rule.MISSING_VARIABLE: (
-        "A DAG file uses a variable that the instance's database does not have. Tasks that use it fail. "
-        "Create the variable on the instance, or correct its key."
-    ),
-    Rule.MISSING_TRIGGERER: (
-        "A task is deferrable, and the instance reports no healthy triggerer. Once deferred, the task waits for ever. "
-        "Start a triggerer, or set deferrable to false."
-    ),
+    Rule.MISSING_CONNECTION: "A task uses a connection that the instance lacks, and fails. Create it, or correct its id.",
+    Rule.MISSING_VARIABLE: "A task uses a variable that the instance lacks, and fails. Create it, or correct its key.",
+    Rule.MISSING_TRIGGERER: "A task is deferrable, and waits for ever without a healthy triggerer. Start one, or do not defer.",
     Rule.MISSING_POOL: (
         "A task uses a pool that the instance does not have. The scheduler never starts such a task. "
         "Create the pool on the instance, or correct its name."
