@@ -64,7 +64,9 @@ class Parts:
         users = {path for path, own in parts.items() if any(self._files[one] in own for one in changed)}
         used = {one for one in changed if any(self._files[one] in own for path, own in parts.items() if path != one)}
         unused = {one for one in changed if one.endswith(_READ_BY_CODE)} - used
-        return users, {one for one in unused if not might_define_dag(self._checkout.read(self._files[one]))}
+        contents = {one: self._checkout.read(self._files[one]) for one in unused}
+        # A Python file that is gone or empty does nothing where nobody imports it.
+        return users, {one for one in unused if not (one.endswith(".py") and might_define_dag(contents[one] or b"dag airflow"))}
 
     def _find_parts(self, path: str) -> Iterator[str]:
         module = parse_module(self._checkout.read(self._files[path])) if path.endswith(".py") else None
