@@ -27,7 +27,7 @@ $(SETUP): requirements-build.txt requirements-dev.txt
 		echo "Install one (Debian: apt-get install python3.11 python3.11-venv;"; \
 		echo "anywhere: pyenv install 3.12, or uv python install 3.12), then run: make PYTHON=/path/to/python3.12 $(MAKECMDGOALS)"; \
 		exit 1; fi
-	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once; downloads 72 MB, takes 320 MB."
+	@echo "Setting up $(VENV) with $$($(PYTHON) --version): about a minute, once; downloads 80 MB, takes 340 MB."
 	@$(PYTHON) -I scripts/install.py $(VENV) requirements-build.txt requirements-dev.txt
 	@touch $@
 
@@ -35,7 +35,7 @@ $(TOOLS): $(SETUP) requirements-tools.txt
 	@$(BIN)/python -m pip install $(LOCKED) -r requirements-tools.txt
 	@touch $@
 
-setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once; downloads 72 MB, takes 320 MB)
+setup: $(SETUP) ## Make .venv with what tests and lint need (a minute, once; downloads 80 MB, takes 340 MB)
 
 sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SANDBOX_AIRFLOW=3.2.2 (one to two minutes, once; downloads 55 MB, takes 280 MB)
 	@$(BIN)/python -m sandbox install
@@ -49,10 +49,12 @@ check: lint types ## Run what to run before each commit: lint, types, unit, cont
 
 test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about half an hour)
 
-lint: $(SETUP) ## Lint the code, the workflows and the Dockerfile, and check the format
+lint: $(SETUP) ## Lint the code, the pages and their spelling, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports --no-cache
+	$(BIN)/rumdl check --quiet --no-cache .
+	$(BIN)/codespell .
 	$(BIN)/zizmor --offline --no-progress --quiet .github action.yml
 	$(BIN)/hadolint --config .hadolint.yaml Dockerfile
 	$(BIN)/check-jsonschema --quiet --builtin-schema vendor.github-actions action.yml
