@@ -41,6 +41,11 @@ class DagShape:
     catches_up_from: datetime | None
     loaded: datetime | None
 
+    @property
+    def serialized(self) -> tuple[object, ...]:
+        """What Airflow 3 stores with the serialized DAG, and not apart from it."""
+        return self.tasks, self.edges, self.facts["catchup"], self.facts["start date"]
+
     def starts_runs(self, now: datetime | None) -> bool:
         """Whether Airflow starts runs of the past."""
         return self.catches_up_from is not None and now is not None and self.catches_up_from < now

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow.airflow.dags import list_dags, locate_dag
+from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import count
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
+from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.reparse import wait_for_reparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
-    from datetime import datetime
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from dms_airflow.airflow.dags import Dag
     from dms_airflow.core.log import Log
@@ -28,6 +31,10 @@ MOST_COMPARED = 200  # DAGs: two requests each, before and after
 # The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
 CACHED = 10.0
+# Airflow 3 serializes no DAG again that it serialized within so many seconds before (`min_serialized_dag_update_interval`,
+# SerializedDagModel.write_dag of 3.2.2). Schedule and tags, which it stores apart, are new at once.
+KEPT = 30.0
+LINGERING = timedelta(seconds=10)  # between the parses of DAGs of a file; parsed together, milliseconds are
 
 
 def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
@@ -65,7 +72,12 @@ class DagWatch:
             others_are_known: No other file changes anything.
         """
         self.has_before = True
-        self._before = {dag.dag_id: dag for dag in dags if dag.is_active}
+        active, last = [dag for dag in dags if dag.is_active], dict[str, datetime]()
+        times = {dag.dag_id: parse_date(dag.last_parsed_time) or datetime.min.replace(tzinfo=UTC) for dag in active}
+        for dag in active:
+            last[dag.path] = max(last.get(dag.path, times[dag.dag_id]), times[dag.dag_id])
+        # A DAG that its file does not define any more is called active for minutes.
+        self._before = {dag.dag_id: dag for dag in active if last[dag.path] - times[dag.dag_id] <= LINGERING}
         self._endings = tuple(paths)
         self.changed = self._endings if others_are_known else None
         found = [dag.dag_id for dag in self._before.values() if dag.path.endswith(self._endings)]
@@ -80,7 +92,8 @@ class DagWatch:
     def find_changes(self, arrival: Arrival, vanished: Iterable[str]) -> tuple[DagChange, ...] | None:
         """Find what changed, now that the instance has the new version; None where nothing is known."""
         log = self._context.log
-        changes = try_to(lambda: self._compare(arrival, set(vanished)), None, "DAG changes", log)
+        gone = {one for one in vanished if one in (self._before if self.changed is None else self._shapes)}
+        changes = try_to(lambda: self._compare(arrival, gone), None, "DAG changes", log)
         if changes is not None:
             cost = f"{count(self._requests, 'request')}, {self._seconds:.1f} s"
             log.info("\n".join((f"DAG changes: {sum_up(changes)} ({cost})", *list_lines(changes))))
@@ -100,28 +113,37 @@ class DagWatch:
         new = now.keys() - self._before.keys()
         compared = [one for one, dag in now.items() if one in new | self._shapes.keys() or dag.path.endswith(self._endings)]
         before = self._shapes | {one: self._shapes.get(one) for one in (*compared, *vanished) if one in self._before}
-        shapes = self._fetch_new([one for one in compared if one in new or before[one]])
+        paths = {one: dag.path for one, dag in now.items()}
+        shapes = self._fetch_new([one for one in compared if one in new or before[one]], paths)
         after: dict[str, DagShape | None] = {one: shapes.get(one) for one in compared}
         unknown = () if self.changed else now.keys() - before.keys()
         return compare_dags(before, after, unknown=unknown, now=self._context.airflow.server_time)
 
-    def _fetch_new(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
-        """Fetch what DAGs are like now, past what a web server keeps of their former version."""
+    def _fetch_new(self, dag_ids: Sequence[str], paths: Mapping[str, str]) -> dict[str, DagShape]:
+        """Fetch what DAGs are like now, past what may be their former version still."""
         clock, airflow = self._context.clock, self._context.airflow
         if airflow.version.caches_dags and any(self._shapes.values()):
             clock.sleep(max(0.0, self._read_at + CACHED - clock.monotonic()))
         since = airflow.server_time
         shapes = self._fetch(dag_ids)
-        if stale := [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]:
+        if not (doubtful := [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]):
+            return shapes
+        if airflow.version.caches_dags:
             clock.sleep(CACHED)
-            shapes |= self._fetch(stale)
-        return {one: shape for one, shape in shapes.items() if not self._may_be_former(one, shape, None)}
+            return shapes | self._fetch(doubtful)
+        clock.sleep(max(0.0, self._read_at + KEPT - clock.monotonic()))
+        instance, files = Instance(self._context, timeout=LONGEST, poll_interval=None), {paths[one] for one in doubtful}
+        errors, awaited = wait_for_reparse(instance, instance.view(), files, files)
+        self._requests += instance.requests
+        sure = {one: shape for one, shape in shapes.items() if one not in doubtful}
+        return sure if errors or awaited else sure | self._fetch(doubtful)
 
     def _may_be_former(self, dag_id: str, shape: DagShape, since: datetime | None) -> bool:
-        """Whether the web server may have loaded a DAG before a moment from which on the database has the new version."""
-        former, loaded = self._shapes.get(dag_id), shape.loaded
-        is_recent = since is not None and loaded is not None and 0 < (since - loaded).total_seconds() < CACHED
-        return is_recent or (former is not None and loaded is not None and former.loaded == loaded)
+        """Whether a DAG may be the former version, although the instance has parsed the new one."""
+        if self._context.airflow.version.caches_dags:
+            return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHED
+        former = self._shapes.get(dag_id)
+        return former is not None and former.serialized == shape.serialized
 
     def _fetch(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
         """Fetch what DAGs are like: two requests each. What is refused is left out."""

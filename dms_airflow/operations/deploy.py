@@ -277,7 +277,9 @@ class _FileDeploy:
             log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
         # What a deploy before this one wrote, and nobody has verified, may not be parsed yet.
         is_clear = not unused and not plan.found.manifest.is_pending
-        watch.note_before(view.dags, (f"/{path}" for path in users), others_are_known=is_clear)
+        created = tuple(f"/{change.path}" for change in plan.changes if change.before is None)
+        dags = [dag for dag in view.dags if not dag.path.endswith(created)]  # those are left from a file that was deleted
+        watch.note_before(dags, (f"/{path}" for path in users), others_are_known=is_clear)
 
     def _wait_for_former_version(self, before: Snapshot) -> None:
         """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""
