@@ -13,6 +13,7 @@ import pytest
 
 from sandbox.instance import CommandResult, WebResponse
 from tests.integration.test_deploy_gate import DAG, FOLDER, OTHER, File, Model, clock, gate, make, write
+from tests.integration.test_deploy_gate_airflow_3 import Model3
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -278,3 +279,44 @@ def test_a_response_that_nobody_expects_fails_nothing(planted: Lists, gate: Gate
     step = gate()
 
     assert step.exit_code == 0, step.log
+
+
+# --- what may be the former version still -----------------------------------------------------------------------------------
+
+
+@dataclass
+class LateModel(Model3):
+    """An Airflow 3 that has serialized the new version of its DAG from a moment on; the source is new before."""
+
+    clock: Any = None
+    serialized_at: float = 0
+
+    def request(self, method: str, target: str, headers: object, body: bytes) -> WebResponse:
+        """Answer as the REST API does."""
+        if target.endswith("/dags/etl/tasks"):
+            task_id = "new" if self.clock.now >= self.serialized_at else "former"
+            return make(200, {"tasks": [{"task_id": task_id, "downstream_task_ids": []}]})
+        return super().request(method, target, headers, body)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "expected"),
+    [(20, [("etl", "changed", ["task new added", "task former removed"])]), (1000, [])],
+    ids=["serialized late", "the same tasks"],
+)
+def test_airflow_3_is_given_the_time_to_serialize(
+    dms: FakeDms, gate: Gate, clock: Any, workspace: Path, *, seconds: int, expected: list[Any]
+) -> None:
+    model = LateModel(files={"/etl.py": File(DAG, ("etl",))}, clock=clock, serialized_at=clock.now + seconds)
+    model.parse("/etl.py")
+    dms.become_airflow_3()
+    dms.airflow.run_command = model.run_command  # type: ignore[method-assign]
+    dms.airflow.request = model.request  # type: ignore[method-assign]
+    model.files["/etl.py"] = File(NEW, ("etl",))
+    write(workspace, "etl.py", NEW)
+    started = clock.now
+
+    step = gate()
+
+    assert (step.exit_code, changes(step)) == (0, expected), step.log
+    assert 30 <= clock.now - started < 40
