@@ -54,22 +54,22 @@ def main(
     started = clock.monotonic()
     for secret in list_secrets(environ):
         ci.mask(secret)
-    with redirect_stderr(ci.redact_stream()) as others:
-        inputs = parse_inputs(environ, ci.runner)
-        connection = connect(inputs.config, ci, environ, clock)
-        result = _run(inputs, connection, ci, clock)
-        before_report()
-        others.flush()
-    config = inputs.config
-    occasion = Occasion(
-        operation=config.operation,
-        instance_id=config.instance_id,
-        region=config.region,
-        airflow_url=connection.session.host,
-        airflow_version=version.number if (version := connection.airflow.known_version) else "",
-        duration=clock.monotonic() - started,
-    )
     try:
+        with redirect_stderr(ci.redact_stream()) as others:
+            inputs = parse_inputs(environ, ci.runner)
+            config = inputs.config
+            connection = connect(config, ci, environ, clock)
+            result = _run(inputs, connection, ci, clock)
+            before_report()
+            others.flush()
+        occasion = Occasion(
+            operation=config.operation,
+            instance_id=config.instance_id,
+            region=config.region,
+            airflow_url=connection.session.host,
+            airflow_version=version.number if (version := connection.airflow.known_version) else "",
+            duration=clock.monotonic() - started,
+        )
         return report(result, occasion, config, ci, result_stream)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:

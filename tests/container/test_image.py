@@ -145,7 +145,7 @@ def test_process_1_ends_when_it_is_told_to(image: str, sandbox: Sandbox, tmp_pat
     inputs = {**Connection(sandbox=sandbox).inputs, "operation": "dags test", "arguments": "daily_orders 2026-01-01"}
     options = [f"-eINPUT_{name.upper()}={value}" for name, value in inputs.items()]
     command = ["docker", "run", "--rm", "--name", "dms-airflow-cancel", "-v", f"{tmp_path}:/files", *options]
-    command += ["-eGITHUB_OUTPUT=/files/outputs", "-eGITHUB_WORKSPACE=/files", image]
+    command += ["-eGITHUB_ACTIONS=true", "-eGITHUB_OUTPUT=/files/outputs", "-eGITHUB_WORKSPACE=/files", image]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout
         for line in process.stdout:

@@ -58,6 +58,7 @@ def run_step(image: str, folder: Path, job: Job) -> Ended:
     variables = {
         "HOME": str(folder),
         "RUNNER_TEMP": str(folder),
+        "GITHUB_ACTIONS": "true",
         "GITHUB_WORKSPACE": str(folder),
         **{f"INPUT_{key.upper()}": value for key, value in job.inputs.items()},
         **job.environ,

@@ -205,6 +205,24 @@ def test_what_others_print_on_stderr_is_redacted(
     assert dms.paths == []
 
 
+@pytest.mark.parametrize("step", ["parse_inputs", "connect", "report"])
+def test_a_bug_anywhere_tells_no_secret(
+    dms: FakeDms, run_in: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch, workspace: Path, step: str
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError(KEY.access_key_secret)
+
+    monkeypatch.setattr(f"dms_airflow.main.{step}", fail)
+    (workspace / "r.json").write_text("{}")  # which such a bug leaves as it was
+    dms.airflow.commands["version"] = ("2.10.4\n", "")
+
+    ended = run_in("terminal", {"operation": "version"})
+
+    assert ended.exit_code == 1
+    assert "Traceback of the internal error:\n" in ended.log
+    assert "error: Internal error\n" in ended.log
+
+
 def test_gitlabs_log_is_folded(dms: FakeDms, run_in: Callable[..., Ended]) -> None:
     dms.airflow.commands["dags show"] = ("digraph etl {\n\x1b[0Ksection_start:1:x\r\x1b[0Kx\n}\n", "")
 
