@@ -199,7 +199,7 @@ def photograph_doctor(chromium: str) -> None:
         # What a person would have: the stand-in's names are of this machine.
         shown = shown.replace(sandbox.instance_id, "af-1a2b3c").replace(sandbox.endpoint.partition("://")[2], "127.0.0.1")
         page = f"<!doctype html><meta charset=utf-8><style>{TERMINAL}</style><pre>$ {command}\n{draw_screen(shown)}</pre>"
-        photograph(chromium, page, DOCTOR_PICTURE, 480, Path(folder))
+        photograph(chromium, page, DOCTOR_PICTURE, 360, Path(folder))
 
 
 def watch(command: Sequence[str], environ: Mapping[str, str], folder: str) -> str:
