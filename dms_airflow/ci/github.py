@@ -14,6 +14,7 @@ from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
 from dms_airflow.ci.github_id_token import fetch_id_token
+from dms_airflow.ci.runner import System
 from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.secrets.redaction import disarm, list_parts
 
@@ -77,7 +78,8 @@ class GitHub(CiSystem):
         Raises:
             IdTokenError: There is none.
         """
-        if self.runner.id_token:
+        # Forgejo and Gitea have no permission for it that could be missing.
+        if self.runner.id_token or (self.runner.system is not System.GITHUB and not self.runner.id_token_url):
             return super().fetch_id_token(audience, transport)
         return fetch_id_token(self.runner, audience, transport=transport, log=self)
 
