@@ -139,7 +139,7 @@ class AirflowClient:
                 self._log.info(f"This is Airflow {version.number}; its REST API is {version.api}.")
                 return version
         self._session.keep_version("")
-        self._log.info(f"The instance does not report its version; its REST API is taken to be {guess.api}.")
+        self._log.info(f"The instance does not report its version; the action assumes the REST API {guess.api}.")
         return guess
 
     def keep_version(self, number: str) -> None:
@@ -220,7 +220,7 @@ class AirflowClient:
     def _find_deadline(self, timeout: float) -> float:
         now = self._clock.monotonic()
         if now >= self.deadline:
-            raise AnswerTimeoutError(f"Nothing more was sent to {self.url}: no time was left.", "Allow more with timeout.")
+            raise AnswerTimeoutError(f"Nothing more was sent to {self.url}: the time ran out.", "Allow more time with timeout.")
         return min(now + timeout, self.deadline)
 
     # --- resources -------------------------------------------------------------------------------------------------------

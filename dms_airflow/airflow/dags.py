@@ -263,7 +263,7 @@ def parse_import_error(row: Mapping[str, Any], folders: Mapping[str, str]) -> St
     path, bundle = str(row.get("filename") or ""), str(row.get("bundle_name") or "")
     folder, text = folders.get(bundle), str(row.get("stack_trace") or "")
     if text.startswith(_REDACTED):
-        text = f"{text}. Give the RAM identity a role in Airflow that may read these DAGs, for example Viewer"
+        text = f"{text}. Give the RAM identity a role in Airflow with permission to read these DAGs, for example Viewer"
     return StoredImportError(
         path=f"{folder}/{path}" if folder and not path.startswith("/") else path,
         stack_trace=text,

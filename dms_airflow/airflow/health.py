@@ -28,7 +28,7 @@ ESSENTIAL = ("metadatabase", "scheduler", "dag-processor")
 RESTART_LIMIT = 15.0  # seconds
 RESTART_INTERVAL = 5.0  # seconds
 
-HINT_RESTART = "Look at the instance in DMS's console; a scheduler that has stopped is started again there."
+HINT_RESTART = "Look at the instance in DMS's console; restart a scheduler that has stopped there."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,7 +97,7 @@ def fetch_health(airflow: AirflowClient) -> Health:
     components = {name: _parse_component(name, one, now) for name, one in content.items() if isinstance(one, dict)}
     if not {"metadatabase", "scheduler"} <= components.keys():
         raise AnswerError(
-            f"GET {airflow.locate(path)} at {airflow.url} reports nothing about metadatabase and scheduler.",
+            f"GET {airflow.locate(path)} at {airflow.url} reports nothing about the metadatabase and the scheduler.",
             "Look at the instance in DMS's console, and run the step again when it is running.",
         )
     return Health(components=components)

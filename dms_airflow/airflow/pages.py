@@ -24,8 +24,8 @@ _NO_ROUTE = ({"detail": "Method Not Allowed"}, {"detail": "Not Found"}, {"error"
 
 
 HINT_FORBIDDEN = (
-    "The session is valid, but the RAM identity lacks the right in Airflow. Ask the instance's administrator for a role "
-    "that has it."
+    "The session is valid, but the RAM identity lacks the permission in Airflow. Ask the instance's administrator for a role "
+    "with it."
 )
 HINT_GATEWAY = (
     "DMS's gateway or the instance is busy, restarting or failing; look at the instance in DMS's console. If it was to change "

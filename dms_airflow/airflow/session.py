@@ -151,7 +151,7 @@ class AirflowSession:
         # The cookie in which Airflow 3 keeps its token; 3.0 and 3.1 take it as a bearer token only.
         self._bearer = cookies.get("_token", "")
         if self.has_jwt:
-            self._log.info("The login gave a token of Airflow 3, too, which is sent as a bearer token.")
+            self._log.info("The login returned a token of Airflow 3, too, which is sent as a bearer token.")
         else:
             self._bearer = cookies["session"] if used_cookie_as_bearer else ""
         self._keep()
@@ -174,7 +174,7 @@ class AirflowSession:
         # A rejected request did not reach Airflow, so it may be sent again whatever it asks for.
         with self._renewal:
             if self.headers == used:  # else another thread has renewed it already
-                self._log.info("The session was not accepted; logging in again.")
+                self._log.info("The session was rejected; logging in again.")
                 self.open()
             used = self.headers
         response = exchange(used)
@@ -184,7 +184,8 @@ class AirflowSession:
         if response.status != HTTPStatus.FORBIDDEN and self.is_rejected(response):
             raise LoginError(
                 f"{method} {path} at {self.host} was sent to the login page twice, the second time with a new session.",
-                "The instance takes the login but not its session. Run the step again; if it stays so, restart the instance.",
+                "The instance accepts the login but not its session. Run the step again; if it fails again, restart the "
+                "instance.",
             )
         return response
 
@@ -257,7 +258,7 @@ def _check_login(response: Response, host: str, *, has_session: bool) -> None:
     elsewhere = location.netloc != urlsplit(host).netloc
     if response.status in _REDIRECTS:
         if elsewhere:
-            raise LoginError(f"The login at {host} was sent on to another host, {location.netloc}.", HINT_LOGIN)
+            raise LoginError(f"The login at {host} was redirected to another host, {location.netloc}.", HINT_LOGIN)
         if has_session and not _is_login_page(location.path):
             return
         raise LoginError(f"The login at {host} led back to the login page, without a session.", HINT_LOGIN)

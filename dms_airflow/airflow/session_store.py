@@ -81,7 +81,7 @@ class SessionFile:
                 self._folder.mkdir(mode=0o700)
                 change_owner(self._folder.parent, self._folder)
             if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
-                self._log.info(f"The session is not kept: others may write into {self._folder}.")
+                self._log.info(f"The session is not stored: other users can write to {self._folder}.")
                 return
             try:
                 descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -92,7 +92,7 @@ class SessionFile:
             finally:
                 draft.unlink(missing_ok=True)
         except OSError as error:
-            self._log.info(f"The session is not kept: {error.strerror}.")
+            self._log.info(f"The session is not stored: {error.strerror}.")
 
 
 def _is_private(found: os.stat_result, folder: Path, *, is_kind: Callable[[int], bool]) -> bool:

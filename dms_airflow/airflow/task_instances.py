@@ -36,7 +36,7 @@ _TOLD = {
     UPSTREAM_FAILED: "upstream failed",
     "skipped": "skipped",
     "up_for_retry": "to be retried",
-    "up_for_reschedule": "to be looked at again",
+    "up_for_reschedule": "to be checked again",
     "deferred": "deferred",
     "queued": "queued",
     "scheduled": "scheduled",
@@ -99,7 +99,7 @@ def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tri
     if first.total > 0 and not rows:
         raise AnswerError(
             f"{airflow.locate(path)} at {airflow.url} gave none of its {first.total} task instances.",
-            "The instance cut its answer. Look at the run's page.",
+            "The instance cut its response. Open the run's page.",
         )
     if first.total > len(rows):
         body = json.dumps({"dag_ids": [dag_id], "dag_run_ids": [run_id], "page_limit": min(first.total, MOST_INSTANCES)})

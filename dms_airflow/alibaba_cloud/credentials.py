@@ -131,13 +131,13 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
     for find in ways:
         if source := find(config, runner, environ):
             return source
-    raise CredentialsError("Neither inputs nor environment hold credentials for Alibaba Cloud.", HINT_CREDENTIALS)
+    raise CredentialsError("Neither the inputs nor the environment have credentials for Alibaba Cloud.", HINT_CREDENTIALS)
 
 
 def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> CredentialsSource | None:
     if not config.access_key_id:
         return None
-    beside = " (role-to-assume is not used beside them)" if config.role_to_assume else ""
+    beside = " (role-to-assume is ignored)" if config.role_to_assume else ""
     keys = Keys(
         access_key_id=config.access_key_id,
         access_key_secret=config.access_key_secret,
@@ -165,7 +165,7 @@ def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str])
 def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     if not _is_given(KEY_VARIABLES[:2], environ):
         if environ.get(KEY_VARIABLES[2], "").strip():
-            raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but not the key that it belongs to.", HINT_CREDENTIALS)
+            raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but its AccessKey is not.", HINT_CREDENTIALS)
         return None
     access_key_id, access_key_secret, security_token = (environ.get(name, "").strip() for name in KEY_VARIABLES)
     keys = Keys(access_key_id=access_key_id, access_key_secret=access_key_secret, security_token=security_token)
@@ -214,8 +214,8 @@ def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsS
         host = None
     if not host or not re.match("https?://", uri):
         raise CredentialsError(
-            "The variable ALIBABA_CLOUD_CREDENTIALS_URI is no http URL.",
-            "Set it to the URL of the server that hands out credentials, or do not set it.",
+            "The variable ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL.",
+            "Set it to the URL of the server of credentials, or do not set it.",
         )
     return CredentialsUri(origin=f"the server {host} (ALIBABA_CLOUD_CREDENTIALS_URI)", identity=uri, uri=uri)
 
@@ -233,7 +233,7 @@ def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> Cre
 def _is_given(names: tuple[str, ...], environ: Mapping[str, str]) -> bool:
     missing = [name for name in names if not environ.get(name, "").strip()]
     if missing and len(missing) < len(names):
-        what = "is not set, its partner is" if len(names) == 2 else "is not set, though others that go with it are"  # noqa: PLR2004
+        what = "is not set, but its partner is" if len(names) == 2 else "is not set, but others that belong to it are"  # noqa: PLR2004
         raise CredentialsError(f"The environment variable {missing[0]} {what}.", HINT_CREDENTIALS)
     return not missing
 

@@ -38,7 +38,7 @@ METADATA_HOST = "100.100.100.200"
 # On an ECS instance the metadata server answers within milliseconds; elsewhere nothing answers.
 METADATA_TIMEOUT = 0.5  # seconds
 
-_NOTHING_GIVEN = "Neither inputs nor environment hold credentials for Alibaba Cloud"
+_NOTHING_GIVEN = "Neither the inputs nor the environment have credentials for Alibaba Cloud"
 
 HINT_FILE = "Check that the file has this profile, and that the profile is complete (ALIBABA_CLOUD_PROFILE chooses another)."
 HINT_PROFILE_ROLE = (

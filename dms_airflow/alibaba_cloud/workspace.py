@@ -37,8 +37,8 @@ HINT_DENIED = (
     'dms:{action} on resource "*"; docs/getting-started.md has the whole policy. If RAM allows it already: a DMS '
     "administrator must add the identity as a user of DMS, and as a member of the workspace {workspace}."
 )
-HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: deploy checks the way to the workspace."
-HINT_LOST = "Alibaba Cloud did not answer. Run the step again: it reads first what is there."
+HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: deploy checks the access to the workspace."
+HINT_LOST = "Alibaba Cloud did not answer. Run the step again: it first reads the current files."
 
 
 class WorkspaceCalls:

@@ -219,7 +219,7 @@ class DagNotReadyError(ActionError):
 
 
 class RunGoneError(ActionError):
-    """The DAG run that was waited for does not exist any more."""
+    """The DAG run that was waited for no longer exists."""
 
     title = "DAG run gone"
 

@@ -147,7 +147,7 @@ def parse_lines(text: str) -> str:
 def _unify_lines(text: str) -> str:
     text = text.replace("\r\n", "\n")
     if _CONTROL.search(text):
-        raise InputValueError("holds a control character; only line feeds and tabs may stand in it")
+        raise InputValueError("holds a control character; only line feeds and tabs are allowed")
     return text
 
 
@@ -182,7 +182,7 @@ def parse_duration(text: str) -> float:
     else:
         raise InputValueError(f"must be a time span such as 90, 90s, 15m or 1h30m, not {quote_value(text)}")
     if seconds <= 0:
-        raise InputValueError(f"must be longer than nothing, not {quote_value(text)}")
+        raise InputValueError(f"must be longer than zero, not {quote_value(text)}")
     return float(seconds)
 
 
@@ -239,7 +239,7 @@ def parse_json_object(text: str) -> str:
 
 
 def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is no JSON value")
+    raise ValueError(f"{word} is not a JSON value")
 
 
 def iterate_lines(text: str) -> Iterator[tuple[int, str]]:

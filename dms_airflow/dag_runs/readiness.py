@@ -40,7 +40,7 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
         )
     if not dag.is_active:
         raise DagNotReadyError(
-            f"DAG {dag_id} is not active: its file {dag.path} is gone, or does not define it any more.",
+            f"DAG {dag_id} is not active: its file {dag.path} is gone, or no longer defines it.",
             "Deploy the file again and wait until the scheduler has read it, e.g. with the operation deploy-gate.",
         )
     if dag.is_paused and on_paused == "fail":
@@ -61,10 +61,12 @@ def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
     try:
         known = [dag.dag_id for dag in list_dags(airflow, only_active=True, fields="dag_id")]
     except ActionError:
-        return "Look in Airflow for the DAG's id."
+        return "Search for the DAG's id in Airflow."
     if not known:
-        return "The instance shows no active DAG at all: look whether the DAG files are deployed, and what its user may read."
+        return (
+            "The instance shows no active DAG at all: check that the DAG files are deployed, and that its user may read DAGs."
+        )
     nearest = difflib.get_close_matches(dag_id, known, n=SUGGESTIONS, cutoff=0.5)
     if not nearest:
         return f"None of its {len(known)} active DAGs has an id like this one. Is it deployed, and does its file import?"
-    return f"Did you mean {' or '.join(nearest)}? Else: is it deployed, and does its file import?"
+    return f"Did you mean {' or '.join(nearest)}? If not: is it deployed, and does its file import?"

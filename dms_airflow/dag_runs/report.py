@@ -86,8 +86,8 @@ class _Failure:
         if said:
             return said
         if self.instance.start_date is None:
-            return "It never began: its DAG file did not import where it was to run, or its worker was lost"
-        return "Its log ends without a reason: its process or its worker was killed, or lost"
+            return "It never started: its DAG file did not import on the worker, or the worker was lost"
+        return "Its log ends without a reason: its process or its worker was killed or lost"
 
 
 def describe_completion(completion: Completion) -> str:
@@ -101,9 +101,9 @@ def describe_completion(completion: Completion) -> str:
         among = f", {failed} of them failed" if failed else ""
         return f"{name} succeeded{_format_duration(completion)}: {count(len(instances), 'task instance')}{among}"
     if completion.ending is Ending.FAILURE and run.state == SUCCESS:
-        return f"{name} ended without a single task instance"
+        return f"{name} ended without any task instance"
     if completion.ending is Ending.FAILURE:
-        return f"{name} failed{_format_duration(completion)}: {join_names(instances, {FAILED}) or 'no task of it did'}"
+        return f"{name} failed{_format_duration(completion)}: {join_names(instances, {FAILED}) or 'none of its tasks did'}"
     what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
     return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
 
@@ -143,7 +143,7 @@ def report_runs(
         return tuple(completions), tell(completions)
     except Cancelled:
         cancelled = tuple(
-            replace(one, ending=Ending.CANCELLED, fate=one.fate or f"It had ended: {one.run.state}.") for one in completions
+            replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in completions
         )
         return cancelled, tell(cancelled)
 
@@ -257,14 +257,14 @@ def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation 
         return replace(annotation, message=f"{annotation.message} {page}")
     if completion.ending is Ending.FAILURE and run.state == SUCCESS:
         message = (
-            f"{name} ended as success, but without a single task instance: nothing ran.\n"
-            f"Is its logical date before the DAG's start_date, or is the DAG without tasks? {page}"
+            f"{name} ended as success, but without any task instance: nothing ran.\n"
+            f"Is its logical date before the DAG's start_date, or has the DAG no tasks? {page}"
         )
         return Annotation(level=Level.ERROR, title="DAG run without tasks", message=message)
     if completion.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
         message = (
-            f"{name} failed, but no task of it did: {describe_progress(run.state, instances)}.\n"
-            f"It was ended by hand, ran longer than its dagrun_timeout, or no task of it could run. {page}"
+            f"{name} failed, but none of its tasks did: {describe_progress(run.state, instances)}.\n"
+            f"Somebody ended it, it ran longer than its dagrun_timeout, or none of its tasks could run. {page}"
         )
         return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
     if completion.ending is Ending.TIMEOUT:
@@ -272,8 +272,8 @@ def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation 
         why = f"Why: {completion.stall}.\n" if completion.stall else ""
         message = (
             f"{name} did not end in time: {describe_progress(completion.state, instances)}.\n"
-            f"{f'Still to end: {waiting}.' if waiting else 'No task of it has begun.'} {completion.fate}\n"
-            f"{why}Look at it, or allow more with timeout. {page}"
+            f"{f'Not ended yet: {waiting}.' if waiting else 'None of its tasks has started.'} {completion.fate}\n"
+            f"{why}Check it in Airflow, or allow more time with timeout. {page}"
         )
         return Annotation(level=Level.ERROR, title="Time ran out", message=message)
     if completion.ending is Ending.CANCELLED:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # What Airflow says of every task instance that has not begun; no reason of its own.
 _SAYS_NOTHING = ("Task is in the 'None' state.", "Task is in the 'scheduled' state.", "dagrun was not in the 'running' state")
 
-UNKNOWN = "Airflow names no reason; the scheduler may be busy"
+UNKNOWN = "Airflow gives no reason; the scheduler may be busy"
 
 
 def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
@@ -41,7 +41,7 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: Airfl
         return f"the instance is not healthy: {'; '.join(map(str, health.unhealthy))}"
     if run.state == QUEUED:
         if run.due and airflow.server_time and run.due > airflow.server_time:
-            return f"it is not to begin before {run.due.isoformat()}, which lies in the future"
+            return f"it must not begin before {run.due.isoformat()}, which is in the future"
         running = count_running(airflow, run.dag_id)
         if dag and dag.max_active_runs and running >= dag.max_active_runs:
             return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"
@@ -52,8 +52,8 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: Airfl
 def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient, *, has_triggerer: bool) -> str:
     for state, why in (
         ("deferred", "the triggerer waits for them" if has_triggerer else "the instance runs no triggerer to resume them"),
-        ("up_for_reschedule", "a sensor looks again later"),
-        ("up_for_retry", "they failed and are tried again after their retry_delay"),
+        ("up_for_reschedule", "a sensor checks again later"),
+        ("up_for_retry", "they failed and are retried after their retry_delay"),
     ):
         if names := join_names(instances, {state}):
             return f"{names} {state.replace('_', ' ')}: {why}"

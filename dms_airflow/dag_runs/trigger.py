@@ -117,7 +117,7 @@ class Trigger:
                 answer = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
-                found = self._find_run(f"{error.message} Looking for the DAG run {self._requested.run_id}.", first)
+                found = self._find_run(f"{error.message} Checking whether the DAG run {self._requested.run_id} exists.", first)
                 # 429 was answered several times by now; it is asked again only when the server said when.
                 is_refused = isinstance(error, AnswerError) and (
                     error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
@@ -138,7 +138,7 @@ class Trigger:
             # A run that is there and is not ours would be met by each further request, too.
             if found or not is_transient or pause is None or self._remaining <= pause:
                 break
-            self._log.info(f"It is not there. Asking again in {pause:g} s, for the same run.")
+            self._log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
             self._clock.sleep(pause)
         if answer is None:
             assert first  # noqa: S101 - the last request ended with the one or the other
@@ -152,7 +152,9 @@ class Trigger:
     def _try_to_find_run(self) -> DagRun | None:
         """Find a run of the id after an answer that is told in any case; None also when it cannot be found out."""
         try:
-            return self._find_run(f"That does not say that the DAG run was made. Looking for {self._requested.run_id}.", None)
+            return self._find_run(
+                f"The response does not confirm the DAG run. Checking whether {self._requested.run_id} exists.", None
+            )
         except ActionError:
             return None
 

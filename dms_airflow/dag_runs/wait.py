@@ -98,8 +98,8 @@ class Watch:
             self._missing_since = now if self._missing_since is None else self._missing_since
             if now - self._missing_since >= GONE_AFTER:
                 raise RunGoneError(
-                    f"The DAG run {self.run.run_id} of {self.run.dag_id} does not exist any more.",
-                    "It, or its DAG, was deleted during the wait. Trigger it again.",
+                    f"The DAG run {self.run.run_id} of {self.run.dag_id} no longer exists.",
+                    "The run or its DAG was deleted during the wait. Trigger it again.",
                 )
             return
         self._missing_since = None

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 
-HINT = "A DAG file must neither call sys.exit() or os._exit() nor wait for something when it is imported."
+HINT = "A DAG file must not call sys.exit() or os._exit(), and must not wait for anything, when it is imported."
 UNTOUCHED = " The last good versions of all DAGs are untouched."
 
 
@@ -45,9 +45,9 @@ class Culprits:
     def find(self, execution: Execution | None, arrival: Arrival) -> Problem:
         """Say which DAG file kept Airflow from answering, or that it is not known."""
         imports = read_dag_files(execution.stdout) if execution is not None else ()
-        reason = "airflow dags list-import-errors gave no answer in time"
+        reason = "airflow dags list-import-errors did not answer in time"
         if execution is not None:
-            reason = f"airflow dags list-import-errors gave no usable answer: {execution.outcome.reason}"
+            reason = f"airflow dags list-import-errors gave no usable output: {execution.outcome.reason}"
         if imports:  # the last one ended the interpreter
             return self._report_culprit(
                 imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", arrival
@@ -61,15 +61,13 @@ class Culprits:
         for number, path in enumerate(suspects):
             if self._instance.remaining < 0:
                 left = join(suspects[number:])
-                return Problem(
-                    message=f"{reason}. {number} DAG files answered alone; no time was left for {left}.\n{self.hint}"
-                )
+                return Problem(message=f"{reason}. {number} DAG files import alone; no time was left for {left}.\n{self.hint}")
             limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
             alone = self._instance.run("dags list-import-errors", "-S", path, "-o", "json", limit=limit)
             if alone is None or not (alone.outcome.succeeded or alone.outcome.lists_errors):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
                 return self._report_culprit(path, f"{reason}\nAlone, {path} gives: {said}.", arrival)
-        return Problem(message=f"{reason}, but each of {len(suspects)} DAG files answered alone.\n{self.hint}")
+        return Problem(message=f"{reason}, but each of the {len(suspects)} DAG files imports alone.\n{self.hint}")
 
     def _report_suspects(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
         """Name what is new or changed, where files cannot be imported one by one."""

@@ -23,7 +23,7 @@ MOST_DETAILS = 10  # of a DAG, in the log and the summary; the output has all
 MOST_DIAGRAMS = 5
 MOST_TASKS = 30  # of a diagram
 
-STARTS_RUNS = "catchup is on and the start date lies in the past: Airflow starts runs"
+STARTS_RUNS = "catchup is on and the start date is in the past: Airflow starts runs"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,9 +22,9 @@ NOTHING_REPORTED = (
     "or a DAG file prints [] and ends Airflow when it is imported"
 )
 
-NO_DAG = "defines no DAG, so Airflow keeps no source of it"
-NO_COPY = "Airflow keeps no source of it yet"
-NO_REPORT = "airflow dags report gave no usable answer"
+NO_DAG = "defines no DAG, so Airflow stores no source of it"
+NO_COPY = "Airflow stores no source of it yet"
+NO_REPORT = "airflow dags report gave no usable output"
 MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
 
 

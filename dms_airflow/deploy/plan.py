@@ -32,7 +32,9 @@ _SECRETS = {
 }
 
 HINT_FILES = "Nothing was written. Correct these files, or leave them out with deploy-exclude."
-HINT_LINKS = "Nothing was written. A deploy writes through no link, and deletes no folder: remove these in DMS's console."
+HINT_LINKS = (
+    "Nothing was written. A deploy does not write through links and does not delete folders: remove these in DMS's console."
+)
 HINT_CONFLICTS = (
     "Nothing was written. Bring these changes into the repository, or set force: true for one run to overwrite them. On the "
     "first deploy into a folder these are the files there that differ from the checkout."
@@ -146,9 +148,9 @@ def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[
 def _read_file(path: str, place: Path, root: Path) -> tuple[str, str]:
     """Read a file's text; or say why it cannot be deployed."""
     if path == NAME:
-        return "", "the name is that of the deploy's own manifest"
+        return "", "this is the name of the deploy's own manifest"
     if _CONTROL.search(path):
-        return "", "its name holds a control character, a backslash or bytes that are not UTF-8"
+        return "", "its name has a control character, a backslash or bytes that are not UTF-8"
     if not place.is_relative_to(root):
         return "", "a link that leads out of the checkout"
     if not place.is_file():
@@ -160,7 +162,7 @@ def _read_file(path: str, place: Path, root: Path) -> tuple[str, str]:
         text = content.decode()
     except UnicodeDecodeError:
         text = "\0"
-    return ("", "not a text in UTF-8; the workspace holds only such") if "\0" in text else (text, "")
+    return ("", "not a UTF-8 text; the workspace stores only such texts") if "\0" in text else (text, "")
 
 
 def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
@@ -250,7 +252,7 @@ def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None
         return FoundManifest(Manifest())
     manifest = parse_manifest(text)
     if manifest is None:
-        warn(f"{target}/{NAME} cannot be read as the manifest of earlier deploys: no file of the target is known to be theirs.")
+        warn(f"{target}/{NAME} cannot be read, so the files of earlier deploys are not known.")
     elif manifest.is_pending:
         warn(
             f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.next_commit or '?'}, "
@@ -294,7 +296,7 @@ def _check_paths(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
         elif way := next((one for one in above if one in listed), None):
             problems.append(f"{path}: {way} is a file in the target")
     if problems:
-        raise DeployError("These files are in the way in the target:\n" + "\n".join(problems), HINT_LINKS)
+        raise DeployError("These links, files or folders of the target block the deploy:\n" + "\n".join(problems), HINT_LINKS)
 
 
 def _is_known(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:

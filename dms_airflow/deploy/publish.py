@@ -73,7 +73,7 @@ class PublishSetting:
         chosen = self.find_repository(target)
         if chosen is None:
             known = ", ".join(f"{one.name} in {one.folder}" for one in self.repositories) or "none"
-            raise DeployError(f"{target} is in no Git repository of the workspace (bound: {known}).", HINT_REPOSITORY)
+            raise DeployError(f"{target} is not in a Git repository of the workspace (bound: {known}).", HINT_REPOSITORY)
         if self.is_locked and chosen.branch != branch:
             message = f"The publish settings of the workspace lock {chosen.name} to branch {chosen.branch}, not {branch}."
             raise DeployError(message, HINT_BRANCH)
@@ -141,7 +141,7 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
             raise
         except WorkspaceError as error:
             unknown.append(error.message)
-            return ("", error.message), () if len(unknown) > UNKNOWN_KEY else ("DMS to know the publish action",)
+            return ("", error.message), () if len(unknown) > UNKNOWN_KEY else ("DMS to list the publish action",)
         word, error_text = parse_status(answer.get("Status"))
         ends.extend(["ended"] if answer.get("EndTime") else [])
         is_over = word == DONE or word in FAILED or len(ends) > 1

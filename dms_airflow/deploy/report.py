@@ -122,7 +122,7 @@ def find_vanished(arrival: Arrival, errors: Sequence[DagImportError], relate: Ca
         path = strip_member(dag.path)
         if not dag.is_active or dag.dag_id in defined or path in broken or not path.startswith(f"{arrival.folder}/"):
             continue
-        why = "does not define it any more" if path in there else "is not there any more"
+        why = "no longer defines it" if path in there else "no longer exists"
         finding = Finding(
             rule=Rule.VANISHED_DAG,
             level=Level.WARNING,

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.write import Writer
 
-HINT_OTHER = "Let only one deploy run, by a concurrency group in the workflow. The other one goes on from here."
+HINT_OTHER = "Let only one deploy run, by a concurrency group in the workflow. The other one continues."
 
 
 class Fate(Enum):
@@ -151,7 +151,8 @@ class Rollout:
         text, _ = self._writer.read(NAME)
         if hash_similar(text or "") != hash_similar(self._text):
             raise ConflictError(
-                "Another deploy has begun to write the same folder: the manifest there is not ours.", HINT_OTHER
+                "Another deploy has started to write to the same folder: the manifest there is not from this deploy.",
+                HINT_OTHER,
             )
 
 

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from dms_airflow.core.log import Log
     from dms_airflow.deploy.workspace import Workspace
 
-HINT_CONFLICT = "Another deploy, or a person in DMS's console, works in the same folder. Their version was left as it is."
-HINT_ALTERED = "Run the step again; if it stays so, compare the file in DMS's console (WORKSPACE) with the repository."
+HINT_CONFLICT = "Another deploy, or a person in DMS's console, changed the same folder. Their version was not overwritten."
+HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's console (WORKSPACE) with the repository."
 
 
 class Writer:
@@ -125,7 +125,7 @@ class Writer:
             # An empty file may be read as a missing one; the listing may leave out those with a dot in front.
             is_lost = change.after == "" and change.path not in listed and not change.path.rpartition("/")[2].startswith(".")
             if is_lost or not _is_same(text, change.after):
-                message = f"{self._target}/{change.path} is not as it was written: it was read back right after."
+                message = f"{self._target}/{change.path} differs from what was written; it was read back immediately."
                 raise ConflictError(message, HINT_ALTERED)
             if text != change.after:
                 self._log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
@@ -147,7 +147,7 @@ class Writer:
             with _record(problems, path):
                 text, mtime = self.read(path)
                 if text and text != former[path] and not is_ours(path, text):
-                    raise ConflictError("somebody else changed it meanwhile; their version is there", "")
+                    raise ConflictError("somebody else changed it in the meantime; their version was kept", "")
                 if text != former[path] and (text or former[path]):
                     changes[path] = Change(path, text or None, former[path], mtime)
 

@@ -162,7 +162,7 @@ def _read_file(name: str, workspace: Path) -> str:
     try:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
-            raise _UnreadableError(f"the file {shown} does not lie in the workspace; give a path relative to it")
+            raise _UnreadableError(f"the file {shown} is not in the workspace; use a path relative to the workspace")
         if not path.is_file():
             raise _UnreadableError(f"there is no file {shown} in the workspace")
         return path.read_text(encoding="utf-8-sig")
@@ -183,7 +183,7 @@ def _parse(text: str) -> tuple[list[Any], list[Any]]:
             raise _UnreadableError("it is neither a list of import errors nor a result file that has them")
         entries, findings = outputs["import-errors"], outputs.get("findings")
     if not isinstance(entries, list):
-        raise _UnreadableError("it is no list of import errors")
+        raise _UnreadableError("it is not a list of import errors")
     return entries, findings if isinstance(findings, list) else []
 
 
@@ -199,10 +199,10 @@ def _parse_json(text: str) -> Any:
 def _read_entry(number: int, entry: Any) -> DagImportError:
     """Read one error. Its own `new` tells of an older baseline, and its stack trace of older lines: they do not matter."""
     if not isinstance(entry, dict):
-        raise _UnreadableError(f"entry {number} is no import error")
+        raise _UnreadableError(f"entry {number} is not an import error")
     wrong = [name for name in ("instance_path", "exception", "message") if not isinstance(entry.get(name), str)]
     if wrong:
-        raise _UnreadableError(f"entry {number} is no import error: {wrong[0]} is missing or no text")
+        raise _UnreadableError(f"entry {number} is not an import error: {wrong[0]} is missing or not a text")
     file, line = entry.get("file"), entry.get("line")
     return DagImportError(
         file=file if isinstance(file, str) and file else None,

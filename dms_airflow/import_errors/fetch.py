@@ -139,8 +139,9 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     old = Annotation(
         level=Level.WARNING,
         title="Import errors may be old",
-        message=f"Within {limit:.0f} s Airflow's dag-processor did not parse again what it knows of. Still awaited: "
-        f"{join(awaited, 20)}.\nCheck that the dag-processor runs; a file that was deleted is awaited until it notices.",
+        message=f"Within {limit:.0f} s Airflow's dag-processor did not parse all files again. Still waiting for: "
+        f"{join(awaited, 20)}.\nCheck that the dag-processor runs; for a deleted file, the wait ends when it notices the "
+        "deletion.",
     )
     errors = read_list(own, execution.stdout, folders)
     outcome = execution.outcome
@@ -191,7 +192,7 @@ def _judge_change(execution: Execution, change: Change, errors: Sequence[DagImpo
     if errors:
         return _conclude(execution, Verdict.LISTED_ERRORS, f"import errors: {len(errors)}")
     if change.unwritten and not change.written:
-        reason = f"{execution.outcome.reason}; it wrote none of {len(change.unwritten)} DAGs"
+        reason = f"{execution.outcome.reason}; it wrote none of the {len(change.unwritten)} DAGs"
         return _conclude(execution, Verdict.UNKNOWN, reason, execution.outcome.advice)
     return _conclude(execution, Verdict.SUCCEEDED)
 
@@ -274,14 +275,14 @@ def _warn_of_false_errors(line: CommandLine, version: Version) -> tuple[Annotati
     imports = f"On Airflow {version.number} this command imports DAG files without the DAG folder's own modules"
     if line.name == LIST:
         message = (
-            f"{imports}: a sound DAG that imports a helper is listed with a ModuleNotFoundError.\n"
+            f"{imports}: a DAG without errors that imports a helper is listed with a ModuleNotFoundError.\n"
             f"{LIST} without --local, and deploy-gate, use what the dag-processor found instead."
         )
     else:
         message = (
-            f"{imports}, and stores a ModuleNotFoundError for each sound DAG that imports a helper. Such a DAG is out of "
-            "service until the dag-processor parses its file again, as it was asked to.\n"
-            "On this version leave dags reserialize out."
+            f"{imports}, and stores a ModuleNotFoundError for each DAG without errors that imports a helper. Such a DAG is "
+            "out of service until the dag-processor parses its file again, which was requested.\n"
+            "Do not run dags reserialize on this version."
         )
     return (Annotation(level=Level.WARNING, title="Import errors may be false", message=message),)
 

@@ -45,7 +45,7 @@ def wait_for_reparse(
         last.update(standing)
         broken = [path for path in followed if standing[path] is FileState.BROKEN]
         rows = tuple(row for path in broken for row in now.list_errors(path))
-        return rows, tuple(f"the scheduler's word on {path}" for path in awaited)
+        return rows, tuple(f"the scheduler's result for {path}" for path in awaited)
 
     return instance.poll(fetch_state)
 

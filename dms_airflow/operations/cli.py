@@ -37,14 +37,14 @@ def parse_commands(text: str) -> tuple[CommandLine, ...]:
     if problems:
         raise InputValueError("; ".join(problems))
     if not lines:
-        raise InputValueError("holds no command, only blank lines and comments")
+        raise InputValueError("contains no command, only blank lines and comments")
     return tuple(lines)
 
 
 def _parse_command(text: str) -> CommandLine:
     words = parse_words(text)
     if words[:1] == ("airflow",) and find_command(words[1:]):
-        raise InputValueError("leave the word `airflow` out, and write for example `dags list`")
+        raise InputValueError("write the command without `airflow`, for example `dags list`")
     found = find_command(words)
     name = tuple(found.name.split()) if found else ()
     if not found or words[: len(name)] != name:

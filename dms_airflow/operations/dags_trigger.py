@@ -195,7 +195,9 @@ def _explain(execution: Execution, requested: RunRequest, airflow: AirflowClient
     elif refusal := parse_refusal(execution.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
     elif requested.is_own and (left := _find_remaining_run(requested, airflow)):
-        made = f"The DAG run {left.run_id} was made all the same, and is {left.state}: look at it before you trigger again."
+        made = (
+            f"The DAG run {left.run_id} was created in spite of that, and is {left.state}: check it before you trigger again."
+        )
         outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
     return _Triggered(execution=replace(execution, outcome=outcome), left=left)
 

@@ -49,15 +49,13 @@ WRITE_ACTIONS = (
     "dms:WorkspaceActionLog"
 )
 
-HINT_FOLDER = (
-    "Name the folder of the checkout that holds the DAG files as dags-path, and put actions/checkout before this step."
-)
+HINT_FOLDER = "Set dags-path to the folder of the checkout that has the DAG files, and run actions/checkout before this step."
 HINT_EXCLUDED = (
     "Nothing was written. Take the folder out of the exclusions in the workspace's publish settings, or set deploy-to."
 )
 HINT_AGAIN = (
-    "Run the step again: the next deploy completes this one or takes it back, the manifest in the target says what. By hand: "
-    "compare these files in DMS's console with the repository, and publish the workspace."
+    "Run the step again: the next deploy completes this one or takes it back, as the manifest in the target says. To do it "
+    "yourself: compare these files in DMS's console with the repository, and publish the workspace."
 )
 
 
@@ -133,7 +131,7 @@ def check_rights(workspace_id: str, context: Context) -> str:
                 raise
             except WorkspaceError:
                 continue  # there may be no such file, and there is no such action
-    return f"{target} can be read; whether it may be written and published shows only when it is ({WRITE_ACTIONS})"
+    return f"{target} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
 
 
 def find_workspace_id(given_id: str, context: Context) -> str:
@@ -174,7 +172,7 @@ def find_target(deploy_to: str, airflow: Mapping[str, object], setting: PublishS
         raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
     target = deploy_to or f"{ROOT}/{folder}"
     if excluded := next((one for one in setting.excluded if is_below(target, one)), None):
-        raise DeployError(f"{target} is left out of publishing, as part of {excluded}.", HINT_EXCLUDED)
+        raise DeployError(f"{target} is excluded from publishing, as part of {excluded}.", HINT_EXCLUDED)
     return target
 
 
@@ -215,7 +213,7 @@ class _FileDeploy:
         secrets = find_secrets(texts)
         for path, line, what in secrets:
             file = f"{params.dags_path}/{path}"
-            message = f"{file}, line {line}, looks like {what}. It is deployed all the same."
+            message = f"{file}, line {line}, looks like {what}. It is deployed in spite of that."
             self._warn(Annotation(level=Level.WARNING, title="Secret in a file", message=message, file=file, line=line))
         plan = make_plan(
             self.workspace,
@@ -300,10 +298,10 @@ class _FileDeploy:
         except ActionError as error:
             awaited = [error.message]
         if awaited:
-            message = f"The former files are back. Not in order yet: {join(awaited, 20)}."
+            message = f"The former files are back. Not confirmed yet: {join(awaited, 20)}."
             self._warn(Annotation(level=Level.WARNING, title="Former version not verified", message=message))
         else:
-            self.context.log.info("The former files are back: every DAG file imports, and every DAG of before can run.")
+            self.context.log.info("The former files are back: every DAG file imports, and every former DAG can run.")
 
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
         """Say what became of the deploy."""
@@ -311,7 +309,7 @@ class _FileDeploy:
         what = f"{len(plan.changes)} files of {self.target}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
         if fate is Fate.VERIFIED and details:
-            message = f"The deploy is verified; that could not be noted in the manifest: {details}"
+            message = f"The deploy is verified; that could not be written to the manifest: {details}"
             self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
         if fate is Fate.TAKEN_BACK:
             message = f"The former version of {what} is back in place and published. {details}".strip()

@@ -229,7 +229,7 @@ class _Gate:
             findings = self._add_arrival(findings, *self._arrivals.await_files())
             if findings.arrival.report is None:
                 findings = replace(
-                    findings, problems=(Problem(message=f"airflow dags report gave no usable answer.\n{self._culprits.hint}"),)
+                    findings, problems=(Problem(message=f"airflow dags report gave no usable output.\n{self._culprits.hint}"),)
                 )
         # Before step 3 makes it final. On an Airflow whose command line imports in another way the report proves nothing.
         if self._instance.version.cli_import_is_reliable:
@@ -275,7 +275,7 @@ class _Gate:
         known = {error.instance_path for error in findings.errors}
         stored = self._find_stored(findings.arrival, known)
         errors, awaited = self.settle(stored, changed - known, findings.arrival) if stored or changed - known else ((), ())
-        self._close(join(awaited) or (_count(errors) if stored or changed - known else "nothing to wait_for_reparse"))
+        self._close(join(awaited) or (_count(errors) if stored or changed - known else "nothing to wait for"))
         problems = (_run_out(awaited, HINT_SCHEDULER),) if awaited else ()
         return replace(findings, errors=(*findings.errors, *errors), problems=problems)
 
@@ -370,7 +370,7 @@ class _Gate:
         if awaited:
             return errors, _run_out(awaited, HINT_SCHEDULER)
         if execution is None:
-            return (), Problem(message=f"airflow dags reserialize gave no answer in time.\n{HINT_SCHEDULER}")
+            return (), Problem(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
         if errors or is_written:
             return errors, None
         return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self._culprits.hint}")

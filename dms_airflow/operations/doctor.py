@@ -46,14 +46,14 @@ PROBE_TIMEOUT = 20.0  # seconds
 # A signature may be fifteen minutes off; an id-token lives some minutes only.
 WORST_CLOCK = 300.0  # seconds
 
-HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP); signatures and id-tokens stand and fall with it."
-HINT_REST = "Look in DMS's console whether the instance is running; the identity needs a role in Airflow that may read DAGs."
-HINT_CLI = "Look in DMS's console whether the instance is running, and at its log: a command answers only when Airflow starts."
-HINT_SCHEDULER = "Without it no DAG runs and no new file is seen. Look at its log in DMS's console; restart the instance."
+HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP): signatures and id-tokens depend on it."
+HINT_REST = "Check in DMS's console that the instance is running. The identity needs a role in Airflow that can read DAGs."
+HINT_CLI = "Check in DMS's console that the instance is running, and read its log: a command answers only if Airflow starts."
+HINT_SCHEDULER = "Without it no DAG runs and no new file is parsed. Read its log in DMS's console; restart the instance."
 NOTE_WARNINGS = (
     "; it reports deprecations in DAG files only when the instance's environment has PYTHONWARNINGS=default::DeprecationWarning"
 )
-HINT_VERSION = "The instance is being upgraded, or was not restarted after it. Look in DMS's console."
+HINT_VERSION = "The instance is being upgraded, or was not restarted after an upgrade. Check it in DMS's console."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -186,7 +186,7 @@ def _check_clock(examination: Examination, context: Context) -> None:
         examination.note(Link(name="clock", state=NOT_REACHED, detail=error.message))
         return
     if date is None:
-        examination.note(Link(name="clock", state=NOT_REACHED, detail="The OpenAPI's host tells no date."))
+        examination.note(Link(name="clock", state=NOT_REACHED, detail="The OpenAPI's host sends no date."))
         return
     difference = (context.clock.time_of_day() - date).total_seconds()
 
@@ -233,7 +233,7 @@ def _check_health(context: Context) -> tuple[bool, str]:
     """Read Airflow's own report of its health."""
     health = fetch_health(context.airflow)
     if health.unhealthy:
-        raise LinkError(f"Airflow reports a fault: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
+        raise LinkError(f"Airflow reports a problem: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
     return True, str(health)
 
 

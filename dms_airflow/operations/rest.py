@@ -39,11 +39,11 @@ _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^valu
 # A longer answer is shown without indentation: it is cut anyway.
 LONGEST_INDENTED = 1024 * 1024  # characters; Python takes four times as long with it
 
-NOT_SHOWN = "(not shown: it may hold secrets; the output json has it)"
+NOT_SHOWN = "(not shown: it may contain secrets; the output json has it)"
 HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
-HINT_REFUSED = "Airflow's own words above say what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
+HINT_REFUSED = "Airflow's message above says what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
 
-HINT_REDIRECT = "Redirects are not followed, so that the session goes nowhere else: use the path that the API reference names."
+HINT_REDIRECT = "Redirects are not followed, to keep the session from other hosts: use the path in the API reference."
 _HINTS = {401: HINT_FORBIDDEN, 403: HINT_FORBIDDEN}
 
 
@@ -98,7 +98,7 @@ def parse_path(text: str) -> tuple[str, str]:
     encoded = quote(path, safe="/%:@!$&'()*+,;=~")
     if posixpath.normpath(unquote(encoded)) in ("/command", *COMMAND_PATHS):
         raise InputValueError(
-            "must not be the command endpoint: name the CLI command as operation, so that its success is judged"
+            "must not be the command endpoint: set operation to the CLI command, so that its success is checked"
         )
     return encoded, quote(query, safe="/%:@!$&'()*+,;=~?[]")
 
@@ -178,12 +178,12 @@ def _read(answer: Response, request: Request, url: str) -> Any:
         except ValueError:
             raise AnswerError(
                 f"{request.method} {request.path} at {url} answered {answer.status} with JSON that is broken.",
-                "What was asked for may have happened; look in Airflow before you run the step again.",
+                "The request may have been carried out; check in Airflow before you run the step again.",
             ) from None
     if answer.status < 400 and answer.content_type == "text/html":  # noqa: PLR2004
         raise AnswerError(
             f"{request.method} {request.path} at {url} answered {answer.status} with a web page where data was expected.",
-            "Check the path; what stands between the runner and Airflow may have answered in its place.",
+            "Check the path; a proxy or gateway may have answered in place of Airflow.",
         )
     return None
 
@@ -203,7 +203,7 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
         if page is None:
             if 200 <= answer.status < 300:  # noqa: PLR2004
                 raise AnswerError(
-                    f"GET {request.path} is no list with total_entries, so there are no pages to fetch.",
+                    f"GET {request.path} is not a list with total_entries, so there are no pages to fetch.",
                     f"Leave out {PAGINATE}.",
                 )
             return answer, _read(answer, request, context.airflow.url)

@@ -49,7 +49,7 @@ class Params(trigger.WaitParams, TimedParams):
         """DAG ids and nothing else."""
         for word in self.arguments:
             if word.startswith("-"):
-                yield InputProblem(name="arguments", message=f"holds DAG ids only, and {word} looks like an option")
+                yield InputProblem(name="arguments", message=f"must contain DAG ids only, but {word} looks like an option")
         doubles = sorted({word for word in self.arguments if self.arguments.count(word) > 1})
         if doubles:
             yield InputProblem(name="arguments", message=f"names a DAG twice: {', '.join(doubles)}")
@@ -158,8 +158,8 @@ def _wait(attempts: Sequence[_Attempt], terms: WaitOptions, dags_path: str, airf
         context.log.info(describe_completion(completion))
     return Result(
         ending=ending,
-        headline=f"{count - len(wrong)} of {count} DAGs ran through"
-        + (f"; not so: {', '.join(one.dag_id for one in wrong)}" if wrong else ""),
+        headline=f"{count - len(wrong)} of {count} DAGs succeeded"
+        + (f"; not: {', '.join(one.dag_id for one in wrong)}" if wrong else ""),
         outputs={
             "runs": [_describe_attempt(one, by_dag, airflow) for one in attempts],
             **_make_outputs(shown, by_dag, airflow),

@@ -238,7 +238,7 @@ def test_time_runs_out_on_a_slow_run(wait: Act) -> None:
     step = wait("slow", timeout="12s", on_cancel="fail-run")
 
     assert (step.exit_code, step.outputs["status"], step.outputs["run-state"]) == (1, "timeout", "failed")
-    assert "Still to end: crawl" in step.annotations[0].data
+    assert "Not ended yet: crawl" in step.annotations[0].data
 
 
 def test_a_session_and_a_webserver_lost_in_the_middle(sandbox: Sandbox, start: Callable[..., Waiting], act: Act) -> None:

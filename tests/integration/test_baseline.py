@@ -163,7 +163,7 @@ def test_with_fail_on_any_a_baseline_only_orders(dms: FakeDms, run: Run, checkou
     ("baseline", "why"),
     [
         ("nowhere.json", 'there is no file "nowhere.json" in the workspace'),
-        ('[{"file": "dags/etl.py"}]', "entry 1 is no import error: instance_path is missing or no text"),
+        ('[{"file": "dags/etl.py"}]', "entry 1 is not an import error: instance_path is missing or not a text"),
         ("[\x85", "it is not JSON: Expecting value: line 1 column 2 (char 1)"),
         ("", "fail-on is new, but baseline is empty"),
     ],

@@ -284,4 +284,4 @@ def test_githubs_own_runners_do_not_look_for_an_ecs_instance(run: Run) -> None:
     step = run(WITHOUT)
 
     assert [one.properties["title"] for one in step.annotations] == ["No credentials"]
-    assert "Neither inputs nor environment hold credentials for Alibaba Cloud." in step.log
+    assert "Neither the inputs nor the environment have credentials for Alibaba Cloud." in step.log

@@ -237,7 +237,7 @@ def test_a_command_that_fails_after_its_run_was_made_fails_and_names_the_run(air
     assert step.exit_code == 1
     assert titles(step) == [("error", "Airflow command failed")]
     ((_, run_id),) = airflow.made
-    assert f"The DAG run {run_id} was made all the same, and is queued" in step.annotations[0].data
+    assert f"The DAG run {run_id} was created in spite of that, and is queued" in step.annotations[0].data
     assert step.outputs["run-id"] == run_id
 
 
@@ -429,7 +429,7 @@ def test_time_runs_out(airflow: ScriptedRuns, run: Run, on_cancel: str, failed: 
     assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
     assert titles(step) == [("error", "Time ran out")]
     assert "did not end in time: running, 0 of 2 tasks done" in step.annotations[0].data
-    assert "Still to end: extract, load" in step.annotations[0].data
+    assert "Not ended yet: extract, load" in step.annotations[0].data
     assert len(airflow.failed) == failed
     assert step.outputs["run-state"] == ("failed" if failed else "running")
 
@@ -524,7 +524,7 @@ def test_a_run_that_had_ended_before_the_cancellation_is_told_as_it_ended(
         may_answer.set()
 
     assert (step.exit_code, step.outputs["status"], step.outputs["run-state"]) == (130, "cancelled", "failed")
-    assert "It had ended: failed." in step.annotations[0].data
+    assert "Its state: failed." in step.annotations[0].data
 
 
 def test_cancelled_while_the_instance_is_silent(airflow: ScriptedRuns, start: Callable[..., Callable[[], Step]]) -> None:
@@ -580,7 +580,7 @@ def test_a_smoke_test_of_several_dags_tells_each(airflow: ScriptedRuns, run: Run
     ]
     assert (step.outputs["dag-id"], step.outputs["run-state"]) == ("billing", "failed")
     assert titles(step) == [("error", "DAG not ready"), ("error", "Task failed: extract")]
-    assert "2 of 4 DAGs ran through; not so: billing, paused" in step.log
+    assert "2 of 4 DAGs succeeded; not: billing, paused" in step.log
     assert sorted(dag_id for dag_id, _ in airflow.made) == ["billing", "etl", "export"]
 
 

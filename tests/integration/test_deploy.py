@@ -311,7 +311,7 @@ def test_an_excluded_target_is_refused(dms: FakeDms, checkout: Any, deploy: Call
     step = deploy()
 
     assert step.exit_code == 1
-    assert "is left out of publishing, as part of /default" in step.log
+    assert "is excluded from publishing, as part of /default" in step.log
     assert own(dms) == {}
 
 

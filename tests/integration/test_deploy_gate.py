@@ -422,7 +422,7 @@ def test_a_file_whose_dag_depends_on_something_is_named_as_not_verified(
     step = gate()
 
     assert step.exit_code == 0, step.log
-    assert "defines no DAG, so Airflow keeps no source of it" in step.summary
+    assert "defines no DAG, so Airflow stores no source of it" in step.summary
 
 
 def test_a_dag_that_vanished_is_a_warning_before_anything_is_written(
@@ -583,7 +583,7 @@ def test_a_scheduler_that_says_nothing(model: Model, gate: Callable[..., Step], 
     step = gate(timeout="2m")
 
     assert step.outputs["status"] == "timeout"
-    assert f"the scheduler's word on {FOLDER}/other.py" in step.annotations[0].data
+    assert f"the scheduler's result for {FOLDER}/other.py" in step.annotations[0].data
 
 
 @pytest.mark.parametrize("status", [403, 405])
@@ -659,7 +659,7 @@ def test_no_file_hangs_alone(dms: FakeDms, model: Model, gate: Callable[..., Ste
     step = gate()
 
     assert (step.exit_code, step.outputs["status"]) == (1, "failure")
-    assert "gave no answer in time, but each of 51 DAG files answered alone." in step.annotations[0].data
+    assert "did not answer in time, but each of the 51 DAG files imports alone." in step.annotations[0].data
     assert "file" not in step.annotations[0].properties
     assert dms.paths.count("POST /api/v1/command") == 52
     assert "dags reserialize" not in model.calls
@@ -675,7 +675,7 @@ def test_the_search_for_a_file_that_hangs_ends_with_the_time_allowed(
     step = gate(timeout="60s")
 
     assert step.exit_code == 1
-    assert "9 DAG files answered alone; no time was left for" in step.annotations[0].data
+    assert "9 DAG files were imported one by one without a problem; the time ran out for" in step.annotations[0].data
     assert "/opt/airflow/dags/dag09.py" in step.annotations[0].data
     assert "and 37 more." in step.annotations[0].data
     assert dms.paths.count("POST /api/v1/command") == 10
@@ -687,7 +687,7 @@ def test_reserialize_that_hangs_fails_the_gate_and_is_sent_once(dms: FakeDms, mo
     step = gate()
 
     assert (step.exit_code, step.outputs["status"]) == (1, "failure")
-    assert "airflow dags reserialize gave no answer in time." in step.annotations[0].data
+    assert "airflow dags reserialize did not answer in time." in step.annotations[0].data
     assert step.outputs["import-error-count"] == "0"
     assert dms.paths.count("POST /api/v1/command") == 3
 
@@ -731,7 +731,7 @@ def test_no_usable_answer_and_no_word_of_a_file(model: Model, gate: Callable[...
     step = gate()
 
     assert (step.exit_code, step.outputs["status"]) == (1, "failure")
-    assert "gave no usable answer: giving up" in step.annotations[0].data
+    assert "gave no usable output: giving up" in step.annotations[0].data
     assert "file" not in step.annotations[0].properties
     assert "dags reserialize" not in model.calls
 
@@ -794,7 +794,7 @@ def test_without_a_report_nothing_is_verified(model: Model, gate: Callable[..., 
     step = gate()
 
     assert (step.exit_code, step.outputs["status"]) == (1, "failure")
-    assert "airflow dags report gave no usable answer." in step.annotations[0].data
+    assert "airflow dags report gave no usable output." in step.annotations[0].data
     assert "dags reserialize" not in model.calls
 
 

@@ -195,7 +195,7 @@ def test_an_edit_in_mid_run_stays_and_the_rest_is_taken_back(tmp_path: Path) -> 
 
     assert outcome.fate is Fate.IN_BETWEEN
     assert "was changed by somebody else" in outcome.result.headline
-    assert outcome.problems == {"changed.py": "somebody else changed it meanwhile; their version is there"}
+    assert outcome.problems == {"changed.py": "somebody else changed it in the meantime; their version was kept"}
     assert workspace.own_files == {**OLD, "changed.py": "theirs\n"}
 
 

@@ -209,9 +209,9 @@ def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answ
         ),
         (
             {**HEALTH, "scheduler": {"status": None, "latest_scheduler_heartbeat": None}},
-            "Airflow reports a fault: scheduler without a status.",
+            "Airflow reports a problem: scheduler without a status.",
         ),
-        ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "Airflow reports a fault: metadatabase unhealthy"),
+        ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "Airflow reports a problem: metadatabase unhealthy"),
         ({}, "reports nothing about metadatabase and scheduler"),
     ],
 )

@@ -358,7 +358,7 @@ def test_wrong_commands_are_told_by_line_without_their_secrets(dms: FakeDms, run
     (annotation,) = step.annotations
     for words in (
         'line 2: unknown command "connections ad"; did you mean "connections add"?',
-        "line 3: leave the word `airflow` out, and write for example `dags list`",
+        "line 3: write the command without `airflow`, for example `dags list`",
         "line 4: must name the DAG to trigger",
         "line 5: cannot be split into words",
     ):

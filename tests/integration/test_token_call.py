@@ -241,12 +241,12 @@ def test_a_region_without_dms(
         (
             answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "ftp://x"}}', JSON),
             "No login token",
-            "a host that the session must not go to",
+            "a host to which the session must not be sent",
         ),
         (
             answer(200, b'{"Success": true, "Data": {"Token": "t0k3n-t0k3n", "Host": "http://a.com"}}', JSON),
             "No login token",
-            "a host that the session must not go to",
+            "a host to which the session must not be sent",
         ),
     ],
 )
@@ -404,8 +404,8 @@ def test_a_login_that_nobody_answers_is_no_wait_that_ran_out(
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Login failed"
     assert step.outputs["status"] == "failure"
-    assert "was sent, but no answer came in time" in annotation.data
-    assert "Look in Airflow whether it happened" not in annotation.data
+    assert "was sent, but no response came in time" in annotation.data
+    assert "Check in Airflow whether it happened" not in annotation.data
 
 
 def test_a_login_that_always_breaks_off(dms: FakeDms, run_here: Run, clock: FakeClock) -> None:
@@ -415,5 +415,5 @@ def test_a_login_that_always_breaks_off(dms: FakeDms, run_here: Run, clock: Fake
 
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Login failed"
-    assert "Look in Airflow whether it happened" not in annotation.data
+    assert "Check in Airflow whether it happened" not in annotation.data
     assert clock.slept == [1.0, 2.0, 4.0, 8.0]

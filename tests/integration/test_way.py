@@ -200,6 +200,6 @@ def test_a_session_that_would_go_elsewhere_is_not_opened(world: World, named: st
     title, text = read_error(world.go({"HTTPS_PROXY": world.proxy.url, "REQUESTS_CA_BUNDLE": world.bundle}))
 
     assert title == "No login token"
-    assert "a host that the session must not go to" in text
+    assert "a host to which the session must not be sent" in text
     assert set(world.proxy.meant) == {f"{OPENAPI}:443"}
     assert world.dms.paths == ["POST /"]

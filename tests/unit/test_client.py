@@ -474,7 +474,7 @@ def test_an_instance_that_does_not_report_its_version_is_taken_for_airflow_2(
     asked = len(web.calls)
     assert world.airflow.version == world.airflow.known_version == AIRFLOW_2
     assert len(web.calls) == asked
-    assert world.log.lines[-1] == "The instance does not report its version; its REST API is taken to be /api/v1."
+    assert world.log.lines[-1] == "The instance does not report its version; the action assumes the REST API /api/v1."
 
 
 def test_an_instance_that_cannot_be_reached_is_an_error_of_the_first_request(web: responses.RequestsMock) -> None:
@@ -517,7 +517,7 @@ def test_no_response_is_waited_for_beyond_the_deadline(web: responses.RequestsMo
 def test_nothing_is_sent_when_no_time_is_left() -> None:
     world = World()
 
-    with pytest.raises(AnswerTimeoutError, match="no time was left"):
+    with pytest.raises(AnswerTimeoutError, match="the time ran out"):
         world.airflow.until(world.clock.now).request("GET", "/api/v1/dags")
 
 

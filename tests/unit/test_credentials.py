@@ -64,7 +64,7 @@ def test_each_way_comes_before_those_behind_it() -> None:
         EcsRole,
     ]
     assert [getattr(source, "origin") for source in chosen] == [  # noqa: B009 - each source has one
-        "the inputs access-key-id and access-key-secret (role-to-assume is not used beside them)",
+        "the inputs access-key-id and access-key-secret (role-to-assume is ignored)",
         "the input role-to-assume (OIDC)",
         "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
         "the variables ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE",
@@ -111,23 +111,23 @@ def test_what_a_role_is_assumed_with() -> None:
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
-        ({}, "Neither inputs nor environment"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, its partner is"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, its partner is"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, its partner is"),
-        ({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"}, "ALIBABA_CLOUD_SECURITY_TOKEN is set, but not the key that it belongs to"),
-        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, though others that go with it are"),
+        ({}, "Neither the inputs nor the environment"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but its partner is"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, but its partner is"),
+        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but its partner is"),
+        ({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"}, "ALIBABA_CLOUD_SECURITY_TOKEN is set, but its AccessKey is not"),
+        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, but others that belong to it are"),
         (
             {"ALIBABA_CLOUD_ROLE_ARN": "/x", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "/x", **FILE},
-            "ALIBABA_CLOUD_OIDC_TOKEN_FILE is not set, though others that go with it are",
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE is not set, but others that belong to it are",
         ),
         (
             {"ALIBABA_CLOUD_SECURITY_TOKEN": "x", **FILE},
-            "ALIBABA_CLOUD_SECURITY_TOKEN is set, but not the key that it belongs to",
+            "ALIBABA_CLOUD_SECURITY_TOKEN is set, but its AccessKey is not",
         ),
-        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
-        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is no http URL"),
-        ({**METADATA, "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}, "Neither inputs nor environment"),
+        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL"),
+        ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL"),
+        ({**METADATA, "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}, "Neither the inputs nor the environment"),
     ],
 )
 def test_half_a_way_or_none(environ: dict[str, str], words: str) -> None:

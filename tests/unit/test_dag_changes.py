@@ -23,7 +23,7 @@ from dms_airflow.deploy.dag_changes import (
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
-STARTS = "catchup is on and the start date lies in the past: Airflow starts runs"
+STARTS = "catchup is on and the start date is in the past: Airflow starts runs"
 
 
 def task(task_id: str, *below: str, **fields: Any) -> dict[str, Any]:

@@ -83,12 +83,12 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
 
     assert caught.value.message.splitlines() == [
         "These files cannot be deployed:",
-        "back\\slash.py: its name holds a control character, a backslash or bytes that are not UTF-8",
+        "back\\slash.py: its name has a control character, a backslash or bytes that are not UTF-8",
         "big.sql: 1048577 bytes, more than 1 MiB",
         "circle: neither a file nor a folder, or a link that leads nowhere",
-        "dms-airflow-deploy.json: the name is that of the deploy's own manifest",
-        "latin.py: not a text in UTF-8; the workspace holds only such",
-        "logo.png: not a text in UTF-8; the workspace holds only such",
+        "dms-airflow-deploy.json: this is the name of the deploy's own manifest",
+        "latin.py: not a UTF-8 text; the workspace stores only such texts",
+        "logo.png: not a UTF-8 text; the workspace stores only such texts",
         "nowhere.py: neither a file nor a folder, or a link that leads nowhere",
         "out.py: a link that leads out of the checkout",
     ]
@@ -251,7 +251,7 @@ def test_a_manifest_that_cannot_be_read_owns_nothing_and_warns(workspace: FakeWo
     made = plan(workspace, {"etl.py": DAG + "# 2\n"}, warn=warnings.append)
 
     assert (made.conflicts, made.foreign) == (("etl.py",), ("old.py",))
-    assert "cannot be read as the manifest" in warnings[0]
+    assert "cannot be read, so the files" in warnings[0]
 
 
 def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:

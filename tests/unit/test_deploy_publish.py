@@ -75,7 +75,7 @@ def test_a_branch_is_refused_where_it_would_be_ignored() -> None:
     assert locked.choose_branch("/Workspace/code/default/dags", "main") == locked
     with pytest.raises(DeployError, match="lock a/dags to branch main, not release"):
         locked.choose_branch("/Workspace/code/default/dags", "release")
-    with pytest.raises(DeployError, match=r"in no Git repository of the workspace \(bound: a/dags in /default\)"):
+    with pytest.raises(DeployError, match=r"is not in a Git repository of the workspace \(bound: a/dags in /default\)"):
         locked.choose_branch("/Workspace/code/other", "main")
 
 

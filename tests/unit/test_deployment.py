@@ -106,7 +106,7 @@ def test_rows_that_lack_everything() -> None:
     assert not parse_dag({"is_stale": True}, AIRFLOW_3).is_active
     redacted = "REDACTED - you do not have read permission on all DAGs in the file"
     assert parse_import_error({"stack_trace": redacted}, {}).stack_trace == (
-        f"{redacted}. Give the RAM identity a role in Airflow that may read these DAGs, for example Viewer"
+        f"{redacted}. Give the RAM identity a role in Airflow with permission to read these DAGs, for example Viewer"
     )
     assert parse_import_error({}, {}) == StoredImportError(path="", stack_trace="", timestamp="")
     assert parse_report([{"dags": "etl"}])[0].dag_ids == ()

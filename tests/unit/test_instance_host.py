@@ -52,7 +52,7 @@ def test_hosts_that_are_not_dms(text: str) -> None:
     with pytest.raises(TokenError) as error:
         check_host(text, is_endpoint_given=False)
 
-    assert "a host that the session must not go to, " in error.value.message
+    assert "a host to which the session must not be sent, " in error.value.message
     assert "set endpoint" in error.value.hint
 
 
@@ -132,5 +132,5 @@ def test_what_is_no_place_for_a_session_at_all(text: str, *, is_endpoint_given: 
     with pytest.raises(TokenError) as error:
         check_host(text, is_endpoint_given=is_endpoint_given)
 
-    assert "a host that the session must not go to" in error.value.message
+    assert "a host to which the session must not be sent" in error.value.message
     assert error.value.hint

@@ -54,11 +54,11 @@ def test_requests(text: str, request_: tuple[str, str, str, bool]) -> None:
         ("GET '/dags\\..\\x'", "leaves the API"),
         ("GET /dags/%0d%0aHost:x", "leaves the API"),
         ("GET /dags#top", "fragment"),
-        ("POST /api/v1/command?command=version", "name the CLI command as operation"),
-        ("POST command?command=version", "name the CLI command as operation"),
-        ("POST /api/v2/command", "name the CLI command as operation"),
-        ("POST /api/v1//command/", "name the CLI command as operation"),
-        ("POST /api/v1/%63ommand", "name the CLI command as operation"),
+        ("POST /api/v1/command?command=version", "set operation to the CLI command"),
+        ("POST command?command=version", "set operation to the CLI command"),
+        ("POST /api/v2/command", "set operation to the CLI command"),
+        ("POST /api/v1//command/", "set operation to the CLI command"),
+        ("POST /api/v1/%63ommand", "set operation to the CLI command"),
     ],
 )
 def test_requests_refused(text: str, words: str) -> None:

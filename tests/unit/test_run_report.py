@@ -18,8 +18,8 @@ BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)
 @pytest.mark.parametrize(
     ("name", "start", "reason"),
     [
-        ("never_began", None, "It never began: its DAG file did not import where it was to run, or its worker was lost"),
-        ("supervisor_killed", BEGAN, "Its log ends without a reason: its process or its worker was killed, or lost"),
+        ("never_began", None, "It never started: its DAG file did not import on the worker, or the worker was lost"),
+        ("supervisor_killed", BEGAN, "Its log ends without a reason: its process or its worker was killed or lost"),
         ("helper_exception", BEGAN, "KeyError: 'pear'"),
         (
             "externally_failed",

@@ -108,7 +108,7 @@ def test_a_folder_that_others_can_write_is_not_used(kept: SessionFile, tmp_path:
     assert kept.read() is None
     kept.write(StoredSession(host=SESSION.host, cookie="session=new"))
     assert find_file(tmp_path).read_text() == before
-    assert "others may write" in log.lines[-1]
+    assert "other users can write" in log.lines[-1]
 
 
 def test_a_link_in_place_of_the_folder_is_not_used(tmp_path: Path, log: FakeLog) -> None:
@@ -178,8 +178,8 @@ def test_what_cannot_be_kept_is_told_and_no_failure(tmp_path: Path, log: FakeLog
 
     assert file.read() is None
     assert log.lines == [
-        f"The session is not kept: others may write into {tmp_path / FOLDER}.",
-        "The session is not kept: No such file or directory.",
+        f"The session is not stored: other users can write to {tmp_path / FOLDER}.",
+        "The session is not stored: No such file or directory.",
     ]
 
 

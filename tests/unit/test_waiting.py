@@ -265,10 +265,10 @@ def test_the_end_of_a_run_with_nothing_at_work_is_seen_by_the_next_poll(many: in
         ({"running": 2}, "2 runs of etl are running, and its max_active_runs is 2"),
         (
             {"due": datetime(2026, 11, 23, tzinfo=UTC)},
-            "it is not to begin before 2026-11-23T00:00:00+00:00, which lies in the future",
+            "it must not begin before 2026-11-23T00:00:00+00:00, which is in the future",
         ),
-        ({"due": datetime(2026, 11, 22, 11, tzinfo=UTC)}, "Airflow names no reason; the scheduler may be busy"),
-        ({}, "Airflow names no reason; the scheduler may be busy"),
+        ({"due": datetime(2026, 11, 22, 11, tzinfo=UTC)}, "Airflow gives no reason; the scheduler may be busy"),
+        ({}, "Airflow gives no reason; the scheduler may be busy"),
     ],
 )
 def test_a_run_that_stays_queued_is_explained(client: dict[str, Any], reason: str) -> None:
@@ -297,7 +297,7 @@ def test_a_run_that_stays_queued_is_explained(client: dict[str, Any], reason: st
             {"health": {**HEALTHY, "triggerer": {"status": None}}},
             "a deferred: the instance runs no triggerer to resume them",
         ),
-        ({"a": "up_for_retry"}, {}, "a up for retry: they failed and are tried again after their retry_delay"),
+        ({"a": "up_for_retry"}, {}, "a up for retry: they failed and are retried after their retry_delay"),
         (
             {"a": None},
             {"unmet": ("Task is in the 'None' state.", "Task's DAG 'etl' is at its max_active_tasks.")},

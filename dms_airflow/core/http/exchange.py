@@ -272,7 +272,7 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
 
     Raises:
         AnswerError: It is longer than LONGEST_ANSWER.
-        AnswerTimeoutError: It was still coming when time ran out.
+        AnswerTimeoutError: It was not complete when time ran out.
         HTTPError: It broke off: as well as requests' RequestException and OSError.
     """
     # It hands over its content without a copy.
@@ -282,10 +282,11 @@ def read_body(response: requests.Response, clock: Clock, deadline: float, what: 
         if content.tell() + len(chunk) > LONGEST_ANSWER:
             raise AnswerError(
                 f"The answer to {what} is longer than {LONGEST_ANSWER // 1024**2} MB.",
-                "Ask for less, e.g. with limit= in the query. If it was to change something, it may have: look in Airflow.",
+                "Request less, e.g. with limit= in the query. If the request changes something, check in Airflow whether it "
+                "did.",
             )
         if clock.monotonic() > deadline:
-            raise AnswerTimeoutError(f"The answer to {what} was still coming when time ran out.", HINT_LOST)
+            raise AnswerTimeoutError(f"The answer to {what} was not complete when time ran out.", HINT_LOST)
         content.write(chunk)
     if not content.tell() and _must_have_body(response):
         raise ProtocolError("A response without a length ended before its body.")

@@ -29,17 +29,18 @@ if TYPE_CHECKING:
 CONNECT_TIMEOUT = 10.0  # seconds
 
 HINT_DNS = (
-    "The name is not known here: check region, instance-id and endpoint; a VPC endpoint resolves only inside its network."
+    "The name server does not know this name: check region, instance-id and endpoint; a VPC endpoint resolves only inside "
+    "its network."
 )
-HINT_TLS = "Check the runner's clock, and, behind a proxy with a certificate authority of its own, set REQUESTS_CA_BUNDLE."
+HINT_TLS = "Check the runner's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
 HINT_BUNDLE = (
-    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must name a file that is there inside the action's container, which sees the "
-    "workspace and RUNNER_TEMP, but not the runner's own disk, and hold certificates in PEM form."
+    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file inside the action's container, which has access to "
+    "the workspace and RUNNER_TEMP, but not the runner's own disk, and hold certificates in PEM form."
 )
 HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
-HINT_PROXY_USER = "The proxy wants a user: HTTPS_PROXY takes http://USER:WORD@HOST:PORT, from a secret."
-HINT_REFUSED = "Check the endpoint, and that the runner's network may reach it (whitelists, security groups, proxy)."
-HINT_LOST = "Look in Airflow whether it happened before you run the step again."
+HINT_PROXY_USER = "The proxy requires a user: set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, from a secret."
+HINT_REFUSED = "Check the endpoint, and that the runner's network can reach it (whitelists, security groups, proxy)."
+HINT_LOST = "Check in Airflow whether it happened before you run the step again."
 
 
 class HandshakeError(NewConnectionError):
@@ -67,25 +68,25 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, st
     (
         (http_errors.ReadTimeout, ReadTimeoutError),
         AnswerTimeoutError,
-        "{what} at {base} was sent, but no answer came in time.",
+        "{what} at {base} was sent, but no response came in time.",
         HINT_LOST,
     ),
     (
         (http_errors.SSLError, ssl.SSLError),
         AnswerLostError,
-        "{what} at {base}: the TLS connection failed before the answer was whole.",
+        "{what} at {base}: the TLS connection failed before the response was complete.",
         f"{HINT_TLS} {HINT_LOST}",
     ),
     (
         (http_errors.ProxyError,),
         AnswerLostError,
-        "{what} at {base}: the proxy broke off before the answer was whole.",
+        "{what} at {base}: the proxy closed the connection before the response was complete.",
         f"{HINT_PROXY} {HINT_LOST}",
     ),
     (
         (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError),
         AnswerLostError,
-        "{what} at {base} was sent, but the connection broke before its answer was whole.",
+        "{what} at {base} was sent, but the connection broke before the response was complete.",
         HINT_LOST,
     ),
     (
@@ -94,7 +95,7 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, st
         "{base}: {what} could not be sent.",
         f"{HINT_PROXY} SOCKS proxies are not supported.",
     ),
-    ((Exception,), AnswerLostError, "{what} at {base} went wrong before its answer was whole.", HINT_LOST),
+    ((Exception,), AnswerLostError, "{what} at {base} failed before the response was complete.", HINT_LOST),
 )
 
 
@@ -128,7 +129,7 @@ def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkErro
     for one in chain:
         missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
         if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
-            found = f"there is no file {missing[1]} with" if missing else "the file that the environment names holds no"
+            found = f"there is no file {missing[1]} with" if missing else "the file that the environment names has no"
             return NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE, is_transient=False)
     return None
 
@@ -143,7 +144,7 @@ def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> N
             return NetworkError(message, hint, is_transient=is_transient_status(status))
     is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
     if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
-        return NetworkError(f"{base}: the proxy on the way there was not reached.", HINT_PROXY)
+        return NetworkError(f"{base}: the proxy was not reached.", HINT_PROXY)
     return None
 
 

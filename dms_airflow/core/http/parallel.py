@@ -51,7 +51,7 @@ def map_parallel(
             if clock.monotonic() > deadline + GRACE:
                 raise AnswerTimeoutError(
                     f"{whom} was still responding when time ran out.",
-                    "Look in Airflow what has happened, or allow more with timeout.",
+                    "Check in Airflow what happened, or allow more time with timeout.",
                 )
     finally:
         pool.shutdown(wait=False, cancel_futures=True)

@@ -16,12 +16,12 @@ from dms_airflow.core.errors import TokenError
 LONGEST_URL = 1000  # characters
 
 HINT_HOST = (
-    "The answer of CreateAirflowLoginToken names where the session goes; nothing was sent there. Check region and endpoint, "
-    "and what stands between the runner and Alibaba Cloud (HTTPS_PROXY)."
+    "The response of CreateAirflowLoginToken contains the host; nothing was sent there. Check region and endpoint, and the "
+    "proxies between the runner and Alibaba Cloud (HTTPS_PROXY)."
 )
 HINT_ELSEWHERE = (
-    f"{HINT_HOST} If it is a host of yours, or one that DMS really has, set endpoint to the OpenAPI that you trust, for "
-    "example dms.<region>.aliyuncs.com: with endpoint any https host is taken."
+    f"{HINT_HOST} If the host is yours, or really belongs to DMS, set endpoint to the OpenAPI that you trust, for "
+    "example dms.<region>.aliyuncs.com: with endpoint, any https host is accepted."
 )
 
 # A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
@@ -83,13 +83,17 @@ def check_host(text: str, *, is_endpoint_given: bool) -> str:
     """
     match = _URL.fullmatch(text) if len(text) <= LONGEST_URL else None
     if match is None or {".", ".."} & set(match["path"].split("/")):
-        raise TokenError("The token answer names a host that the session must not go to: it is no plain https URL.", HINT_HOST)
+        raise TokenError(
+            "The token response names a host to which the session must not be sent: it is not a plain https URL.", HINT_HOST
+        )
     host, authority, port = match["host"].lower(), match["authority"], int(match["port"] or _HTTPS_PORT)
-    refused = f"The token answer names a host that the session must not go to, {match['scheme']}://{authority}:"
+    refused = f"The token response names a host to which the session must not be sent, {match['scheme']}://{authority}:"
     if not 0 < port <= _LAST_PORT:
         raise TokenError(f"{refused} there is no such port.", HINT_HOST)
     if not is_endpoint_given and (match["scheme"].lower() != "https" or port != _HTTPS_PORT or not _DMS.fullmatch(host)):
-        raise TokenError(f"{refused} it is no https host of DMS.", HINT_ELSEWHERE)
+        raise TokenError(f"{refused} it is not an https host of DMS.", HINT_ELSEWHERE)
     if match["scheme"].lower() == "http" and not allows_plain_http(host):
-        raise TokenError(f"{refused} http is for loopback and private addresses and host names without a dot only.", HINT_HOST)
+        raise TokenError(
+            f"{refused} http is only allowed for loopback and private addresses and host names without a dot.", HINT_HOST
+        )
     return f"{match['scheme'].lower()}://{authority}{match['path']}"
