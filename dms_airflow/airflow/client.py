@@ -1,4 +1,4 @@
-"""REST requests and CLI commands of one instance: every one of them passes here."""
+"""REST requests and CLI commands of one instance: all of them go through this client."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ READ_TIMEOUT = 60.0  # seconds, of a REST request
 POLL_TIMEOUT = 30.0  # seconds, of one that is sent once because the caller polls
 VERSION_TIMEOUT = 20.0  # seconds
 
-PAGE_SIZE = 100  # Airflow's highest `limit`; a larger one is cut without a word
-MOST_ENTRIES = 100_000  # of a list; whatever the instance says, no more pages are requested
+PAGE_SIZE = 100  # Airflow's highest `limit`; a larger one is reduced silently
+MOST_ENTRIES = 100_000  # of a list; no more pages are requested, whatever the instance reports
 
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
 class _BusyError(ActionError):
-    """A response that may be another one a moment later."""
+    """A response that may be different a moment later."""
 
     def __init__(self, name: str, response: Response) -> None:
         super().__init__(f"{name} answered {response.status}.", "", retry_after=parse_retry_after(response.headers))
@@ -62,10 +62,10 @@ class AirflowClient:
     """Sends requests to one instance.
 
     Args:
-        session: Proves who we are; open already.
+        session: Open already.
         transport: Sends one request.
         clock: For the pauses between tries.
-        log: Says when something is tried again.
+        log: Gets a line for each retry.
     """
 
     def __init__(self, *, session: AirflowSession, transport: Transport, clock: Clock, log: Log) -> None:
@@ -79,28 +79,28 @@ class AirflowClient:
         self._slots = threading.BoundedSemaphore(CONCURRENCY)
         self._is_closed = threading.Event()
         self.command_path = ""
-        """Where the instance takes commands, once one was taken."""
+        """The path for commands, known after the first command."""
         self.deadline = math.inf
-        """On the clock: no request is waited for beyond it."""
+        """On the clock: no request is waited for longer."""
         self.server_time: datetime | None = None
         """The server's clock at its last response."""
         self._count_lock = threading.Lock()
         self.request_count = 0
-        """How many REST requests were made, further tries not counted."""
+        """How many REST requests were made, without retries."""
 
     @property
     def url(self) -> str:
-        """The instance's base URL, without a slash at its end."""
+        """The instance's base URL, without a trailing slash."""
         return self._session.host
 
     def until(self, deadline: float) -> Self:
-        """Return a client of the same session whose requests are not waited for beyond a moment on the clock."""
+        """Return a client of the same session with a deadline on the clock."""
         limited = copy.copy(self)
         limited.deadline = deadline
         return limited
 
     def close(self) -> None:
-        """Let no thread begin a further change: the workflow was cancelled."""
+        """Let no thread start another change: the workflow was cancelled."""
         self._is_closed.set()
 
     def require_open(self) -> None:
@@ -112,12 +112,12 @@ class AirflowClient:
 
     @property
     def known_version(self) -> Version | None:
-        """The instance's version as far as it was asked for; None before."""
+        """The instance's version if it was fetched already, else None."""
         return None if self._session.version is None else parse_version(self._session.version) or self._guess_version()
 
     @property
     def version(self) -> Version:
-        """The instance's version: asked for once, and kept with the session.
+        """The instance's version: fetched once, and stored with the session.
 
         Raises:
             ActionError: No response. One without a version is not an error: most is the same in all versions.
@@ -148,7 +148,7 @@ class AirflowClient:
             self._session.keep_version(number)
 
     def locate(self, path: str) -> str:
-        """Return the whole path of one below the API's base. Only that asks for the version."""
+        """Return the complete path of one below the API's base. This needs the version."""
         return path if is_api_path(path) else self.version.locate(path)
 
     # --- one request -----------------------------------------------------------------------------------------------------
@@ -175,7 +175,7 @@ class AirflowClient:
             timeout: Seconds until the whole response must be there, further tries included; by default READ_TIMEOUT.
             repeatable: It changes nothing when it is sent twice; by default GET, HEAD and OPTIONS.
             tries: How often it may be sent; 1 for a caller that polls.
-            accept: The media type to ask for.
+            accept: The media type to request.
 
         Raises:
             ActionError: No response, or one that only says that the session is gone. A status of 400 or more is a response.
@@ -205,7 +205,8 @@ class AirflowClient:
         def may_retry(error: ActionError) -> bool:
             if isinstance(error, _BusyError):
                 return True
-            # What never left may be sent again whatever it asks for. An unknown host may pass: it was known before.
+            # A request that was not sent may be sent again, whatever it does. An unknown host is transient: it was known
+            # before.
             does_no_harm = isinstance(error, NetworkError) or (is_safe and isinstance(error, AnswerLostError))
             return does_no_harm and (error.is_transient or isinstance(error, UnknownHostError))
 
@@ -289,7 +290,7 @@ class AirflowClient:
         return page
 
     def map(self, function: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """Call a function for several things side by side, and return the results in their order.
+        """Call a function for several things in parallel, and return the results in their order.
 
         Raises:
             AnswerTimeoutError: Time is up, and not everything is done.

@@ -30,7 +30,7 @@ QUEUED = "queued"
 FINISHED = frozenset({SUCCESS, "failed"})
 
 # "Invalid input for param seconds: 'abc' is not of type 'integer'", a blank line, "Failed validating 'type' in schema: …"
-# A traceback shows the line of Airflow's own source, too, which is no answer: it does not begin with these words.
+# A traceback also shows the line of Airflow's source, which is not the message: it does not begin with these words.
 _REFUSED_PARAM = re.compile(
     r"^(?:[\w.]*(?:ParamValidationError|ValueError): )?Invalid input for param (?P<field>[^\n:]+): (?P<problem>[^\n]+)",
     re.MULTILINE,
@@ -47,7 +47,7 @@ class DagRun:
         run_id: Unique within the DAG.
         state: ``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents.
         logical_date: By default, of a manual run, the moment it was made.
-        due: When it may begin: on Airflow 3 a moment of its own, on Airflow 2 its logical date.
+        due: When it may start: on Airflow 3 its `run_after`, on Airflow 2 its logical date.
         start_date: When its first task could start; None while queued.
         end_date: When it ended.
         conf: Its configuration.
@@ -83,7 +83,7 @@ def create_run(
         dag_id: The DAG.
         run_id: The run's id.
         conf: Its configuration.
-        logical_date: Now, for an Airflow that does not date a run by itself.
+        logical_date: Now, for an Airflow that sets no logical date.
         timeout: Seconds.
 
     Raises:

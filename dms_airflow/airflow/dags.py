@@ -1,4 +1,4 @@
-"""DAGs, their files, sources and import errors, as REST and `dags report` give them.
+"""DAGs, their files, sources and import errors, as REST and `dags report` return them.
 
 Two kinds of path meet here: below the instance's DAG folder, as `dags report` prints them (`/etl.py`), and absolute ones,
 Airflow's `fileloc` (`/opt/airflow/dags/etl.py`).
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 # What `parse_dag` reads, for an Airflow that then leaves out the rest.
 FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"
 
-# What Airflow shows in the place of an error to whoever may not read every DAG of the file.
+# Airflow shows this in place of an error to users who cannot read every DAG of the file.
 _REDACTED = "REDACTED - you do not have read permission"
 
 _DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
@@ -33,7 +33,7 @@ _DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedFile:
-    """A file that the instance parses; no DAG ids when it is broken, or a helper that looks like a DAG file."""
+    """A file that the instance parses; without DAG ids if it is broken, or a helper that looks like a DAG file."""
 
     path: str
     """Below the DAG folder, with a slash in front."""
@@ -48,11 +48,11 @@ class Dag:
     Args:
         dag_id: Its id.
         path: The instance's absolute path of its file.
-        is_active: Its file is there and defines it. Airflow 3 says so of a broken file's DAG, too.
+        is_active: Its file exists and defines it. On Airflow 3 also true for a broken file's DAG.
         is_paused: Its runs stay queued.
         has_import_errors: Its file is broken.
         max_active_runs: How many of its runs may run at once; None where that is not known.
-        file_token: By which Airflow is asked to parse the file.
+        file_token: Identifies the file in a request to parse it.
         last_parsed_time: By the server's clock; only compared with itself.
         source: Where the API has Airflow's copy of its source, below the API's base; empty where it has none.
         bundle: The DAG bundle it is of; empty before Airflow 3.
@@ -201,7 +201,7 @@ def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tu
 
     Args:
         airflow: The instance.
-        folders: The absolute path of each DAG bundle, as far as it is known: from Airflow 3 on paths are below a bundle.
+        folders: The absolute path of each DAG bundle, if it is known: since Airflow 3, paths are below a bundle.
 
     Raises:
         ActionError: They are not known.
@@ -221,7 +221,7 @@ def locate_dag(dag_id: str) -> str:
 
 
 def parse_dag(row: Mapping[str, Any], version: Version) -> Dag:
-    """Parse a DAG as `GET /dags` gives it.
+    """Parse a DAG of `GET /dags`.
 
     Args:
         row: The entry. Of a DAG whose file is gone or broken Airflow 2 says ``is_active: false``, Airflow 3 ``is_stale: true``.
@@ -273,9 +273,9 @@ def parse_import_error(row: Mapping[str, Any], folders: Mapping[str, str]) -> St
 
 
 def was_stored_by_reserialize(filename: str) -> bool:
-    """Whether `dags reserialize` of Airflow 3.0 stored an import error: it has an absolute path, and nobody removes it.
+    """Whether `dags reserialize` of Airflow 3.0 stored an import error: it has an absolute path, and Airflow never removes it.
 
-    The dag-processor's own are below the bundle, but for the members of a zip, which are always absolute
+    The paths of the dag-processor are below the bundle, except for members of a zip, which are always absolute
     (tests/captures/airflow-3.2.2/other/3.0.6/import_errors_db.json).
     """
     return filename.startswith("/") and strip_member(filename) == filename

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # Without one of these nothing works. A triggerer is needed by deferred tasks only.
 ESSENTIAL = ("metadatabase", "scheduler", "dag-processor")
 
-# A scheduler that is just being restarted is given a moment.
+# A scheduler that is being restarted needs a moment.
 RESTART_LIMIT = 15.0  # seconds
 RESTART_INTERVAL = 5.0  # seconds
 
@@ -37,8 +37,8 @@ class Component:
 
     Args:
         name: Of the part: ``metadatabase``, ``scheduler``, ``dag-processor``, ``triggerer``.
-        status: ``healthy`` or ``unhealthy``; None where it does not run by itself, which is not a fault: Airflow 2's scheduler
-            parses DAG files itself, and no triggerer is needed without deferred tasks.
+        status: ``healthy`` or ``unhealthy``; None where it is not a process of its own, which is not a problem: Airflow 2's
+            scheduler parses DAG files itself, and no triggerer is needed without deferred tasks.
         age: Seconds since its last heartbeat, by the server's clock; None where it reports none.
     """
 

@@ -19,7 +19,7 @@ QUOTED = 300  # characters
 
 # What Airflow 3 responds to any GET below /api/v1 (tests/captures/airflow-3.2.2/rest/meta).
 _REMOVED = "has been removed in Airflow 3"
-# What it responds to a path or a method that no route takes.
+# Its response to a path or a method without a route.
 _NO_ROUTE = ({"detail": "Method Not Allowed"}, {"detail": "Not Found"}, {"error": "API route not found"})
 
 
@@ -92,14 +92,14 @@ def make_error(response: Response, name: str, redact: Callable[[str], str], hint
 
 
 def describe_problem(response: Response, redact: Callable[[str], str]) -> str:
-    """Say in one line what an error response says, in any form that Airflow gives one, else how the response begins.
+    """Describe an error response in one line, in any form that Airflow uses, else by the beginning of the response.
 
     Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
     field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
 
     Args:
         response: The response.
-        redact: Masks secrets in a text before it is cut or put on one line.
+        redact: Masks secrets in a text before it is cut or joined to one line.
     """
     content = response.parse_object()
     parts = [words for key in ("title", "detail", "error", "message") for words in _list_words(content.get(key))]

@@ -1,4 +1,4 @@
-"""From a login token to a session: logs in, notices when the session is gone, logs in again.
+"""Exchanges a login token for a session, detects that the session has expired, and logs in again.
 
 https://help.aliyun.com/zh/dms/ documents the flow: `GET {host}/login?token=…` responses 302 with the `session` cookie.
 """
@@ -36,8 +36,8 @@ _LOGIN_FORM = re.compile(
 )
 
 HINT_LOGIN = (
-    "The token came from Alibaba Cloud, but the instance's host did not take it. Look in DMS's console whether the instance "
-    "that instance-id names is running, and not just being deployed; then run the step again, which gets a new token."
+    "The token came from Alibaba Cloud, but the instance's host did not accept it. Check in DMS's console that the instance "
+    "in instance-id is running, and not being deployed; then run the step again, which gets a new token."
 )
 _REDIRECTS = (
     HTTPStatus.MOVED_PERMANENTLY,
@@ -47,7 +47,7 @@ _REDIRECTS = (
     HTTPStatus.PERMANENT_REDIRECT,
 )
 
-# Airflow's own cookies, which prove the session; another one is taken for a secret from so many characters on.
+# Airflow's own cookies, which prove the session; another cookie is a secret if it has at least this many characters.
 _PROOFS = frozenset({"session", "_token"})
 SHORTEST_PROOF = 16
 
@@ -58,7 +58,7 @@ _JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 class AirflowSession:
     """The session with one instance, proved by a cookie, and on Airflow 3 by a bearer token too.
 
-    The way to it has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` does all of them.
+    Logging in has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` does all of them.
 
     Args:
         obtain_keys: Gets keys of Alibaba Cloud.
@@ -94,11 +94,11 @@ class AirflowSession:
         self.host = ""
         """The instance's base URL; empty before `open`."""
         self.version: str | None = None
-        """Airflow's version; empty where it does not report one, None before it was asked."""
+        """Airflow's version; empty if it reports none, None before the request."""
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The headers that prove the session. A cookie jar would hold back a `Secure` cookie from an http host."""
+        """The headers that prove the session. A cookie jar would not send a `Secure` cookie to an http host."""
         return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {self._bearer}"} if self._bearer else {})
 
     @property
@@ -148,7 +148,7 @@ class AirflowSession:
         used_cookie_as_bearer = self._bearer and self._bearer == _parse_cookies(self._cookie).get("session")
         self.host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        # The cookie in which Airflow 3 keeps its token; 3.0 and 3.1 take it as a bearer token only.
+        # Airflow 3's cookie for its token; 3.0 and 3.1 accept it as a bearer token only.
         self._bearer = cookies.get("_token", "")
         if self.has_jwt:
             self._log.info("The login returned a token of Airflow 3, too, which is sent as a bearer token.")
@@ -171,7 +171,7 @@ class AirflowSession:
         response = exchange(used)
         if not self.is_rejected(response):
             return response
-        # A rejected request did not reach Airflow, so it may be sent again whatever it asks for.
+        # A rejected request did not reach Airflow, so it may be sent again, whatever it does.
         with self._renewal:
             if self.headers == used:  # else another thread has renewed it already
                 self._log.info("The session was rejected; logging in again.")
@@ -249,7 +249,7 @@ def _parse_cookies(header: str) -> dict[str, str]:
 
 
 def _list_secrets(cookies: Mapping[str, str]) -> list[str]:
-    """List what must be masked. A gateway's cookie may hold an everyday word, such as a language, and prove nothing."""
+    """List what must be masked. A gateway's cookie may contain an everyday word, such as a language, which is not a secret."""
     return [value for name, value in cookies.items() if name in _PROOFS or len(value) >= SHORTEST_PROOF]
 
 

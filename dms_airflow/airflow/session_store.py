@@ -1,4 +1,4 @@
-"""Keeps a session for later steps of the same job, in a file that nobody else can read or have written.
+"""Stores a session for later steps of the same job, in a file that no other user can read or write.
 
 The file lies in a folder of its own under RUNNER_TEMP, which GitHub's runner empties before and after each job. Its name is a
 hash of endpoint, instance and credential identity, so that another step finds the session of its own identity only.
@@ -55,7 +55,7 @@ class SessionFile:
         try:
             if not _is_private(self._folder.lstat(), self._folder, is_kind=stat.S_ISDIR):
                 return None
-            # Not through a link, and judged as opened: between a look and the opening it could be another.
+            # Does not follow links, and checks the open file: between a check and the opening it could be replaced.
             descriptor = os.open(self._path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(descriptor, "rb") as file:  # noqa: PTH123 - a path has no descriptor
                 if not _is_private(os.fstat(descriptor), self._folder, is_kind=stat.S_ISREG):
@@ -73,7 +73,7 @@ class SessionFile:
         return StoredSession(host=host, cookie=cookie, bearer=bearer, version=version)
 
     def write(self, session: StoredSession) -> None:
-        """Keep a session in place of what is there. What cannot be kept costs later steps a login, and nothing else."""
+        """Store a session in place of the former one. If that fails, later steps log in again."""
         text = json.dumps({**asdict(session), "opened": self._clock.time_of_day().isoformat()})
         draft = self._folder / f"{secrets.token_hex(8)}.tmp"
         try:
@@ -96,18 +96,18 @@ class SessionFile:
 
 
 def _is_private(found: os.stat_result, folder: Path, *, is_kind: Callable[[int], bool]) -> bool:
-    """Tell whether something is of this kind, and nobody but the runner and ourselves can read or write it."""
+    """Whether it is of this kind, and only the runner and this process can read or write it."""
     owners = {os.geteuid(), folder.parent.stat().st_uid}
     return is_kind(found.st_mode) and found.st_uid in owners and not found.st_mode & 0o077
 
 
 @dataclass(frozen=True, kw_only=True)
 class StoredSession:
-    """A session as a later step of the job may take it up."""
+    """A session for a later step of the job."""
 
     host: str
     cookie: str = field(repr=False)
     bearer: str = field(default="", repr=False)
-    """What goes along as a bearer token, where something does."""
+    """The bearer token; empty if there is none."""
     version: str = ""
-    """Airflow's, as far as it is known."""
+    """Airflow's version; None if it is not known."""

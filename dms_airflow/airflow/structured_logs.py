@@ -1,4 +1,4 @@
-"""A task's log, as Airflow 3's REST API gives it as JSON: written out as lines, and why the task failed. Pure.
+"""A task's log, as Airflow 3's REST API returns it as JSON: rendered as lines, and why the task failed. Pure.
 
 Each entry is a record with an `event`; an exception stands in `error_detail`, as structlog's `ExceptionDictTransformer` writes
 it: the exception that was raised first, then what it came from (tests/captures/airflow-3.2.2/rest/logs). What the task prints
@@ -46,7 +46,7 @@ _SAYS_WHY = (
 
 
 def parse_response(response: Response) -> TaskLog:
-    """Parse the log of one try in the form in which its Airflow gives it: text of Airflow 2, entries of Airflow 3."""
+    """Parse the log of one try: text of Airflow 2, JSON entries of Airflow 3."""
     content = response.parse_object().get("content")
     return read_structured_log(content) if isinstance(content, list) else read_long_log(response.body)
 

@@ -30,8 +30,8 @@ RUNNING = "running"
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/core-concepts/tasks.html#task-instances
 FINISHED = frozenset({SUCCESS, FAILED, UPSTREAM_FAILED, "skipped", "removed"})
 
-# States told by number beside those that are done and those that run, in words.
-_TOLD = {
+# States that are counted besides finished and running task instances, with the words for them.
+_COUNTED = {
     FAILED: "failed",
     UPSTREAM_FAILED: "upstream failed",
     "skipped": "skipped",
@@ -60,7 +60,7 @@ class TaskInstance:
         start_date: When its last try began.
         end_date: When that ended.
         duration: Seconds of its last try.
-        pool: Where it takes its slots from.
+        pool: The pool of its slots.
     """
 
     task_id: str
@@ -87,11 +87,11 @@ class TaskInstance:
 def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = TRIES) -> tuple[TaskInstance, ...]:
     """List the task instances of a DAG run: one request for a hundred, two for more.
 
-    Airflow orders pages by map_index, which is -1 for each that is not mapped: PostgreSQL then gives some on two pages and
-    others on none. Only its response to a POST may hold more than a hundred; that POST changes nothing.
+    Airflow orders pages by map_index, which is -1 for each that is not mapped: PostgreSQL then returns some on two pages and
+    others on none. Only its response to a POST may contain more than a hundred; that POST changes nothing.
 
     Raises:
-        ActionError: They are not known, or there are some and none is given.
+        ActionError: They are not known, or there are some and the response contains none.
     """
     path = f"{locate_run(dag_id, run_id)}/taskInstances"
     first = airflow.fetch_page(path, tries=tries)
@@ -106,7 +106,7 @@ def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tri
         response = airflow.request("POST", "/dags/~/dagRuns/~/taskInstances/list", body=body, repeatable=True, tries=tries)
         page = parse_page(response)
         rows += page.rows if page else []
-        if not page or len(page.rows) < min(first.total, MOST_INSTANCES):  # it was not taken, or cut
+        if not page or len(page.rows) < min(first.total, MOST_INSTANCES):  # it was rejected, or cut
             rows += airflow.fetch_list(path, tries=tries)
     found = map(parse_task_instance, rows)
     return tuple({(one.task_id, one.map_index): one for one in found}.values())
@@ -178,7 +178,7 @@ def describe_progress(state: str, instances: Sequence[TaskInstance]) -> str:
         return state
     counts = Counter(one.state for one in instances)
     parts = [state, f"{sum(one.is_finished for one in instances)} of {len(instances)} tasks done"]
-    parts += [f"{counts[word]} {told}" for word, told in _TOLD.items() if counts[word]]
+    parts += [f"{counts[word]} {text}" for word, text in _COUNTED.items() if counts[word]]
     if running := join_names(instances, {RUNNING}):
         parts.append(f"{counts[RUNNING]} running: {running}")
     return ", ".join(parts)

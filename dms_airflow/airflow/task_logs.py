@@ -1,4 +1,4 @@
-"""A task's log, as Airflow's REST API gives it as text: plain, and why the task failed. Pure.
+"""A task's log, as Airflow's REST API returns it as text: without marks, and why the task failed. Pure.
 
 Records begin like `[2026-11-22T09:44:17.719+0000] {taskinstance.py:3311} ERROR - Task failed with exception`; a traceback
 follows its record. What the task itself prints comes as records of `logging_mixin.py`
@@ -17,7 +17,7 @@ from dms_airflow.core.text import cut_tail
 # ECMA-48: control sequences, and operating system commands such as links and window titles.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
 _RECORD = re.compile(r"\[\d{4}-\d\d-\d\dT[^\]\n]{1,40}\] \{(?P<source>[^}\n]{1,200}):\d+\} (?P<level>[A-Z]+) - (?P<message>.*)")
-# Marks for the web page to fold lines by. GitHub would take them for its own.
+# Marks with which the web page folds lines. GitHub would interpret them as its own.
 _GROUP = re.compile(r"::(?:group::|endgroup::)")
 
 # How the record of the exception that ended the try begins.
@@ -46,7 +46,7 @@ _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
 
 
-# Why a task failed stands at the end of its log, and several logs are read at once.
+# Why a task failed is at the end of its log, and several logs are read at once.
 LONGEST_LOG = 1024 * 1024  # bytes
 
 
@@ -76,7 +76,7 @@ class _Record:
 
 
 def read_task_log(text: str) -> TaskLog:
-    """Read the log of one try, as `Accept: text/plain` gives it."""
+    """Parse the log of one try, as returned for `Accept: text/plain`."""
     plain = clean(text)
     records = _split_records(plain)
     if not records:
@@ -130,7 +130,7 @@ def clean(text: str) -> str:
 
 
 def _split_records(text: str) -> list[_Record]:
-    """Split a log into its records, each with the lines behind it."""
+    """Split a log into its records, each with the lines that follow it."""
     records: list[tuple[re.Match[str], list[str]]] = []
     for line in text.split("\n"):
         if match := _RECORD.match(line):

@@ -15,7 +15,7 @@ from urllib.parse import quote
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# The DAG bundle of an Airflow 3 that is given no others.
+# The DAG bundle of an Airflow 3 without a configuration of bundles.
 DEFAULT_BUNDLE = "dags-folder"
 
 _NUMBER = re.compile(r"(?P<major>\d+)(?:\.(?P<minor>\d+))?(?:\.\S*)?")
@@ -31,19 +31,19 @@ class Version:
         api: Base of the REST API.
         health_path: Where Airflow reports its health, below that base.
         active_filter: The parameter of ``GET /dags`` that leaves out DAGs whose file is gone or broken.
-        can_select_fields: ``GET /dags`` takes ``fields``.
+        can_select_fields: ``GET /dags`` accepts ``fields``.
         source_key: By which field of a DAG ``GET /dagSources`` finds its source.
         log_media_type: In which form a task's log is complete and readable.
         dates_runs: A DAG run without a logical date gets one. Without one `ds` and its kin are undefined in templates.
-        imports_by_default: `dags list-import-errors` imports the files; else it reads the database unless it is told to import.
-        can_import_one_file: `dags list-import-errors` takes ``-S PATH``.
+        imports_by_default: `dags list-import-errors` imports the files; else it reads the database unless it gets ``--local``.
+        can_import_one_file: `dags list-import-errors` accepts ``-S PATH``.
         cli_import_is_reliable: The command line imports DAG files as the scheduler does. In 3.0 and 3.1 it imports without the
             DAG folder's own modules: a sound DAG that imports a helper is listed with a `ModuleNotFoundError`
             (tests/captures/airflow-3.2.2/other/3.1.0/import_errors_local_bundle.json).
         keeps_broken_dags: The last good version of a DAG stays in service while its file is broken (until `dags reserialize`).
         keeps_old_sources: Airflow's copy of a source is renewed only when the file's modification time is newer than the
             copy's.
-        caches_dags: The web server serves a DAG that it has loaded for some seconds without a look at the database.
+        caches_dags: The web server serves a DAG from its memory for some seconds.
         stores_serialization_errors: `dags reserialize` stores an import error for a DAG that does not serialize; else it drops
             its version.
         run_page: Path of a DAG run's page for people.
@@ -150,5 +150,5 @@ def parse_version(number: str) -> Version | None:
 
 
 def is_api_path(path: str) -> bool:
-    """Whether a path of the instance names its API, e.g. ``/api/v1/dags``."""
+    """Whether a path of the instance is one of its API, e.g. ``/api/v1/dags``."""
     return re.match(r"/api(?:/|$)", path) is not None

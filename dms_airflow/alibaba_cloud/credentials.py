@@ -42,7 +42,7 @@ HINT_CREDENTIALS = (
 
 @dataclass(frozen=True, kw_only=True)
 class Keys:
-    """An AccessKey; with a security token, a temporary one. `origin` says in words where it comes from."""
+    """An AccessKey; with a security token, a temporary one. `origin` describes where it comes from."""
 
     access_key_id: str = field(repr=False)
     access_key_secret: str = field(repr=False)
@@ -56,7 +56,7 @@ class CredentialsSource:
 
     Args:
         origin: Where they come from, in words for the log.
-        identity: Whose they are, as far as that is known before; no secret, but not for the log either.
+        identity: Whose credentials they are, if that is known before; not secret, but not for the log either.
     """
 
     origin: str
@@ -80,7 +80,7 @@ class OidcRole(CredentialsSource):
         session_name: What ActionTrail calls the session.
         duration: Seconds that the session lasts.
         sts_host: Host of the regional or central STS.
-        audience: What to ask GitHub's token for.
+        audience: The audience of the id-token.
         token_file: Holds the token, where it is not GitHub's.
     """
 
@@ -108,14 +108,14 @@ class ProfileFile(CredentialsSource):
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialsUri(CredentialsSource):
-    """A server that hands them out. The URI may hold a secret."""
+    """A server of credentials. The URI may contain a secret."""
 
     uri: str = field(repr=False)
 
 
 @dataclass(frozen=True, kw_only=True)
 class EcsRole(CredentialsSource):
-    """The RAM role of the ECS instance; without a name, the metadata server is asked for it."""
+    """The RAM role of the ECS instance; without a name, the metadata server knows it."""
 
     role_name: str
     needs_token: bool
@@ -125,10 +125,10 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
     """Choose the source of credentials.
 
     Raises:
-        CredentialsError: None is given, or half of one.
+        CredentialsError: None is given, or one is incomplete.
     """
-    ways = (_find_given_keys, _find_given_role, _find_keys, _find_role, _find_file, _find_uri, _find_ecs_role)
-    for find in ways:
+    finders = (_find_given_keys, _find_given_role, _find_keys, _find_role, _find_file, _find_uri, _find_ecs_role)
+    for find in finders:
         if source := find(config, runner, environ):
             return source
     raise CredentialsError("Neither the inputs nor the environment have credentials for Alibaba Cloud.", HINT_CREDENTIALS)
@@ -173,7 +173,7 @@ def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> Credentials
 
 
 def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
-    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning of its own for other tools, so that it is no half of this source.
+    # ALIBABA_CLOUD_ROLE_ARN alone has a meaning for other tools, so it does not count as an incomplete source.
     if not any(environ.get(name, "").strip() for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
         return None
     role_arn, provider_arn, token_file = (environ[name].strip() for name in ROLE_VARIABLES)
@@ -222,7 +222,7 @@ def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsS
 
 def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     name = environ.get("ALIBABA_CLOUD_ECS_METADATA", "").strip()
-    # GitHub's own runners are no ECS instances.
+    # GitHub's own runners are not ECS instances.
     if environ.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true" or (runner.is_hosted and not name):
         return None
     origin = f"the ECS instance's RAM role{f' {name}' if name else ''}"
@@ -243,13 +243,13 @@ def _join(names: tuple[str, ...]) -> str:
 
 
 def make_session_name(runner: Runner) -> str:
-    """Name a role session so that ActionTrail tells which workflow run it was, in the characters that STS takes."""
+    """Make a role session name that shows the workflow run in ActionTrail, with characters that STS accepts."""
     name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository)))
     return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)[:LONGEST_SESSION_NAME].strip("-")
 
 
 def find_sts_host(environ: Mapping[str, str]) -> str:
-    """Name STS's host as the SDKs do: regional or in a VPC where their variables say so, else the central one."""
+    """Find STS's host as the SDKs do: regional or in a VPC where their variables say so, else the central one."""
     prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").strip().lower() == "true" else "sts"
     region = environ.get("ALIBABA_CLOUD_STS_REGION", "").strip()
     return f"{prefix}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"

@@ -54,10 +54,10 @@ class Refusal:
 
     Args:
         code: Its error code.
-        message: Alibaba Cloud's own words.
+        message: Alibaba Cloud's message.
         request_id: For the support.
         status: HTTP status; None where it is not known.
-        retry_after: Seconds that Alibaba Cloud asked to wait.
+        retry_after: Seconds to wait, as Alibaba Cloud requested.
     """
 
     code: str

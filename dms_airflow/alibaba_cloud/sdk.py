@@ -52,8 +52,8 @@ HINT_NOT_ALIBABA_CLOUD = (
     "given. Nothing was changed by the call."
 )
 
-# What the SDK imports for what is never done here: asynchronous requests, RSA keys, refreshing keys in the background. It takes
-# these names from them when it is imported. Together they would be almost half of the SDK's import time
+# The SDK's imports for features that are never used here: asynchronous requests, RSA keys, refreshing keys in the background.
+# It takes these names from them when it is imported. Together they would be almost half of the SDK's import time
 # (docs/development/performance.md).
 _UNUSED = {
     "aiohttp": ("ClientResponse", "ClientSession"),
@@ -122,7 +122,7 @@ class LastExchange(threading.local):
     Args:
         url: Where the request went, without user, path and query.
         status: HTTP status of the response.
-        retry_after: Seconds that the other side asked to wait.
+        retry_after: Seconds to wait, as the server requested.
         fault: What kept the response from coming, or from being read.
     """
 
@@ -171,7 +171,7 @@ class _CarefulSession(requests.Session):
                 content = read_body(response, self._clock, deadline, f"{request.method} / at {last.url}")
         except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
             last.fault = error
-            raise RequestException from None  # the SDK knows what to do with it, and it holds no URL
+            raise RequestException from None  # the SDK handles it, and it contains no URL
         response.raw = BytesIO(content)
         return response
 
@@ -211,7 +211,7 @@ def guard_sdk(clock: Clock) -> Iterator[LastExchange]:
 
 @contextmanager
 def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
-    """Let something have another value for a while."""
+    """Replace an attribute inside the block."""
     former = getattr(holder, name)
     setattr(holder, name, value)
     try:
@@ -224,7 +224,7 @@ def fetch_keys(provider: Any, ca_bundle: str) -> Keys:
     """Fetch the keys of a provider of the credentials SDK.
 
     Args:
-        provider: What it raises may hold secrets, and must not be shown.
+        provider: Its exceptions may contain secrets, and must not be shown.
         ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
     """
     trust_authorities(provider, ca_bundle)

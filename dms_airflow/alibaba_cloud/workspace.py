@@ -47,11 +47,11 @@ class WorkspaceCalls:
     Args:
         workspace_id: Its id.
         instance_id: Its Airflow instance.
-        obtain_keys: Gets keys; asked once more when temporary ones have expired.
+        obtain_keys: Gets keys; called again when temporary ones have expired.
         endpoint: The OpenAPI.
         ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
         clock: For pauses.
-        log: For further tries.
+        log: Gets a line for each retry.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class WorkspaceCalls:
         return retry(partial(self.send, action, **fields), clock=self._clock, log=self._log)
 
     def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Make one call, and give its body and headers.
+        """Make one call, and return its body and headers.
 
         Raises:
             WorkspaceError: It was refused.

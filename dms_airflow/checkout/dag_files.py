@@ -30,7 +30,7 @@ class Root:
     """The folder of the checkout that is deployed, and the folder of the instance where it is.
 
     `instance` is "" for the top of what the paths handed to `find_root` are relative to; `checkout` is "" for the
-    checkout's root. `sure` is False when the folder was found by itself.
+    checkout's root. `sure` is False if the folder was not given but found.
     """
 
     instance: str
@@ -51,7 +51,7 @@ class Expected:
     """The DAG files of the checkout.
 
     `awaited` maps the instance's path to the file of the checkout. `doubtful` are files that Airflow may parse or not:
-    nobody waits for them.
+    they are not waited for.
     """
 
     awaited: Mapping[str, str]
@@ -98,7 +98,7 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
     Args:
         root: What is deployed.
         checkout: The checkout.
-        parsed: The instance's paths of the files that it parses: these are no longer in doubt.
+        parsed: The instance's paths of the files that it parses: these are certain.
     """
     there = set(parsed)
     known_folders = {path.removeprefix(f"{root.instance}/").split("/")[0] for path in there}
@@ -109,7 +109,7 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
     for file in files:
         path, below = root.place(file), root.relate(file)
         if file.endswith(".py") and might_define_dag(checkout.read(file)):
-            # A whole checkout that turns out to be the DAG folder holds tests and scripts, too, which nobody deploys.
+            # A whole checkout that turns out to be the DAG folder also has tests and scripts, which are not deployed.
             strange = not root.sure and not root.checkout and "/" in below and below.split("/")[0] not in known_folders
             decisions = [ignore_file.ignores(below) for ignore_file in ignore_files]
             ignored = [any(decision[reading] for decision in decisions) for reading in (0, 1)]
@@ -180,7 +180,7 @@ class _IgnoreFile:
         """Decide for a path below the DAG folder: read as regular expressions, and read as globs."""
         if not below.startswith(self._prefix):
             return False, False
-        # Airflow searches the whole path of the instance, and that of each folder on the way.
+        # Airflow searches the whole path of the instance, and the path of each folder in it.
         names = f"{self._instance}/{below}".strip("/").split("/")
         paths = ["/".join(names[:end]) for end in range(1, len(names) + 1)]
         by_expression = any(expression.search(path) for expression in self._expressions for path in paths)

@@ -73,7 +73,7 @@ _SYNTAX = re.compile(r" \((?P<name>[^()/]+\.py), line (?P<line>\d{1,9})\)$")
 
 @dataclass(frozen=True, kw_only=True)
 class Dag:
-    """A DAG's definition: a call of DAG, or a function under @dag. `pattern` matches the ids that an f-string can give."""
+    """A DAG's definition: a call of DAG, or a function under @dag. `pattern` matches the ids that an f-string can produce."""
 
     dag_id: str | None
     pattern: str | None = None
@@ -134,7 +134,7 @@ def name_of(node: ast.AST) -> str:
 
 
 def text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
-    """The text of a literal, or of a name that stands for one."""
+    """The text of a literal, or of a name with a literal as its value."""
     if isinstance(node, ast.Constant):
         return node.value if isinstance(node.value, str) else None
     return constants.get(node.id) if isinstance(node, ast.Name) else None
@@ -162,7 +162,7 @@ def _list_dags(module: Module) -> list[Dag]:
 
 
 def _read_dag(module: Module, definition: ast.expr, default_id: str | None) -> Dag:
-    """Read `DAG(…)`, `@dag(…)` or `@dag`; without an id of its own, a DAG is called like the decorated function."""
+    """Read `DAG(…)`, `@dag(…)` or `@dag`; without an id, a DAG has the name of the decorated function."""
     if not isinstance(definition, ast.Call):
         return Dag(dag_id=default_id, line=definition.lineno, arguments={})
     arguments = {keyword.arg: keyword.value for keyword in definition.keywords if keyword.arg}
@@ -172,7 +172,7 @@ def _read_dag(module: Module, definition: ast.expr, default_id: str | None) -> D
         dag_id = text_of(arguments["dag_id"], module.constants)
         pattern = _pattern_of(arguments["dag_id"])
         return Dag(dag_id=dag_id, pattern=pattern, line=definition.lineno, arguments=arguments)
-    dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may hold an id
+    dag_id = default_id if len(arguments) == len(definition.keywords) else None  # **arguments may contain an id
     return Dag(dag_id=dag_id, line=definition.lineno, arguments=arguments)
 
 
@@ -217,7 +217,7 @@ def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
 
 
 def _calls_with(module: Module, text: str, *keywords: str) -> list[ast.Call]:
-    """List the calls that give one of the keywords this very text."""
+    """List the calls with one of the keywords and exactly this text."""
     return [
         node
         for node in module.nodes
@@ -231,7 +231,7 @@ def _find_key(module: Module, match: re.Match[str]) -> set[int]:
 
 
 def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
-    """The second task of an id; the only one, when a loop makes it twice. Groups give their tasks other ids."""
+    """The second task with an id, or the only one, if a loop creates it twice. Groups change the ids of their tasks."""
     if any(name_of(node) in {"TaskGroup", "task_group"} for node in module.nodes):
         return set()
     lines = sorted(call.lineno for call in _calls_with(module, match["id"], "task_id"))
@@ -239,7 +239,7 @@ def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
 
 
 def _find_getter(module: Module, match: re.Match[str]) -> set[int]:
-    """The call that asks for a missing connection or variable."""
+    """The call that reads a missing connection or variable."""
     return {
         node.lineno
         for node in module.nodes
@@ -285,7 +285,7 @@ def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
 
 
 def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
-    """The call with a keyword that the class, or the method, does not take."""
+    """The call with a keyword that the class, or the method, does not accept."""
     called = match["owner"] if match["method"] == "__init__" else match["method"]
     calls = [node for node in module.nodes if isinstance(node, ast.Call) and name_of(node.func) == called]
     return {call.lineno for call in calls if any(keyword.arg == match["id"] for keyword in call.keywords)}

@@ -51,7 +51,7 @@ def list_literal_ids(file: str, source: bytes) -> list[LiteralId]:
 
 
 def find_pool(source: bytes, pool: str) -> int | None:
-    """Find the first line that gives a pool's name, as `pool=` of a task or in `default_args`."""
+    """Find the first line with a pool's name, as `pool=` of a task or in `default_args`."""
     ids = list_literal_ids(".py", source)
     return min((one.line for one in ids if one.rule is Rule.MISSING_POOL and one.name == pool), default=None)
 

@@ -19,7 +19,7 @@ def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[
     Args:
         stack_trace: its traceback; may be empty.
         dag_file: the instance's path of the DAG file.
-        checkout: where to look.
+        checkout: The author's files.
 
     Returns:
         The file, relative to the root of its repository, and the line; None where they are not known.
@@ -37,5 +37,5 @@ def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[
 
 
 def find_frame(frames: Sequence[tracebacks.Frame], files: Mapping[str, str]) -> tracebacks.Frame | None:
-    """Find the deepest frame that lies in the checkout. A relative name is a made-up one, such as compile()'s."""
+    """Find the deepest frame with a file of the checkout. A relative name is artificial, for example compile()'s."""
     return next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)

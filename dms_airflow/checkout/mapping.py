@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Python's own library and installed packages, wherever they are on the instance.
 LIBRARY = re.compile(r"(?:^|/)(?:site-packages|dist-packages|lib(?:32|64)?/(?:python|pypy)\d[^/]*)/")
 
-# Surrogates: what is not Unicode text cannot be written to a workflow command. No path holds NUL.
+# Surrogates: what is not Unicode text cannot be written to a workflow command. No path contains NUL.
 _IMPOSSIBLE = re.compile("[\ud800-\udfff\0]")
 
 _LONGEST_PATH = 4096  # characters: Linux's PATH_MAX

@@ -23,7 +23,7 @@ _FIELD = re.compile(r"\((?P<expression>.*\S.*)\)")
 
 
 def split_lines(source: bytes) -> list[str]:
-    """Decode a source by its own declaration, and split it. Without a usable one, what is no UTF-8 is replaced."""
+    """Decode a source by its declared encoding, and split it. Without a usable one, bytes that are not UTF-8 are replaced."""
     encoding = "utf-8-sig"
     if b"coding" in source:
         with suppress(SyntaxError, ValueError):
@@ -50,7 +50,7 @@ def find_shown_line(lines: Sequence[str], number: int, shown: str | None) -> int
         return number if 0 < number <= len(lines) else None
     if not contradicts(lines, number, shown):
         return number
-    # Of several lines nothing tells which one is meant, and a line is not known by its brackets.
+    # With several lines it is not known which one is meant, and brackets do not identify a line.
     wanted = _reduce(shown)
     moved = [index for index, line in enumerate(lines, 1) if _reduce(line) == wanted]
     return moved[0] if len(moved) == 1 and re.search(r"\w", wanted) else None

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 # A path below the root, as its names.
 Names = tuple[str, ...]
 
-# Folders that hold no source of the author's.
+# Folders without sources of the author.
 _SKIPPED = frozenset({".git", ".hg", ".svn", ".tox", ".nox", ".venv", "venv", "node_modules", "__pycache__", "site-packages"})
 
 # The file that makes a folder a virtual environment. In the root it hides nothing: `python -m venv .` puts one there.

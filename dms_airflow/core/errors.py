@@ -1,4 +1,4 @@
-"""What can keep the action from knowing how its operation went.
+"""The errors that keep the action from a result.
 
 ::
 
@@ -10,25 +10,25 @@
     ├── TokenError            CreateAirflowLoginToken was refused
     ├── LoginError            the login token did not become a session
     ├── NetworkError          the host could not be reached
-    │   └── UnknownHostError  because nobody knows its name
-    ├── AnswerError           an answer came, but not a usable one
-    ├── AnswerLostError       the request left, the answer never came
+    │   └── UnknownHostError  because there is no such host
+    ├── AnswerError           a response came, but not a usable one
+    ├── AnswerLostError       the request was sent, but no response came
     ├── AnswerTimeoutError    the same, because time ran out              status timeout
     ├── DagNotFoundError      the DAG to be triggered does not exist
-    ├── DagNotReadyError      it does, but its run would not begin
-    ├── RunGoneError          the DAG run that was waited for was deleted
-    ├── TriggerRefusedError   Airflow understood, and made no DAG run
+    ├── DagNotReadyError      it exists, but its run would not start
+    ├── RunGoneError          the DAG run was deleted during the wait
+    ├── TriggerRefusedError   Airflow created no DAG run
     ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
-    ├── LinkError             what `doctor` found broken by its own judgement
+    ├── LinkError             a check of `doctor` failed
     ├── WorkspaceError        DMS refused a call for workspace code
-    │   └── WorkspaceDeniedError  because the identity may not make it
+    │   └── WorkspaceDeniedError  because the identity has no permission
     ├── DeployError           a deploy cannot begin
     ├── ConflictError         somebody else changed the target of a deploy
     ├── NotPublishedError     the workspace was not published
     └── FileError             a file that an input names could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
-A DAG run that failed or an import error is no exception: it is a `Result` (see result.py). Each title is an entry in
+A DAG run that failed or an import error is not an exception but a `Result` (see result.py). Each title is an entry in
 docs/troubleshooting.md; each message says what failed and for which thing; each hint names the likely cause and the next
 step. No message may hold a secret, a query string, a header or a body.
 """
@@ -48,23 +48,23 @@ if TYPE_CHECKING:
 
 
 class ActionError(Exception):
-    """Base of everything that ends a step with an annotation of its own.
+    """Base of all errors that end a step with an annotation.
 
     Args:
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
         status: The HTTP status of the response that failed; None where there was none, or it does not matter.
         is_transient: The same call may succeed a moment later; by default what the class says.
-        retry_after: Seconds that the other side asked to wait.
-        outputs: What is known in spite of it.
-        blocks: What the job summary shows besides.
+        retry_after: Seconds to wait, as the server requested.
+        outputs: What was known before the error.
+        blocks: Further parts of the job summary.
     """
 
     title: ClassVar[str]
     ending: ClassVar[Ending] = Ending.FAILURE
 
     is_transient = False
-    """Whether the same call may succeed a moment later. Whether that does harm is for the caller to know."""
+    """Whether the same call may succeed a moment later. The caller knows whether a second call does harm."""
 
     def __init__(
         self,
@@ -105,7 +105,7 @@ class InputProblem:
     Args:
         name: The input.
         message: What was expected.
-        unless: Inputs whose own problems make this one say nothing.
+        unless: Other inputs; if one of them has a problem, this problem is not reported.
     """
 
     name: str
@@ -125,7 +125,7 @@ class InputError(ActionError):
         self.problems = tuple(problems)
 
     def to_result(self) -> Result:
-        """Give every wrong input an annotation of its own."""
+        """Report each wrong input in an annotation of its own."""
         count = len(self.problems)
         return Result(
             ending=self.ending,
@@ -162,13 +162,13 @@ class RoleError(ActionError):
 
 
 class TokenError(ActionError):
-    """Alibaba Cloud did not give a login token."""
+    """Alibaba Cloud did not return a login token."""
 
     title = "No login token"
 
 
 class LoginError(ActionError):
-    """Airflow's host did not take the login token, or took the session away."""
+    """Airflow's host rejected the login token or the session."""
 
     title = "Login failed"
 
@@ -181,19 +181,19 @@ class NetworkError(ActionError):
 
 
 class UnknownHostError(NetworkError):
-    """The name server knows no host of this name."""
+    """The name server does not know the host."""
 
     is_transient = False
 
 
 class AnswerError(ActionError):
-    """An answer came that cannot be used."""
+    """A response came that cannot be used."""
 
     title = "Unusable answer"
 
 
 class AnswerLostError(ActionError):
-    """The request left, but its answer never came: what it asked for may have happened."""
+    """The request was sent, but no response came: it may have been carried out."""
 
     title = "Answer lost"
     is_transient = True
@@ -213,7 +213,7 @@ class DagNotFoundError(ActionError):
 
 
 class DagNotReadyError(ActionError):
-    """A run of the DAG would not be made, or never begin."""
+    """A run of the DAG would not be created, or never start."""
 
     title = "DAG not ready"
 
@@ -225,7 +225,7 @@ class RunGoneError(ActionError):
 
 
 class TriggerRefusedError(ActionError):
-    """Airflow understood what was asked for, and made no DAG run."""
+    """Airflow created no DAG run."""
 
     title = "Trigger refused"
 
@@ -237,7 +237,7 @@ class UnhealthyError(ActionError):
 
 
 class LinkError(ActionError):
-    """A link of the way to Airflow answers, but not as it must."""
+    """A step of the connection to Airflow does not work as it must."""
 
     title = "Link broken"
 
@@ -277,7 +277,7 @@ class FileError(ActionError):
 
 
 class Cancelled(BaseException):
-    """The runner asked the step to stop (SIGINT, then SIGTERM 7.5 s later).
+    """The runner requested the step to stop (SIGINT, then SIGTERM 7.5 s later).
 
     Args:
         outputs: What was known by then.

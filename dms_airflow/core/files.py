@@ -1,4 +1,4 @@
-"""Files that a step leaves behind: the action's container runs as root, the runner that deletes them does not."""
+"""The owner of the files that a step writes: the action's container runs as root, but the runner that deletes them does not."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a step has to say about the author's files: one cause is one finding, however many DAG files it breaks. Pure."""
+"""The findings about the author's files: one cause is one finding, however many DAG files it breaks. Pure."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
 NAMES_SHOWN = 10
 
-# What changes from one parse to the next, or from one instance to another, and what takes its place. In this order: a UUID or
-# a time may hold what a later pattern matches.
+# What changes from one parse to the next, or from one instance to another, and its replacement. In this order: a UUID or
+# a time may contain what a later pattern matches.
 _CHANGING_PARTS = (
     (re.compile(r"\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b"), "<uuid>"),
     (re.compile(r"\b\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z| ?[+-]\d\d:?\d\d)?)?(?!\d)"), "<time>"),
@@ -145,13 +145,13 @@ def remove_changing_parts(message: str) -> str:
 
 
 def group(findings: Iterable[Finding]) -> tuple[Finding, ...]:
-    """Make one finding of all that have the same place and the same message but for its changing parts, and order them.
+    """Make one finding of those with the same place and message, apart from its changing parts, and order them.
 
     A cause is new, and fails the step, when one of its findings does. First come those that fail the step, of these the new
     ones, of these those that affect most.
 
     Args:
-        findings: One for each thing that is affected, without fingerprints. The first of a cause gives its traceback.
+        findings: One for each thing that is affected, without fingerprints. The first of a cause has its traceback.
     """
     causes: defaultdict[tuple[Rule, str, str], defaultdict[int, list[Finding]]] = defaultdict(lambda: defaultdict(list))
     for finding in findings:
@@ -178,7 +178,7 @@ def _merge(same: Sequence[Finding]) -> Finding:
 
 
 def _compute_fingerprint(rule: Rule, place: str, message: str, number: int) -> str:
-    """Hash what lasts. Equal causes on several lines of a file are told apart by their order."""
+    """Hash the parts that do not change. Equal causes on several lines of a file are distinguished by their order."""
     parts = (rule.id, place, message, *((str(number),) if number else ()))
     return sha256("\0".join(parts).encode("utf-8", "replace")).hexdigest()[:32]
 

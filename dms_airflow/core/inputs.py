@@ -203,7 +203,7 @@ def parse_words(text: str) -> tuple[str, ...]:
 
     def join(match: re.Match[str]) -> str:
         found = match[0]
-        # Inside double quotes an escaped backslash may stand before a line's end, which is then the author's own.
+        # Inside double quotes there may be an escaped backslash before the end of a line, which belongs to the value.
         return _ESCAPED.sub(lambda pair: "" if pair[0] == "\\\n" else pair[0], found) if found[0] in '"\\' else found
 
     try:
@@ -219,7 +219,7 @@ def parse_names(text: str) -> tuple[str, ...]:
 
 
 def parse_json(text: str) -> str:
-    """JSON of any kind, kept as the author wrote it but for line breaks, which mean nothing between its tokens."""
+    """JSON of any kind, unchanged except for line breaks, which have no meaning between its tokens."""
     text = parse_lines(text)
     try:
         json.loads(text, parse_constant=_refuse_constant)

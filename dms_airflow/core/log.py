@@ -29,9 +29,9 @@ class Log(Protocol):
         ...
 
     def mask_word(self, word: str) -> None:
-        """Keep a secret word of the author's own out of what is printed and of what Airflow said."""
+        """Mask a secret word of the author in what is printed and in Airflow's output."""
         ...
 
     def mask_in_log(self, value: str) -> None:
-        """Keep a value out of what is printed, and leave the outputs as they are: the author asked for it."""
+        """Mask a value in what is printed, but not in the outputs: the author requested it."""
         ...

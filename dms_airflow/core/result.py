@@ -81,7 +81,7 @@ class Check:
 
 @dataclass(frozen=True, kw_only=True)
 class Link:
-    """A text that leads to a page; the URL is made by ourselves, never taken from what Airflow says."""
+    """A text that leads to a page; the URL is made by the action, and never comes from Airflow."""
 
     text: str
     url: str
@@ -119,7 +119,7 @@ class Diagram:
 
     Args:
         heading: Plain text.
-        source: Without a fence. What others chose stands in lines of the form ``text :data``, before the first `` :``.
+        source: Without a fence. Texts of others are in lines of the form ``text :data``, before the first `` :``.
         legend: Plain text for below.
     """
 

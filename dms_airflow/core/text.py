@@ -16,7 +16,7 @@ def cut_middle(text: str, limit: int) -> str:
         return text
     notice = f"\n[… {length - limit} bytes left out …]\n"
     half = max(0, (limit - len(notice.encode())) // 2)
-    # No character is shorter than a byte, so that these hold what is kept.
+    # A character has at least one byte, so that these contain the part that is kept.
     head, tail = text[:half].encode("utf-8", "replace"), text[len(text) - half :].encode("utf-8", "replace")
     return head[:half].decode("utf-8", "ignore") + notice + tail[len(tail) - half :].decode("utf-8", "ignore")
 
@@ -36,7 +36,7 @@ def first_line(text: str) -> str:
 
 
 def join(names: Sequence[str], most: int = 5) -> str:
-    """Name a few things, and count the rest."""
+    """List the first names, and count the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-# Each of a run's stack traces is asked about several times.
+# Each stack trace of a run is parsed several times.
 MOST_REMEMBERED = 20_000
 
 _CALLS = "(most recent call last):"
@@ -66,7 +66,7 @@ class Traceback:
 
 @lru_cache(MOST_REMEMBERED)
 def parse(text: str) -> Traceback:
-    """Read a stack trace. Takes any text: what is no traceback becomes a message without frames."""
+    """Read a stack trace. Accepts any text: one that is not a traceback becomes a message without frames."""
     text = text.strip("\r\n").replace("\r\n", "\n")
     block = text if text.find(_CALLS, len(_GROUP_HEADER)) < 0 else _last_of_chain(text)
     head, _, rest = block.partition("\n")

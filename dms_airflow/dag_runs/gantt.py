@@ -30,7 +30,7 @@ LEGEND = (
 MOST_ROWS = 60
 # More instances of one mapped task than this share a row.
 MOST_MAPPED = 8
-# Width of a bar's text, in Latin characters. A longer one would fit neither inside of its bar nor beside it, on a page of 900
+# Width of a bar's text, in Latin characters. A longer one would fit neither inside its bar nor next to it, on a page of 900
 # pixels.
 LONGEST_LABEL = 48
 
@@ -50,11 +50,11 @@ _KINDS = {FAILED: ("✗", ""), RUNNING: ("▶", "active"), SUCCESS: ("✓", "don
 _OTHER_KIND = ("○", "active")
 _CRITICAL = "◆"
 
-# What Airflow lets a task id hold, and the brackets of a map index. Anything else could mean something to Mermaid.
+# The characters that Airflow allows in a task id, and the brackets of a map index. Others could have a meaning in Mermaid.
 _STRANGE = re.compile(r"[^\w.\-\[\]]")
 
-# Bars are given as time since the first start, on a day on which nobody changed the clocks: Mermaid reads and shows moments in
-# the reader's own time zone.
+# Bars are given as time since the first start, on a day without a change to or from summer time: Mermaid reads and shows
+# moments in the reader's own time zone.
 _ZERO = datetime(2000, 1, 1, tzinfo=UTC)
 _AXES = (
     (timedelta(seconds=10), "%-S.%L", "Seconds"),
@@ -129,7 +129,7 @@ def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, froze
 
 
 def _has_run(instance: TaskInstance) -> bool:
-    # Airflow gives an end, and a start at the same moment, to what it skips or fails without running it.
+    # Airflow sets the end and the start to the same moment for a task that it skips or fails without running it.
     skipped = instance.state == "skipped" and instance.start_date == instance.end_date
     return instance.start_date is not None and instance.state != UPSTREAM_FAILED and not skipped
 
@@ -157,7 +157,7 @@ def _find_critical_path(rows: Iterable[_Row], upstream: Mapping[str, frozenset[s
     """Go back from the task that ended last, always to that task upstream which ended last.
 
     Returns:
-        The end of each task on the way.
+        The end of each task on the path.
     """
     starts: dict[str, datetime] = {}
     ends: dict[str, datetime] = {}
@@ -170,7 +170,7 @@ def _find_critical_path(rows: Iterable[_Row], upstream: Mapping[str, frozenset[s
         path[current] = ends[current]
         start = starts[current]
         above = [one for one in _find_upstream(current, upstream, ends.keys()) if one not in path and starts[one] <= start]
-        # A task with a trigger rule of its own may have begun while another one upstream still ran.
+        # With some trigger rules a task starts while another one upstream still runs.
         waited_for = [one for one in above if ends[one] <= start] or above
         current = max(waited_for, key=lambda one: ends[one], default=None)
     return path

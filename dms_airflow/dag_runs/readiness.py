@@ -22,17 +22,17 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
     Args:
         dag_id: The DAG.
         on_paused: ``fail``, ``unpause`` or ``ignore``.
-        airflow: Asks the instance.
+        airflow: The client.
         context: The log.
 
     Raises:
         DagNotFoundError: There is no such DAG.
-        DagNotReadyError: A run of it would not be made, or never begin.
+        DagNotReadyError: A run of it would not be created, or never start.
     """
     dag = fetch_dag(airflow, dag_id)
     if dag is None:
         raise DagNotFoundError(f"{airflow.url} has no DAG {dag_id}.", suggest_dag(dag_id, airflow))
-    # First: on Airflow 3 a file that does not import takes its DAGs out of service, too.
+    # First: on Airflow 3 a file that does not import also takes its DAGs out of service.
     if dag.has_import_errors:
         raise DagNotReadyError(
             f"DAG {dag_id} has import errors: its file {dag.path} does not import on the instance.",
@@ -57,7 +57,7 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
 
 
 def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
-    """Name the DAGs whose ids are nearest, as the next step."""
+    """Suggest the DAGs with the most similar ids, as the next step."""
     try:
         known = [dag.dag_id for dag in list_dags(airflow, only_active=True, fields="dag_id")]
     except ActionError:

@@ -29,14 +29,14 @@ if TYPE_CHECKING:
     from dms_airflow.dag_runs.completion import Completion
     from dms_airflow.operations.context import Context
 
-# The logs of so many failed tasks are read, to find out which of them failed by the same cause.
+# The logs of at most so many failed tasks are read, to find those with the same cause.
 LOGS = 100
 
 LOGS_AT_ONCE = 2
 
 LOG_TAIL = 20_000  # bytes of a failed task's log in the log and in the summary
 
-# An exception may hold a whole answer of somebody's service, and the summary has room for a megabyte.
+# An exception may contain the complete response of some service, and the summary has a limit of one megabyte.
 LONGEST_MESSAGE = 20_000  # bytes
 
 
@@ -47,7 +47,7 @@ class RunReport:
     Args:
         headline: One line.
         failures: A finding for each task instance that failed; `group_failures` groups those of several runs.
-        annotations: What no failed task explains.
+        annotations: Failures that no failed task explains.
         blocks: Of the summary.
         checks: The run, and its task instances.
     """
@@ -126,12 +126,12 @@ def tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) -> 
 def report_runs(
     completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> tuple[tuple[Completion, ...], tuple[RunReport, ...]]:
-    """Tell DAG runs; when the workflow is cancelled meanwhile, without what would have to be asked for, and as cancelled.
+    """Report DAG runs; if the workflow is cancelled in the meantime, as cancelled, and without further requests.
 
     Args:
         completions: What became of them.
         files: The instance's paths of the DAG files, by DAG.
-        dags_path: The checkout's DAG folder; empty: found by itself.
+        dags_path: The checkout's DAG folder; empty: it is searched.
         airflow: Fetches what `report_run` fetches.
         context: The checkout and the log.
     """
@@ -154,7 +154,7 @@ def report_run(completion: Completion, dag_file: str, dags_path: str, airflow: A
     Args:
         completion: What became of it.
         dag_file: The instance's path of its DAG file; empty when unknown.
-        dags_path: The checkout's DAG folder; empty: found by itself.
+        dags_path: The checkout's DAG folder; empty: it is searched.
         airflow: Fetches logs, and which task waits for which. Nothing is fetched once the workflow is cancelled.
         context: The checkout and the log.
     """
@@ -192,7 +192,7 @@ def _find_failures(
     completion: Completion, dag_file: str, checkout: Checkout, airflow: AirflowClient, redact: Callable[[str], str]
 ) -> list[_Failure]:
     failed = [one for one in completion.instances if one.state == FAILED]
-    # Each may have many megabytes until its end is cut out of it.
+    # Each may have many megabytes until all but its end is dropped.
     few = BoundedSemaphore(LOGS_AT_ONCE)
 
     def read(instance: TaskInstance) -> _Failure:
@@ -203,7 +203,7 @@ def _find_failures(
             fault = f"Why it failed is not known, since its log could not be fetched: {error.title}"
             return _Failure(instance=instance, log=None, fault=fault, details=error.message)
         file, line = place_failure(log.stack_trace, dag_file, checkout)
-        # Only this is shown, and a log may have many megabytes. What is cut was redacted before.
+        # Only this is shown, and a log may have many megabytes. It is redacted before it is cut.
         text = cut_tail(redact(log.text), LOG_TAIL)
         log = replace(log, text=text, message=redact(log.message), stack_trace=redact(log.stack_trace))
         return _Failure(instance=instance, log=log, file=file, line=line)
@@ -248,7 +248,7 @@ def _list_checks(completion: Completion, further: Annotation | None) -> Iterator
 
 
 def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation | None:
-    """Give what no failed task tells of a run that did not succeed."""
+    """Annotate a run that did not succeed for a reason that no failed task shows."""
     run, instances = completion.run, completion.instances
     page = f"Its page: {format_run_url(airflow, run)}"
     name = f"DAG run {run.run_id} of {run.dag_id}"
@@ -287,7 +287,7 @@ def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation 
 
 def _read_upstream(completion: Completion, airflow: AirflowClient) -> dict[str, frozenset[str]]:
     try:
-        # Not by this thread: a login in the middle of a request knows no time limit.
+        # Not in this thread: a login during a request has no time limit.
         (upstream,) = airflow.map(partial(fetch_upstream, airflow), [completion.run.dag_id])
     except ActionError:
         return {}  # the chart is then without its critical path

@@ -1,4 +1,4 @@
-"""Why a DAG run does nothing: asked only when it does nothing."""
+"""Why nothing happens in a DAG run."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
 
-# What Airflow says of every task instance that has not begun; no reason of its own.
+# Airflow reports these for every task instance that has not started; they explain nothing.
 _SAYS_NOTHING = ("Task is in the 'None' state.", "Task is in the 'scheduled' state.", "dagrun was not in the 'running' state")
 
 UNKNOWN = "Airflow gives no reason; the scheduler may be busy"
 
 
 def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
-    """Say why a DAG run does not begin, or does not go on.
+    """Explain why a DAG run does not start, or does not continue.
 
     Args:
         run: The run.
         instances: Its task instances; none is running.
-        airflow: Asks.
+        airflow: The client.
 
     Raises:
-        ActionError: The instance does not tell.
+        ActionError: The instance does not answer.
     """
     dag = fetch_dag(airflow, run.dag_id)
     if dag and dag.is_paused:

@@ -1,8 +1,8 @@
-"""One DAG run for one trigger, whatever becomes of requests and answers.
+"""Creates one DAG run for one trigger, also when requests or responses are lost.
 
-The run id is made before the first request. Airflow makes one DAG run of an id at most: a request that is sent again, by us or
-by a gateway, is refused as a conflict. So an answer that says nothing is made good by a look for the id, and only when the run
-is not there is the request sent again, under the same id.
+The run id is chosen before the first request. Airflow creates at most one DAG run with an id: a repeated request, by the action
+or by a gateway, is refused as a conflict. After a response that does not confirm the run, the action checks whether a run with
+the id exists. Only if it does not, the request is sent again, with the same id.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ T = TypeVar("T")
 
 LONGEST_RUN_ID = 250  # characters, Airflow's column
 
-# How long an answer is waited for before the run is looked for.
+# How long the action waits for a response before it checks whether the run exists.
 ANSWER_LIMIT = 120.0  # seconds
 
-# How long a DAG run is looked for while Airflow does not answer.
+# How long this check is repeated while Airflow does not answer.
 FIND_LIMIT = 300.0  # seconds
 
-# The server tells its time in whole seconds.
+# The server sends its time in whole seconds.
 _CLOCK_GRAIN = timedelta(seconds=2)
 
 # What proves that the request was understood and refused, so that the same one is refused again.
@@ -45,15 +45,15 @@ _TOO_MANY = 429
 
 @dataclass(frozen=True, kw_only=True)
 class RunRequest:
-    """A DAG run that is wanted.
+    """A DAG run to be created.
 
     Args:
         dag_id: Its DAG.
         run_id: Its id.
-        conf: Its configuration; None when that is no object.
-        is_own: The id is ours: random, so that nobody else's run has it.
-        is_dated: The author gave a logical date, so that the run's says nothing about when it was made.
-        logical_date: The moment that we date it by; None where Airflow or the author does.
+        conf: Its configuration; None if it is not an object.
+        is_own: The action chose the id: it is random, so that no other run has it.
+        is_dated: The author gave a logical date, so that the run's date does not show when it was created.
+        logical_date: The date that the action sets; None where Airflow or the author sets it.
     """
 
     dag_id: str
@@ -65,23 +65,23 @@ class RunRequest:
 
 
 def make_run_id(runner: Runner, token: str) -> str:
-    """Make a run id that says which step made it, in the characters that Airflow allows.
+    """Make a run id that names the step, with characters that Airflow allows.
 
     ``allowed_run_id_pattern`` is ``^[A-Za-z0-9_.~:+-]+$``; REST answers 500 to any other id.
 
     Args:
-        runner: Names the workflow run, the attempt, the job and the step.
-        token: Random, so that two steps never meet.
+        runner: The workflow run, the attempt, the job and the step.
+        token: Random, so that two steps never have the same id.
     """
     return f"{runner.origin[: LONGEST_RUN_ID - len(token) - 2]}__{token}"
 
 
 class Trigger:
-    """Asks for a DAG run until it is known whether there is one.
+    """Requests a DAG run until it is known whether it exists.
 
     Args:
         requested: The run.
-        airflow: Looks for it.
+        airflow: The client.
         context: The clock and the log.
         deadline: On the clock.
     """
@@ -95,19 +95,19 @@ class Trigger:
         self._began = context.clock.monotonic()
 
     def ask(self, send: Callable[[float], T], is_made: Callable[[T], bool], is_conflict: Callable[[T], bool]) -> T | DagRun:
-        """Ask until an answer tells, or a look does.
+        """Request the run until its existence is known.
 
         Args:
-            send: Asks once, within so many seconds.
-            is_made: Tells an answer that says that the run was made. Any other is followed by a look: a command may fail
-                after it made its run, and a gateway may say anything.
-            is_conflict: Tells an answer that says that there was such a run already.
+            send: Sends one request, within so many seconds.
+            is_made: Whether a response confirms the run. After any other, the action checks the run's existence: a command may
+                fail after it created its run, and a gateway may answer anything.
+            is_conflict: Whether a response says that such a run existed already.
 
         Returns:
-            The answer, good or bad; or the run, where no answer told of it and a look did.
+            The response, good or bad; or the run, if it exists and no response confirmed it.
 
         Raises:
-            ActionError: Whether there is a run is not known.
+            ActionError: It is not known whether the run exists.
         """
         first: ActionError | None = None
         answer: T | None = None
@@ -118,7 +118,7 @@ class Trigger:
             except (AnswerLostError, AnswerError) as error:
                 first = first or error
                 found = self._find_run(f"{error.message} Checking whether the DAG run {self._requested.run_id} exists.", first)
-                # 429 was answered several times by now; it is asked again only when the server said when.
+                # There were several 429 by now; the request is repeated only if the server said when.
                 is_refused = isinstance(error, AnswerError) and (
                     error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
                 )
@@ -131,11 +131,11 @@ class Trigger:
                 if is_made(answer):
                     return answer
                 found = self._try_to_find_run()
-                # The run may not show yet, or another one had the same logical date, which is another one a second later.
+                # The run may not be visible yet, or another run had the same logical date, which is different a second later.
                 is_transient = is_conflict(answer) and (first is not None or not self._requested.is_dated)
             if found and self._is_requested(found):
                 return found
-            # A run that is there and is not ours would be met by each further request, too.
+            # A run of somebody else would conflict with each further request, too.
             if found or not is_transient or pause is None or self._remaining <= pause:
                 break
             self._log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
@@ -150,7 +150,7 @@ class Trigger:
         return self._deadline - self._clock.monotonic()
 
     def _try_to_find_run(self) -> DagRun | None:
-        """Find a run of the id after an answer that is told in any case; None also when it cannot be found out."""
+        """Find the run after a response that is reported in any case; None also if the check fails."""
         try:
             return self._find_run(
                 f"The response does not confirm the DAG run. Checking whether {self._requested.run_id} exists.", None
@@ -159,16 +159,16 @@ class Trigger:
             return None
 
     def _find_run(self, why: str, unknown: ActionError | None) -> DagRun | None:
-        """Find a run of the id that was asked for; None when there is none.
+        """Find the run with the requested id; None if there is none.
 
         Raises:
-            ActionError: It cannot be found out. What made it necessary to look counts for more than what kept us from it.
+            ActionError: The check failed. The first error is raised rather than the check's own.
         """
         self._log.info(why)
         limit = min(self._deadline, self._clock.monotonic() + FIND_LIMIT)
 
         def may_retry(error: ActionError) -> bool:
-            # A 404 of Airflow's own is not an error but the answer; this one is a gateway's.
+            # A 404 of Airflow is not an error but a result; this one is from a gateway.
             return not (isinstance(error, AnswerError) and error.status in _REFUSALS - {_NOT_FOUND})
 
         try:
@@ -184,7 +184,7 @@ class Trigger:
             raise unknown or error from None
 
     def _is_requested(self, run: DagRun) -> bool:
-        """Tell whether a run of this id is the one that was asked for: of an author's id there may be an older one.
+        """Whether a run with this id is the requested one: with an author's id there may be an older one.
 
         Airflow 2 dates a manual run by the moment it is made. It is ours when that lies behind our first request, by the
         server's own clock, and its configuration is the one we sent. Where we date it, it is ours when it has that date, to

@@ -26,9 +26,9 @@ SHORTEST_PAUSE = 1.0
 PAUSE_SHARE = 0.2
 LONGEST_PAUSE = 15.0
 
-# How long errors may last that do not pass by themselves: a missing permission, a refused login.
+# How long errors may last that are not transient: a missing permission, a refused login.
 ERROR_LIMIT = 120.0  # seconds
-# How long Airflow may answer that there is no such run: a replica of the database may lag; a deleted run does not come back.
+# How long Airflow may answer that the run does not exist: a replica of the database may be late; a deleted run stays deleted.
 GONE_AFTER = 20.0  # seconds
 
 # The last poll, when time is up, may take this long.
@@ -45,10 +45,10 @@ class Watch:
     Args:
         run: Its state.
         instances: Its task instances.
-        stall: Why nothing happens in it, where that is known.
+        stall: Why nothing happens in it, if that is known.
         error: What ended the wait before the run's end.
         news: Lines for the log.
-        retry_after: Seconds that the last response asked to wait.
+        retry_after: Seconds to wait, as the last response requested.
     """
 
     run: DagRun
@@ -65,7 +65,7 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more can be learnt of it. A run that had ended before the first poll is still to be read."""
+        """Whether no further poll is needed. A run that had ended before the first poll is polled once."""
         return self.error is not None or (self.run.is_finished and self._changed_at is not None)
 
     def poll(self, airflow: AirflowClient, now: float) -> None:
@@ -108,7 +108,7 @@ class Watch:
         self.run = run
 
     def _note_error(self, error: ActionError, now: float) -> None:
-        """Take a failed poll for one more silence, unless it has lasted too long."""
+        """Note a failed poll, and end the wait when polls have failed for too long."""
         self.retry_after = error.retry_after
         passes = (
             error.is_transient
@@ -141,11 +141,11 @@ class Watch:
 def wait_for_runs(
     watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, deadline: float, poll_interval: float | None
 ) -> None:
-    """Poll DAG runs until all have ended or time is up. The watches then hold what was seen.
+    """Poll DAG runs until all have ended or time is up. The watches then have the last states.
 
     Args:
         watches: The runs.
-        airflow: Reads them.
+        airflow: The client.
         context: The clock and the log.
         deadline: On the clock.
         poll_interval: Seconds between two polls; None: a pause that grows with the time passed.

@@ -1,4 +1,4 @@
-"""Which DAG file keeps Airflow from answering: the one that was imported last, or that hangs alone, or is new or changed."""
+"""Finds the DAG file that keeps Airflow from answering: the last imported one, one that hangs alone, or a changed one."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ UNTOUCHED = " The last good versions of all DAGs are untouched."
 
 
 class Culprits:
-    """Looks for the DAG file that keeps `dags list-import-errors` from answering.
+    """Finds the DAG file that keeps `dags list-import-errors` from answering.
 
     Args:
-        instance: Where to look.
-        checkout: Where the file is named.
+        instance: The instance.
+        checkout: The author's files.
     """
 
     def __init__(self, instance: Instance, checkout: Checkout) -> None:
@@ -39,11 +39,11 @@ class Culprits:
 
     @property
     def hint(self) -> str:
-        """What a DAG file must not do, and what is not lost."""
+        """What a DAG file must not do, and whether anything is lost."""
         return HINT + (UNTOUCHED if self._instance.version.keeps_broken_dags else "")
 
     def find(self, execution: Execution | None, arrival: Arrival) -> Problem:
-        """Say which DAG file kept Airflow from answering, or that it is not known."""
+        """Find the DAG file that kept Airflow from answering, or report that it is not known."""
         imports = read_dag_files(execution.stdout) if execution is not None else ()
         reason = "airflow dags list-import-errors did not answer in time"
         if execution is not None:
@@ -70,7 +70,7 @@ class Culprits:
         return Problem(message=f"{reason}, but each of the {len(suspects)} DAG files imports alone.\n{self.hint}")
 
     def _report_suspects(self, changed: Sequence[str], reason: str, arrival: Arrival) -> Problem:
-        """Name what is new or changed, where files cannot be imported one by one."""
+        """Report new or changed files, if files cannot be imported one by one."""
         if len(changed) == 1:
             return self._report_culprit(
                 changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.", arrival

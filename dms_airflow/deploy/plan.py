@@ -44,7 +44,7 @@ HINT_CONFLICTS = (
 class Change(NamedTuple):
     """One file to be written or deleted.
 
-    `path` is below the target, `before` the text that is there and `after` the one that shall be; None: no file. `mtime` is the
+    `path` is below the target, `before` its current text and `after` the new one; None: no file. `mtime` is the
     modification time that came with `before`, empty when it is not known.
     """
 
@@ -134,7 +134,7 @@ def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) 
 
 
 def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[str, Path]]:
-    """Give the files below a folder; a link that leads round in a circle is given as if it were a file."""
+    """Give the files below a folder; a circular link is listed as if it were a file."""
     for entry in sorted(os.scandir(folder), key=lambda entry: entry.name):
         if entry.name in _SKIPPED or entry.name.endswith(".pyc"):
             continue
@@ -166,7 +166,7 @@ def _read_file(path: str, place: Path, root: Path) -> tuple[str, str]:
 
 
 def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
-    """Find what looks like a secret: path, line from 1, and what it looks like. The text itself is never shown."""
+    """Find texts that look like secrets: path, line from 1, and kind. The text itself is never shown."""
     return [
         (path, text.count("\n", 0, match.start()) + 1, what)
         for path, text in sorted(texts.items())
@@ -194,13 +194,13 @@ def make_plan(
         workspace: The workspace.
         target: Its folder.
         texts: The checkout's files.
-        keep: Files that the checkout lacks are deleted, whoever wrote them, but for those of which this is true. None: only
+        keep: Files that the checkout lacks are deleted, whoever wrote them, except those for which this is true. None: only
             files of earlier deploys are.
         force: Delete also files of earlier deploys that somebody changed since.
         warn: Called with what the author should know.
 
     Raises:
-        DeployError: A file or link of the target is in the way.
+        DeployError: A file or link of the target blocks a file.
         ActionError: The target could not be read.
     """
     top = find_folder(workspace, target)
@@ -266,7 +266,7 @@ def _list_below(
 ) -> dict[str, Listed]:
     """List files, and folders ("x/") that were not entered, by their path below the target.
 
-    Only folders that may hold `wanted` files are entered; with `is_deep` all are. Links are not.
+    Only folders that may have `wanted` files are entered, with `is_deep` all folders. Links are not entered.
     """
     parents = {path[: index + 1] for path in wanted for index, letter in enumerate(path) if letter == "/"}
     listed: dict[str, Listed] = {}
@@ -308,7 +308,7 @@ def _is_known(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:
 
 
 def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
-    """Whether the target has this text, or what the server made of it when it was saved."""
+    """Whether the target has this text, apart from what the server changes when it saves a text."""
     entry = manifest.files.get(path)
     return there == text or (entry is not None and (entry.exact, entry.similar) == (hash_text(text), hash_similar(there)))
 
@@ -316,7 +316,7 @@ def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
 def render_diff(change: Change) -> str:
     """Write the change of a file as a unified diff; empty when it is long."""
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
-    if len(before) + len(after) > LONGEST_COMPARED:  # difflib's time goes by the square
+    if len(before) + len(after) > LONGEST_COMPARED:  # difflib's time grows with the square
         return ""
     lines = list(difflib.unified_diff(before, after, f"a/{change.path}", f"b/{change.path}", lineterm=""))
     return "\n".join(lines) if len(lines) <= LONGEST_DIFF else ""

@@ -1,4 +1,4 @@
-"""Publishes the workspace, and follows that until it is over. A publish takes the whole workspace.
+"""Publishes the workspace, and waits until that has ended. A publish always publishes the complete workspace.
 
 https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-workspacecodepublish
 """
@@ -65,10 +65,10 @@ class PublishSetting:
         return next((one for one in self.repositories if one.folder and is_below(target, one.folder)), None)
 
     def choose_branch(self, target: str, branch: str) -> PublishSetting:
-        """Set the branch of the repository that holds the target, and leave the rest as it is.
+        """Set the branch of the repository with the target, and change nothing else.
 
         Raises:
-            DeployError: No repository holds it, or its branch is locked.
+            DeployError: It is not in a repository, or its branch is locked.
         """
         chosen = self.find_repository(target)
         if chosen is None:
@@ -81,7 +81,7 @@ class PublishSetting:
         return replace(self, repositories=tuple(changed))
 
     def render(self) -> str:
-        """Write the config of a publish. It may change the stored setting, so that it holds all of it."""
+        """Render the config of a publish. It may change the stored setting, so it contains all of it."""
         repos = [{"repo": one.name, "branch": one.branch} for one in self.repositories]
         return json.dumps({"repos": repos, "exclude": list(self.excluded)}, ensure_ascii=False)
 
@@ -104,7 +104,7 @@ def parse_setting(data: Mapping[str, Any]) -> PublishSetting:
 
 
 def _parse_text(text: Any) -> Any:
-    """Parse a text that holds JSON or Python's form of a list or dict; anything else is given back as it is."""
+    """Parse a text with JSON or a Python list or dict; anything else is returned unchanged."""
     for parse in (json.loads, ast.literal_eval) if isinstance(text, str) and text.strip()[:1] in ("[", "{") else ():
         try:
             return parse(text)

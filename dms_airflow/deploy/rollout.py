@@ -38,7 +38,7 @@ class Outcome:
     Args:
         fate: What is in place now.
         result: Of the gate; or of what failed before it.
-        problems: What could not be taken back, or noted, by its path; "" for what concerns no single file.
+        problems: What could not be taken back or recorded, by path; "" if it concerns no single file.
     """
 
     fate: Fate
@@ -81,7 +81,7 @@ class Rollout:
         return bool(self._plan.changes or self._plan.found.manifest.is_pending)
 
     def run(self, publish: Callable[[], None], verify: Callable[[], Result], *, may_take_back: bool) -> Outcome:
-        """Write, publish, verify, and take back what does not pass.
+        """Write, publish, verify, and take back a deploy that fails.
 
         A verdict that time ran out proves nothing, as does one that cannot be found: the new version stays then.
         """
@@ -141,7 +141,7 @@ class Rollout:
         )
 
     def _close(self) -> None:
-        """After everything was restored and published: let the manifest say so, too."""
+        """Record in the manifest that everything was restored and published."""
         text, found = self._plan.found.text, self._plan.found.manifest
         if found.is_pending:
             text = Manifest(files=found.files, commit=found.commit, run=found.run).render() if found.files else None

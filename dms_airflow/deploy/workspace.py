@@ -22,7 +22,7 @@ WAIT_SLICE = 0.5  # seconds
 
 
 class Calls(Protocol):
-    """The calls of DMS's OpenAPI for one workspace; each gives the body and the headers of the answer.
+    """The calls of DMS's OpenAPI for one workspace; each returns the body and the headers of the response.
 
     Each raises an ActionError: WorkspaceError when the call was refused, AnswerLostError when it may have happened.
     """
@@ -35,7 +35,7 @@ class Calls(Protocol):
 
 
 class Workspace:
-    """One workspace, with answers as DMS gives them."""
+    """One workspace, with responses as DMS returns them."""
 
     def __init__(self, calls: Calls, instance_id: str) -> None:
         self._calls = calls
@@ -72,11 +72,11 @@ class Workspace:
         self._calls.send("SaveWorkspaceCode", path=path, content=text, mtime=mtime or None, force=force or None)
 
     def delete(self, path: str) -> None:
-        """Delete a file for good."""
+        """Delete a file permanently."""
         self._calls.send("DeleteWorkspaceCode", path=path)
 
     def publish(self, config: str) -> str:
-        """Begin to publish the whole workspace, and give the action's key."""
+        """Start to publish the complete workspace, and return the action's key."""
         return str(_to_map(self._calls.send("WorkspaceCodePublish", config=config)[0].get("Data")).get("Key") or "")
 
     def fetch_status(self, key: str) -> Mapping[str, Any]:
@@ -108,7 +108,7 @@ def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
     call must not look like an empty folder.
 
     Raises:
-        ActionError: Something on the way could not be listed, or is not a folder.
+        ActionError: A part of the path could not be listed, or is not a folder.
     """
     try:
         if there := workspace.list_folder(path):

@@ -1,4 +1,4 @@
-"""Writes files of the target folder, each only if nobody else changed it since it was read, and undoes that.
+"""Writes files of the target folder, each only if it was not changed since it was read, and restores them.
 
 The guard is the server's: a save with the modification time that was read fails when the file has another. A deletion, and a
 save without a known time, have none; the file is read right before them.
@@ -71,7 +71,7 @@ class Writer:
                     if not _is_same(text, change.before):
                         message = f"{self._target}/{change.path} was changed by somebody else while the deploy ran."
                         raise ConflictError(message, HINT_CONFLICT)
-                # Refused though nobody changed it: once more with the newest time, then by force where that is allowed.
+                # Refused although it was not changed: again with the newest time, then by force if that is allowed.
                 is_forced = refusals == 2 or (refusals == 1 and not mtime)  # noqa: PLR2004
                 if refusal and (change.kind != "changed" or refusals > 2 or (is_forced and mtime and not self._force)):  # noqa: PLR2004
                     raise refusal
@@ -108,14 +108,14 @@ class Writer:
         return listed
 
     def verify(self, changes: Iterable[Change]) -> dict[str, Listed]:
-        """Read back what was changed, and give how the workspace lists what was written.
+        """Read the changed files back, and return the workspace's entries of them.
 
         Raises:
             ConflictError: A file is not as it was written.
         """
         changes = list(changes)
         folders = sorted({change.path.rpartition("/")[0] for change in changes})
-        # Listed first, read then: an edit between both has another time than the one that the manifest will hold.
+        # First listed, then read: an edit in between has another time than the one in the manifest.
         contents = map_calls(lambda folder: find_folder(self._workspace, f"{self._target}/{folder}".rstrip("/")) or {}, folders)
         found = zip(folders, contents, strict=True)
         listed = {f"{folder}/{name}".lstrip("/"): one for folder, names in found for name, one in names.items()}
@@ -134,7 +134,7 @@ class Writer:
         return {change.path: listed.get(change.path, Listed()) for change in changes if change.after is not None}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
-        """Bring files back to what they were; give why one could not be, by its path.
+        """Restore files; return the problem of each file that could not be restored, by its path.
 
         Args:
             former: What they were; None: not there.
@@ -171,5 +171,5 @@ def _record(problems: dict[str, str], path: str) -> Iterator[None]:
 
 
 def _is_same(one: str | None, other: str | None) -> bool:
-    """Whether two texts are the same but for what a server may change; no file is like an empty one."""
+    """Whether two texts are equal, apart from what a server may change; a missing file equals an empty one."""
     return hash_similar(one or "") == hash_similar(other or "")

@@ -74,7 +74,7 @@ def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
 
 
 def compare(errors: Sequence[DagImportError], known: Sequence[DagImportError]) -> Comparison:
-    """Set `new`, and find what is resolved. Each known error stands for one error of now at most."""
+    """Set `new`, and find what is resolved. Each known error matches at most one current error."""
     waiting: defaultdict[Fingerprint, list[int]] = defaultdict(list)
     for index, error in enumerate(known):
         for fingerprint in list_fingerprints(error):
@@ -135,13 +135,13 @@ def _list_names(path: str) -> list[str]:
 
 
 def read_baseline(text: str, workspace: Path) -> Baseline:
-    """Read what the input `baseline` gives: the output `import-errors` itself, or the path of a file that holds it.
+    """Read the input `baseline`: the output `import-errors` itself, or the path of a file with it.
 
-    A result file of this action holds it too, among its outputs.
+    A result file of this action has it too, among its outputs.
 
     Args:
         text: The input.
-        workspace: The checkout; the path is relative to it, and the file lies in it.
+        workspace: The checkout; the path is relative to it, and the file is in it.
     """
     text = text.strip()
     try:
@@ -197,7 +197,7 @@ def _parse_json(text: str) -> Any:
 
 
 def _read_entry(number: int, entry: Any) -> DagImportError:
-    """Read one error. Its own `new` tells of an older baseline, and its stack trace of older lines: they do not matter."""
+    """Parse one error, without its `new`, which is about an older baseline, and its stack trace, which has older lines."""
     if not isinstance(entry, dict):
         raise _UnreadableError(f"entry {number} is not an import error")
     wrong = [name for name in ("instance_path", "exception", "message") if not isinstance(entry.get(name), str)]

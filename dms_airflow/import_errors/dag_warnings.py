@@ -1,4 +1,4 @@
-"""Warnings that the scheduler stored of DAGs, as `GET /dagWarnings` gives them. Pure."""
+"""Warnings that the scheduler stored about DAGs, as `GET /dagWarnings` returns them. Pure."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, pat
 
     Args:
         rows: Of all pages.
-        checkout: Where the DAGs are looked for.
-        paths: The instance's paths of the files of DAGs, by id, as far as they are known.
+        checkout: The author's files.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
     """
     rows = tuple(rows)
     places = _Places(checkout, paths) if rows else None
@@ -95,7 +95,7 @@ class _Places:
 
     Args:
         checkout: The checkout.
-        paths: The instance's paths of the files of DAGs, by id, as far as they are known.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
     """
 
     def __init__(self, checkout: Checkout, paths: Mapping[str, str]) -> None:
@@ -119,7 +119,7 @@ class _Places:
         return places[0] if len({file for file, _ in places}) == 1 else None
 
     def find_pool(self, pool: str, dag: _Place) -> _Place:
-        """Find the line that gives a pool's name: in the DAG's file, else in the one other file that does, else the DAG's."""
+        """Find the line with a pool's name: in the DAG's file, else in the only other file with it, else the DAG's line."""
         if line := find_pool(self._sources.get(dag[0], b""), pool):
             return dag[0], line
         others = [(file, line) for file, source in self._sources.items() if (line := find_pool(source, pool))]

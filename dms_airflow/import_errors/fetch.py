@@ -1,4 +1,4 @@
-"""Which DAG files do not import now, and which DAGs do not serialize: asked of each Airflow so that the answer is true."""
+"""Which DAG files do not import now, and which DAGs do not serialize, by commands that give a true result on each Airflow."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ class Listing:
         execution: The author's command.
         errors: What it found, not yet located in the checkout.
         listed_by: The command that listed them, as sent; None where there is none.
-        dags: What Airflow's database has of the instance's DAGs, as far as it was read.
-        warnings: Why the list may not be the truth, and what else a person must know.
+        dags: What Airflow's database has of the instance's DAGs, if it was read.
+        warnings: Why the list may be wrong.
     """
 
     execution: Execution
@@ -107,7 +107,7 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
     while True:
         sent = line if chosen else line.add(*(word for name in bundles for word in ("-B", name)))
         execution = execute(sent, timeout, context)
-        # The database still knows bundles that were taken out of Airflow's configuration.
+        # The database still has bundles that were removed from Airflow's configuration.
         unknown = _UNKNOWN_BUNDLES.match(execution.outcome.reason)
         left = [name for name in bundles if name not in unknown["names"].split(", ")] if unknown and not chosen else bundles
         if left == bundles or not left:
@@ -157,10 +157,10 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
 
 
 def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
-    """Run `dags reserialize`, and find out afterwards what it did: it ends with 0 whatever is broken, and prints no result.
+    """Run `dags reserialize`, and then check what it did: it ends with 0 whatever is broken, and prints no result.
 
-    The files are imported once more, by `dags list-import-errors`. The database then shows which DAGs were parsed, and which
-    of them do not serialize: Airflow 2 has no version of such a DAG any more, Airflow 3 a new import error.
+    The files are imported again, by `dags list-import-errors`. The database then shows which DAGs were parsed, and which
+    of them do not serialize: Airflow 2 no longer has a version of such a DAG, Airflow 3 has a new import error.
 
     Raises:
         ActionError: As `list_import_errors`; where the database cannot be read, nothing was run.
@@ -208,7 +208,7 @@ def _copy_folders(line: CommandLine) -> tuple[str, ...]:
 
 
 def _find_files(timeout: float, context: Context) -> dict[str, str]:
-    """Find out which file defines which DAG, where an error names only the DAG; nothing when Airflow does not say so."""
+    """Find the file of each DAG, for errors that name only the DAG; empty if Airflow does not report it."""
     try:
         report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.records
     except ActionError as error:
@@ -232,14 +232,14 @@ def find_places(
 
     Airflow cuts a traceback to its last two frames. Where neither is of the checkout, its whole traceback comes from the log
     of the same command with `-v`, and so do Airflow 3's warnings. That makes every library of the instance log, too, what may
-    hold secrets: nothing else of it is used or shown.
+    contain secrets: nothing else of it is used or shown.
     """
     files = [dag.path for dag in listing.dags or (_list_dags(context) if listing.errors else ())]
     errors = locate(listing.errors, checkout, files)
     line, execution = listing.listed_by, listing.execution
     located = Located(errors=errors, printed=(execution.stdout, execution.stderr))
     is_placed = all(error.line or not error.stack_trace.startswith(tracebacks.HEADER) for error in errors)
-    # `dags reserialize` prints them without being asked to, and Airflow 2 not even with `-v`.
+    # `dags reserialize` prints them without `-v`, and Airflow 2 not even with it.
     version = context.airflow.version
     may_log_warnings = version.cli_import_is_reliable and not version.imports_by_default
     lacks_warnings = with_warnings and execution.line.name == LIST and may_log_warnings

@@ -1,4 +1,4 @@
-"""The instance as the deploy gate looks at it: judged commands, lists and sources, counted, within a time limit."""
+"""Commands, lists and sources of an instance, within one time limit, with a count of the requests."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ GATEWAY_TIMED_OUT = 504  # it gave up before we did
 
 
 class Instance:
-    """Looks at one instance, within a time limit, and counts what that costs.
+    """Reads the state of one instance, within a time limit, and counts commands and requests.
 
     Args:
         context: The client, the clock and the log.
         timeout: Seconds for everything together.
-        poll_interval: Seconds between two looks; None: soon at first, then rarer.
+        poll_interval: Seconds between two polls; None: soon at first, then rarer.
     """
 
     def __init__(self, context: Context, *, timeout: float, poll_interval: float | None) -> None:
@@ -50,7 +50,7 @@ class Instance:
         self._requests_before = context.airflow.request_count
         self.commands = 0
         self.folders: dict[str, str] = {}
-        """The absolute paths of the DAG bundles, as far as the DAGs that were listed show them; empty before Airflow 3."""
+        """The absolute paths of the DAG bundles, as shown by the listed DAGs; empty before Airflow 3."""
 
     @property
     def version(self) -> Version:
@@ -72,7 +72,7 @@ class Instance:
     def run(self, name: str, *arguments: str, limit: float | None = None) -> Execution | None:
         """Run a command and judge it; None when no answer came in time.
 
-        Nothing is sent a second time: a command that hangs goes on hanging on the instance.
+        Nothing is sent a second time: a command that hangs continues to hang on the instance.
 
         Raises:
             ActionError: Its stdout and stderr are not known.
@@ -93,7 +93,7 @@ class Instance:
     # --- REST ------------------------------------------------------------------------------------------------------------
 
     def view(self) -> Snapshot:
-        """Read the DAGs, then the import errors: an error that goes with a parse is stored a moment after it."""
+        """Fetch the DAGs, then the import errors: the error of a parse is stored a moment after the DAGs."""
         return Snapshot(dags=self.list_dags(), errors=self.list_stored_errors())
 
     def list_dags(self) -> tuple[Dag, ...]:
@@ -107,7 +107,7 @@ class Instance:
         return list_import_errors(self._context.airflow, self.folders)
 
     def list_dag_warnings(self) -> Sequence[Mapping[str, Any]]:
-        """List every warning that the scheduler stored of a DAG; none where Airflow does not give them."""
+        """List the warnings that the scheduler stored about DAGs; none if Airflow refuses."""
         try:
             return self._context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
         except ActionError as error:
@@ -119,7 +119,7 @@ class Instance:
         return fetch_sources(self._context.airflow, places)
 
     def list_unserialized(self, dags: Iterable[Dag]) -> list[Dag]:
-        """List those of some DAGs of which Airflow 2 has no serialized version: it knows them, and gives no details of them.
+        """List those of the DAGs without a serialized version in Airflow 2: it lists them, but has no details of them.
 
         Raises:
             ActionError: Airflow did not say it of all of them.
@@ -139,6 +139,6 @@ class Instance:
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
     def poll(self, fetch_state: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
-        """Call a function until nothing is awaited any more or time is up, as `core.http.retry.poll` does."""
+        """Call a function until it awaits nothing or time is up, as `core.http.retry.poll` does."""
         clock, log = self._context.clock, self._context.log
         return poll(fetch_state, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)

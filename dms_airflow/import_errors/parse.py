@@ -1,4 +1,4 @@
-"""DAG import errors: read from what Airflow prints, and put where the author can mend them."""
+"""DAG import errors: parsed from Airflow's output, and located in the checkout."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class DagImportError:
 
 
 def read_error(instance_path: str, stack_trace: str) -> DagImportError:
-    """Make an error of a DAG file's path and its stack trace, as any of Airflow's views gives them."""
+    """Make an error of a DAG file's path and its stack trace, as reported by any of Airflow's commands and APIs."""
     parsed = tracebacks.parse(stack_trace)
     return DagImportError(
         instance_path=instance_path, exception=parsed.exception, message=parsed.message, stack_trace=stack_trace
@@ -74,7 +74,7 @@ def read_list(
 
 
 def add_tracebacks(errors: Iterable[DagImportError], text: str) -> tuple[DagImportError, ...]:
-    """Put whole tracebacks out of a command's output in the place of those that Airflow cut to two frames.
+    """Replace tracebacks that Airflow cut to two frames by complete ones from a command's output.
 
     Whatever the form of the log around it: what was cut is the end of the whole one, letter by letter.
 
@@ -94,7 +94,7 @@ def add_tracebacks(errors: Iterable[DagImportError], text: str) -> tuple[DagImpo
     return tuple(read_error(error.instance_path, _TRACEBACK.sub(complete, error.stack_trace)) for error in errors)
 
 
-# Of the message only the first line: the others may differ, a time limit's last one holds a process id.
+# Of the message only the first line: the others may differ; a timeout's last one has a process id.
 _TRACEBACK = re.compile(rf"^{re.escape(tracebacks.HEADER)}\n(?P<frames>(?: .*\n)+)(?P<message>.*)", re.MULTILINE)
 
 
@@ -124,7 +124,7 @@ def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, 
 
 
 def is_serialization_failure(stderr: str) -> bool:
-    """Tell whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
+    """Whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
     return bool(_read_ending(stderr)[0])
 
 
@@ -140,7 +140,7 @@ def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iter
 
     Args:
         errors: all of a run, since together they show the instance's layout.
-        checkout: where to look.
+        checkout: The author's files.
         dag_files: further DAG files of the instance. The more are known, the less is ambiguous: a lone error may come
             from another repository's file of the same name.
     """

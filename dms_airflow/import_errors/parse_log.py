@@ -19,7 +19,7 @@ _FAILURE = re.compile(
     r"|Failed to write serialized DAG dag_id=\S* fileloc=)(?P<path>.+)"
 )
 
-# 3.2 says this behind each failed import, and alone for a file that it did not come to import.
+# 3.2 logs this after each failed import, and alone for a file that it did not start to import.
 _NOT_LOADED = re.compile(r"Error loading DAG from (?P<path>.+?): (?P<text>.*)")
 
 _IMPORT = re.compile(r"Importing (?P<path>/.+)")
@@ -52,7 +52,7 @@ class ImportLog:
 
 
 def read_bundles(stdout: str) -> tuple[str, ...]:
-    """Read the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it asks any of them."""
+    """Parse the names of the instance's DAG bundles, which Airflow 3 logs with `-v` before it reads them."""
     names = [match["names"] for record in read_log(stdout).records if (match := _BUNDLES.fullmatch(record.message))]
     return tuple(names[0].split(", ")) if names else ()
 
@@ -63,11 +63,11 @@ def read_dag_files(stdout: str) -> tuple[str, ...]:
     return tuple(match["path"] for record in records if (match := _IMPORT.fullmatch(record.message.rstrip())))
 
 
-@lru_cache(1)  # one command's log is asked for several things
+@lru_cache(1)  # the log of one command is parsed for several purposes
 def read_log(stdout: str) -> ImportLog:
     """Read a command's log. What follows a record is its own, until the next record or the command's JSON answer."""
     entries: list[tuple[LogRecord, list[str]]] = []
-    chunks: list[str] = []  # in front of the first record, nobody's
+    chunks: list[str] = []  # before the first record
     for chunk in _MARGIN.split(stdout):
         line, _, indented = chunk.partition("\n")
         record = parse_log_record(line) if line[:1] in _RECORD_STARTS else None

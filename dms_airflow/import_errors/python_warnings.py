@@ -90,7 +90,7 @@ def _unquote(value: str) -> str:
 
 
 def _parse_printed(lines: Iterable[str]) -> Iterator[PythonWarning]:
-    """Parse what Airflow 2 prints; lines that follow a warning are its message's, but for the indented line of code."""
+    """Parse the warnings that Airflow 2 prints; the lines after one belong to its message, except the indented line of code."""
     found: dict[str, Any] | None = None
     for line in lines:
         if match := _PRINTED.fullmatch(line):
@@ -117,8 +117,8 @@ def find_python_warnings(
 
     Args:
         warnings: All of an import.
-        checkout: Where to look.
-        dag_files: The instance's DAG files, as far as they are known: they show which folder of the checkout is deployed.
+        checkout: The author's files.
+        dag_files: The instance's DAG files, if they are known: they show which folder of the checkout is deployed.
     """
     warnings = tuple(warnings)
     files = checkout.map_paths([*dag_files, *(warning.path for warning in warnings)])

@@ -1,4 +1,4 @@
-"""Who parses the instance's DAG files, asked and followed: the scheduler, or its dag-processor, from Airflow 3 on apart."""
+"""Requests that DAG files are parsed again, and waits for the result: of the scheduler, or of Airflow 3's dag-processor."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ def wait_for_reparse(
 ) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
     """Ask for files to be parsed, and wait_for_reparse them until what became of each is stored, or time is up.
 
-    An answer counts when two looks in a row give it: a zip's errors come and go.
+    A result counts when two polls in a row return it: a zip's errors come and go.
 
     Args:
-        instance: Where they are.
-        before: What it stored until now.
+        instance: The instance.
+        before: What it had stored before.
         paths: Absolute paths of the instance.
-        must_be_parsed: Those of which no error is news only once a DAG of theirs was parsed again; a file without a DAG
-            in `before` has nothing to tell it by.
+        must_be_parsed: Without an error, these are sound only when one of their DAGs was parsed again. A file without a DAG
+            in `before` has no time of a parse.
 
     Returns:
-        The errors of those that are broken, and what is still awaited.
+        The errors of broken files, and what is still awaited.
     """
     followed = sorted(set(paths))
     tokens = {dag.path: dag.file_token for dag in before.dags if dag.file_token}
@@ -52,7 +52,7 @@ def wait_for_reparse(
 
 @dataclass(frozen=True, kw_only=True)
 class Snapshot:
-    """What Airflow's database holds at one moment: the DAGs first, the errors a moment later."""
+    """The content of Airflow's database at one moment: the DAGs first, the errors a moment later."""
 
     dags: Sequence[Dag]
     errors: Sequence[StoredImportError]
@@ -62,12 +62,12 @@ class Snapshot:
         return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
 
     def list_errors(self, path: str) -> list[StoredImportError]:
-        """The errors of a file; those of a zip's members are the zip's."""
+        """The errors of a file; errors of a zip's members belong to the zip."""
         return [error for error in self.errors if strip_member(error.path) == path]
 
 
 class FileState(Enum):
-    """What the scheduler made of a file."""
+    """The result of the scheduler for a file."""
 
     SOUND = auto()
     BROKEN = auto()
@@ -75,10 +75,10 @@ class FileState(Enum):
 
 
 def judge_file(path: str, before: Snapshot, now: Snapshot, *, must_be_parsed: bool) -> FileState:
-    """Tell what the scheduler made of a file since an earlier view, by the server's own time stamps.
+    """Find the scheduler's result for a file since an earlier snapshot, by the server's time stamps.
 
-    An error that was stored again is real. One that was not, beside a newer parse, is being removed. Without an error a
-    file that must be parsed is sound as soon as one of its DAGs was parsed since.
+    An error that was stored again is real. One that was not, although the file was parsed again, is being removed. Without an
+    error a file that must be parsed is sound as soon as one of its DAGs was parsed since.
     """
     known = {(error.path, error.timestamp) for error in before.list_errors(path)}
     errors = now.list_errors(path)

@@ -1,4 +1,4 @@
-"""Import errors judged by `fail-on` and `baseline`, and what a step reports of them."""
+"""Judges import errors by `fail-on` and `baseline`, and makes the step's report of them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class ImportErrorParams(TimedParams):
     """The inputs that say which import errors fail a step, and where the DAG files are."""
 
     fail_on: str = given(parse_choice("any", "new", "none"), default="any")
-    baseline: str = given(str.strip, default="")  # whatever it holds, it never stops a step
+    baseline: str = given(str.strip, default="")  # a wrong one never stops a step
     dags_path: str = given(parse_text, default="")
     warnings: bool = given(parse_boolean, default=True)
 
@@ -73,14 +73,14 @@ class ErrorReport:
 def find_warnings(
     printed: Sequence[str], instance: Instance, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
 ) -> list[Finding]:
-    """Find what the instance warns of in files of the checkout. They are not grouped yet.
+    """Find the instance's warnings about files of the checkout. They are not grouped yet.
 
     Args:
         printed: What a command that imported the DAG files printed, by stream.
-        instance: Has what the scheduler stored.
-        checkout: Where to look.
-        dag_files: The instance's DAG files, as far as they are known.
-        paths: The instance's paths of the files of DAGs, by id, as far as they are known.
+        instance: The instance.
+        checkout: The author's files.
+        dag_files: The instance's DAG files, if they are known.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
     """
     found = [
         *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
@@ -99,13 +99,13 @@ def report_errors(
     warnings: Iterable[Finding] = (),
     baseline: Baseline | None = None,
 ) -> ErrorReport:
-    """Judge import errors by `fail-on` and `baseline`, and say what the step reports of them.
+    """Judge import errors by `fail-on` and `baseline`, and make the step's report of them.
 
     Args:
         errors: All of the step, located.
         params: The policy.
         context: Where the checkout is, and the log.
-        complete: No error can be missing from `errors`. Else none of the baseline is said to be resolved.
+        complete: No error can be missing from `errors`. Else no error of the baseline counts as resolved.
         out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
         warnings: Of the instance; they never fail the step.
         baseline: By default what `params` names.
@@ -215,7 +215,7 @@ def _link(error: DagImportError, runner: Runner) -> str | Link:
     """Link to the file where it still exists, and to no line: the baseline's is of an older commit."""
     try:
         exists = bool(error.file) and (runner.workspace / str(error.file)).is_file()
-    except (OSError, ValueError):  # a baseline may hold any text
+    except (OSError, ValueError):  # a baseline may contain any text
         exists = False
     page = runner.name_page(error.file, None) if exists else ""
     return Link(text=_show_place(replace(error, line=None)), url=page) if page else _show_place(error)

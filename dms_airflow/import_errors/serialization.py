@@ -62,7 +62,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]
 def find_unserialized(change: Change, instance: Instance, execution: Execution) -> tuple[DagImportError, ...]:
     """Find the DAGs that were parsed and do not serialize.
 
-    Airflow 3 stores an import error for each. Airflow 2 has no version of such a DAG any more, and its log may say why.
+    Airflow 3 stores an import error for each. Airflow 2 no longer has a version of such a DAG, and its log may say why.
 
     Args:
         change: What `dags reserialize` changed.

@@ -48,7 +48,7 @@ def _parse_command(text: str) -> CommandLine:
     found = find_command(words)
     name = tuple(found.name.split()) if found else ()
     if not found or words[: len(name)] != name:
-        # Two words at most are shown: behind the command's name there may be a password.
+        # At most two words are shown: after the command's name there may be a password.
         nearest = suggest_command(" ".join(words[:2]))
         suggestion = f'; did you mean "{nearest}"?' if nearest else ""
         raise InputValueError(f"unknown command {quote_value(' '.join(words[:2]))}{suggestion}")
@@ -84,7 +84,7 @@ def run(params: Params, context: Context) -> Result:
         try:
             results.append(RUNNERS.get(line.name, command.run_line)(line, params, context))
         except ActionError as error:
-            # What the commands before it said must not be lost.
+            # The results of the commands before it must not be lost.
             results.append(error.to_result())
         if results[-1].ending is not Ending.SUCCESS:
             break

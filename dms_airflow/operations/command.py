@@ -57,7 +57,7 @@ def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result
 
 
 def report(execution: Execution) -> Result:
-    """Report how a command went that needs no words of its own."""
+    """Report the result of a command without an own operation."""
     outcome = execution.outcome
     return Result(
         ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
@@ -79,7 +79,7 @@ def describe(execution: Execution) -> str:
 
 
 def annotate(execution: Execution) -> Iterator[Annotation]:
-    """Give the failure, or the warning of a success that changed nothing. What is only possible stands in the headline."""
+    """Annotate a failure, or a success that changed nothing. A mere possibility is only in the headline."""
     name, outcome = execution.line.name, execution.outcome
     if not outcome.succeeded:
         message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))

@@ -1,4 +1,4 @@
-"""What every operation is given besides its own inputs."""
+"""What every operation gets in addition to its inputs."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class Params(WaitParams, command.Params):
 
 
 def make_wait_options(params: WaitParams, deadline: float) -> WaitOptions:
-    """Take the terms of a wait from the inputs."""
+    """Make the options of a wait from the inputs."""
     return WaitOptions(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
 
 
@@ -86,7 +86,7 @@ def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
 
 @dataclass(frozen=True, kw_only=True)
 class _Triggered:
-    """A command that triggers, the DAG run that it made, or the one that it left behind when it failed."""
+    """A command that triggers, and the DAG run that it created, also if it failed after that."""
 
     execution: Execution
     run: DagRun | None = None
@@ -118,18 +118,18 @@ def run(params: Params, context: Context) -> Result:
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context, *, conf: str = "") -> Result:
-    """Trigger a DAG, and tell which run it is."""
+    """Trigger a DAG, and report the run."""
     deadline = context.clock.monotonic() + params.timeout
     airflow = context.airflow.until(deadline)
     return _report(_trigger(line, conf, deadline, airflow, context), airflow, context)
 
 
 def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClient, context: Context) -> _Triggered:
-    """Run the command until it is known whether it made its DAG run."""
+    """Run the command until it is known whether its DAG run exists."""
     given_id = option_value(line.arguments, "-r", "--run-id")
     is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
     now = context.clock.time_of_day()
-    # As by REST, and to the microsecond: there is one run of a date, and the command line would cut it to the second.
+    # As by REST, and to the microsecond: there is one run for each date, and the command line would cut it to the second.
     needs_date = not is_dated and not context.airflow.version.dates_runs
     date = ("--logical-date", now.isoformat(), "--no-replace-microseconds") if needs_date else ()
     requested = RunRequest(
@@ -165,7 +165,7 @@ def _is_conclusive(execution: Execution) -> bool:
 
 
 def _is_conflict(execution: Execution) -> bool:
-    """Tell a failure that says that there is such a DAG run: Airflow saw it, or, a moment too late, its database did."""
+    """Whether a failure says that the DAG run exists: Airflow found it, or, a moment later, its database did."""
     return any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError"))
 
 
@@ -186,7 +186,7 @@ def _read_run(outcome: Outcome, requested: RunRequest) -> DagRun:
 
 
 def _explain(execution: Execution, requested: RunRequest, airflow: AirflowClient) -> _Triggered:
-    """Say more of a failure than Airflow does: the nearest DAGs, which field of conf broke which rule, or what run is left."""
+    """Explain a failure in more detail: similar DAG ids, the field of conf that broke a rule, or the run that exists."""
     outcome, left = execution.outcome, None
     if outcome.succeeded:
         return _Triggered(execution=execution, run=_read_run(outcome, requested))
@@ -210,7 +210,7 @@ def _find_remaining_run(requested: RunRequest, airflow: AirflowClient) -> DagRun
 
 
 def _report(triggered: _Triggered, airflow: AirflowClient, context: Context) -> Result:
-    """Tell the command, and the run that it made."""
+    """Report the command, and the run that it created."""
     result = command.report(triggered.execution)
     run = triggered.run or triggered.left
     if not run:
@@ -233,7 +233,7 @@ def _report(triggered: _Triggered, airflow: AirflowClient, context: Context) -> 
 
 
 def write_outputs(run: DagRun, url: str) -> dict[str, str]:
-    """Give the outputs of a DAG run."""
+    """Make the outputs of a DAG run."""
     return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
 
 
@@ -248,7 +248,7 @@ class _Wait:
 
 
 def _wait_and_report(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
-    """Wait for the run, and tell how it ended in the place of how it began."""
+    """Wait for the run, and report its end."""
     with add_outputs(begun.outputs):
         completions = complete([wait.run], wait.terms, airflow, context)
         files = {wait.run.dag_id: wait.dag_file}

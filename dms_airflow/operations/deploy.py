@@ -114,7 +114,7 @@ def run(params: Params, context: Context) -> Result:
 
 
 def check_rights(workspace_id: str, context: Context) -> str:
-    """Make the calls of a deploy that only read, and say what was found.
+    """Make the calls of a deploy that only read, and describe the result.
 
     Raises:
         ActionError: One of them failed.
@@ -130,7 +130,7 @@ def check_rights(workspace_id: str, context: Context) -> str:
             except WorkspaceDeniedError:
                 raise
             except WorkspaceError:
-                continue  # there may be no such file, and there is no such action
+                continue  # the file may not exist, and the action does not
     return f"{target} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
 
 
@@ -140,7 +140,7 @@ def find_workspace_id(given_id: str, context: Context) -> str:
     https://help.aliyun.com/zh/dms/automated-workflow-management-through-the-airflow-rest-api-and-cli
 
     Raises:
-        DeployError: It is not there, and was not given.
+        DeployError: The address does not have it, and it was not given.
     """
     *_, workspace_id, instance_id = ("", "", *urlsplit(context.session.host).path.strip("/").split("/"))
     if given_id or (workspace_id and instance_id == context.config.instance_id):
@@ -205,7 +205,7 @@ class _FileDeploy:
     warnings: list[Annotation] = field(default_factory=list)
 
     def run(self) -> Result:
-        """Plan; unless that is all, write, publish, verify, and take back what does not pass."""
+        """Plan; then, except in a dry run, write, publish, verify, and take back a deploy that fails."""
         params, context = self.params, self.context
         is_excluded = parse_exclusions(params.deploy_exclude)
         root = context.runner.workspace
@@ -280,7 +280,7 @@ class _FileDeploy:
         watch.note_before(dags, (f"/{path}" for path in users), others_are_known=is_clear)
 
     def _wait_for_former_version(self, before: Snapshot) -> None:
-        """After a deploy was taken back: every file imports that did before, and every DAG can run that could."""
+        """Wait until, after a deploy was taken back, the former files import and the former DAGs can run."""
         dag_ids = [dag.dag_id for dag in before.dags if dag.is_active and not dag.has_import_errors]
         broken = {strip_member(error.path) for error in before.errors}
         instance = Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
@@ -304,7 +304,7 @@ class _FileDeploy:
             self.context.log.info("The former files are back: every DAG file imports, and every former DAG can run.")
 
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
-        """Say what became of the deploy."""
+        """Report the result of the deploy."""
         result, fate = outcome.result, outcome.fate
         what = f"{len(plan.changes)} files of {self.target}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
@@ -341,7 +341,7 @@ class _FileDeploy:
         self.warnings.append(warning)
 
     def _show(self, plan: Plan, secret: set[str]) -> tuple[Table | Folded, ...]:
-        """Print the plan, and give it as blocks of the summary; no text of a file goes to the log."""
+        """Print the plan, and return it as blocks of the summary; no text of a file is logged."""
         marks = {"created": "+", "changed": "~", "deleted": "-"}
         lines = [f"  {mark} {path}" for kind, mark in marks.items() for path in plan.to_json()[kind]]
         more = [f"  and {len(lines) - MOST_LINES} more, in the output plan"] if len(lines) > MOST_LINES else []

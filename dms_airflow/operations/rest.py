@@ -32,12 +32,12 @@ PAGINATE = "--paginate"
 
 # Where Airflow answers with secrets of other people: variables, connections, the configuration, the words of commands.
 _SECRET_PATHS = re.compile(r"(?:/api/v\d+)?/(?:variables|connections|config|eventLogs)(?:/|$)")
-# What of a connection or a variable is none; of a misspelled key nobody knows.
+# These values of connections and variables are not secret; a misspelled key is not known.
 _SHOWN_KEYS = frozenset({"connection_id", "conn_type", "description", "host", "login", "schema", "port", "key"})
 _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^value$|key_?file|access_?key", re.IGNORECASE)
 
 # A longer answer is shown without indentation: it is cut anyway.
-LONGEST_INDENTED = 1024 * 1024  # characters; Python takes four times as long with it
+LONGEST_INDENTED = 1024 * 1024  # characters; indentation takes Python four times as long
 
 NOT_SHOWN = "(not shown: it may contain secrets; the output json has it)"
 HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
@@ -58,7 +58,7 @@ class Request:
 
     @property
     def answers_secrets(self) -> bool:
-        """Whether Airflow's answer may hold other people's secrets."""
+        """Whether Airflow's response may contain secrets of other people."""
         return _SECRET_PATHS.match(unquote(self.path)) is not None
 
 
@@ -112,14 +112,14 @@ class Params:
     timeout: float = given(parse_duration, default=READ_TIMEOUT)
 
     def check(self) -> Iterator[InputProblem]:
-        """A body goes with a method that takes one."""
+        """Check that a body is sent with a method that has one."""
         if self.body and self.arguments.method in ("GET", "HEAD", "OPTIONS"):
             yield InputProblem(name="body", message=f"is not sent with {self.arguments.method}; leave it empty")
 
     def list_secrets(self) -> Sequence[str]:
-        """Name the body's values that look like passwords."""
+        """List the body's values that look like passwords."""
         if self.arguments.answers_secrets:
-            # Whatever it is, even no object at all: Airflow quotes what it refuses.
+            # Even if it is not an object: Airflow quotes what it refuses.
             whole = self.body if self.body.startswith("{") else json.dumps({"": json.loads(self.body)} if self.body else {})
             return find_secrets(whole, lambda key: key not in _SHOWN_KEYS)
         return find_secrets(self.body, lambda key: _SECRET_KEYS.search(key) is not None)
@@ -137,7 +137,7 @@ def run(params: Params, context: Context) -> Result:
         )
         content = _read(answer, request, context.airflow.url)
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
-    failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so what was asked for was not done
+    failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so the request was not carried out
     headline = f"{request.method} {request.path} answered {answer.status}"
     if failed:
         problem = describe_problem(answer, context.log.redact)
@@ -189,7 +189,7 @@ def _read(answer: Response, request: Request, url: str) -> Any:
 
 
 def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
-    """Fetch every page of a list, and put the entries of all of them into the first page's object."""
+    """Fetch every page of a list, and put all entries into the first page's object."""
     query = [
         (name, unquote(value.replace("+", " ")))
         for name, _, value in (part.partition("=") for part in request.query.split("&") if part)

@@ -63,7 +63,7 @@ class Params(trigger.WaitParams, TimedParams):
 
 @dataclass(frozen=True, kw_only=True)
 class _Attempt:
-    """A DAG of the test: its run, or why there is none."""
+    """A DAG of the test: its run, or why it has none."""
 
     dag_id: str
     dag_file: str = ""
@@ -72,7 +72,7 @@ class _Attempt:
 
 
 def run(params: Params, context: Context) -> Result:
-    """Look at the instance's health, then run the DAGs side by side."""
+    """Check the instance's health, then run the DAGs in parallel."""
     deadline = context.clock.monotonic() + params.timeout
     airflow = context.airflow.until(deadline)
     interval = params.poll_interval
@@ -111,13 +111,13 @@ def run(params: Params, context: Context) -> Result:
 
 
 def _trigger(requested: RunRequest, deadline: float, airflow: AirflowClient, context: Context) -> DagRun:
-    """Make one DAG run by REST, which tells more of a refusal than the command line, and does not start a process."""
+    """Create a DAG run by REST, which explains a refusal better than the command line, and does not start a process."""
     dag_id, run_id = requested.dag_id, requested.run_id
     now = context.clock.time_of_day()
 
     def send(timeout: float) -> Response:
         answer = create_run(airflow, dag_id, run_id, conf=requested.conf or {}, logical_date=now, timeout=timeout)
-        # Airflow says why it refuses; whatever else is no run of ours is a gateway's, and leaves open what happened.
+        # Airflow explains a refusal. Any other response without this run is from a gateway: it is not known what happened.
         is_refused = answer.status in _REFUSED and answer.parse_object()
         if not (is_made(answer) or is_refused or answer.status == _CONFLICT):
             raise airflow.make_error(answer, f"POST of a DAG run of {dag_id}")
@@ -142,7 +142,7 @@ def _trigger(requested: RunRequest, deadline: float, airflow: AirflowClient, con
 
 
 def _wait(attempts: Sequence[_Attempt], terms: WaitOptions, dags_path: str, airflow: AirflowClient, context: Context) -> Result:
-    """Wait for the runs that were made, and tell all."""
+    """Wait for the runs, and report all."""
     files = {one.dag_id: one.dag_file for one in attempts}
     runs = [one.run for one in attempts if one.run]
     with add_outputs({"runs": [_describe(run, airflow) for run in runs]}):

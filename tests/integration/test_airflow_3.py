@@ -155,7 +155,7 @@ def test_each_way_in_which_dms_may_serve_it(
     assert dms.paths.count("GET /login") == (2 if proof == "session as bearer" else 1)
     assert ("The session was accepted as a bearer token." in step.log) is (proof == "session as bearer")
     assert ("POST /api/v2/command" in dms.paths) is (command_api == "/api/v2")
-    assert ("The login gave a token of Airflow 3" in step.log) is (proof in ("token", "bearer"))
+    assert ("The login returned a token of Airflow 3" in step.log) is (proof in ("token", "bearer"))
     assert (f"::add-mask::{JWT}" in step.stdout) is (proof in ("token", "bearer"))
 
 

@@ -80,7 +80,7 @@ def test_the_inputs_come_first(dms: FakeDms, cloud: FakeCloud, run: Run) -> None
 
     assert step.exit_code == 0
     assert name_signer(dms) == KEY.access_key_id
-    assert "role-to-assume is not used beside them" in step.log
+    assert "role-to-assume is ignored" in step.log
     assert cloud.received == []
 
 

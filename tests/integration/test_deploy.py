@@ -179,7 +179,7 @@ def test_a_red_gate_is_taken_back_and_told_on_the_line(dms: FakeDms, checkout: A
         if one.name == "error"
     ] == [("DAG import error: NameError", "dags/etl.py", "3")]
     assert [one.properties["title"] for one in step.annotations if one.name == "warning"] == ["Deploy taken back"]
-    assert "every DAG of before can run" in step.log
+    assert "every former DAG can run" in step.log
 
 
 def test_the_next_deploy_after_a_red_one_stays(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:

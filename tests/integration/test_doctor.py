@@ -212,7 +212,7 @@ def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answ
             "Airflow reports a problem: scheduler without a status.",
         ),
         ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "Airflow reports a problem: metadatabase unhealthy"),
-        ({}, "reports nothing about metadatabase and scheduler"),
+        ({}, "reports nothing about the metadatabase and the scheduler"),
     ],
 )
 def test_a_scheduler_that_is_not_healthy(dms: FakeDms, run: Run, health: dict[str, Any], words: str) -> None:

@@ -1,1 +1,1 @@
-"""HTTP: one exchange, its errors, its retries, and which hosts may be asked."""
+"""HTTP: one exchange, its errors, its retries, and which hosts are allowed."""

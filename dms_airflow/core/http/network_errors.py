@@ -1,4 +1,4 @@
-"""The faults of the network in words: what an exception means for the request, and whether it may pass."""
+"""Explains errors of the network: what an exception means for the request, and whether it is transient."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class HandshakeError(NewConnectionError):
     """The connection broke while it was made: nothing was sent."""
 
 
-# What an exception of requests, or one behind it, means for the request. The first row that fits counts. Whatever may come
+# What an exception of requests, or its cause, means for the request. The first row that matches counts. Whatever may come
 # up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
 _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
     ((NameResolutionError,), UnknownHostError, "{base}: no such host.", HINT_DNS),
@@ -123,7 +123,7 @@ def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
 
 
 def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkError | None:
-    """Recognise a bundle that the environment names and nobody finds or can read: no library has an exception for it."""
+    """Recognise a missing or unreadable bundle of certificate authorities: no library has an exception for it."""
     if any(isinstance(one, NewConnectionError) for one in chain):
         return None  # a firewall of the machine says "permission denied", too
     for one in chain:

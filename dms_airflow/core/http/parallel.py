@@ -1,4 +1,4 @@
-"""Calling a function for several things side by side."""
+"""Calls a function for several things in parallel."""
 
 from __future__ import annotations
 

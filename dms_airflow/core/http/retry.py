@@ -47,10 +47,10 @@ def retry(
     tries: int | None = TRIES,
     may_retry: Callable[[ActionError], bool] = is_transient,
 ) -> T:
-    """Call a function, and again after a pause while it fails by what may pass.
+    """Call a function, and again after a pause while it fails with transient errors.
 
     Args:
-        call: Does no harm when it is called twice, as far as `may_retry` allows.
+        call: Does no harm if it is called again after an error that `may_retry` accepts.
         clock: For the pauses and the deadline.
         log: Gets a line for each further try.
         deadline: On the clock; no try begins after it. By default a minute from now.
@@ -81,7 +81,7 @@ def poll(
     deadline: float,
     interval: float | None = None,
 ) -> tuple[T, Sequence[str]]:
-    """Call a function until nothing is awaited any more or time is up, and return what it returned last.
+    """Call a function until it awaits nothing or time is up, and return its last result.
 
     The log gets a line when what is awaited has changed, and when another fault keeps the function from an answer.
 
@@ -128,7 +128,7 @@ def is_transient_status(status: int) -> bool:
 
 
 def parse_retry_after(headers: Mapping[str, str]) -> float:
-    """Parse the seconds that `Retry-After` asks to wait; 0 where there is no such header, or none that can be parsed."""
+    """Parse the seconds that `Retry-After` asks to wait; 0 without such a header, or if it cannot be parsed."""
     try:
         return max(0.0, Retry().parse_retry_after(headers["Retry-After"]))
     except Exception:  # noqa: BLE001 - urllib3 raises InvalidHeader or ValueError for what is not such a value

@@ -1,4 +1,4 @@
-"""Where a session may go: judges the base URL that the token answer, or a kept session, names. Pure.
+"""Checks the base URL of an instance, from the token response or a stored session, before a session is sent there. Pure.
 
 https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-createairflowlogintoken shows
 `https://data-<region>-dms.aliyuncs.com/airflow/<tenant>/<workspace>/<instance>`. Many a name under aliyuncs.com belongs to a
@@ -26,7 +26,7 @@ HINT_ELSEWHERE = (
 
 # A host name, an IPv4 address, or an IPv6 address in brackets; then a port.
 AUTHORITY = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?)(?::(?P<port>[0-9]{1,5}))?")
-# An IPv4 address as one number, which looks like a name without a dot.
+# An IPv4 address as one number, which could be mistaken for a name without a dot.
 _NUMBER = re.compile(r"0[xX][0-9A-Fa-f]*|[0-9]+")
 
 # ASCII only: no name that looks like another one. No blank, no user, no query, no fragment, no encoded character.
@@ -45,7 +45,7 @@ _LAST_PORT = 65535
 
 
 def allows_plain_http(host: str) -> bool:
-    """Tell whether http, without TLS, is acceptable towards a host: loopback, a private address, a name without a dot."""
+    """Whether http, without TLS, is acceptable for a host: loopback, a private address, a name without a dot."""
     bare = host.strip("[]")
     try:
         address = ipaddress.ip_address(bare)
@@ -69,7 +69,7 @@ class Endpoint:
 
 
 def check_host(text: str, *, is_endpoint_given: bool) -> str:
-    """Judge a base URL before anything goes there.
+    """Check a base URL before anything is sent there.
 
     Args:
         text: What a stranger named.

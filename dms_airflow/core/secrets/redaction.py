@@ -49,7 +49,7 @@ _GAP = re.compile(
     rf"(?:(?<=[\r\n])[\r\n \t]*|(?<=\\){_ESCAPED_GAP}|(?<=\x1b){_SEQUENCE}|(?<=[{_INVISIBLE}]))"
 )
 
-# U+200B, zero width space: nobody sees it, and no workflow command is spelled with it.
+# U+200B, zero width space: it is invisible, and no workflow command contains it.
 _BREAK = "\N{ZERO WIDTH SPACE}"
 
 # After which letters a command of some CI system is no longer one when it is broken there.
@@ -76,7 +76,7 @@ _HTML = tuple(
     )
 )
 
-# A quote inside quotes: two ways in shells, and doubled as in SQL, YAML and CSV.
+# A quote inside quotes: two forms in shells, and doubled as in SQL, YAML and CSV.
 _QUOTED = (("'", "'\\''"), ("'", "'\"'\"'"), ("'", "''"), ('"', '""'))
 
 
@@ -159,7 +159,7 @@ def find_clues(form: str) -> Sequence[str]:
 
 @cache
 def list_literals(form: str) -> Sequence[str]:
-    """List a form as it is, escaped in each way, and escaped twice, in alphabetical order."""
+    """List a form unchanged, in each encoding, and encoded twice, in alphabetical order."""
     once = escape(form)
     return sorted(once if len(form) > LONGEST_TWICE else {twice for one in once for twice in escape(one)})
 
@@ -173,7 +173,7 @@ def _narrow(literals: Iterable[str], text: str, length: int = 8) -> Iterator[str
 
 
 def escape(text: str) -> set[str]:
-    """Write a text in each way in which programs escape one. Letters and digits stay as they are in all of them."""
+    """Encode a text as programs do. Letters and digits do not change in any of these encodings."""
     raw = text.encode("utf-8", "surrogatepass")
     urls = {quote_plus(raw), *(quote(raw, safe=safe) for safe in _SAFE_IN_URLS)}
     in_json = {json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1]}
@@ -220,7 +220,7 @@ def show(text: str) -> str:
 
 
 def disarm(line: str) -> str:
-    """Make sure that every CI system takes a line for text, whatever it is of the systems' commands.
+    """Make sure that no CI system interprets a line as a command.
 
     GitHub looks for ``::command::`` after leading blanks, and for the old form ``##[command]`` anywhere in a line:
     https://github.com/actions/runner/blob/main/src/Runner.Common/ActionCommand.cs

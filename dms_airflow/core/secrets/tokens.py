@@ -1,4 +1,4 @@
-"""Tokens that one remote gives and another one takes."""
+"""Tokens from one server for another one."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class LoginToken:
-    """What CreateAirflowLoginToken gives: the instance's base URL, and a token that works once."""
+    """The result of CreateAirflowLoginToken: the instance's base URL, and a token that works once."""
 
     host: str
     token: str = field(repr=False)
 
 
-# The claims that a trust policy may look at; none of them is a secret.
+# The claims that a trust policy may check; none of them is a secret.
 CLAIMS = ("iss", "sub", "aud", "job_workflow_ref")
 
 

@@ -19,7 +19,7 @@ MASK = "***"
 _KEYS = r"access_token|api_?key|authorization|passphrase|passwd|password|private_key|secret|token|keyfile_dict|service_account"
 _SECRET_KEY = re.compile(_KEYS, re.IGNORECASE)
 
-# `password=…`, `'token': '…'`: what is no JSON, but was meant to be.
+# `password=…`, `'token': '…'`: almost JSON.
 _ASSIGNED = re.compile(
     rf"""(?P<head>(?:{_KEYS})[\w.-]{{0,80}}["']?\s{{0,8}}[:=]\s{{0,8}})(?P<value>"[^"]*"|'[^']*'|[^\s"',;&}}\]]+)""",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ def is_secret_key(key: str) -> bool:
 
 
 def find_secrets(text: str, is_secret: Callable[[str], bool] = is_secret_key) -> tuple[str, ...]:
-    """Find the secret values in a text: in JSON, in what looks like JSON, in a URL.
+    """Find the secret values in a text: in JSON, in text that looks like JSON, in URLs.
 
     Args:
         text: A word of a command, a configuration, a body.
@@ -77,7 +77,7 @@ def mask_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
 
 
 def _find_passwords(text: str) -> Iterator[tuple[int, int]]:
-    """Find where the passwords of URLs begin and end: behind the first colon, before the last ``@``; they may contain both."""
+    """Find where the passwords of URLs begin and end: after the first colon, before the last ``@``; they may contain both."""
     for url in _URL.finditer(text):
         end = match.start() if (match := _URL_END.search(text, url.end())) else len(text)
         at = text.rfind("@" if url[1] == ":" else f"{url[1][:-2]}40", url.end(), end)
@@ -93,7 +93,7 @@ def _mask(text: str, is_secret: Callable[[str], bool], found: list[str]) -> str:
         try:
             masked = _mask_values(json.loads(text), is_secret, found)
         except (ValueError, RecursionError):
-            pass  # not JSON, or nobody's configuration
+            pass  # not JSON, or not a configuration
         else:
             return json.dumps(masked, ensure_ascii=False) if len(found) > before else text
     for start, end in _find_passwords(text):
