@@ -44,7 +44,7 @@ except ImportError:
     from airflow.utils.task_group import TaskGroup
 
 """
-STARTS = "catchup is on and the start date lies in the past: Airflow starts runs"
+STARTS = "catchup is on and the start date is in the past: Airflow starts runs"
 
 
 def dag(dag_id: str, arguments: str = "", body: str = "") -> str:

@@ -366,7 +366,7 @@ def test_a_text_that_is_not_kept_is_an_error_and_taken_back(tmp_path: Path) -> N
 
     outcome = deploy(workspace, NEW)
 
-    assert "is not as it was written" in outcome.result.headline
+    assert "differs from what was written" in outcome.result.headline
     assert outcome.fate is Fate.IN_BETWEEN  # this server keeps no former text either
     assert set(outcome.problems) >= {"changed.py", "helper.py"}
 
@@ -383,7 +383,7 @@ def test_two_deploys_at_once_are_noticed(tmp_path: Path) -> None:
     outcome = deploy(workspace, NEW)
 
     assert outcome.fate is Fate.IN_BETWEEN
-    assert "Another deploy has begun" in outcome.problems[""]
+    assert "Another deploy has started" in outcome.problems[""]
     assert workspace.own_files["changed.py"] == DAG + "# other\n"
 
 

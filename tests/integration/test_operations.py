@@ -576,4 +576,4 @@ def test_a_response_above_sixty_four_megabytes_is_refused(dms: FakeDms, run: Run
     (error,) = step.annotations
     assert error.properties["title"] == "Unusable answer"
     assert "is longer than 64 MB." in error.data
-    assert "Ask for less, e.g. with limit= in the query" in error.data
+    assert "Request less, e.g. with limit= in the query" in error.data

@@ -143,7 +143,7 @@ def test_no_request_takes_the_proxy_for_a_host_that_needs_none(world: World) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "asked", "advice"), [(403, 1, "NO_PROXY"), (407, 1, "The proxy wants a user"), (502, 5, "NO_PROXY")]
+    ("status", "asked", "advice"), [(403, 1, "NO_PROXY"), (407, 1, "The proxy requires a user"), (502, 5, "NO_PROXY")]
 )
 def test_a_proxy_that_refuses(world: World, status: int, asked: int, advice: str) -> None:
     world.proxy.status = status
@@ -159,7 +159,7 @@ def test_a_proxy_that_refuses(world: World, status: int, asked: int, advice: str
 
 @pytest.mark.parametrize(
     ("url", "words"),
-    [("http://127.0.0.1:1", "the proxy on the way there was not reached"), ("socks5://127.0.0.1:1", "SOCKS proxies are not")],
+    [("http://127.0.0.1:1", "the proxy was not reached"), ("socks5://127.0.0.1:1", "SOCKS proxies are not")],
 )
 def test_a_proxy_that_is_none(world: World, url: str, words: str) -> None:
     title, text = read_error(world.go({"HTTPS_PROXY": url, "REQUESTS_CA_BUNDLE": world.bundle}))
@@ -178,7 +178,7 @@ def test_a_bundle_that_holds_nothing_is_told_at_once(world: World, tmp_path: Pat
 
     assert title == "Host not reached"
     assert "certificate authorities" in text
-    assert "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must name a file" in text
+    assert "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file" in text
     assert world.clock.slept == []
     assert world.dms.received == []
 
