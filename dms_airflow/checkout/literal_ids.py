@@ -1,7 +1,6 @@
 """Connections, variables and pools that a file names literally, and operators that need a triggerer. Pure.
 
-Only what fails without them: a text that is a default, or below a `try` that handles errors, or that only a person reads,
-names nothing.
+Only what fails without them: no defaults, nothing below a `try` that handles errors, nothing that only a person reads.
 """
 
 from __future__ import annotations

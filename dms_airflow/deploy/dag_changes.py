@@ -41,11 +41,6 @@ class DagShape:
     catches_up_from: datetime | None
     loaded: datetime | None
 
-    @property
-    def serialized(self) -> tuple[object, ...]:
-        """What Airflow 3 stores with the serialized DAG, and not apart from it."""
-        return self.tasks, self.edges, self.facts["catchup"], self.facts["start date"]
-
     def starts_runs(self, now: datetime | None) -> bool:
         """Whether Airflow starts runs of the past."""
         return self.catches_up_from is not None and now is not None and self.catches_up_from < now
@@ -138,13 +133,9 @@ def compare_dags(
     unknown: Collection[str],
     now: datetime | None,
 ) -> tuple[DagChange, ...]:
-    """List what changed of the DAGs that may have: removed ones and schedules first. None is what could not be read.
+    """List what changed of the DAGs that may have, by id: removed ones and schedules first. None is what could not be read.
 
-    Args:
-        before: By id.
-        after: By id.
-        unknown: Other DAGs that may have changed before anything was read.
-        now: The server's time.
+    Those in `unknown` may have changed before anything was read. `now` is the server's time.
     """
     removed, added = before.keys() - after.keys(), after.keys() - before.keys()
     renamed = _find_renamed({one: before[one] for one in removed}, {one: after[one] for one in added})

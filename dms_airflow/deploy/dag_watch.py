@@ -31,8 +31,7 @@ MOST_COMPARED = 200  # DAGs: two requests each, before and after
 # The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
 CACHED = 10.0
-# Airflow 3 serializes no DAG again that it serialized within so many seconds before (`min_serialized_dag_update_interval`,
-# SerializedDagModel.write_dag of 3.2.2). Schedule and tags, which it stores apart, are new at once.
+# Airflow 3 serializes no DAG again within so many seconds (SerializedDagModel.write_dag of 3.2.2); schedule and tags are new.
 KEPT = 30.0
 LINGERING = timedelta(seconds=10)  # between the parses of DAGs of a file; parsed together, milliseconds are
 
@@ -47,11 +46,7 @@ def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
 
 
 class DagWatch:
-    """Reads what the DAGs are like before a deploy, and compares.
-
-    Args:
-        context: The client, the clock and the log.
-    """
+    """Reads what the DAGs are like before a deploy, and compares."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -64,13 +59,7 @@ class DagWatch:
         self.has_before = False
 
     def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
-        """Read what the DAGs of some files are like; called once, while the instance has the former version.
-
-        Args:
-            dags: All of the database.
-            paths: Of the files that this deploy changes: absolute, or below the DAG folder with a slash in front.
-            others_are_known: No other file changes anything.
-        """
+        """Read, once, what the DAGs are like of the files that this deploy changes; paths end like these, with a slash in front."""
         self.has_before = True
         active, last = [dag for dag in dags if dag.is_active], dict[str, datetime]()
         times = {dag.dag_id: parse_date(dag.last_parsed_time) or datetime.min.replace(tzinfo=UTC) for dag in active}
@@ -95,8 +84,8 @@ class DagWatch:
         gone = {one for one in vanished if one in (self._before if self.changed is None else self._shapes)}
         changes = try_to(lambda: self._compare(arrival, gone), None, "DAG changes", log)
         if changes is not None:
-            cost = f"{count(self._requests, 'request')}, {self._seconds:.1f} s"
-            log.info("\n".join((f"DAG changes: {sum_up(changes)} ({cost})", *list_lines(changes))))
+            head = f"DAG changes: {sum_up(changes)} ({count(self._requests, 'request')}, {self._seconds:.1f} s)"
+            log.info("\n".join((head, *list_lines(changes))))
         return changes
 
     def _compare(self, arrival: Arrival, vanished: set[str]) -> tuple[DagChange, ...]:
@@ -126,11 +115,12 @@ class DagWatch:
             clock.sleep(max(0.0, self._read_at + CACHED - clock.monotonic()))
         since = airflow.server_time
         shapes = self._fetch(dag_ids)
-        if not (doubtful := [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]):
-            return shapes
-        if airflow.version.caches_dags:
+        doubtful = [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]
+        if doubtful and airflow.version.caches_dags:
             clock.sleep(CACHED)
             return shapes | self._fetch(doubtful)
+        if not doubtful:
+            return shapes
         clock.sleep(max(0.0, self._read_at + KEPT - clock.monotonic()))
         instance, files = Instance(self._context, timeout=LONGEST, poll_interval=None), {paths[one] for one in doubtful}
         errors, awaited = wait_for_reparse(instance, instance.view(), files, files)
@@ -143,7 +133,7 @@ class DagWatch:
         if self._context.airflow.version.caches_dags:
             return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHED
         former = self._shapes.get(dag_id)
-        return former is not None and former.serialized == shape.serialized
+        return former is not None and (former.tasks, former.edges) == (shape.tasks, shape.edges)
 
     def _fetch(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
         """Fetch what DAGs are like: two requests each. What is refused is left out."""

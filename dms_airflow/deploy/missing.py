@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.health import fetch_health
 from dms_airflow.checkout.literal_ids import list_literal_ids
@@ -28,17 +28,13 @@ if TYPE_CHECKING:
     # By rule and name: by file and line, the DAG files of which that file is a part.
     Places = Mapping[tuple[Rule, str], Mapping[tuple[str, int], list[str]]]
 
-_FAIL = "tasks that use it fail."
-_WARNING = Level.WARNING
+_FAIL, _WARN = "tasks that use it fail.", Level.WARNING
 _FINDINGS = (
-    Finding(rule=Rule.MISSING_CONNECTION, level=_WARNING, title="Connection missing", message=f"connection {{}}: {_FAIL}"),
-    Finding(rule=Rule.MISSING_VARIABLE, level=_WARNING, title="Variable missing", message=f"variable {{}}: {_FAIL}"),
-    Finding(rule=Rule.MISSING_POOL, level=_WARNING, title="Pool missing", message="pool {}: tasks that use it never start."),
+    Finding(rule=Rule.MISSING_CONNECTION, level=_WARN, title="Connection missing", message=f"connection {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_VARIABLE, level=_WARN, title="Variable missing", message=f"variable {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_POOL, level=_WARN, title="Pool missing", message="pool {}: tasks that use it never start."),
     Finding(
-        rule=Rule.MISSING_TRIGGERER,
-        level=_WARNING,
-        title="Triggerer missing",
-        message="healthy triggerer: a task that defers itself waits for ever.",
+        rule=Rule.MISSING_TRIGGERER, level=_WARN, title="Triggerer missing", message="healthy triggerer: deferred tasks wait."
     ),
 )
 # What Airflow's database has none of when it is kept elsewhere.
@@ -67,7 +63,7 @@ def find_missing(
         missing = {name: places for name, places in wanted.items() if there is not None and name not in there}
         if missing and rule in _ELSEWHERE:
             named = {name for one, name in _collect(parts, checkout, files.values()) if one is rule}
-            if len(named) >= 2 * len(named & (there or set())) or _has_backend(context.airflow):
+            if len(named) >= 2 * len(named & (there or set())) or _has_backend(context):
                 context.log.info(
                     f"{what} that the database of the instance does not have: {join(sorted(missing))}. No warning: they may "
                     f"come from {_ELSEWHERE[rule]} or a secrets backend, as far as can be known."
@@ -95,11 +91,7 @@ def _collect(parts: Parts, checkout: Checkout, files: Iterable[str]) -> Places:
 
 
 def _fetch_names(rule: Rule, instance: Instance, airflow: AirflowClient) -> frozenset[str]:
-    """Fetch the names of all that the database of the instance has of a kind, and never a value.
-
-    Raises:
-        ActionError: They are not known, or may not be listed.
-    """
+    """Fetch the names of all that the database of the instance has of a kind, and never a value."""
     if rule is Rule.MISSING_TRIGGERER:
         triggerer = fetch_health(airflow).components.get("triggerer")
         return frozenset() if triggerer and triggerer.status != "healthy" else frozenset({""})
@@ -112,13 +104,10 @@ def _fetch_names(rule: Rule, instance: Instance, airflow: AirflowClient) -> froz
     return frozenset(str(row.get(field)) for row in airflow.fetch_list(path))
 
 
-def _has_backend(airflow: AirflowClient) -> bool:
+def _has_backend(context: Context) -> bool:
     """Whether the configuration has a secrets backend. Most instances do not show it: then this is not known."""
+    sections: list[dict[str, Any]] = []
     for option in _BACKENDS:
-        try:
-            shown = airflow.fetch_object(f"/config/{option}") or {}
-        except ActionError:
-            continue
-        if any(one.get("value") for section in shown.get("sections") or () for one in section.get("options") or ()):
-            return True
-    return False
+        shown = try_to(partial(context.airflow.fetch_object, f"/config/{option}"), None, "Secrets backend", context.log)
+        sections += (shown or {}).get("sections") or ()
+    return any(option.get("value") for section in sections for option in section.get("options") or ())

@@ -267,7 +267,6 @@ class _FileDeploy:
     def _note_before(self, watch: DagWatch, plan: Plan, view: Snapshot) -> None:
         """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
         changed = {change.path for change in plan.changes}
-
         parts = partial(Parts, self.params.open_checkout(self.context.runner.workspace), self.params.dags_path, changed)
         what, log = "DAGs that use the changed files", self.context.log
         users, unused = try_to(lambda: parts().find_users(changed), (changed, changed), what, log)

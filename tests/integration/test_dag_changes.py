@@ -215,7 +215,7 @@ def test_missing_ids_are_on_their_lines(planted: Lists, gate: Gate) -> None:
         "The instance has no connection no_conn: tasks that use it fail.",
         "The instance has no pool no_pool: tasks that use it never start.",
         "The instance has no variable no_var: tasks that use it fail.",
-        "The instance has no healthy triggerer: a task that defers itself waits for ever.",
+        "The instance has no healthy triggerer: deferred tasks wait.",
     }
     assert {tuple(one["affects"]) for one in step.read_json("findings")} == {("etl",)}
     assert SECRET not in step.log + step.summary + json.dumps(step.outputs)
