@@ -41,9 +41,9 @@ HINT_POLICY = (
 )
 HINT_BUSY = "This is a failure of STS; run the step again."
 HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must write a token to this file, and this step must be able to read it."
-HINT_TEMP = "RUNNER_TEMP must be a folder that this step can write to, on a disk that is not full."
+HINT_TEMP = "The folder for temporary files (RUNNER_TEMP, else TMPDIR) must be writable, on a disk that is not full."
 HINT_HOST = (
-    "Check the runner's name server; a runner that reaches the internet only through a proxy needs HTTPS_PROXY. The name "
+    "Check this machine's name server; a machine that reaches the internet only through a proxy needs HTTPS_PROXY. The name "
     "follows from ALIBABA_CLOUD_STS_REGION and ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED; the name for a VPC resolves only inside "
     "of it."
 )

@@ -35,8 +35,9 @@ ROLE_VARIABLES = ("ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "
 LONGEST_SESSION_NAME = 64  # characters, STS's limit
 
 HINT_CREDENTIALS = (
-    "Give role-to-assume and oidc-provider-arn (no stored keys), or access-key-id and access-key-secret from the repository's "
-    "secrets, or run a credentials action in a step before. Secrets are empty in pull requests from forks."
+    "Give role-to-assume and oidc-provider-arn (no stored keys), or access-key-id and access-key-secret from the secrets of "
+    "your CI system; at a terminal, export ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET. GitHub gives no "
+    "secrets to pull requests from forks."
 )
 
 

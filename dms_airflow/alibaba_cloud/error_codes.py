@@ -90,8 +90,8 @@ class Refusal:
 
 _CLOCK = ErrorCode(
     pattern=re.compile(r"^InvalidTimeStamp|^IllegalTimestamp"),
-    meaning="the runner's clock is wrong",
-    hint="Alibaba Cloud accepts a difference of fifteen minutes. Synchronise the clock of the self-hosted runner (NTP).",
+    meaning="this machine's clock is wrong",
+    hint="Alibaba Cloud accepts a difference of fifteen minutes. Synchronise the clock of this machine (NTP).",
 )
 _THROTTLED = ErrorCode(
     pattern=re.compile(r"^Throttling"),
@@ -194,7 +194,7 @@ STS_CODES = (
             r"AuthenticationFail\.OIDCToken\.(?:IssuerNotMatch|IssuerConfigurationBroken|PublicKeyFingerprintMismatch|Invalid)"
             r"|AuthenticationFail\.NoPermission: .*OIDC ?Provider|EntityNotExist\.OIDCProvider"
         ),
-        meaning="the OIDC identity provider is not set up for GitHub, or oidc-provider-arn is wrong",
+        meaning="the OIDC identity provider is not set up for your CI system, or oidc-provider-arn is wrong",
         hint=f"{CONSOLE} under Integrations → SSO → Role-based SSO → OIDC, check the identity provider: oidc-provider-arn "
         "must be its ARN, its issuer URL the claim iss (https://token.actions.githubusercontent.com on github.com), its "
         "fingerprint what the console fetches for that URL.",
@@ -202,7 +202,7 @@ STS_CODES = (
     ErrorCode(
         pattern=re.compile(r"AuthenticationFail\.OIDCToken\.Expired"),
         meaning="the id-token has expired",
-        hint="Id-tokens are valid for some minutes. Check the runner's clock, and run the step again.",
+        hint="Id-tokens are valid for some minutes. Check this machine's clock, and run the step again.",
     ),
     ErrorCode(
         pattern=re.compile(r"AuthenticationFail\.NoPermission"),

@@ -47,7 +47,7 @@ REGIONS = (
 )
 
 HINT_NAME_SERVER = (
-    "DMS exists in this region, so the cause is the runner's network: check its name server; a runner that reaches the "
+    "DMS exists in this region, so the cause is this machine's network: check its name server; a runner that reaches the "
     "internet only through a proxy needs HTTPS_PROXY."
 )
 
@@ -143,7 +143,7 @@ def _explain_failure(error: Exception, last: LastExchange, instance_id: str, end
             hint = HINT_NAME_SERVER
             if match[1] not in REGIONS:
                 message = f"no such host: {endpoint.authority}. DMS's documentation does not list the region {match[1]}."
-                hint = f"Check region; it lists {', '.join(REGIONS)}. If the region is right, check the runner's name server."
+                hint = f"Check region; it lists {', '.join(REGIONS)}. If the region is right, check this machine's name server."
         return type(fault)(f"{call}: {message}", hint, is_transient=fault.is_transient)
     # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
     kind = type(getattr(error, "inner_exception", error)).__name__

@@ -46,9 +46,9 @@ HINT_PROFILE_ROLE = (
     "console, Roles → the role → Trust Policy), and that this identity may call sts:AssumeRole. After 429 or 5xx run again."
 )
 HINT_URI = (
-    "Check that the server runs, and that the runner reaches it; it must answer with Code, AccessKeyId, AccessKeySecret, …"
+    "Check that the server runs, and that this machine reaches it; it must answer with Code, AccessKeyId, AccessKeySecret, …"
 )
-HINT_ECS = "If the runner is an ECS instance, attach a RAM role to it."
+HINT_ECS = "If this machine is an ECS instance, attach a RAM role to it."
 
 
 def is_reachable(host: str, port: int = 80) -> bool:
@@ -143,7 +143,7 @@ def _fetch_from_instance(source: EcsRole, probe: Callable[[str], bool], clock: C
     if not get_environ_proxies(url) and not probe(METADATA_HOST):
         named = f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {source.role_name}, but"
         given = named if source.role_name else f"{_NOTHING_GIVEN}, and"
-        raise CredentialsError(f"{given} this runner is not an ECS instance.", HINT_CREDENTIALS)
+        raise CredentialsError(f"{given} this machine is not an ECS instance.", HINT_CREDENTIALS)
     with stub_imports():
         from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
 

@@ -121,7 +121,7 @@ class InputError(ActionError):
 
     def __init__(self, problems: Sequence[InputProblem]) -> None:
         lines = [f"{problem.name}: {problem.message}" for problem in problems]
-        super().__init__("; ".join(lines), "Nothing was sent. Correct the inputs in the workflow file.")
+        super().__init__("; ".join(lines), "Nothing was sent. Correct the inputs.")
         self.problems = tuple(problems)
 
     def to_result(self) -> Result:

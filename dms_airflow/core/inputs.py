@@ -59,9 +59,7 @@ class Source:
             InputValueError: The value cannot be; Python reads a byte of the environment that is not UTF-8 as half a surrogate.
         """
         if _SURROGATE.search(text):
-            raise InputValueError(
-                "holds a byte that is not UTF-8; save the workflow file, or what the value is read from, as UTF-8"
-            )
+            raise InputValueError("holds a byte that is not UTF-8; save the file that the value is read from as UTF-8")
         return self.parse(text)
 
 

@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.write import Writer
 
-HINT_OTHER = "Let only one deploy run, by a concurrency group in the workflow. The other one continues."
+HINT_OTHER = (
+    "Let only one deploy run, at a time: by `concurrency` on GitHub, `resource_group` on GitLab. The other one continues."
+)
 
 
 class Fate(Enum):

@@ -46,7 +46,7 @@ PROBE_TIMEOUT = 20.0  # seconds
 # A signature may be fifteen minutes off; an id-token lives some minutes only.
 WORST_CLOCK = 300.0  # seconds
 
-HINT_CLOCK = "Synchronise the clock of the self-hosted runner (NTP): signatures and id-tokens depend on it."
+HINT_CLOCK = "Synchronise the clock of this machine (NTP): signatures and id-tokens depend on it."
 HINT_REST = "Check in DMS's console that the instance is running. The identity needs a role in Airflow that can read DAGs."
 HINT_CLI = "Check in DMS's console that the instance is running, and read its log: a command answers only if Airflow starts."
 HINT_SCHEDULER = "Without it no DAG runs and no new file is parsed. Read its log in DMS's console; restart the instance."
@@ -194,7 +194,7 @@ def _check_clock(examination: Examination, context: Context) -> None:
         word = "ahead of" if difference > 0 else "behind"
         words = f"{abs(difference):.0f} s {word} {context.config.openapi.authority}"
         if abs(difference) > WORST_CLOCK:
-            raise LinkError(f"The runner's clock is {words}.", HINT_CLOCK)
+            raise LinkError(f"This machine's clock is {words}.", HINT_CLOCK)
         return difference, words
 
     examination.check("clock", judge, started=started)

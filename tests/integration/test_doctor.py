@@ -258,7 +258,7 @@ def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, date: str, words: st
     assert step.exit_code == 1
     assert list_broken(step) == ["clock"]
     assert list_not_reached(step) == []
-    assert f"The runner's clock is {words}" in step.log
+    assert f"This machine's clock is {words}" in step.log
 
 
 def test_a_signature_that_is_refused_for_the_time_it_names(dms: FakeDms, run: Run) -> None:
@@ -267,7 +267,7 @@ def test_a_signature_that_is_refused_for_the_time_it_names(dms: FakeDms, run: Ru
     step = run(DOCTOR)
 
     assert list_broken(step) == ["OpenAPI"]
-    assert "the runner's clock is wrong (InvalidTimeStamp.Expired" in step.log
+    assert "this machine's clock is wrong (InvalidTimeStamp.Expired" in step.log
 
 
 def test_it_opens_a_session_of_its_own_also_when_one_is_kept(dms: FakeDms, run: Run) -> None:

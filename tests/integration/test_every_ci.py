@@ -254,7 +254,9 @@ def test_gitlabs_id_token_is_exchanged_for_the_role(dms: FakeDms, run_in: Callab
     assert token not in ended.log
 
 
-@pytest.mark.parametrize(("system", "words"), [("gitlab", "id_tokens: {"), ("terminal", "Set it to an"), ("gitea", "Set it to an")])
+@pytest.mark.parametrize(
+    ("system", "words"), [("gitlab", "id_tokens: {"), ("terminal", "Set it to an"), ("gitea", "Set it to an")]
+)
 def test_no_id_token(run_in: Callable[..., Ended], cloud: Any, system: str, words: str) -> None:
     ended = run_in(system, {"operation": "version", **cloud.role_inputs})
 

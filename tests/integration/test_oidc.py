@@ -230,7 +230,7 @@ def test_a_role_that_does_not_trust_the_repository(cloud: FakeCloud, run: Run) -
     [
         (
             {"oidc-provider-arn": "acs:ram::1234567890123456:oidc-provider/other"},
-            "the OIDC identity provider is not set up for GitHub, or oidc-provider-arn is wrong",
+            "the OIDC identity provider is not set up for your CI system, or oidc-provider-arn is wrong",
             "oidc-provider-arn must be its ARN",
         ),
         (
@@ -268,7 +268,7 @@ def test_a_token_of_another_issuer(cloud: FakeCloud, run: Run) -> None:
 
     step = run({**VERSION, **cloud.role_inputs}, cloud.environ)
 
-    assert "the OIDC identity provider is not set up for GitHub" in step.log
+    assert "the OIDC identity provider is not set up for your CI system" in step.log
     assert "AuthenticationFail.OIDCToken.Invalid" in step.log
 
 

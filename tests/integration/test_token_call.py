@@ -95,7 +95,7 @@ def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, hours: int) -> None:
 
     said = read_refusal(run_here(VERSION))
 
-    assert "the runner's clock is wrong (InvalidTimeStamp.Expired" in said
+    assert "this machine's clock is wrong (InvalidTimeStamp.Expired" in said
     assert "Synchronise the clock" in said
 
 

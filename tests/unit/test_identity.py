@@ -35,7 +35,7 @@ def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         obtain_keys(ECS, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=probe)
 
     assert asked == ["100.100.100.200"]
-    assert "this runner is not an ECS instance" in error.value.message
+    assert "this machine is not an ECS instance" in error.value.message
     assert "role-to-assume" in error.value.hint
 
 
@@ -47,7 +47,7 @@ def test_a_role_of_an_instance_that_this_is_not() -> None:
 
     assert (
         error.value.message
-        == "ALIBABA_CLOUD_ECS_METADATA names the RAM role EcsDeployRole, but this runner is not an ECS instance."
+        == "ALIBABA_CLOUD_ECS_METADATA names the RAM role EcsDeployRole, but this machine is not an ECS instance."
     )
 
 

@@ -32,14 +32,14 @@ HINT_DNS = (
     "The name server does not know this name: check region, instance-id and endpoint; a VPC endpoint resolves only inside "
     "its network."
 )
-HINT_TLS = "Check the runner's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
+HINT_TLS = "Check this machine's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
 HINT_BUNDLE = (
     "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file inside the action's container, which has access to "
     "the workspace and RUNNER_TEMP, but not the runner's own disk. It must contain certificates in PEM form."
 )
 HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
 HINT_PROXY_USER = "The proxy requires a user: set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, from a secret."
-HINT_REFUSED = "Check the endpoint, and that the runner's network can reach it (whitelists, security groups, proxy)."
+HINT_REFUSED = "Check the endpoint, and that this machine's network can reach it (whitelists, security groups, proxy)."
 HINT_LOST = "Check in Airflow whether it happened before you run the step again."
 
 

@@ -17,7 +17,7 @@ LONGEST_URL = 1000  # characters
 
 HINT_HOST = (
     "The response of CreateAirflowLoginToken contains the host; nothing was sent there. Check region and endpoint, and the "
-    "proxies between the runner and Alibaba Cloud (HTTPS_PROXY)."
+    "proxies between this machine and Alibaba Cloud (HTTPS_PROXY)."
 )
 HINT_ELSEWHERE = (
     f"{HINT_HOST} If the host is yours, or really belongs to DMS, set endpoint to the OpenAPI that you trust, for "
