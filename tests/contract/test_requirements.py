@@ -6,7 +6,10 @@ import json
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 PROJECT = Path(__file__).parents[2]
 
@@ -65,3 +68,13 @@ def test_the_packages_that_are_left_out_are_not_locked() -> None:
 
     assert left_out == ["aiohttp", "alibabacloud-tea-util", "apscheduler", "cryptography", "pygithub"]
     assert not read_lock() & {*left_out, "cffi", "pyjwt", "pynacl", "yarl"}
+
+
+def test_the_package_depends_on_what_the_image_has() -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    lock = dict(re.findall(r"(?m)^([a-z0-9-]+)==(\S+)", (PROJECT / "requirements.txt").read_text(encoding="utf-8")))
+    wanted = re.findall(r"(?m)^[A-Za-z][\w-]+$", (PROJECT / "requirements.in").read_text(encoding="utf-8"))
+    package = [Requirement(one) for one in declared]
+
+    assert sorted(one.name for one in package) == sorted(wanted)
+    assert [one.name for one in package if lock[one.name.replace("_", "-")] not in one.specifier] == []
