@@ -19,6 +19,7 @@ from dms_airflow.core.inputs import (
     list_variables,
     load,
     parse_boolean,
+    parse_choice,
     parse_operation,
     parse_text,
     parse_whole_number,
@@ -120,6 +121,8 @@ class Config:
     sarif_file: str = given(parse_text, default="")
     junit_file: str = given(parse_text, default="")
     code_quality_file: str = given(parse_text, default="")
+    comment: str = given(parse_choice("never", "failure", "always"), default="never")
+    github_token: str = given(parse_text, default="", secret=True)
 
     @property
     def files(self) -> dict[str, str]:
@@ -139,6 +142,9 @@ class Config:
                 yield InputProblem(name=missing, message=f"is required when {present} is given; a missing secret is empty")
         if self.security_token and not self.access_key_id:
             yield InputProblem(name="access-key-id", message="is required when security-token is given")
+        if self.comment != "never" and not self.github_token:
+            message = f"is required when comment is {self.comment}, e.g. ${{{{ github.token }}}}; a missing secret is empty"
+            yield InputProblem(name="github-token", message=message)
         if self.role_session_name and not self.role_to_assume and not self.oidc_provider_arn:
             yield InputProblem(name="role-to-assume", message="is required when role-session-name is given")
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import traceback
 from contextlib import redirect_stderr
+from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
 from dms_airflow.ci.detect import open_ci_system
+from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
 from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import list_secrets, parse_inputs
@@ -70,7 +72,8 @@ def main(
             airflow_version=version.number if (version := connection.airflow.known_version) else "",
             duration=clock.monotonic() - started,
         )
-        return report(result, occasion, config, ci, result_stream)
+        comment = partial(update_comment, config=config, ci=ci, transport=connection.transport, clock=clock)
+        return report(result, occasion, config, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)

@@ -27,7 +27,15 @@ R = TypeVar("R", Annotation, Finding, Check)
 AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors", "findings"})
 
 
-def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem, result_stream: TextIO | None = None) -> int:
+def report(
+    result: Result,
+    occasion: Occasion,
+    config: Config,
+    ci: CiSystem,
+    result_stream: TextIO | None = None,
+    *,
+    update_comment: Callable[[Result, Occasion], tuple[Annotation, ...]] = lambda *_: (),
+) -> int:
     """Report to the CI system, and to the person who reads it, how the step went.
 
     Args:
@@ -36,6 +44,7 @@ def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem, res
         config: What to write.
         ci: Where to.
         result_stream: Where the whole result goes as JSON, if anywhere.
+        update_comment: Writes the comment of the pull request; returns what to say when it could not.
 
     Returns:
         The exit code.
@@ -70,8 +79,9 @@ def report(result: Result, occasion: Occasion, config: Config, ci: CiSystem, res
     if config.summary and ci.has_summary:
         summary = render_summary(result, occasion, ci.redact, ci.runner.name_page)
         failures.append(_try_to_write("job summary", lambda: ci.write_summary(summary)))
+    notices = update_comment(result, occasion)
     lost = [annotation for annotation in failures if annotation]
-    annotations = list_annotations((*result.annotations, *lost), findings or ())
+    annotations = list_annotations((*result.annotations, *lost, *notices), findings or ())
     for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
         if config.annotations:
             ci.annotate(annotation)

@@ -40,6 +40,8 @@ _GITHUB = {
     "event_file": "GITHUB_EVENT_PATH",
     "temp": "RUNNER_TEMP",
     "server_url": "GITHUB_SERVER_URL",
+    "api_url": "GITHUB_API_URL",
+    "graphql_url": "GITHUB_GRAPHQL_URL",
     "repository": "GITHUB_REPOSITORY",
     "sha": "GITHUB_SHA",
     "run_id": "GITHUB_RUN_ID",
@@ -127,6 +129,8 @@ class Runner:
     event_file: Path | None = None
     temp: Path | None = None
     server_url: str = "https://github.com"
+    api_url: str = "https://api.github.com"
+    graphql_url: str = "https://api.github.com/graphql"
     repository: str = ""
     sha: str = ""
     run_id: str = ""

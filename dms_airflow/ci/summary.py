@@ -15,20 +15,21 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from dms_airflow.core.findings import Finding
+    from dms_airflow.core.result import Annotation
 
 # The runner uploads no summary above 1024 KiB:
 # https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits
 SUMMARY_LIMIT = 1000 * 1024  # bytes; the rest is left to what other tools of the same step may add
 FOLDED_LIMIT = 100 * 1024  # bytes of one folded text
 
-_MARKS = {
+MARKS = {
     Ending.SUCCESS: "✅",
     Ending.FAILURE: "❌",
     Ending.TIMEOUT: "⏱️",
     Ending.CANCELLED: "🚫",
     Ending.REFUSED: "❌",
 }
-_ENDED = {
+ENDED = {
     Ending.SUCCESS: "Succeeded",
     Ending.FAILURE: "Failed",
     Ending.TIMEOUT: "Timed out",
@@ -66,21 +67,15 @@ def render_summary(
         redact: Takes secrets out of a text before it is escaped.
         name_page: Gives the URL of a file of the checkout and of a line in it; empty where there is none.
     """
-    writer = _Writer(redact)
+    writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {_MARKS[result.ending]} {writer.cell(occasion.operation or 'dms-airflow')} "
+        f"### {MARKS[result.ending]} {writer.cell(occasion.operation or 'dms-airflow')} "
         f"on {writer.cell(occasion.instance_id or '?')}\n\n"
-        f"**{writer.cell(result.headline)}**\n\n{_describe_occasion(result, occasion, writer)}\n\n"
+        f"**{writer.cell(result.headline)}**\n\n{describe_occasion(result, occasion, writer)}\n\n"
     )
-    for number, annotation in enumerate(result.annotations):
-        if writer.room < FOLDED_LIMIT:
-            left = len(result.annotations) - number
-            writer.add(f"- {left} more did not fit here; the file that the input result-file names has everything.\n")
-            break
-        writer.add(f"- **{writer.cell(annotation.title)}**: {writer.cell(annotation.message)}\n")
-    writer.add("\n" if result.annotations else "")
+    writer.add_annotations(result.annotations, FOLDED_LIMIT)
     findings = result.findings or ()
-    blocks = [*_tabulate(findings, name_page), *result.blocks]
+    blocks = [*tabulate(findings, name_page), *result.blocks]
     shown = [block for block in blocks if not isinstance(block, Folded)]
     folded = [block for block in blocks if isinstance(block, Folded)]
     for block in (*shown, *map(_fold, filter(_has_traceback, findings)), *folded):
@@ -88,15 +83,15 @@ def render_summary(
     return writer.finish()
 
 
-def _describe_occasion(result: Result, occasion: Occasion, writer: _Writer) -> str:
+def describe_occasion(result: Result, occasion: Occasion, writer: Writer) -> str:
     """Say in a sentence how long it took, and where."""
     name = f"Airflow {occasion.airflow_version}".strip()
     airflow = f" on {writer.cell(Link(text=name, url=occasion.airflow_url))}" if occasion.airflow_url else ""
     region = f" in {writer.cell(occasion.region)}" if occasion.region else ""
-    return f"{_ENDED[result.ending]} after {occasion.duration:.1f} s{airflow}{region}."
+    return f"{ENDED[result.ending]} after {occasion.duration:.1f} s{airflow}{region}."
 
 
-def _tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:
+def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:
     """Make a table of each kind of finding: a row for each cause, with a link to the line to fix."""
     errors = [one for one in findings if one.rule.level is Level.ERROR and one.rule is not Rule.TASK_FAILED]
     tasks = [one for one in findings if one.rule is Rule.TASK_FAILED]
@@ -135,19 +130,29 @@ def _fold(finding: Finding) -> Folded:
     return Folded(heading=f"Traceback: {finding.place} {finding.headline}", text=finding.details)
 
 
-class _Writer:
-    """Writes Markdown up to the limit, without secrets."""
+class Writer:
+    """Writes Markdown up to a limit in bytes, without secrets."""
 
-    def __init__(self, redact: Callable[[str], str]) -> None:
+    def __init__(self, redact: Callable[[str], str], limit: int) -> None:
         self._redact = redact
         self._parts: list[str] = []
         self._left = 0
-        self.room = SUMMARY_LIMIT
+        self.room = limit
 
     def add(self, text: str) -> None:
         """Add Markdown."""
         self._parts.append(text)
         self.room -= len(text.encode())
+
+    def add_annotations(self, annotations: Sequence[Annotation], reserve: int) -> None:
+        """Add a list of annotations, as far as so many bytes stay free for what comes after it."""
+        for number, annotation in enumerate(annotations):
+            if self.room < reserve:
+                left = len(annotations) - number
+                self.add(f"- {left} more did not fit here; the file that the input result-file names has everything.\n")
+                break
+            self.add(f"- **{self.cell(annotation.title)}**: {self.cell(annotation.message)}\n")
+        self.add("\n" if annotations else "")
 
     def add_block(self, block: Table | Folded | Diagram) -> None:
         """Add as much of a block as fits."""

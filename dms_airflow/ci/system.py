@@ -31,7 +31,7 @@ FOLD_LIMIT = 512 * 1024  # bytes
 # So much of a file is encoded at once.
 PIECE = 1024 * 1024  # characters
 
-_COLOURS = {Level.ERROR: "\x1b[31m", Level.WARNING: "\x1b[33m"}
+_COLOURS = {Level.ERROR: "\x1b[31m", Level.WARNING: "\x1b[33m", Level.NOTICE: "\x1b[36m"}
 _PLAIN = "\x1b[0m"
 
 

@@ -148,6 +148,12 @@ GROUPS: Mapping[str, Mapping[str, Input]] = {
         "code-quality-file": Input(
             "Path in the workspace to which the findings are written as a Code Quality report of GitLab."
         ),
+        "comment": Input(
+            "`dags list-import-errors`, `deploy-gate`, `deploy`, `smoke-test`: keep one comment of the pull request up to "
+            "date: `never`, `failure` (from the first failure on, until it is fixed) or `always`. Needs `github-token`.",
+            default="never",
+        ),
+        "github-token": Input("Token for the comment: `github.token` in a job with `permissions: pull-requests: write`."),
     },
 }
 

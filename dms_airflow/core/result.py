@@ -31,6 +31,7 @@ class Level(StrEnum):
 
     ERROR = "error"
     WARNING = "warning"
+    NOTICE = "notice"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,12 +97,14 @@ class Table:
         columns: Their names.
         rows: As many cells each.
         rest: Where the rows are that did not fit.
+        is_detail: It is about how the step did it: for the job summary, not for the comment of a pull request.
     """
 
     heading: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str | Link, ...], ...]
     rest: str = "the outputs and the result file have them"
+    is_detail: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -311,7 +311,8 @@ def _illustrate(
     if completion.instances:
         rows = tuple(_write_row(one, completion, airflow) for one in sorted(completion.instances, key=_get_start))
         columns = ("task", "state", "tries", "duration", "log")
-        yield Table(heading=f"Task instances of {run.dag_id}", columns=columns, rows=rows, rest="the run's page has them")
+        heading = f"Task instances of {run.dag_id}"
+        yield Table(heading=heading, columns=columns, rows=rows, rest="the run's page has them", is_detail=True)
     for instance, text in logs:
         yield Folded(heading=f"Log of {_name(instance, completion)}, try {instance.try_number}", text=text)
 

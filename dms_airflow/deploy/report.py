@@ -148,8 +148,10 @@ def _annotate(problem: Problem) -> Annotation:
 def _tabulate(findings: Findings, report: Sequence[ParsedFile]) -> Iterator[Table]:
     if findings.doubts:
         yield Table(heading="Could not be verified", columns=("what", "why"), rows=findings.doubts)
-    yield Table(heading="Steps", columns=("question", "found", "CLI starts", "requests", "time"), rows=findings.steps)
+    columns = ("question", "found", "CLI starts", "requests", "time")
+    yield Table(heading="Steps", columns=columns, rows=findings.steps, is_detail=True)
     slowest = sorted(report, key=lambda file: -file.seconds)[:SLOWEST]
     if slowest:
         rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)
-        yield Table(heading="Slowest DAG files to parse", columns=("file on the instance", "time"), rows=rows)
+        heading = "Slowest DAG files to parse"
+        yield Table(heading=heading, columns=("file on the instance", "time"), rows=rows, is_detail=True)

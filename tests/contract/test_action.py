@@ -29,7 +29,7 @@ region instance-id endpoint access-key-id access-key-secret security-token role-
 role-session-name role-session-expiration operation arguments body conf wait-for-completion timeout poll-interval on-paused
 on-cancel fail-on baseline dags-path verify-source expect-dags deploy-to deploy-branch deploy-exclude workspace-id dry-run prune
 force on-failure reuse-session summary annotations warnings result-file
-sarif-file junit-file code-quality-file
+sarif-file junit-file code-quality-file comment github-token
 """
 OUTPUTS = """
 status stdout stderr json status-code import-errors import-error-count new-import-error-count findings plan
@@ -133,7 +133,7 @@ def test_required_inputs_are_marked() -> None:
 def test_secret_inputs() -> None:
     secret = {name for name, source in list_inputs(Config).items() if source.secret}
 
-    assert secret == {"access-key-id", "access-key-secret", "security-token"}
+    assert secret == {"access-key-id", "access-key-secret", "security-token", "github-token"}
 
 
 def test_it_is_a_container_action_that_hands_over_its_inputs_untouched() -> None:

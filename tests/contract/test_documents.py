@@ -419,6 +419,7 @@ LEFT_OUT = {"region": "cn-hangzhou", "instance-id": "af-1a2b3c", "access-key-id"
 FILLED_IN = {
     "${{ secrets.ALIBABA_CLOUD_ACCESS_KEY_ID }}": "id-1234",
     "${{ secrets.ALIBABA_CLOUD_ACCESS_KEY_SECRET }}": "secret-1234",
+    "${{ github.token }}": "ghs_1234",
     "${{ inputs.dag }}": "daily_orders",
     "${{ inputs.conf }}": "{}",
     "${{ matrix.region }}": "cn-shanghai",
@@ -455,6 +456,7 @@ def test_an_example_is_a_workflow_with_few_rights(file: Path) -> None:
     rights = {"contents": "read"}
     rights |= {"issues": "write"} if "gh issue" in text else {}
     rights |= {"id-token": "write"} if "role-to-assume" in text else {}
+    rights |= {"pull-requests": "write"} if "comment:" in text else {}
     rights |= {"security-events": "write"} if "upload-sarif" in text else {}
     assert workflow["permissions"] == rights
     assert workflow[True], "`on`, which YAML 1.1 takes for a boolean"

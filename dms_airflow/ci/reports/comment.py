@@ -1,0 +1,154 @@
+"""Result → the comment of a pull request, which carries its own former states in a hidden mark. Pure."""
+
+from __future__ import annotations
+
+import json
+import re
+from base64 import b64decode, b64encode
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Self
+
+from dms_airflow.ci.summary import ENDED, MARKS, Writer, describe_occasion, tabulate
+from dms_airflow.core.findings import count
+from dms_airflow.core.result import Ending, Link, Table
+from dms_airflow.core.text import cut_middle, first_line
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from dms_airflow.ci.summary import Occasion
+    from dms_airflow.core.result import Result
+
+# GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
+# are never cut, and for what the tables say of rows that were left out.
+ROOM = 56_000  # bytes
+
+MOST_STATES = 11  # the last one, and ten older ones
+MOST_COMPARABLE = 2  # states whose findings are kept: a job that is run again is compared with the commit before
+MOST_FINDINGS = 400  # kept of a state; with more, nothing is compared
+ID_LENGTH = 4  # bytes that are kept of a fingerprint
+
+_STATUSES = {one.status: one for one in (Ending.TIMEOUT, Ending.FAILURE, Ending.SUCCESS)}
+_MARK = re.compile(r"^<!-- dms-airflow (?P<key>[0-9a-f]{32}) (?P<states>\[[^<>\n]*\]) -->\s*\Z", re.MULTILINE)
+
+
+@dataclass(frozen=True, kw_only=True)
+class State:
+    """What a step found at a commit.
+
+    Args:
+        commit: Its first seven characters.
+        ending: How the step ended.
+        total: How many findings there were.
+        ids: The beginning of the fingerprint of each; None where that is not known.
+    """
+
+    commit: str
+    ending: Ending
+    total: int
+    ids: frozenset[bytes] | None
+
+    @classmethod
+    def of(cls, result: Result, commit: str) -> Self:
+        """Take from a result what a later comment needs to know of it."""
+        shown = [one for one in result.findings or () if one.is_shown]
+        is_known = result.findings is not None and len(shown) <= MOST_FINDINGS
+        ids = frozenset(_shorten(one.fingerprint) for one in shown) if is_known else None
+        return cls(commit=commit[:7], ending=result.ending, total=len(shown), ids=ids)
+
+    @classmethod
+    def parse(cls, value: Any) -> Self:
+        """Parse what `write` made; somebody may have edited it.
+
+        Raises:
+            ValueError: It is something else.
+        """
+        match value:
+            case [str(commit), str(status), int(total), str() | None as text] if re.fullmatch("[0-9a-f]{7}", commit):
+                raw = b64decode(text or "", validate=True)
+                ids = frozenset(raw[at : at + ID_LENGTH] for at in range(0, len(raw), ID_LENGTH))
+                if status in _STATUSES:
+                    return cls(commit=commit, ending=_STATUSES[status], total=total, ids=None if text is None else ids)
+        raise ValueError("not a state")
+
+    def write(self, *, is_comparable: bool) -> list[Any]:
+        """Write it for the mark, in characters that do not end an HTML comment."""
+        ids = None if self.ids is None or not is_comparable else b64encode(b"".join(sorted(self.ids))).decode()
+        return [self.commit, self.ending.status, self.total, ids]
+
+
+def make_key(occasion: Occasion) -> str:
+    """Make the name of the comment: there is one for each instance and operation."""
+    return sha256(f"{occasion.operation}\0{occasion.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
+
+
+def parse_states(body: str, key: str) -> list[State] | None:
+    """Parse the states that a comment carries, the last one first; None where it does not end with this mark."""
+    match = _MARK.search(body.replace("\r\n", "\n"))
+    if match is None or match["key"] != key:
+        return None
+    try:
+        return [State.parse(one) for one in json.loads(match["states"])][:MOST_STATES]
+    except (ValueError, RecursionError):
+        return []
+
+
+def render_comment(
+    result: Result,
+    occasion: Occasion,
+    commit: str,
+    states: Sequence[State],
+    *,
+    redact: Callable[[str], str],
+    name_page: Callable[[str | None, int | None], str],
+    run_url: str,
+) -> str:
+    """Write the comment as Markdown in which no text of the result has a meaning of its own.
+
+    Args:
+        result: What happened.
+        occasion: What it was about.
+        commit: The head of the pull request.
+        states: Those that the comment carries, the last one first.
+        redact: Takes secrets out of a text before it is escaped.
+        name_page: Gives the URL of a file and of a line in it at the head; empty where there is none.
+        run_url: The page of the job; may be empty.
+    """
+    now = State.of(result, commit)
+    # A job that is run again takes the place of its former run.
+    older = [one for one in states if one.commit != now.commit][: MOST_STATES - 1]
+    writer = Writer(redact, ROOM)
+    is_fixed = result.ending is Ending.SUCCESS and bool(older) and older[0].ending is not Ending.SUCCESS
+    verdict = f"Fixed by <code>{now.commit}</code>" if is_fixed else ENDED[result.ending]
+    page = f" {writer.cell(Link(text='Job', url=run_url))}" if run_url else ""
+    writer.add(
+        f"### {MARKS[result.ending]} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
+        f"{writer.cell(occasion.operation)} on {writer.cell(occasion.instance_id)} at <code>{now.commit}</code>. "
+        f"{describe_occasion(result, occasion, writer)}{page}\n\n"
+    )
+    findings = result.findings or ()
+    before = next((one for one in older if one.ids is not None), None)
+    if before and now.ids is not None:
+        known = before.ids or frozenset()
+        writer.add(f"{_compare(known, now.ids)} since <code>{before.commit}</code>.\n\n")
+        if known:
+            marks = ("" if _shorten(one.fingerprint) in known else "(new) " for one in findings)
+            findings = tuple(replace(one, message=f"{mark}{one.message}") for one, mark in zip(findings, marks, strict=True))
+    writer.add_annotations(result.annotations, ROOM // 2)
+    for table in (*tabulate(findings, name_page), *result.blocks):
+        if isinstance(table, Table) and not table.is_detail:
+            writer.add_block(table)
+    lines = [f"- {MARKS[one.ending]} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
+    history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
+    carried = [one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older))]
+    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(occasion)} {json.dumps(carried)} -->\n"
+
+
+def _shorten(fingerprint: str) -> bytes:
+    return bytes.fromhex(fingerprint[: 2 * ID_LENGTH])
+
+
+def _compare(before: frozenset[bytes], now: frozenset[bytes]) -> str:
+    parts = ((len(before - now), "fixed"), (len(now - before), "new"))
+    return ", ".join(f"{number} {word}" for number, word in parts if number) or "No finding is new or fixed"
