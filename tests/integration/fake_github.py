@@ -68,9 +68,7 @@ class FakeGitHub:
             self.comments[self.last_id] = {"id": self.last_id, "user": {"login": login}, "body": body}
             return self.last_id
 
-    def fail(
-        self, method: str, status: int, message: Mapping[str, Any] | None = None, *, times: int = 1
-    ) -> None:
+    def fail(self, method: str, status: int, message: Mapping[str, Any] | None = None, *, times: int = 1) -> None:
         """Let the next requests with a method fail."""
         self.faults[method].extend([to_answer(status, message or {})] * times)
 
