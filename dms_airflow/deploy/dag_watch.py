@@ -59,7 +59,7 @@ class DagWatch:
         self.has_before = False
 
     def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
-        """Read, once, what the DAGs are like of the files that this deploy changes; paths end like these, with a slash in front."""
+        """Read, once, what the DAGs of the files that this deploy changes are like; their paths end with these."""
         self.has_before = True
         active, last = [dag for dag in dags if dag.is_active], dict[str, datetime]()
         times = {dag.dag_id: parse_date(dag.last_parsed_time) or datetime.min.replace(tzinfo=UTC) for dag in active}
