@@ -98,7 +98,7 @@ class DagWatch:
         dags = list_dags(self._context.airflow, only_active=False)
         self._requests += 1
         # Airflow may call DAGs active that no file defines any more.
-        now = {dag.dag_id: dag for dag in dags if dag.is_active and dag.dag_id not in vanished and dag.path in own}
+        now = {dag.dag_id: dag for dag in dags if dag.is_active and dag.dag_id in defined and dag.path in own}
         new = now.keys() - self._before.keys()
         compared = [one for one, dag in now.items() if one in new | self._shapes.keys() or dag.path.endswith(self._endings)]
         before = self._shapes | {one: self._shapes.get(one) for one in (*compared, *vanished) if one in self._before}
