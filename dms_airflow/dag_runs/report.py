@@ -136,16 +136,16 @@ def report_runs(
         context: The checkout and the log.
     """
 
-    def tell(known: Sequence[Completion]) -> tuple[RunReport, ...]:
+    def report(known: Sequence[Completion]) -> tuple[RunReport, ...]:
         return tuple(report_run(one, files[one.run.dag_id], dags_path, airflow, context) for one in known)
 
     try:
-        return tuple(completions), tell(completions)
+        return tuple(completions), report(completions)
     except Cancelled:
         cancelled = tuple(
             replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in completions
         )
-        return cancelled, tell(cancelled)
+        return cancelled, report(cancelled)
 
 
 def report_run(completion: Completion, dag_file: str, dags_path: str, airflow: AirflowClient, context: Context) -> RunReport:

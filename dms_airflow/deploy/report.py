@@ -1,4 +1,4 @@
-"""What the deploy gate knows when it ends, and how the step tells it."""
+"""What the deploy gate knows when it ends, and the step's report of it."""
 
 from __future__ import annotations
 
@@ -60,9 +60,9 @@ class Findings:
     changes: tuple[DagChange, ...] | None = None
 
 
-def tell(findings: Findings, params: ImportErrorParams, context: Context, baseline: Baseline) -> Result:
+def report_gate(findings: Findings, params: ImportErrorParams, context: Context, baseline: Baseline) -> Result:
     """Make the step's result of what the gate found."""
-    told = report_errors(
+    reported = report_errors(
         findings.errors,
         params,
         context,
@@ -74,14 +74,15 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context, baseli
     for problem in findings.problems:
         context.log.info(problem.message)
     report = findings.arrival.report or ()
-    ending = Ending.FAILURE if told.fails else Ending.SUCCESS
-    headline = told.headline
+    ending = Ending.FAILURE if reported.fails else Ending.SUCCESS
+    headline = reported.headline
     if findings.problems:
         ending = findings.problems[0].ending
         headline = first_line(findings.problems[0].message)
     elif ending is Ending.SUCCESS:
         headline = (
-            f"The instance runs this commit: {count(len(report), 'DAG file')}; {told.headline[:1].lower()}{told.headline[1:]}"
+            f"The instance runs this commit: {count(len(report), 'DAG file')}; "
+            f"{reported.headline[:1].lower()}{reported.headline[1:]}"
         )
     stopped = sorted({dag_id for ids in findings.out_of_service.values() for dag_id in ids})
     if stopped:
@@ -96,10 +97,10 @@ def tell(findings: Findings, params: ImportErrorParams, context: Context, baseli
     return Result(
         ending=ending,
         headline=headline,
-        outputs={**(told.outputs if findings.errors or findings.complete else {}), **changes},
-        findings=(*told.findings, *findings.vanished) if findings.errors or findings.complete else None,
-        annotations=(*map(_annotate, findings.problems), *told.annotations),
-        blocks=(*told.tables, *list_blocks(findings.changes or (), context.log.redact), *_tabulate(findings, report)),
+        outputs={**(reported.outputs if findings.errors or findings.complete else {}), **changes},
+        findings=(*reported.findings, *findings.vanished) if findings.errors or findings.complete else None,
+        annotations=(*map(_annotate, findings.problems), *reported.annotations),
+        blocks=(*reported.tables, *list_blocks(findings.changes or (), context.log.redact), *_tabulate(findings, report)),
         checks=findings.checks,
     )
 

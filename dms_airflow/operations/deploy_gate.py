@@ -26,7 +26,7 @@ from dms_airflow.deploy.culprit import Culprits
 from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.deployed_files import Arrival, Arrivals, Doubt
 from dms_airflow.deploy.missing import find_missing
-from dms_airflow.deploy.report import Findings, Problem, find_vanished, tell
+from dms_airflow.deploy.report import Findings, Problem, find_vanished, report_gate
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
@@ -109,7 +109,7 @@ def run(params: Params, context: Context, watch: DagWatch | None = None) -> Resu
     """
     instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
     gate = _Gate(params, context, instance, watch or DagWatch(context))
-    return tell(gate.pass_through(), params, context, gate.baseline)
+    return report_gate(gate.pass_through(), params, context, gate.baseline)
 
 
 class _Gate:

@@ -1,4 +1,4 @@
-"""`doctor`: goes every link of the way to Airflow, and says of each whether it holds, how long it took, and what to do."""
+"""`doctor`: checks every step between the runner and Airflow: whether it works, how long it takes, and what to do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,10 +36,18 @@ T = TypeVar("T")
 
 OUTPUTS = frozenset({"airflow-version", "json"})
 
-LINKS = ("inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version")
+STEPS = ("inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version")
 
-OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
-_MARKS = {OK: "✅ ok", FAILED: "❌ failed", NOT_REACHED: "⚪ not reached"}
+
+class StepState(StrEnum):
+    """How the check of a step ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_REACHED = "not reached"
+
+
+_MARKS = {StepState.OK: "✅ ok", StepState.FAILED: "❌ failed", StepState.NOT_REACHED: "⚪ not reached"}
 
 COMMAND_TIMEOUT = 120.0  # seconds; Airflow itself takes three to start
 PROBE_TIMEOUT = 20.0  # seconds
@@ -69,49 +78,49 @@ class Params:
 
 
 @dataclass(frozen=True, kw_only=True)
-class Link:
-    """How one link of the way was found.
+class CheckedStep:
+    """The result of the check of one step.
 
     Args:
-        name: Of LINKS.
-        state: OK, FAILED or NOT_REACHED.
+        name: Of STEPS.
+        state: How it ended.
         milliseconds: What it took; None when it was not tried.
         detail: What was found.
         advice: What to do.
     """
 
     name: str
-    state: str
+    state: StepState
     milliseconds: int | None = None
     detail: str = ""
     advice: str = ""
 
 
 class Examination:
-    """Tries one link after the other and remembers how it went."""
+    """Checks one step after the other, and collects the results."""
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.links: list[Link] = []
+        self.steps: list[CheckedStep] = []
         self.annotations: list[Annotation] = []
         self.blocks: list[Table | Folded | Diagram] = []
 
     def check(
         self, name: str, step: Callable[[], tuple[T, str]], *, after: object = True, started: float | None = None
     ) -> T | None:
-        """Try a link.
+        """Check a step.
 
         Args:
-            name: Of LINKS.
-            step: Gives what later links need, and what was found in words.
-            after: What it needs of earlier links; None when they failed.
+            name: Of STEPS.
+            step: Returns what later steps need, and a description.
+            after: What it needs of earlier steps; None if they failed.
             started: When it was begun, by the monotonic clock; now when it is None.
 
         Returns:
-            What the step gave; None when it failed or was not reached.
+            What the step returned; None if it failed or was not reached.
         """
         if after is None:
-            self.note(Link(name=name, state=NOT_REACHED))
+            self.note(CheckedStep(name=name, state=StepState.NOT_REACHED))
             return None
         clock = self._context.clock
         started = clock.monotonic() if started is None else started
@@ -122,25 +131,31 @@ class Examination:
             result = error.to_result()
             self.annotations += result.annotations
             self.blocks += result.blocks
-            self.note(Link(name=name, state=FAILED, milliseconds=took, detail=error.message, advice=error.hint))
+            self.note(
+                CheckedStep(name=name, state=StepState.FAILED, milliseconds=took, detail=error.message, advice=error.hint)
+            )
             return None
-        self.note(Link(name=name, state=OK, milliseconds=round(1000 * (clock.monotonic() - started)), detail=detail))
+        self.note(
+            CheckedStep(name=name, state=StepState.OK, milliseconds=round(1000 * (clock.monotonic() - started)), detail=detail)
+        )
         return value
 
-    def note(self, link: Link) -> None:
-        """Remember a link, and tell the log."""
-        self.links.append(link)
-        took = "" if link.milliseconds is None else f" ({link.milliseconds} ms)"
-        self._context.log.info(f"{_MARKS[link.state]}: {link.name}{took}{f': {link.detail}' if link.detail else ''}")
+    def note(self, step: CheckedStep) -> None:
+        """Add a result, and log it."""
+        self.steps.append(step)
+        took = "" if step.milliseconds is None else f" ({step.milliseconds} ms)"
+        self._context.log.info(f"{_MARKS[step.state]}: {step.name}{took}{f': {step.detail}' if step.detail else ''}")
 
 
 def run(params: Params, context: Context) -> Result:
-    """Go the way. A link that does not need a broken one is tried all the same."""
+    """Check every step. One that does not need a failed step is checked too."""
     config, session = context.config, context.session
     examination = Examination(context)
     check = examination.check
     examination.note(
-        Link(name="inputs", state=OK, milliseconds=0, detail=f"{config.instance_id} at {config.openapi.authority}")
+        CheckedStep(
+            name="inputs", state=StepState.OK, milliseconds=0, detail=f"{config.instance_id} at {config.openapi.authority}"
+        )
     )
     _check_clock(examination, context)
 
@@ -183,10 +198,10 @@ def _check_clock(examination: Examination, context: Context) -> None:
         answer = context.transport.exchange("GET", context.config.openapi.url, "/", timeout=PROBE_TIMEOUT)
         date = _read_date(answer)
     except ActionError as error:
-        examination.note(Link(name="clock", state=NOT_REACHED, detail=error.message))
+        examination.note(CheckedStep(name="clock", state=StepState.NOT_REACHED, detail=error.message))
         return
     if date is None:
-        examination.note(Link(name="clock", state=NOT_REACHED, detail="The OpenAPI's host sends no date."))
+        examination.note(CheckedStep(name="clock", state=StepState.NOT_REACHED, detail="The OpenAPI's host sends no date."))
         return
     difference = (context.clock.time_of_day() - date).total_seconds()
 
@@ -247,48 +262,50 @@ def _compare_versions(version: Version | None, cli: str | None) -> tuple[str, st
 
 
 def _conclude(examination: Examination, version: str) -> Result:
-    links = examination.links
-    broken = [link.name for link in links if link.state == FAILED]
-    count = f"{len(links) - len(broken) - sum(link.state == NOT_REACHED for link in links)} of {len(links)} links hold"
+    steps = examination.steps
+    broken = [step.name for step in steps if step.state == StepState.FAILED]
+    count = (
+        f"{len(steps) - len(broken) - sum(step.state == StepState.NOT_REACHED for step in steps)} of {len(steps)} links hold"
+    )
     return Result(
         ending=Ending.FAILURE if broken else Ending.SUCCESS,
         headline=f"{count}; broken: {', '.join(broken)}" if broken else count,
-        outputs={"airflow-version": version, "json": write_links(links)},
+        outputs={"airflow-version": version, "json": render_steps(steps)},
         annotations=tuple(examination.annotations),
-        blocks=(tabulate(links), *examination.blocks),
+        blocks=(tabulate(steps), *examination.blocks),
     )
 
 
-def write_links(links: Sequence[Link]) -> str:
-    """Write the links as JSON."""
+def render_steps(steps: Sequence[CheckedStep]) -> str:
+    """Write the results as JSON."""
     return json.dumps(
         [
             {
-                "link": link.name,
-                "state": link.state,
-                "milliseconds": link.milliseconds,
-                "detail": link.detail,
-                "advice": link.advice,
+                "link": step.name,
+                "state": step.state,
+                "milliseconds": step.milliseconds,
+                "detail": step.detail,
+                "advice": step.advice,
             }
-            for link in links
+            for step in steps
         ],
         ensure_ascii=False,
     )
 
 
-def tabulate(links: Sequence[Link]) -> Table:
+def tabulate(steps: Sequence[CheckedStep]) -> Table:
     """Make the table to paste into a support ticket."""
     return Table(
         heading=f"doctor, dms-airflow {__version__}",
         columns=("link", "state", "ms", "found", "what to do"),
         rows=tuple(
             (
-                link.name,
-                _MARKS[link.state],
-                "" if link.milliseconds is None else str(link.milliseconds),
-                link.detail,
-                link.advice.partition("\n")[0],  # a policy to paste has a place of its own
+                step.name,
+                _MARKS[step.state],
+                "" if step.milliseconds is None else str(step.milliseconds),
+                step.detail,
+                step.advice.partition("\n")[0],  # a policy to paste is shown separately
             )
-            for link in links
+            for step in steps
         ),
     )
