@@ -1,7 +1,8 @@
 """Makes the pictures in docs/images: what a failing gate, a DAG run and `doctor` look like, from real runs against the sandbox.
 
-Needs Chromium (Debian: apt-get install chromium), npm for fetching Mermaid, and the sandbox (`make sandbox`); `make picture`
-calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the summary are those of the run.
+Needs Chromium (Debian: apt-get install chromium fonts-noto-color-emoji), npm for fetching Mermaid, and the sandbox
+(`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the
+summary are those of the run.
 """
 
 from __future__ import annotations

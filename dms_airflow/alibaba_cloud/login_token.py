@@ -47,7 +47,7 @@ REGIONS = (
 )
 
 HINT_NAME_SERVER = (
-    "DMS exists in this region, so the cause is this machine's network: check its name server; a runner that reaches the "
+    "DMS exists in this region, so the cause is this machine's network: check its name server; a machine that reaches the "
     "internet only through a proxy needs HTTPS_PROXY."
 )
 

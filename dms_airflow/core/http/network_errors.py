@@ -34,8 +34,8 @@ HINT_DNS = (
 )
 HINT_TLS = "Check this machine's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
 HINT_BUNDLE = (
-    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file inside the action's container, which has access to "
-    "the workspace and RUNNER_TEMP, but not the runner's own disk. It must contain certificates in PEM form."
+    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file with certificates in PEM form. In a container it must "
+    "be a file there: on GitHub, in the workspace or RUNNER_TEMP."
 )
 HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
 HINT_PROXY_USER = "The proxy requires a user: set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, from a secret."
