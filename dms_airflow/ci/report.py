@@ -68,7 +68,7 @@ def report(
         outputs=outputs,
     )
     if config.files or result_stream:
-        from dms_airflow.ci.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
+        from dms_airflow.ci.reports.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
         result = write_files(result, occasion, config, ci, result_stream)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})

@@ -1,1 +1,1 @@
-"""Findings in the formats that other tools read. Pure."""
+"""Findings in the formats that other tools read, and the files that hold them."""
