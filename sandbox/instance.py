@@ -287,6 +287,10 @@ class Instance:
             return False
         return True
 
+    def is_healthy(self) -> bool:
+        """Whether scheduler and dag-processor report that they are healthy."""
+        return all(map(self._is_healthy, self.release.background))
+
     def _is_healthy(self, background: Background) -> bool:
         health = json.loads(self.request("GET", f"{self._prefix}{self.release.health_path}").body)
         return bool(health[background.health_key]["status"] == "healthy")

@@ -10,7 +10,8 @@ from dms_airflow.airflow.commands.run import Execution
 from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.airflow.dags import fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
+from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
+from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
 from dms_airflow.import_errors.reparse import Snapshot
@@ -18,7 +19,7 @@ from dms_airflow.import_errors.reparse import Snapshot
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dms_airflow.airflow.dags import Dag, StoredImportError
+    from dms_airflow.airflow.dags import StoredImportError
     from dms_airflow.airflow.version import Version
     from dms_airflow.operations.context import Context
 
@@ -30,6 +31,10 @@ COMMAND_SHARE = 1 / 3
 SHORTEST_LIMIT = 30.0  # seconds: Airflow needs up to ten of them to start on a busy machine
 
 GATEWAY_TIMED_OUT = 504  # it gave up before we did
+
+# By default the web server of Airflow 2 looks at the database after 10 s (`min_serialized_dag_fetch_interval`).
+CACHE_LIMIT = 60.0  # seconds
+CACHE_INTERVAL = 2.0  # seconds
 
 
 class Instance:
@@ -121,12 +126,30 @@ class Instance:
     def list_unserialized(self, dags: Iterable[Dag]) -> list[Dag]:
         """List those of the DAGs without a serialized version in Airflow 2: it lists them, but has no details of them.
 
+        Its web server serves a DAG from its memory for seconds, without a look at the database. So a DAG that was loaded before
+        it was parsed is fetched again.
+
+        Args:
+            dags: As they are listed after they were parsed.
+
         Raises:
-            ActionError: Airflow did not say it of all of them.
+            ActionError: The details of a DAG are not known.
         """
-        found, airflow = list(dags), self._context.airflow
-        details = airflow.map(airflow.fetch_object, [f"{locate_dag(dag.dag_id)}/details" for dag in found])
-        return [dag for dag, shown in zip(found, details, strict=True) if shown is None]
+        airflow, clock = self._context.airflow, self._context.clock
+        left, missing = {dag.dag_id: dag for dag in dags}, list[Dag]()
+
+        def fetch_details() -> tuple[None, Sequence[str]]:
+            details = airflow.map(airflow.fetch_object, [f"{locate_dag(dag_id)}/details" for dag_id in left])
+            for dag, found in zip(tuple(left.values()), details, strict=True):
+                if found is None:
+                    missing.append(dag)
+                if found is None or not _was_loaded_before(found, dag):
+                    del left[dag.dag_id]
+            return None, [f"Airflow's web server to read DAG {dag_id} again" for dag_id in left]
+
+        deadline = min(self._deadline, clock.monotonic() + CACHE_LIMIT)
+        poll(fetch_details, clock=clock, log=self._context.log, deadline=deadline, interval=CACHE_INTERVAL)
+        return missing
 
     def request_parse(self, tokens: Iterable[str]) -> None:
         """Request that the scheduler parses files next. The first refusal is the last request."""
@@ -142,3 +165,9 @@ class Instance:
         """Call a function until it awaits nothing or time is up, as `core.http.retry.poll` does."""
         clock, log = self._context.clock, self._context.log
         return poll(fetch_state, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)
+
+
+def _was_loaded_before(details: Mapping[str, Any], dag: Dag) -> bool:
+    """Whether the web server loaded a DAG before the DAG was parsed; `last_parsed` is when it loaded the DAG."""
+    loaded, parsed = parse_date(details.get("last_parsed")), parse_date(dag.last_parsed_time)
+    return loaded is not None and parsed is not None and loaded < parsed

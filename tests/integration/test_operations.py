@@ -5,17 +5,18 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.integration.fake_dms import HTML, JSON, answer
+from tests.integration.fake_dms import HTML, JSON, FakeAirflow, answer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from sandbox.runner import Step
     from tests.integration.fake_dms import FakeDms
+    from tests.unit.fakes import FakeClock
 
     Run = Callable[..., Step]
 
@@ -209,6 +210,33 @@ def test_a_dag_that_does_not_serialize_fails_the_chain_of_the_readme(
     assert (annotation.properties["file"], annotation.properties["line"]) == ("dags/weekly_close.py", "3")
     reason = "Timetable class 'unusual_prefix_" if capture == "braces" else "the log of dags reserialize says why"
     assert f"SerializationError: Failed to serialize DAG 'weekly_close': {reason}" in annotation.data
+
+
+@pytest.mark.parametrize("now_served", [404, 200])
+def test_a_dag_that_the_web_server_serves_from_its_memory_is_fetched_again(
+    dms: FakeDms, run_here: Run, clock: FakeClock, now_served: int
+) -> None:
+    """As Airflow 2 does for 10 s: what it loaded before says nothing about what was serialized since."""
+    write_dags(dms, [make_dag("etl", "2026-11-29T10:00:00+00:00")], [make_dag("etl", "2026-11-29T10:05:00+00:00")])
+    dms.airflow.commands["dags reserialize"] = ("", "")
+    started = clock.monotonic()
+    place = "/api/v1/dags/etl/details"
+
+    def serve(method: str, target: str, headers: object, body: bytes) -> Any:
+        is_cached = clock.monotonic() < started + 10
+        loaded = "2026-11-29T10:04:59+00:00" if is_cached else "2026-11-29T10:05:09+00:00"
+        content = {"dag_id": "etl", "last_parsed": loaded}
+        dms.airflow.route("GET", place, content, 200 if is_cached else now_served)
+        return FakeAirflow.request(dms.airflow, method, target, headers, body)
+
+    dms.airflow.request = serve  # type: ignore[method-assign]
+
+    step = run_here({"operation": "dags reserialize"})
+
+    assert step.exit_code == (1 if now_served == 404 else 0), step.log
+    assert step.outputs["import-error-count"] == ("1" if now_served == 404 else "0")
+    assert "Waiting for Airflow's web server to read DAG etl again" in step.log
+    assert dms.paths.count(f"GET {place}") == 6  # each two seconds
 
 
 @pytest.mark.parametrize(
