@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from sandbox.installation import wanted_version
 from sandbox.lifecycle import BROKEN_DAGS, GOOD_DAGS, Sandbox
+from sandbox.page import render_page, render_summary
 from sandbox.runner import PROJECT, Runner, Step
 
 if TYPE_CHECKING:
@@ -33,7 +34,13 @@ REPAIRS = {
     "price_updates.py": ((">> verify >> check", ">> verify"),),
     "returns.py": (('"echo counted"', '"echo counted")'),),
 }
-SHOWN = ("Plan for", "Nothing to deploy", "Published", "The former files", "Deploy", "Taken back")
+# How the lines of a deploy's log begin that tell the story.
+SHOWN = ("Plan for", "Deployed:", "The former files are back", "Taken back:")
+WIDTH = 128
+WHY = """\
+2. A commit adds five DAG files that do not import.
+   Copying them would succeed: a deploy that only copies would be green, and five DAGs would be missing in Airflow.
+   The action finds the errors, fails, and restores the former files."""
 
 
 @contextmanager
@@ -81,32 +88,39 @@ def main() -> int:
     REPORT.mkdir()
     print(f"Starting the sandbox: a real Airflow {wanted_version()} behind a stand-in of DMS (some seconds) …", flush=True)
     with prepare() as (sandbox, checkout, runner):
-        first = show(sandbox, runner, "1. The first deploy: the sound DAGs of a team.", "first")
+        first = show(sandbox, runner, "1. A team deploys its DAG files for the first time.")
         break_files(checkout)
-        broken = show(sandbox, runner, "2. A commit adds five DAG files that do not import. The gate finds them:", "broken")
+        broken = show(sandbox, runner, WHY)
         run = run_step(sandbox, runner, operation="dags trigger", arguments=DAG, on_paused="unpause")
-        print(f"   The DAGs of before run: {DAG} was triggered, exit code {run.exit_code}.")
+        print(f"   The former DAGs still run: {DAG} was triggered, exit code {run.exit_code}.")
         repair_files(checkout)
-        repaired = show(sandbox, runner, "3. The next commit repairs them, and stays:", "repaired")
+        repaired = show(sandbox, runner, "3. The next commit repairs them. This version stays.")
+    steps = {"1. The first deploy": first, "2. Five broken files": broken, "3. The repaired files": repaired}
+    page = render_page([(name, render_summary(step.summary)) for name, step in steps.items()])
+    (REPORT / "index.html").write_text(page, encoding="utf-8")
     return conclude(first, broken, repaired, run)
 
 
-def show(sandbox: Sandbox, runner: Runner, heading: str, name: str) -> Step:
-    """Deploy the checkout; show the lines of its log that tell the story, and keep its summary."""
+def show(sandbox: Sandbox, runner: Runner, heading: str) -> Step:
+    """Deploy the checkout, and show the lines of its log that tell the story."""
     print(f"\n━━ {heading}\n   operation: deploy", flush=True)
     started = time.monotonic()
     step = run_step(sandbox, runner, operation="deploy", dags_path="dags")
     for line in step.log.splitlines():
         if line.startswith(SHOWN):
-            print(f"   │ {line[:150]}")
+            print(f"   │ {shorten(line)}")
     for one in step.annotations:
         if "line" in one.properties:
             message = one.data.partition("\n")[0]
-            print(f"   │ ✖ {one.properties['file']}, line {one.properties['line']}: {message[:100]}")
-    (REPORT / f"{name}.md").write_text(step.summary, encoding="utf-8")
+            print(shorten(f"   │ ✖ {one.properties['file']}, line {one.properties['line']}: {message}"))
     seconds = time.monotonic() - started
-    print(f"   Exit code {step.exit_code} after {seconds:.0f} s; job summary: demo-report/{name}.md", flush=True)
+    print(f"   Exit code {step.exit_code} after {seconds:.0f} s", flush=True)
     return step
+
+
+def shorten(line: str) -> str:
+    """Cut a line to the width of a terminal."""
+    return line if len(line) <= WIDTH else f"{line[: WIDTH - 1]}…"
 
 
 def conclude(first: Step, broken: Step, repaired: Step, run: Step) -> int:
@@ -117,9 +131,8 @@ def conclude(first: Step, broken: Step, repaired: Step, run: Step) -> int:
         print(f"\nTHIS IS NOT WHAT THE DEMO MUST SHOW: exit codes {codes}, {len(errors)} errors.\n{broken.log}")
         return 1
     print(
-        "\n━━ Next: copy examples/deploy.yml to .github/workflows/, put your region and instance id in, and give the identity\n"
-        "   of the two secrets the RAM policy of docs/operations/deploy.md. examples/deploy-plan.yml shows the plan on a pull\n"
-        "   request."
+        f"\n━━ The job summaries of the three deploys, for a browser: {(REPORT / 'index.html').as_uri()}\n"
+        "━━ Next: docs/getting-started.md says what your instance needs, then copy examples/deploy.yml to .github/workflows/."
     )
     return 0
 

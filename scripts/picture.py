@@ -1,4 +1,4 @@
-"""Makes the pictures in docs/images: what a failing gate, a DAG run and `doctor` look like, from real runs against the sandbox.
+"""Draws the pictures in docs/images, in light and dark: a broken deploy, a DAG run, `doctor`, from real runs.
 
 Needs Chromium (Debian: apt-get install chromium fonts-noto-color-emoji), npm for fetching Mermaid, and the sandbox
 (`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the
@@ -22,22 +22,21 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from markdown_it import MarkdownIt
-
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from sandbox import Sandbox  # noqa: E402 - the project's own folder comes first
 from sandbox.demo import break_files, prepare, run_step  # noqa: E402
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
+from sandbox.page import render_page, render_summary  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PICTURE = PROJECT / "docs" / "images" / "failing-gate.png"
-DOCTOR_PICTURE = PROJECT / "docs" / "images" / "doctor.png"
-RUN_PICTURE = PROJECT / "docs" / "images" / "dag-run.png"
+    from sandbox.runner import Command
+
+IMAGES = PROJECT / "docs" / "images"
 # The hash is the one that the npm registry tells as `dist.integrity`.
 MERMAID = "11.4.0"
 MERMAID_SHA512 = "mxCfEYvADJqOiHfGpJXLs4/fAjHz448rH0pfY5fAoxiz70rQiDSzUUy4dNET2T08i46IVpjohPd6WWbzmRHiPA=="
@@ -47,59 +46,34 @@ body { background: #0d1117; margin: 16px }
 pre { color: #e6edf3; font: 12px/1.6 "DejaVu Sans Mono", monospace; white-space: pre-wrap }
 """
 STYLE = """
-body { font: 14px/1.5 -apple-system, "Segoe UI", "DejaVu Sans", sans-serif; color: #1f2328; margin: 24px; width: 1060px }
-code, pre { font: 12px/1.6 "DejaVu Sans Mono", monospace }
-.box { border: 1px solid #d1d9e0; border-radius: 6px; margin-bottom: 24px; overflow: hidden }
-.name { background: #f6f8fa; padding: 8px 16px; border-bottom: 1px solid #d1d9e0; font-weight: 600 }
-.line { display: flex; font: 12px/1.7 "DejaVu Sans Mono", monospace; white-space: pre }
-.line.added { background: #dafbe1 }
-.number { width: 48px; text-align: right; padding-right: 16px; color: #59636e }
-.annotation { margin: 8px 16px 8px 64px; border: 1px solid #d1d9e0; border-left: 3px solid #cf222e; border-radius: 6px }
-.annotation .head { padding: 8px 12px; border-bottom: 1px solid #d1d9e0; color: #59636e }
-.annotation .head b { color: #cf222e }
+.line { display: flex; font: 12px/1.7 "DejaVu Sans Mono", monospace; white-space: pre; background: var(--added) }
+.number { width: 48px; text-align: right; padding-right: 16px; color: var(--faint) }
+.annotation { margin: 8px 16px 8px 64px; border: 1px solid var(--line); border-left: 3px solid var(--red); border-radius: 6px }
+.annotation .head { padding: 8px 12px; border-bottom: 1px solid var(--line); color: var(--faint) }
+.annotation .head b { color: var(--red) }
 .annotation pre { margin: 0; padding: 8px 12px; white-space: pre-wrap }
-.summary { padding: 0 16px 16px }
-table { border-collapse: collapse; margin: 12px 0 } td, th { border: 1px solid #d1d9e0; padding: 4px 10px; text-align: left }
-.summary code { background: #eff1f3; border-radius: 4px; padding: 1px 4px }
 """
 
 
-def draw(annotation_title: str, message: str, line: int, source: list[str], summary: str) -> str:
-    """Write the page."""
-    rows = []
+def draw_annotation(annotation: Command, source: Sequence[str]) -> str:
+    """Return the HTML of a file with an annotation, as far as six lines after it."""
+    line, rows = int(annotation.properties["line"]), []
     for number, text in enumerate(source[: line + 6], 1):
-        rows.append(f'<div class="line added"><span class="number">{number}</span>{html.escape(text) or " "}</div>')
+        rows.append(f'<div class="line"><span class="number">{number}</span>{html.escape(text) or " "}</div>')
         if number == line:
             rows.append(
                 '<div class="annotation"><div class="head"><b>✖ Check failure</b> on line '
-                f"{line} in {SHOWN}<br><b>GitHub Actions / {html.escape(annotation_title)}</b></div>"
-                f"<pre>{html.escape(message)}</pre></div>"
+                f"{line} in {SHOWN}<br><b>GitHub Actions / {html.escape(annotation.properties['title'])}</b></div>"
+                f"<pre>{html.escape(annotation.data)}</pre></div>"
             )
-    rendered = MarkdownIt("gfm-like", {"linkify": False}).enable("table").render(summary)
-    return (
-        f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>"
-        f'<div class="box"><div class="name">{SHOWN}</div>{"".join(rows)}</div>'
-        f'<div class="box"><div class="name">deploy summary</div><div class="summary">{rendered}</div></div>'
-    )
+    return "".join(rows)
 
 
-def draw_run(summary: str, mermaid: Path) -> str:
-    """Write a page with a DAG run's job summary.
-
-    Args:
-        summary: The step's Markdown.
-        mermaid: Mermaid's script for browsers.
-    """
-    rendered = MarkdownIt("gfm-like", {"linkify": False}).enable("table").render(summary)
-    diagram = re.compile(r'<pre><code class="language-mermaid">(.*?)</code></pre>', re.DOTALL)
-    rendered = diagram.sub(r'<div class="mermaid">\1</div>', rendered)
-    # GitHub renders diagrams with this level too.
-    start = "mermaid.initialize({ startOnLoad: true, securityLevel: 'strict' })"
-    return (
-        f"<!doctype html><meta charset=utf-8><style>{STYLE}</style>"
-        f'<div class="box"><div class="name">run summary</div><div class="summary">{rendered}</div></div>'
-        f'<script src="{mermaid.as_uri()}"></script><script>{start}</script>'
-    )
+def draw_diagrams(page: str, mermaid: Path, theme: str) -> str:
+    """Add to a page what draws its Mermaid diagrams in a browser, at the level of security that GitHub has."""
+    look = "dark" if theme == "dark" else "default"
+    start = f"mermaid.initialize({{ startOnLoad: true, securityLevel: 'strict', theme: '{look}' }})"
+    return f'{page}<script src="{mermaid.as_uri()}"></script><script>{start}</script>'
 
 
 def fetch_mermaid(folder: Path) -> Path:
@@ -141,11 +115,13 @@ def photograph(chromium: str, page: str, picture: Path, height: int, folder: Pat
     print(f"{picture} written")
 
 
-def photograph_run(chromium: str, summary: str, height: int) -> None:
-    """Take the picture of a DAG run's job summary, as far as its height goes."""
+def photograph_themes(chromium: str, name: str, boxes: Sequence[tuple[str, str]], height: int) -> None:
+    """Take two pictures of a page, in light and in dark: `name`.png and `name`-dark.png."""
     with tempfile.TemporaryDirectory() as folder:
-        page = draw_run(summary, fetch_mermaid(Path(folder)))
-        photograph(chromium, page, RUN_PICTURE, height, Path(folder))
+        mermaid = fetch_mermaid(Path(folder))
+        for theme in ("light", "dark"):
+            page = draw_diagrams(render_page(boxes, theme=theme, style=STYLE), mermaid, theme)
+            photograph(chromium, page, IMAGES / f"{name}{'-dark' if theme == 'dark' else ''}.png", height, Path(folder))
 
 
 def run_dag() -> str:
@@ -171,17 +147,16 @@ def run_dag() -> str:
     return step.summary.partition("<details>")[0]
 
 
-def photograph_gate(chromium: str) -> None:
-    """Take the picture of a failing gate."""
+def photograph_deploy(chromium: str) -> None:
+    """Take the pictures of a broken deploy: an annotation on its line, and the job summary."""
     with prepare() as (sandbox, checkout, runner):
         break_files(checkout)
         step = run_step(sandbox, runner, operation="deploy", dags_path="dags")
         source = (checkout / SHOWN).read_text(encoding="utf-8").splitlines()
     annotation = next(one for one in step.annotations if one.properties.get("file") == SHOWN)
-    summary = step.summary.partition("<details>")[0]
-    page = draw(annotation.properties["title"], annotation.data, int(annotation.properties["line"]), source, summary)
-    with tempfile.TemporaryDirectory() as folder:
-        photograph(chromium, page, PICTURE, 1180, Path(folder))
+    photograph_themes(chromium, "annotation", [(SHOWN, draw_annotation(annotation, source))], 620)
+    summary = render_summary(step.summary.partition("<details>")[0])
+    photograph_themes(chromium, "deploy-summary", [("deploy summary", summary)], 900)
 
 
 def photograph_doctor(chromium: str) -> None:
@@ -200,7 +175,7 @@ def photograph_doctor(chromium: str) -> None:
         # What a person would have: the stand-in's names are of this machine.
         shown = shown.replace(sandbox.instance_id, "af-1a2b3c").replace(sandbox.endpoint.partition("://")[2], "127.0.0.1")
         page = f"<!doctype html><meta charset=utf-8><style>{TERMINAL}</style><pre>$ {command}\n{draw_screen(shown)}</pre>"
-        photograph(chromium, page, DOCTOR_PICTURE, 360, Path(folder))
+        photograph(chromium, page, IMAGES / "doctor.png", 360, Path(folder))
 
 
 def watch(command: Sequence[str], environ: Mapping[str, str], folder: str) -> str:
@@ -232,8 +207,8 @@ def main() -> int:
         print("Chromium is missing; on Debian: apt-get install chromium")
         return 1
     photograph_doctor(chromium)
-    photograph_gate(chromium)
-    photograph_run(chromium, run_dag(), 1330)
+    photograph_deploy(chromium)
+    photograph_themes(chromium, "dag-run", [("run summary", render_summary(run_dag()))], 1330)
     return 0
 
 
