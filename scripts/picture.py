@@ -1,7 +1,7 @@
 """Draws the pictures in docs/images, in light and dark: a broken deploy, a DAG run, `doctor`, from real runs.
 
 Needs Chromium (Debian: apt-get install chromium fonts-noto-color-emoji), npm for fetching Mermaid, and the sandbox
-(`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary: the annotation, the code and the
+(`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary: annotation, code and
 summary are those of the run.
 """
 
