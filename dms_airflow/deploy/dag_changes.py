@@ -79,14 +79,13 @@ def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShap
     # Airflow 3 has a text; Airflow 2 an object: a cron expression, or a span as Python's timedelta or dateutil's relativedelta.
     interval = details.get("timetable_summary") or details.get("schedule_interval")
     schedule = _render_interval(interval) if isinstance(interval, dict) else str(interval or "none")
-    zone = str(details.get("timezone") or "UTC")
     is_timed = schedule not in ("none", "@once", "@continuous", "Dataset", "Asset")
     schedule += f" ({_render_assets(assets)})" if assets else ""
     start = parse_date(details.get("start_date")) or min(starts, default=None)
     catchup, is_paused = details.get("catchup") is True, details.get("is_paused") is True
     return DagShape(
         facts={
-            "schedule": f"{schedule} {zone}" if is_timed and zone != "UTC" else schedule,
+            "schedule": schedule,  # without its time zone: Airflow 2 and 3 give the default one of the instance as `timezone`
             "catchup": "on" if catchup else "off",
             "start date": f"{start:%Y-%m-%d %H:%M}" if start else "none",
             "paused": "yes" if is_paused else "no",

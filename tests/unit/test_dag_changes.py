@@ -51,7 +51,6 @@ CHANGES: dict[str, tuple[DagShape, DagShape, list[str]]] = {
         shape(timetable_summary=None, schedule_interval={"__type": "TimeDelta", "days": 1, "seconds": 30, "microseconds": 0}),
         ["schedule @once → 1 day, 0:00:30"],
     ),
-    "time zone": (shape(), shape(timezone="Asia/Shanghai"), ["schedule @daily → @daily Asia/Shanghai"]),
     "assets of Airflow 3": (
         shape(timetable_summary="Asset", asset_expression={"all": [{"asset": {"uri": "s3://a", "name": "a", "group": "x"}}]}),
         shape(
