@@ -170,7 +170,7 @@ def change(dag_id: str, what: str, *details: str) -> dict[str, Any]:
     return {"dag_id": dag_id, "change": what, "details": written}
 
 
-# Of a DAG's time zone only the start date shows anything: both Airflows give the default one of the instance (`DagModel.timezone`).
+# Only the start date shows a DAG's time zone: both Airflows give the default one of the instance (`DagModel.timezone`).
 ZONE_1 = change("zone", "changed", "start date 2026-01-01 00:00 → 2025-12-31 16:00")
 ZONE_2 = change("zone", "changed", "start date 2025-12-31 16:00 → 2026-01-01 00:00")
 EXPECTED = {
