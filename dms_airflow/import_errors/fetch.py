@@ -12,7 +12,7 @@ from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import parse_report, strip_member, was_stored_by_reserialize
-from dms_airflow.airflow.version import DEFAULT_BUNDLE
+from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE
 from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.result import Annotation, Level
@@ -46,6 +46,7 @@ LIST = "dags list-import-errors"
 _OUTPUT, _VERBOSE, _LOCAL = ("-o", "--output"), ("-v", "--verbose"), ("-l", "--local")
 _FOLDER, _BUNDLE = ("-S", "--subdir"), ("-B", "--bundle-name")
 
+_DEPRECATION = " DeprecationWarning: "
 _UNKNOWN_BUNDLES = re.compile(r"Bundles not found: (?P<names>.+)")
 
 
@@ -239,10 +240,11 @@ def find_places(
     line, execution = listing.listed_by, listing.execution
     located = Located(errors=errors, printed=(execution.stdout, execution.stderr))
     is_placed = all(error.line or not error.stack_trace.startswith(tracebacks.HEADER) for error in errors)
-    # `dags reserialize` prints them without `-v`, and Airflow 2 not even with it.
+    # Without `-v` Airflow prints the warnings of its own modules only. On Airflow 2 they show whether the owner wants any.
+    # `dags reserialize` prints all warnings.
     version = context.airflow.version
-    may_log_warnings = version.cli_import_is_reliable and not version.imports_by_default
-    lacks_warnings = with_warnings and execution.line.name == LIST and may_log_warnings
+    has_warnings = version.cli_import_is_reliable if version.major > AIRFLOW_2.major else _DEPRECATION in execution.stderr
+    lacks_warnings = with_warnings and execution.line.name == LIST and has_warnings
     if (is_placed and not lacks_warnings) or line is None or has_option(line.arguments, *_VERBOSE):
         return located
     line = line.add("-v")

@@ -140,6 +140,23 @@ def test_an_airflow_that_does_not_give_them_fails_nothing(dms: FakeDms, run_here
     assert "Warnings of the scheduler are not known: " in step.log
 
 
+@pytest.mark.parametrize(
+    ("printed", "further"),
+    [("", []), ("/usr/lib/flask/json.py:1 DeprecationWarning: old\n", [["dags", "list-import-errors", "-o", "json", "-v"]])],
+)
+def test_airflow_2_is_asked_for_warnings_only_when_its_owner_wants_them(
+    dms: FakeDms, run_here: Run, checkout: Path, printed: str, further: list[list[str]]
+) -> None:
+    dms.airflow.commands[f"{COMMAND} -o json"] = ("[]\n", printed)
+    dms.airflow.commands[f"{COMMAND} -o json -v"] = ("[]\n", OLD)
+
+    step = run_here({"operation": COMMAND})
+
+    assert checkout.is_dir()
+    assert dms.commands() == [["dags", "list-import-errors", "-o", "json"], *further]
+    assert list_places(step) == (BOTH[1:] if further else [])
+
+
 def test_a_command_without_an_answer_is_not_followed_by_a_request(dms: FakeDms, run_here: Run) -> None:
     dms.airflow.commands[COMMAND] = ("", "Traceback (most recent call last):\nOSError: disk full\n")
 
