@@ -183,6 +183,8 @@ class Writer:
         columns = " | ".join(map(self.cell, table.columns))
         head = f"#### {self.cell(table.heading)}\n\n| {columns} |\n|{'---|' * len(table.columns)}\n"
         room -= len(head.encode()) + 200  # for the line that says what was left out
+        if room < 0:
+            return ""
         lines: list[str] = []
         for row in table.rows:
             line = f"| {' | '.join(map(self.cell, row))} |\n"

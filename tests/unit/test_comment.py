@@ -94,6 +94,25 @@ def test_more_findings_than_are_kept_are_not_compared() -> None:
     assert "since" not in render(result, states, "b" * 40)
 
 
+def test_long_messages_fit() -> None:
+    """Such as a deploy's list of all files that somebody else changed."""
+    annotation = Annotation(level=Level.ERROR, title="Deploy refused", message="/Workspace/code/dags/_.py\n" * 9000)
+    rows = tuple((f"dags/{number}.py", "_" * 300) for number in range(300))
+    tables = tuple(Table(heading=f"{number} {'_' * 300}", columns=("a", "b"), rows=rows) for number in range(9))
+    findings = tuple(replace(FINDING, fingerprint=f"{number:032x}"[::-1]) for number in range(400))
+    result = Result(
+        ending=Ending.FAILURE, headline="_" * 90_000, findings=findings, annotations=(annotation,) * 50, blocks=tables
+    )
+    ids = frozenset(number.to_bytes(4) for number in range(400))
+    states = [State(commit=f"{number:07x}", ending=Ending.FAILURE, total=400, ids=ids) for number in range(11)]
+
+    comment = render(result, states)
+
+    assert 57_000 < len(comment) <= 65_535
+    assert " more did not fit here; the file that the input result-file names has everything.\n" in comment
+    assert "more texts did not fit here" in comment
+
+
 # --- text of strangers ----------------------------------------------------------------------------------------------------
 
 PIECES = [

@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 
 # GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
 # are never cut, and for what the tables say of rows that were left out.
-ROOM = 56_000  # bytes
+ROOM = 58_000  # bytes
+LONGEST_MESSAGE = 2000  # bytes of an annotation, which are up to six times as many when they are escaped
 
 MOST_STATES = 11  # the last one, and ten older ones
 MOST_COMPARABLE = 2  # states whose findings are kept: a job that is run again is compared with the commit before
@@ -35,14 +36,7 @@ _MARK = re.compile(r"^<!-- dms-airflow (?P<key>[0-9a-f]{32}) (?P<states>\[[^<>\n
 
 @dataclass(frozen=True, kw_only=True)
 class State:
-    """What a step found at a commit.
-
-    Args:
-        commit: Its first seven characters.
-        ending: How the step ended.
-        total: How many findings there were.
-        ids: The beginning of the fingerprint of each; None where that is not known.
-    """
+    """What a step found at a commit: of each finding the beginning of its fingerprint; None where that is not known."""
 
     commit: str
     ending: Ending
@@ -135,7 +129,8 @@ def render_comment(
         if known:
             marks = ("" if _shorten(one.fingerprint) in known else "(new) " for one in findings)
             findings = tuple(replace(one, message=f"{mark}{one.message}") for one, mark in zip(findings, marks, strict=True))
-    writer.add_annotations(result.annotations, ROOM // 2)
+    annotations = [replace(one, message=cut_middle(one.message, LONGEST_MESSAGE)) for one in result.annotations]
+    writer.add_annotations(annotations, ROOM // 2)
     for table in (*tabulate(findings, name_page), *result.blocks):
         if isinstance(table, Table) and not table.is_detail:
             writer.add_block(table)
