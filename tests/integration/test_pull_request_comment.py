@@ -236,6 +236,14 @@ def test_the_newest_of_two_stays(github: FakeGitHub, job: Job) -> None:
     assert github.bodies[0].startswith("### ✅")
 
 
+def test_a_second_comment_that_another_job_deleted_first(github: FakeGitHub, job: Job) -> None:
+    job.run(break_files("a"))
+    github.write(BOT, github.bodies[0])
+    github.fail("DELETE", 404, {"message": "Not Found"})
+
+    assert job.run(SOUND) == []
+
+
 def test_after_a_hundred_runs_at_the_same_time_and_again_there_is_one(github: FakeGitHub, tmp_path: Path) -> None:
     jobs = make_jobs(100, github, tmp_path)
     with ThreadPoolExecutor(20) as pool:
@@ -544,13 +552,24 @@ def test_reads_and_edits_are_sent_again_after_a_fault_that_passes(github: FakeGi
     ]
 
 
-def test_a_github_that_is_down_costs_at_most_half_a_minute(github: FakeGitHub, job: Job) -> None:
+def test_a_github_that_is_down_is_asked_five_times(github: FakeGitHub, job: Job) -> None:
     github.fail("GET", 503, times=99)
 
     [notice] = job.run(break_files("a"))
 
     assert "503" in notice.message
-    assert sum(job.clock.slept) <= 20
+    assert job.clock.slept == [1, 2, 4, 8]
+
+
+def test_all_requests_share_the_time(github: FakeGitHub, job: Job) -> None:
+    job.run(break_files("a"))
+    github.fail("GET", 503, times=4)
+    github.fail("POST", 503, times=9)
+
+    [notice] = job.run(break_files("a"))
+
+    assert "503" in notice.message
+    assert job.clock.slept == [1, 2, 4, 8, 1, 2]
 
 
 @pytest.mark.parametrize("body", [None, [1], [{"id": 1}], [{"id": "x", "body": None}]])

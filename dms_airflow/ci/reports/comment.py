@@ -79,7 +79,7 @@ def make_key(occasion: Occasion) -> str:
 
 def parse_states(body: str, key: str) -> list[State] | None:
     """Parse the states that a comment carries, the last one first; None where it does not end with this mark."""
-    match = _MARK.search(body.replace("\r\n", "\n"))
+    match = _MARK.search(body)
     if match is None or match["key"] != key:
         return None
     try:
