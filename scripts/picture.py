@@ -1,8 +1,8 @@
 """Draws the pictures in docs/images, in light and dark: a broken deploy, a DAG run, `doctor`, from real runs.
 
 Needs Chromium (Debian: apt-get install chromium fonts-noto-color-emoji), npm for fetching Mermaid, and the sandbox
-(`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary: annotation, code and
-summary are those of the run.
+(`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary; annotation, code and summary
+are those of the run.
 """
 
 from __future__ import annotations
