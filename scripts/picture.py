@@ -25,11 +25,10 @@ from typing import TYPE_CHECKING
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
-from sandbox.page import render_page, render_summary  # noqa: E402
-
 from sandbox import Sandbox  # noqa: E402 - the project's own folder comes first
 from sandbox.demo import break_files, prepare, run_step  # noqa: E402
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
+from sandbox.page import render_page, render_summary  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
 
 if TYPE_CHECKING:
