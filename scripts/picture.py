@@ -64,9 +64,15 @@ def draw_annotation(annotation: Command, source: Sequence[str]) -> str:
             rows.append(
                 '<div class="annotation"><div class="head"><b>✖ Check failure</b> on line '
                 f"{line} in {SHOWN}<br><b>GitHub Actions / {html.escape(annotation.properties['title'])}</b></div>"
-                f"<pre>{html.escape(annotation.data)}</pre></div>"
+                f"<pre>{html.escape(hide_folders(annotation.data))}</pre></div>"
             )
     return "".join(rows)
+
+
+def hide_folders(text: str) -> str:
+    """Write an instance's folders in place of those that the sandbox has on this machine."""
+    text = re.sub(r'[^"\s(]*/\.sandbox/airflow-[\d.]+', "/opt/airflow", text)
+    return re.sub(r'[^"\s(]*/dms-airflow-demo-\w+/instance', "/opt/airflow/dags", text)
 
 
 def draw_diagrams(page: str, mermaid: Path, theme: str) -> str:
@@ -150,13 +156,14 @@ def run_dag() -> str:
 def photograph_deploy(chromium: str) -> None:
     """Take the pictures of a broken deploy: an annotation on its line, and the job summary."""
     with prepare() as (sandbox, checkout, runner):
+        run_step(sandbox, runner, operation="deploy", dags_path="dags")
         break_files(checkout)
         step = run_step(sandbox, runner, operation="deploy", dags_path="dags")
         source = (checkout / SHOWN).read_text(encoding="utf-8").splitlines()
     annotation = next(one for one in step.annotations if one.properties.get("file") == SHOWN)
-    photograph_themes(chromium, "annotation", [(SHOWN, draw_annotation(annotation, source))], 620)
-    summary = render_summary(step.summary.partition("<details>")[0])
-    photograph_themes(chromium, "deploy-summary", [("deploy summary", summary)], 900)
+    photograph_themes(chromium, "annotation", [(SHOWN, draw_annotation(annotation, source))], 645)
+    summary = hide_folders(render_summary(step.summary.partition("<details>")[0]))
+    photograph_themes(chromium, "deploy-summary", [("deploy summary", summary)], 760)
 
 
 def photograph_doctor(chromium: str) -> None:
@@ -208,7 +215,7 @@ def main() -> int:
         return 1
     photograph_doctor(chromium)
     photograph_deploy(chromium)
-    photograph_themes(chromium, "dag-run", [("run summary", render_summary(run_dag()))], 1330)
+    photograph_themes(chromium, "dag-run", [("run summary", render_summary(run_dag()))], 1250)
     return 0
 
 

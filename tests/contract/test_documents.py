@@ -363,7 +363,7 @@ def list_links() -> list[tuple[Path, str]]:
     found = []
     for file in DOCUMENTS:
         text = re.sub(r"^```.*?^```$", "", file.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
-        targets = re.findall(r"\]\(([^)\s]+)\)", text)
+        targets = re.findall(r"\]\(([^)\s]+)\)", text) + re.findall(r' (?:src|srcset)="([^"]+)"', text)
         found += [(file, target) for target in targets if not re.match(r"[a-z]+:", target)]
     return found
 
