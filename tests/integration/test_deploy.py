@@ -163,6 +163,15 @@ def test_a_first_deploy_then_a_change_then_nothing(dms: FakeDms, checkout: Any, 
     assert [path for path in dms.paths if "login" in path] == ["GET /login"] * 3
 
 
+def test_the_same_commit_shows_no_change_however_often(checkout: Any, deploy: Callable[..., Step]) -> None:
+    checkout(OLD)
+    assert [change["change"] for change in deploy().read_json("dag-changes")] == ["added", "added"]
+
+    steps = [deploy() for _ in range(20)]
+
+    assert {(step.exit_code, step.outputs["dag-changes"]) for step in steps} == {(0, "[]")}
+
+
 def test_a_red_gate_is_taken_back_and_told_on_the_line(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:
     checkout(OLD)
     deploy()
