@@ -26,10 +26,11 @@ COPY --from=build /image/ /
 
 # Nothing is ever installed here: out goes pip. The official image has no bytecode, not even of Python's own library
 # (https://github.com/docker-library/python/blob/master/Dockerfile-linux.template). What has none is compiled in every step of every
-# job, since a container's files are gone when it ends. The four packages that are left out are programs and their texts.
+# job, since a container's files are gone when it ends. The four packages that are left out are programs and their texts. Its library
+# need not be in the folder of the packages: Debian's Python has it elsewhere.
 RUN rm -rf /usr/local/bin/pip* /usr/local/lib/python3.13/site-packages/pip* /usr/local/lib/python3.13/ensurepip \
     && python -B -m compileall -q --invalidation-mode unchecked-hash -x '/(idlelib|pydoc_data|tkinter|turtledemo)/' \
-    /app /usr/local/lib/python3.13
+    /app /usr/local/lib/python3.13 "$(python -c 'import sysconfig; print(sysconfig.get_path("stdlib"))')"
 
 # Root, as GitHub requires: https://docs.github.com/actions/reference/workflows-and-actions/dockerfile-support
 # -E ignores the job's PYTHON* variables, -s the user's site-packages, -u keeps masks ahead of what they mask. Absolute paths in
