@@ -43,11 +43,11 @@ sandbox: $(SETUP) ## Install the sandbox's Airflow into .sandbox: 2.10.4, or SAN
 demo: sandbox ## See the action at work: a broken deploy taken back, then a repaired one that stays (two minutes at first, then one or two)
 	@$(BIN)/python -m sandbox.demo
 
-check: lint types ## Run what to run before each commit: lint, types, unit, contract and one path through each operation (a minute or two)
+check: lint types ## Run what to run before each commit: lint, types, unit, contract and one path through each operation (half a minute)
 	$(BIN)/pytest -q -n auto tests/unit tests/contract
 	$(BIN)/pytest -q -n auto -m check tests/integration
 
-test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (about half an hour)
+test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (some 25 minutes)
 
 lint: $(SETUP) ## Lint the code, the pages and their spelling, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
@@ -70,7 +70,7 @@ types: $(SETUP) ## Check the types
 	$(BIN)/mypy
 
 unit: $(SETUP) ## Pure functions, on real answers and on generated ones
-	$(BIN)/pytest tests/unit --cov --cov-report=term
+	$(BIN)/pytest -n auto tests/unit --cov --cov-report=term
 
 contract: $(SETUP) ## action.yml == code, docs == generated, imports point down
 	$(BIN)/pytest tests/contract
