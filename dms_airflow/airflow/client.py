@@ -230,7 +230,7 @@ class AirflowClient:
         """Fetch a JSON object; None where Airflow responds that it does not exist.
 
         Raises:
-            ActionError: There is no such response.
+            ActionError: No response, or another one.
         """
         response = self.request("GET", path, query=encode_query(query), tries=tries)
         content = response.parse_object()
@@ -245,7 +245,7 @@ class AirflowClient:
         """Fetch all entries of a list.
 
         Raises:
-            ActionError: There is no such response.
+            ActionError: No response, or another one.
         """
         return [row for response in self.fetch_pages(path, query, tries=tries) for row in self._parse_page(response, path).rows]
 
@@ -276,7 +276,7 @@ class AirflowClient:
         """Fetch the first page of a list.
 
         Raises:
-            ActionError: There is no such response.
+            ActionError: No response, or another one.
         """
         return self._parse_page(self._request_page(path, query, limit=limit, offset=0, tries=tries), path)
 

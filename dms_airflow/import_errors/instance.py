@@ -14,6 +14,7 @@ from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
+from dms_airflow.core.text import join
 from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
@@ -148,7 +149,12 @@ class Instance:
             return None, [f"Airflow's web server to read DAG {dag_id} again" for dag_id in left]
 
         deadline = min(self._deadline, clock.monotonic() + CACHE_LIMIT)
-        poll(fetch_details, clock=clock, log=self._context.log, deadline=deadline, interval=CACHE_INTERVAL)
+        _, awaited = poll(fetch_details, clock=clock, log=self._context.log, deadline=deadline, interval=CACHE_INTERVAL)
+        if awaited:
+            raise AnswerError(
+                f"Whether DAG {join([*left])} serializes is not known: Airflow's web server still serves what it loaded before.",
+                "Run the step again. If it fails again, look at the instance's min_serialized_dag_fetch_interval.",
+            )
         return missing
 
     def request_parse(self, tokens: Iterable[str]) -> None:

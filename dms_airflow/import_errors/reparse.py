@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 def wait_for_reparse(
     instance: Instance, before: Snapshot, paths: Iterable[str], must_be_parsed: Iterable[str]
 ) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
-    """Ask for files to be parsed, and wait_for_reparse them until what became of each is stored, or time is up.
+    """Ask for files to be parsed, and wait until what became of each is stored, or time is up.
 
     A result counts when two polls in a row return it: a zip's errors come and go.
 

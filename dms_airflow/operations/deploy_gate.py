@@ -398,7 +398,7 @@ class _Gate:
     def settle(
         self, stored: frozenset[str], changed: frozenset[str], arrival: Arrival
     ) -> tuple[tuple[DagImportError, ...], Sequence[str]]:
-        """Ask the scheduler to parse files, and wait_for_reparse them until it has stored what became of each."""
+        """Ask the scheduler to parse files, and wait until it has stored what became of each."""
         rows, awaited = wait_for_reparse(self._instance, self._instance.view(), stored | changed, changed)
         errors = tuple(read_error(row.path, row.stack_trace) for row in rows)
         return locate(errors, self._checkout, arrival.list_files()), awaited
@@ -415,21 +415,17 @@ class _Gate:
             for dag_id in self._params.expect_dags:
                 if dag_id not in defined:
                     nearest = get_close_matches(dag_id, defined, n=1)
-                    wrong[dag_id] = (
-                        f"no DAG file of the instance defines it{f'; did you mean {nearest[0]}?' if nearest else ''}"
-                    )
+                    hint = f" Did you mean {nearest[0]}?" if nearest else ""
+                    wrong[dag_id] = f"no DAG file of the instance defines it.{hint}"
                 elif dag_id not in dags or not dags[dag_id].is_active:
-                    wrong[dag_id] = "the scheduler has not taken it up yet"
+                    wrong[dag_id] = "the scheduler has not taken it up yet."
                 elif dags[dag_id].has_import_errors:
-                    wrong[dag_id] = "its file has import errors"
+                    wrong[dag_id] = "its file has import errors."
             return wrong, tuple(f"DAG {dag_id}" for dag_id in wrong if dag_id in defined)
 
         wrong, awaited = self._instance.poll(fetch_state)
         ending = Ending.TIMEOUT if awaited else Ending.FAILURE
-        return tuple(
-            Problem(message=f"Expected DAG {dag_id}: {why.removesuffix('?')}{'?' if why.endswith('?') else '.'}", ending=ending)
-            for dag_id, why in wrong.items()
-        )
+        return tuple(Problem(message=f"Expected DAG {dag_id}: {why}", ending=ending) for dag_id, why in wrong.items())
 
 
 def _count(errors: Sequence[DagImportError]) -> str:

@@ -36,8 +36,6 @@ T = TypeVar("T")
 
 OUTPUTS = frozenset({"airflow-version", "json"})
 
-STEPS = ("inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version")
-
 
 class StepState(StrEnum):
     """How the check of a step ended."""
@@ -82,7 +80,7 @@ class CheckedStep:
     """The result of the check of one step.
 
     Args:
-        name: Of STEPS.
+        name: For example ``login``.
         state: How it ended.
         milliseconds: What it took; None when it was not tried.
         detail: What was found.
@@ -111,7 +109,7 @@ class Examination:
         """Check a step.
 
         Args:
-            name: Of STEPS.
+            name: For example ``login``.
             step: Returns what later steps need, and a description.
             after: What it needs of earlier steps; None if they failed.
             started: When it was begun, by the monotonic clock; now when it is None.

@@ -88,7 +88,6 @@ def await_stored(act: Act, kinds: set[str]) -> None:
         if kinds <= {row["warning_type"] for row in rows if row["dag_id"] == "planted"}:
             return
         assert time.monotonic() < end, step.log
-        time.sleep(2)
 
 
 @pytest.mark.usefixtures("planted")

@@ -862,7 +862,7 @@ def test_an_expected_dag_with_a_typing_error_is_named_with_the_nearest(model: Mo
 
     step = gate(expect_dags="elt")
 
-    words = "Expected DAG elt: no DAG file of the instance defines it; did you mean etl?"
+    words = "Expected DAG elt: no DAG file of the instance defines it. Did you mean etl?"
     assert [one.data for one in step.annotations] == [words]
 
 

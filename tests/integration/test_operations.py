@@ -239,6 +239,21 @@ def test_a_dag_that_the_web_server_serves_from_its_memory_is_fetched_again(
     assert dms.paths.count(f"GET {place}") == 6  # each two seconds
 
 
+def test_a_web_server_that_never_reads_a_dag_again_proves_nothing(dms: FakeDms, run_here: Run) -> None:
+    write_dags(dms, [make_dag("etl", "2026-11-29T10:00:00+00:00")], [make_dag("etl", "2026-11-29T10:05:00+00:00")])
+    dms.airflow.commands["dags reserialize"] = ("", "")
+    loaded = {"dag_id": "etl", "last_parsed": "2026-11-29T10:04:59+00:00"}
+    dms.airflow.route("GET", "/api/v1/dags/etl/details", loaded)
+
+    step = run_here({"operation": "dags reserialize"})
+
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Unusable answer"
+    assert "Whether DAG etl serializes is not known" in annotation.data
+    assert "Run the step again." in annotation.data
+
+
 @pytest.mark.parametrize(
     ("after", "exit_code", "title"),
     [

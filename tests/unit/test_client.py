@@ -305,6 +305,13 @@ def test_a_command_that_is_too_long_for_a_url_says_how_to_send_it(web: responses
     assert error.value.status == status
 
 
+def test_a_command_that_prints_the_servers_words_is_not_too_long(web: responses.RequestsMock) -> None:
+    printed = "Request Line is too large (5012 > 4094)\n"
+    web.post(COMMAND, json={"stdout": printed, "stderr": ""})
+
+    assert send_command(World().airflow, ["version"], repeatable=False, timeout=5).stdout == printed
+
+
 def test_pages_are_followed_by_what_was_given(web: responses.RequestsMock) -> None:
     web.get(DAGS, json={"dags": [{"dag_id": "a"}, {"dag_id": "b"}], "total_entries": 3})
     web.get(DAGS, json={"dags": [{"dag_id": "c"}], "total_entries": 3})

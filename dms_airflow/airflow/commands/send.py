@@ -58,7 +58,8 @@ def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bo
     if not airflow.command_path and is_unknown_route(response):
         path = COMMAND_PATHS[1]
         response = airflow.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
-    if response.status in _TOO_LONG or _REQUEST_LINE in response.text:
+    is_bad_request = response.status == HTTPStatus.BAD_REQUEST
+    if response.status in _TOO_LONG or (is_bad_request and _REQUEST_LINE in response.text):
         raise AnswerError(
             f"POST {path} answered {response.status}: the command is longer than the instance takes. DMS takes commands in the "
             "URL, and Airflow 2's web server no more than 4,094 bytes of it.",
