@@ -152,7 +152,7 @@ class Instance:
         _, awaited = poll(fetch_details, clock=clock, log=self._context.log, deadline=deadline, interval=CACHE_INTERVAL)
         if awaited:
             raise AnswerError(
-                f"Whether DAG {join([*left])} serializes is not known: Airflow's web server still serves what it loaded before.",
+                f"Whether DAG {join([*left])} serializes is not known: Airflow's web server serves what it loaded before.",
                 "Run the step again. If it fails again, look at the instance's min_serialized_dag_fetch_interval.",
             )
         return missing
