@@ -28,13 +28,31 @@ if TYPE_CHECKING:
     # By rule and name: by file and line, the DAG files of which that file is a part.
     Places = Mapping[tuple[Rule, str], Mapping[tuple[str, int], list[str]]]
 
-_FAIL, _WARN = "tasks that use it fail.", Level.WARNING
+_CREATE, _WARN = "Create it in Airflow, or correct the name.", Level.WARNING
 _FINDINGS = (
-    Finding(rule=Rule.MISSING_CONNECTION, level=_WARN, title="Connection missing", message=f"connection {{}}: {_FAIL}"),
-    Finding(rule=Rule.MISSING_VARIABLE, level=_WARN, title="Variable missing", message=f"variable {{}}: {_FAIL}"),
-    Finding(rule=Rule.MISSING_POOL, level=_WARN, title="Pool missing", message="pool {}: tasks that use it never start."),
     Finding(
-        rule=Rule.MISSING_TRIGGERER, level=_WARN, title="Triggerer missing", message="healthy triggerer: deferred tasks wait."
+        rule=Rule.MISSING_CONNECTION,
+        level=_WARN,
+        title="Connection missing",
+        message=f"connection {{}}: tasks that use it fail. {_CREATE}",
+    ),
+    Finding(
+        rule=Rule.MISSING_VARIABLE,
+        level=_WARN,
+        title="Variable missing",
+        message=f"variable {{}}: tasks that use it fail. {_CREATE}",
+    ),
+    Finding(
+        rule=Rule.MISSING_POOL,
+        level=_WARN,
+        title="Pool missing",
+        message=f"pool {{}}: tasks that use it never start. {_CREATE}",
+    ),
+    Finding(
+        rule=Rule.MISSING_TRIGGERER,
+        level=_WARN,
+        title="Triggerer missing",
+        message="healthy triggerer: deferred tasks wait. Start one, or set deferrable=False.",
     ),
 )
 # What Airflow's database has none of when it is kept elsewhere.

@@ -50,7 +50,8 @@ def _read_row(kind: str, dag_id: str, message: str, place: _Place, places: _Plac
                 rule=Rule.MISSING_POOL,
                 level=Level.WARNING,
                 title="Pool missing",
-                message=f"The instance has no pool {pool}: tasks that use it never start.",
+                message=f"The instance has no pool {pool}: tasks that use it never start. "
+                "Create it in Airflow, or correct the name.",
                 file=places.relate(file),
                 line=line,
                 affects=affects,

@@ -212,10 +212,10 @@ def test_missing_ids_are_on_their_lines(planted: Lists, gate: Gate) -> None:
     assert {one.name for one in step.annotations} == {"warning"}
     messages = {one["message"] for one in step.read_json("findings") if one["file"] == "dags/etl.py"}
     assert messages == {
-        "The instance has no connection no_conn: tasks that use it fail.",
-        "The instance has no pool no_pool: tasks that use it never start.",
-        "The instance has no variable no_var: tasks that use it fail.",
-        "The instance has no healthy triggerer: deferred tasks wait.",
+        "The instance has no connection no_conn: tasks that use it fail. Create it in Airflow, or correct the name.",
+        "The instance has no pool no_pool: tasks that use it never start. Create it in Airflow, or correct the name.",
+        "The instance has no variable no_var: tasks that use it fail. Create it in Airflow, or correct the name.",
+        "The instance has no healthy triggerer: deferred tasks wait. Start one, or set deferrable=False.",
     }
     assert {tuple(one["affects"]) for one in step.read_json("findings")} == {("etl",)}
     assert SECRET not in step.log + step.summary + json.dumps(step.outputs)

@@ -70,7 +70,10 @@ def test_they_are_on_their_lines_and_fail_nothing(dms: FakeDms, run_here: Run, c
 
     assert step.exit_code == 0
     assert list_places(step) == BOTH
-    assert step.annotations[0].data == "The instance has no pool slow: tasks that use it never start.\nDAG: etl"
+    assert (
+        step.annotations[0].data
+        == "The instance has no pool slow: tasks that use it never start. Create it in Airflow, or correct the name.\nDAG: etl"
+    )
     assert "No import errors, 2 warnings (success after" in step.log
     assert [(one["rule"], one["level"], one["affects"]) for one in step.read_json("findings")] == [
         ("missing-pool", "warning", ["etl"]),

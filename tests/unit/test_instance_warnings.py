@@ -148,10 +148,30 @@ def test_a_missing_pool_is_on_the_line_that_gives_its_name(checkout: Checkout) -
     found = list(find_dag_warnings(rows, checkout, {}))
 
     assert [(one.rule, one.message, one.place, one.affects) for one in found] == [
-        (Rule.MISSING_POOL, "The instance has no pool helper: tasks that use it never start.", "dags/lib/tasks.py:4", ("etl",)),
-        (Rule.MISSING_POOL, "The instance has no pool nowhere: tasks that use it never start.", "dags/etl.py:2", ("etl",)),
-        (Rule.MISSING_POOL, "The instance has no pool own: tasks that use it never start.", "dags/etl.py:3", ("etl",)),
-        (Rule.MISSING_POOL, "The instance has no pool args: tasks that use it never start.", "dags/etl.py:6", ("etl_1",)),
+        (
+            Rule.MISSING_POOL,
+            "The instance has no pool helper: tasks that use it never start. Create it in Airflow, or correct the name.",
+            "dags/lib/tasks.py:4",
+            ("etl",),
+        ),
+        (
+            Rule.MISSING_POOL,
+            "The instance has no pool nowhere: tasks that use it never start. Create it in Airflow, or correct the name.",
+            "dags/etl.py:2",
+            ("etl",),
+        ),
+        (
+            Rule.MISSING_POOL,
+            "The instance has no pool own: tasks that use it never start. Create it in Airflow, or correct the name.",
+            "dags/etl.py:3",
+            ("etl",),
+        ),
+        (
+            Rule.MISSING_POOL,
+            "The instance has no pool args: tasks that use it never start. Create it in Airflow, or correct the name.",
+            "dags/etl.py:6",
+            ("etl_1",),
+        ),
     ]
 
 
