@@ -14,7 +14,7 @@ from dms_airflow.core.errors import InputError, InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
     InputValueError,
-    given,
+    input_field,
     list_inputs,
     list_variables,
     load,
@@ -102,27 +102,27 @@ def parse_session_name(text: str) -> str:
 class Config:
     """The inputs that do not depend on the operation."""
 
-    region: str = given(parse_region, default="")
-    instance_id: str = given(parse_instance_id, required=True, default="")
-    endpoint: Endpoint | None = given(parse_endpoint)
-    access_key_id: str = given(parse_text, default="", secret=True)
-    access_key_secret: str = given(parse_text, default="", secret=True)
-    security_token: str = given(parse_text, default="", secret=True)
-    role_to_assume: str = given(parse_arn("role"), default="")
-    oidc_provider_arn: str = given(parse_arn("oidc-provider"), default="")
-    audience: str = given(parse_text, default="sts.aliyuncs.com")
-    role_session_name: str = given(parse_session_name, default="")
-    role_session_expiration: int = given(parse_whole_number(900, 43200), default=3600)
-    operation: str = given(parse_operation, required=True, default="")
-    reuse_session: bool = given(parse_boolean, default=False)
-    summary: bool = given(parse_boolean, default=True)
-    annotations: bool = given(parse_boolean, default=True)
-    result_file: str = given(parse_text, default="")
-    sarif_file: str = given(parse_text, default="")
-    junit_file: str = given(parse_text, default="")
-    code_quality_file: str = given(parse_text, default="")
-    comment: str = given(parse_choice("never", "failure", "always"), default="never")
-    github_token: str = given(parse_text, default="", secret=True)
+    region: str = input_field(parse_region, default="")
+    instance_id: str = input_field(parse_instance_id, required=True, default="")
+    endpoint: Endpoint | None = input_field(parse_endpoint)
+    access_key_id: str = input_field(parse_text, default="", secret=True)
+    access_key_secret: str = input_field(parse_text, default="", secret=True)
+    security_token: str = input_field(parse_text, default="", secret=True)
+    role_to_assume: str = input_field(parse_arn("role"), default="")
+    oidc_provider_arn: str = input_field(parse_arn("oidc-provider"), default="")
+    audience: str = input_field(parse_text, default="sts.aliyuncs.com")
+    role_session_name: str = input_field(parse_session_name, default="")
+    role_session_expiration: int = input_field(parse_whole_number(900, 43200), default=3600)
+    operation: str = input_field(parse_operation, required=True, default="")
+    reuse_session: bool = input_field(parse_boolean, default=False)
+    summary: bool = input_field(parse_boolean, default=True)
+    annotations: bool = input_field(parse_boolean, default=True)
+    result_file: str = input_field(parse_text, default="")
+    sarif_file: str = input_field(parse_text, default="")
+    junit_file: str = input_field(parse_text, default="")
+    code_quality_file: str = input_field(parse_text, default="")
+    comment: str = input_field(parse_choice("never", "failure", "always"), default="never")
+    github_token: str = input_field(parse_text, default="", secret=True)
 
     @property
     def files(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """The border: variables become frozen, typed dataclasses, or a complete list of what is wrong with them.
 
 A dataclass names its inputs by its fields (`on_paused` reads ``DMS_AIRFLOW_ON_PAUSED``, else ``INPUT_ON-PAUSED``), each
-declared with `given`. Names,
+declared with `input_field`. Names,
 descriptions and defaults that a workflow author sees stand in action.yml; a contract test holds the two together. An empty
 string means "not given", as GitHub passes it for an expression without a value.
 """
@@ -63,7 +63,7 @@ class Source:
         return self.parse(text)
 
 
-def given(parse: Callable[[str], Any], *, default: Any = None, required: bool = False, secret: bool = False) -> Any:
+def input_field(parse: Callable[[str], Any], *, default: Any = None, required: bool = False, secret: bool = False) -> Any:
     """Declare a dataclass field that is read from the input of the same name.
 
     Args:
@@ -95,7 +95,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
     """Read a dataclass from its inputs.
 
     Args:
-        cls: A dataclass whose fields are declared with `given`. Its method `check`, if it has one, yields a problem for
+        cls: A dataclass whose fields are declared with `input_field`. Its method `check`, if it has one, yields a problem for
             each combination of values that cannot be.
         environ: The process's environment.
         problems: Every wrong input is appended here. The dataclass is to be used only if there were none.

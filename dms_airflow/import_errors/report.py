@@ -10,7 +10,7 @@ from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
-from dms_airflow.core.inputs import given, parse_boolean, parse_choice, parse_text
+from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Level, Link, Table
 from dms_airflow.core.text import first_line
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
@@ -36,10 +36,10 @@ _RULES = {"AirflowDagDuplicatedIdException": Rule.DUPLICATE_DAG_ID, "Serializati
 class ImportErrorParams(TimedParams):
     """The inputs that say which import errors fail a step, and where the DAG files are."""
 
-    fail_on: str = given(parse_choice("any", "new", "none"), default="any")
-    baseline: str = given(str.strip, default="")  # a wrong one never stops a step
-    dags_path: str = given(parse_text, default="")
-    warnings: bool = given(parse_boolean, default=True)
+    fail_on: str = input_field(parse_choice("any", "new", "none"), default="any")
+    baseline: str = input_field(str.strip, default="")  # a wrong one never stops a step
+    dags_path: str = input_field(parse_text, default="")
+    warnings: bool = input_field(parse_boolean, default=True)
 
     def counts(self, error: DagImportError) -> bool:
         """Whether an error fails the step."""

@@ -10,7 +10,7 @@ from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.table import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import group
-from dms_airflow.core.inputs import InputValueError, given, iterate_lines, parse_words, quote_value
+from dms_airflow.core.inputs import InputValueError, input_field, iterate_lines, parse_words, quote_value
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.import_errors.report import ImportErrorParams
 from dms_airflow.operations import command, dags_list_import_errors, dags_reserialize, dags_trigger
@@ -63,7 +63,7 @@ def _parse_command(text: str) -> CommandLine:
 class Params(ImportErrorParams):
     """The inputs of a list of commands."""
 
-    arguments: tuple[CommandLine, ...] = given(parse_commands, required=True, default=())
+    arguments: tuple[CommandLine, ...] = input_field(parse_commands, required=True, default=())
 
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked."""

@@ -10,7 +10,7 @@ from dms_airflow.airflow.commands.command_line import CommandLine
 from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.core.inputs import given, parse_operation, parse_words
+from dms_airflow.core.inputs import input_field, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ NOT_SHOWN = "(not shown: it is the value of a variable)"
 class Params(TimedParams):
     """The inputs of one CLI command."""
 
-    operation: str = given(parse_operation, default="")
-    arguments: tuple[str, ...] = given(parse_words, default=())
+    operation: str = input_field(parse_operation, default="")
+    arguments: tuple[str, ...] = input_field(parse_words, default=())
 
     @property
     def line(self) -> CommandLine:

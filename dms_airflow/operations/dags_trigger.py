@@ -15,7 +15,7 @@ from dms_airflow.airflow.dag_runs import DagRun, fetch_run, format_run_url, pars
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, add_outputs
 from dms_airflow.core.inputs import (
     InputValueError,
-    given,
+    input_field,
     parse_boolean,
     parse_choice,
     parse_duration,
@@ -44,12 +44,12 @@ OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findin
 class WaitParams:
     """The inputs of whatever waits for a DAG run."""
 
-    conf: str = given(parse_json_object, default="")
-    wait_for_completion: bool = given(parse_boolean, default=False)
-    poll_interval: float | None = given(parse_duration)
-    on_paused: str = given(parse_choice("fail", "unpause", "ignore"), default="fail")
-    on_cancel: str = given(parse_choice("leave", "fail-run"), default="leave")
-    dags_path: str = given(parse_text, default="")
+    conf: str = input_field(parse_json_object, default="")
+    wait_for_completion: bool = input_field(parse_boolean, default=False)
+    poll_interval: float | None = input_field(parse_duration)
+    on_paused: str = input_field(parse_choice("fail", "unpause", "ignore"), default="fail")
+    on_cancel: str = input_field(parse_choice("leave", "fail-run"), default="leave")
+    dags_path: str = input_field(parse_text, default="")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,7 +14,15 @@ from dms_airflow.checkout.dag_files import CUSTOMARY_FOLDER
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.parts import Parts
 from dms_airflow.core.errors import ActionError, Cancelled, DeployError, WorkspaceDeniedError, WorkspaceError
-from dms_airflow.core.inputs import InputValueError, given, parse_boolean, parse_choice, parse_lines, parse_text, quote_value
+from dms_airflow.core.inputs import (
+    InputValueError,
+    input_field,
+    parse_boolean,
+    parse_choice,
+    parse_lines,
+    parse_text,
+    quote_value,
+)
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.text import join
 from dms_airflow.deploy.dag_watch import DagWatch, try_to
@@ -79,14 +87,14 @@ def parse_workspace_id(text: str) -> str:
 class Params(deploy_gate.Params):
     """The inputs of a deploy, and those of its gate."""
 
-    deploy_to: str = given(parse_target, default="")
-    deploy_branch: str = given(parse_text, default="")
-    deploy_exclude: str = given(parse_lines, default="")
-    workspace_id: str = given(parse_workspace_id, default="")
-    dry_run: bool = given(parse_boolean, default=False)
-    prune: bool = given(parse_boolean, default=False)
-    force: bool = given(parse_boolean, default=False)
-    on_failure: str = given(parse_choice("rollback", "leave"), default="rollback")
+    deploy_to: str = input_field(parse_target, default="")
+    deploy_branch: str = input_field(parse_text, default="")
+    deploy_exclude: str = input_field(parse_lines, default="")
+    workspace_id: str = input_field(parse_workspace_id, default="")
+    dry_run: bool = input_field(parse_boolean, default=False)
+    prune: bool = input_field(parse_boolean, default=False)
+    force: bool = input_field(parse_boolean, default=False)
+    on_failure: str = input_field(parse_choice("rollback", "leave"), default="rollback")
 
     def open_checkout(self, root: Path) -> Checkout:
         """Open the checkout without what is not deployed."""

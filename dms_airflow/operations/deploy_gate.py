@@ -19,7 +19,7 @@ from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import contradicts, split_lines
 from dms_airflow.core import tracebacks
-from dms_airflow.core.inputs import given, parse_boolean, parse_duration, parse_names
+from dms_airflow.core.inputs import input_field, parse_boolean, parse_duration, parse_names
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.core.text import first_line, join
 from dms_airflow.deploy.culprit import Culprits
@@ -85,10 +85,10 @@ NOT_ASKED = "not asked: the dag-processor's word is the only true one on this Ai
 class Params(ImportErrorParams):
     """The inputs of the gate."""
 
-    timeout: float = given(parse_duration, default=GATE_TIMEOUT)
-    poll_interval: float | None = given(parse_duration)
-    verify_source: bool = given(parse_boolean, default=True)
-    expect_dags: tuple[str, ...] = given(parse_names, default=())
+    timeout: float = input_field(parse_duration, default=GATE_TIMEOUT)
+    poll_interval: float | None = input_field(parse_duration)
+    verify_source: bool = input_field(parse_boolean, default=True)
+    expect_dags: tuple[str, ...] = input_field(parse_names, default=())
 
     def open_checkout(self, root: Path) -> Checkout:
         """Open the checkout that the instance is compared with."""

@@ -18,7 +18,7 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, LinkError
 from dms_airflow.core.http.retry import retry
-from dms_airflow.core.inputs import given, parse_choice
+from dms_airflow.core.inputs import input_field, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.operations.deploy import check_rights, parse_workspace_id
 
@@ -67,8 +67,8 @@ HINT_VERSION = "The instance is being upgraded, or was not restarted after an up
 class Params:
     """The inputs of `doctor`."""
 
-    arguments: str = given(parse_choice("deploy"), default="")
-    workspace_id: str = given(parse_workspace_id, default="")
+    arguments: str = input_field(parse_choice("deploy"), default="")
+    workspace_id: str = input_field(parse_workspace_id, default="")
 
     def list_secrets(self) -> Sequence[str]:
         """Name what must be masked: nothing."""

@@ -14,7 +14,7 @@ from dms_airflow.airflow.commands.send import COMMAND_PATHS
 from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
 from dms_airflow.core.http.retry import is_transient_status
-from dms_airflow.core.inputs import InputValueError, given, parse_duration, parse_json, parse_words, quote_value
+from dms_airflow.core.inputs import InputValueError, input_field, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.operations.command import tabulate
@@ -62,6 +62,9 @@ class Request:
         return _SECRET_PATHS.match(unquote(self.path)) is not None
 
 
+NO_REQUEST = Request(method="GET", path="/", query="", paginate=False)
+
+
 def parse_request(text: str) -> Request:
     """Read `METHOD PATH [--paginate]`."""
     words = list(parse_words(text))
@@ -107,9 +110,9 @@ def parse_path(text: str) -> tuple[str, str]:
 class Params:
     """The inputs of a REST call."""
 
-    arguments: Request = given(parse_request, required=True, default=Request(method="GET", path="/", query="", paginate=False))
-    body: str = given(parse_json, default="")
-    timeout: float = given(parse_duration, default=READ_TIMEOUT)
+    arguments: Request = input_field(parse_request, required=True, default=NO_REQUEST)
+    body: str = input_field(parse_json, default="")
+    timeout: float = input_field(parse_duration, default=READ_TIMEOUT)
 
     def check(self) -> Iterator[InputProblem]:
         """Check that a body is sent with a method that has one."""

@@ -12,7 +12,7 @@ from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, par
 from dms_airflow.airflow.health import await_health
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, TriggerRefusedError, add_outputs
-from dms_airflow.core.inputs import given, parse_names
+from dms_airflow.core.inputs import input_field, parse_names
 from dms_airflow.core.result import Check, Ending, Result, Table
 from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.dag_runs.completion import abandon, complete
@@ -43,7 +43,7 @@ _REFUSED = (400, 401, 403, 404, 405, 415, 422)
 class Params(trigger.WaitParams, TimedParams):
     """The inputs of `smoke-test`."""
 
-    arguments: tuple[str, ...] = given(parse_names, default=())
+    arguments: tuple[str, ...] = input_field(parse_names, default=())
 
     def check(self) -> Iterator[InputProblem]:
         """DAG ids and nothing else."""

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from dms_airflow.core import inputs
 from dms_airflow.core.errors import InputProblem
-from dms_airflow.core.inputs import InputValueError, given, load
+from dms_airflow.core.inputs import InputValueError, input_field, load
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -84,10 +84,10 @@ def test_refused(parse: Callable[[str], object], text: str, words: str) -> None:
 class Sample:
     """Inputs of all kinds."""
 
-    instance_id: str = given(inputs.parse_text, required=True, default="")
-    wait: bool = given(inputs.parse_boolean, default=True)
-    secret: str = given(inputs.parse_text, default="", secret=True)
-    timeout: float | None = given(inputs.parse_duration)
+    instance_id: str = input_field(inputs.parse_text, required=True, default="")
+    wait: bool = input_field(inputs.parse_boolean, default=True)
+    secret: str = input_field(inputs.parse_text, default="", secret=True)
+    timeout: float | None = input_field(inputs.parse_duration)
 
     def check(self) -> Iterator[InputProblem]:
         """Two rules, one about an input that may be wrong by itself."""

@@ -12,7 +12,7 @@ from dms_airflow.airflow.commands.send import send_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, judge
 from dms_airflow.core.errors import AnswerTimeoutError
-from dms_airflow.core.inputs import given, parse_duration
+from dms_airflow.core.inputs import input_field, parse_duration
 
 if TYPE_CHECKING:
     from dms_airflow.airflow.commands.command_line import CommandLine
@@ -31,7 +31,7 @@ LONGEST_QUESTION = 120.0  # seconds
 class TimedParams:
     """The input of everything that runs commands."""
 
-    timeout: float = given(parse_duration, default=LONGEST_COMMAND)
+    timeout: float = input_field(parse_duration, default=LONGEST_COMMAND)
 
 
 @dataclass(frozen=True, kw_only=True)
