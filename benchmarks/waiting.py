@@ -133,7 +133,8 @@ def wait(tasks: tuple[float, ...], history: tuple[float, ...]) -> tuple[int, flo
     )
     client = AirflowClient(session=cast("Any", airflow), transport=cast("Any", airflow), clock=clock, log=log)
     watch = Watch(run=DagRun(dag_id="etl", run_id="r", state="queued"))
-    wait_for_runs([watch], client, context, deadline=TIMEOUT, poll_interval=None)
+    client.deadline = TIMEOUT
+    wait_for_runs([watch], client, context, poll_interval=None)
     return len(airflow.asked), clock.now - sum(tasks)
 
 

@@ -113,14 +113,14 @@ def fetch_run(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = 
     return run
 
 
-def fail_run(airflow: AirflowClient, dag_id: str, run_id: str, timeout: float) -> None:
+def fail_run(airflow: AirflowClient, dag_id: str, run_id: str) -> None:
     """End a DAG run as failed; its running tasks are ended, too.
 
     Raises:
         ActionError: It may go on.
     """
     path = locate_run(dag_id, run_id)
-    response = airflow.request("PATCH", path, body=json.dumps({"state": "failed"}), timeout=timeout, repeatable=True)
+    response = airflow.request("PATCH", path, body=json.dumps({"state": "failed"}), repeatable=True)
     if response.status != HTTPStatus.OK:
         raise airflow.make_error(response, f"PATCH {airflow.locate(path)}")
 
@@ -135,7 +135,9 @@ def count_running(airflow: AirflowClient, dag_id: str) -> int:
 
 
 def format_run_url(airflow: AirflowClient, run: DagRun, task_id: str = "", map_index: int = -1) -> str:
-    """Format the URL of the page of a DAG run, or of the log of one of its task instances. Nothing is sent."""
+    """Format the URL of the page of a DAG run, or of the log of one of its task instances; empty for a run without an id."""
+    if not run.run_id:
+        return ""
     version = airflow.known_version or AIRFLOW_2
     return f"{airflow.url}{version.format_run_page(run.dag_id, run.run_id, task_id, map_index)}"
 

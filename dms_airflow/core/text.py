@@ -1,4 +1,4 @@
-"""Text shortened for a reader, and lists of names."""
+"""Text shortened for a reader, lists of names, and time spans."""
 
 from __future__ import annotations
 
@@ -39,6 +39,15 @@ def join(names: Sequence[str], most: int = 5) -> str:
     """List the first names, and count the rest."""
     shown = ", ".join(names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
+def format_elapsed(seconds: float) -> str:
+    """Write a time span as people read it: 12s, 3m05s, 1h02m."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours}h{minutes:02}m"
+    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
 _LEFT_OUT = re.compile("\\[… ([0-9]{1,18}) lines before these left out …\\]\n".encode())

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from threading import Thread
 from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dag_runs import SUCCESS, fail_run
 from dms_airflow.core.errors import ActionError, AnswerTimeoutError, Cancelled
+from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_duration, parse_json_object, parse_text
 from dms_airflow.core.result import Ending
+from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.core.clock import Clock
+    from dms_airflow.dag_runs.trigger import RunRequest
     from dms_airflow.operations.context import Context
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/architecture.md): all must be written by then.
@@ -33,82 +37,86 @@ ABANDON_PAUSE = 0.3  # seconds until a run that may be created in this moment is
 
 
 @dataclass(frozen=True, kw_only=True)
+class WaitParams(TimedParams):
+    """The inputs of whatever waits for DAG runs."""
+
+    conf: str = input_field(parse_json_object, default="")
+    wait_for_completion: bool = input_field(parse_boolean, default=False)
+    poll_interval: float | None = input_field(parse_duration)
+    on_paused: str = input_field(parse_choice("fail", "unpause", "ignore"), default="fail")
+    on_cancel: str = input_field(parse_choice("leave", "fail-run"), default="leave")
+    dags_path: str = input_field(parse_text, default="")
+
+    def list_secrets(self) -> Sequence[str]:
+        """List what must be masked."""
+        return find_secrets(self.conf)
+
+
+@dataclass(frozen=True, kw_only=True)
 class Completion:
     """What became of one DAG run.
 
     Args:
         run: The run at the end of the step.
         state: Its last state before the step ended it.
-        instances: Its task instances.
         ending: How it counts.
+        instances: Its task instances.
         fate: What became of a run that was not waited for to its end; empty for one that ended.
         stall: Why nothing happened in it, if that is known.
-        error: What ended the wait, if the run did not end.
+        error: What ended the wait, if the run did not end; or why the run was not created: it has no run id then.
     """
 
     run: DagRun
     state: str
-    instances: tuple[TaskInstance, ...]
     ending: Ending
+    instances: tuple[TaskInstance, ...] = ()
     fate: str = ""
     stall: str = ""
     error: ActionError | None = None
 
 
-@dataclass(frozen=True, kw_only=True)
-class WaitOptions:
-    """How DAG runs are waited for.
-
-    Args:
-        deadline: On the clock.
-        poll_interval: Seconds between two polls; None: soon at first, then rarer.
-        on_cancel: ``leave`` or ``fail-run``: what becomes of runs that are not waited for to their end.
-    """
-
-    deadline: float
-    poll_interval: float | None
-    on_cancel: str
-
-
-def complete(runs: Sequence[DagRun], terms: WaitOptions, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
-    """Wait for DAG runs.
+def complete(runs: Sequence[DagRun], params: WaitParams, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
+    """Wait for DAG runs until the client's deadline.
 
     Args:
         runs: As they were triggered.
-        terms: For how long, how often, and what to do after that.
-        airflow: The client.
+        params: How often they are polled, and what becomes of those that do not end.
+        airflow: The client; after this its deadline is that of the report.
         context: The clock and the log.
     """
     watches = [Watch(run=run) for run in runs]
-    ending = Ending.TIMEOUT
+    ending, deadline = Ending.TIMEOUT, airflow.deadline
     try:
-        wait_for_runs(watches, airflow, context, deadline=terms.deadline, poll_interval=terms.poll_interval)
+        wait_for_runs(watches, airflow, context, poll_interval=params.poll_interval)
     except Cancelled:
         ending = Ending.CANCELLED
     left = [watch.run for watch in watches if not watch.is_over]
     now = context.clock.monotonic()
-    airflow.deadline = max(terms.deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
-    fates = abandon(left, terms.on_cancel, airflow, context.clock)
-    return tuple(
-        Completion(
-            run=replace(watch.run, state="failed") if fate is ENDED else watch.run,
-            state=watch.run.state,
-            instances=watch.instances,
-            ending=_judge(watch) or ending,
-            fate=fate.message,
-            stall=watch.stall,
-            error=watch.error,
-        )
-        for watch in watches
-        for fate in [fates.get((watch.run.dag_id, watch.run.run_id), NOT_ABANDONED)]
+    fates = iter(abandon(left, params.on_cancel, airflow, context.clock))
+    airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
+    return tuple(_conclude(watch, ending, None if watch.is_over else next(fates)) for watch in watches)
+
+
+def _conclude(watch: Watch, ending: Ending, fate: RunFate | None) -> Completion:
+    """Say what became of a run.
+
+    Args:
+        watch: The run.
+        ending: How it counts if it has not ended. One without a task instance did nothing, whatever its state is.
+        fate: What became of it if it has not ended.
+    """
+    if watch.is_over:
+        is_success = not watch.error and watch.run.state == SUCCESS and watch.instances
+        ending = Ending.SUCCESS if is_success else Ending.FAILURE
+    return Completion(
+        run=replace(watch.run, state="failed") if fate and fate.is_ended else watch.run,
+        state=watch.run.state,
+        ending=ending,
+        instances=watch.instances,
+        fate=fate.message if fate else "",
+        stall=watch.stall,
+        error=watch.error,
     )
-
-
-def _judge(watch: Watch) -> Ending | None:
-    """How a run counts that has ended; None for another. One without a task instance did nothing, whatever its state is."""
-    if not watch.is_over:
-        return None
-    return Ending.SUCCESS if not watch.error and watch.run.state == SUCCESS and watch.instances else Ending.FAILURE
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,10 +124,10 @@ class RunFate:
     """What became of a DAG run that was not waited for to its end."""
 
     message: str
+    is_ended: bool = False
 
 
-NOT_ABANDONED = RunFate(message="")
-ENDED = RunFate(message="It was set to failed (on-cancel: fail-run), and its running tasks too.")
+ENDED = RunFate(message="It was set to failed (on-cancel: fail-run), and its running tasks too.", is_ended=True)
 LEFT = RunFate(message="It continues (on-cancel: leave).")
 PERHAPS_LEFT = RunFate(message="If it was created, it continues (on-cancel: leave).")
 MISSING = RunFate(message="It did not exist, so it was not ended (on-cancel: fail-run). It may be created a moment later.")
@@ -130,7 +138,7 @@ UNANSWERED = RunFate(
 
 def abandon(
     runs: Sequence[DagRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
-) -> dict[tuple[str, str], RunFate]:
+) -> list[RunFate]:
     """Leave or end unfinished DAG runs, as the author wants.
 
     Args:
@@ -141,44 +149,50 @@ def abandon(
         are_known: False: a run that does not exist may exist soon, since its request may have been on its way.
 
     Returns:
-        What became of each run, by DAG id and run id.
+        What became of each run, in their order.
     """
-    until = clock.monotonic() + ABANDON_SECONDS
     if on_cancel == "leave":
-        return {(run.dag_id, run.run_id): LEFT if are_known else PERHAPS_LEFT for run in runs}
-    fates = {(run.dag_id, run.run_id): UNANSWERED for run in runs}
+        return [LEFT if are_known else PERHAPS_LEFT] * len(runs)
+    airflow = airflow.until(clock.monotonic() + ABANDON_SECONDS)
+    fates = [UNANSWERED] * len(runs)
 
-    def end(run: DagRun) -> None:
-        key = run.dag_id, run.run_id
-        while (left := until - clock.monotonic()) > 0:
+    def end(number: int) -> None:
+        while True:
             try:
-                fail_run(airflow, *key, timeout=left)
+                fail_run(airflow, runs[number].dag_id, runs[number].run_id)
             except AnswerTimeoutError:
-                return  # UNANSWERED
+                return
             except ActionError as error:
                 is_missing = error.status == HTTPStatus.NOT_FOUND
                 failed = RunFate(message=f"It could not be ended (on-cancel: fail-run), and may continue: {error.message}")
-                fates[key] = MISSING if is_missing else failed
+                fates[number] = MISSING if is_missing else failed
                 if are_known or not is_missing:
                     return
                 clock.sleep(ABANDON_PAUSE)
             else:
-                fates[key] = ENDED
+                fates[number] = ENDED
                 return
 
-    _do_all([lambda run=run: end(run) for run in runs], ABANDON_SECONDS)  # type: ignore[misc]
-    return dict(fates)
+    # In threads: a login during a request has no time limit.
+    with suppress(AnswerTimeoutError):
+        airflow.map(end, range(len(runs)))
+    return list(fates)
 
 
-def _do_all(jobs: Sequence[Callable[[], None]], seconds: float) -> None:
-    """Run jobs in parallel, and stop waiting for them after so many seconds: a login during a request has no time limit."""
-    threads = [Thread(target=job, daemon=True) for job in jobs]
+@contextmanager
+def abandon_if_cancelled(
+    requests: Sequence[RunRequest], on_cancel: str, airflow: AirflowClient, clock: Clock
+) -> Iterator[None]:
+    """Leave or end the DAG runs that are requested in this block when the workflow is cancelled, as the author wants.
 
-    def wait() -> None:
-        for thread in threads:
-            thread.join()
-
-    waiter = Thread(target=wait, daemon=True)
-    for thread in (*threads, waiter):
-        thread.start()
-    waiter.join(seconds)
+    Raises:
+        Cancelled: With what became of them.
+    """
+    try:
+        yield
+    except Cancelled as cancelled:
+        airflow.close()  # threads that trigger know nothing of the signal
+        runs = [one.run for one in requests]
+        fates = abandon(runs, on_cancel, airflow, clock, are_known=False)
+        words = [f"DAG run {run.run_id} of {run.dag_id}: {fate.message}" for run, fate in zip(runs, fates, strict=True)]
+        raise Cancelled(cancelled.outputs, " ".join(words)) from None

@@ -15,6 +15,7 @@ from unicodedata import east_asian_width
 
 from dms_airflow.airflow.dag_runs import SUCCESS
 from dms_airflow.airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED
+from dms_airflow.core.text import format_elapsed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -268,10 +269,4 @@ def _format_moment(since: timedelta) -> str:
 
 def _format_span(span: timedelta) -> str:
     seconds = span.total_seconds()
-    if seconds < 10:  # noqa: PLR2004 - where tenths stop to matter
-        return f"{seconds:.1f}s"
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
+    return f"{seconds:.1f}s" if seconds < 10 else format_elapsed(seconds)  # noqa: PLR2004 - where tenths stop to matter

@@ -9,9 +9,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import timedelta
+from enum import Enum, auto
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from dms_airflow.airflow.dag_runs import fetch_run
+from dms_airflow.airflow.dag_runs import QUEUED, DagRun, fetch_run
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
 from dms_airflow.core.http.retry import PAUSES, retry
 
@@ -20,7 +22,6 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.ci.runner import Runner
     from dms_airflow.operations.context import Context
 
@@ -39,8 +40,17 @@ _CLOCK_GRAIN = timedelta(seconds=2)
 
 # What proves that the request was understood and refused, so that the same one is refused again.
 _REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
-_NOT_FOUND = 404
-_TOO_MANY = 429
+
+
+class Answer(Enum):
+    """What a response says about the requested DAG run."""
+
+    CLEAR = auto()
+    """The run was created, or it was not created for the reason that the response gives."""
+    CONFLICT = auto()
+    """A run with this id or this logical date existed already."""
+    UNCLEAR = auto()
+    """Neither: a command may fail after it created its run, and a gateway may answer anything."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +73,11 @@ class RunRequest:
     is_dated: bool = False
     logical_date: datetime | None = None
 
+    @property
+    def run(self) -> DagRun:
+        """The run, if the request succeeds."""
+        return DagRun(dag_id=self.dag_id, run_id=self.run_id, state=QUEUED)
+
 
 def make_run_id(runner: Runner, token: str) -> str:
     """Make a run id that names the step, with characters that Airflow allows.
@@ -77,31 +92,21 @@ def make_run_id(runner: Runner, token: str) -> str:
 
 
 class Trigger:
-    """Requests a DAG run until it is known whether it exists.
+    """Requests a DAG run until it is known whether it exists, or until the client's deadline."""
 
-    Args:
-        requested: The run.
-        airflow: The client.
-        context: The clock and the log.
-        deadline: On the clock.
-    """
-
-    def __init__(self, requested: RunRequest, airflow: AirflowClient, context: Context, deadline: float) -> None:
+    def __init__(self, requested: RunRequest, airflow: AirflowClient, context: Context) -> None:
         self._requested = requested
         self._airflow = airflow
         self._clock = context.clock
         self._log = context.log
-        self._deadline = deadline
         self._began = context.clock.monotonic()
 
-    def ask(self, send: Callable[[float], T], is_made: Callable[[T], bool], is_conflict: Callable[[T], bool]) -> T | DagRun:
+    def request(self, send: Callable[[float], T], classify: Callable[[T], Answer]) -> T | DagRun:
         """Request the run until its existence is known.
 
         Args:
             send: Sends one request, within so many seconds.
-            is_made: Whether a response confirms the run. After any other, the action checks the run's existence: a command may
-                fail after it created its run, and a gateway may answer anything.
-            is_conflict: Whether a response says that such a run existed already.
+            classify: What a response says. Only after a clear one the run's existence is not checked.
 
         Returns:
             The response, good or bad; or the run, if it exists and no response confirmed it.
@@ -109,86 +114,73 @@ class Trigger:
         Raises:
             ActionError: It is not known whether the run exists.
         """
+        pauses = iter(PAUSES)
         first: ActionError | None = None
-        answer: T | None = None
-        for standard in (*PAUSES, None):
-            pause = standard
+        while True:
+            answer: T | ActionError
             try:
-                answer = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
+                answer = response = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
+                kind = classify(response)
+                if kind is Answer.CLEAR:
+                    return response
+                why, shortest_pause = "The response does not confirm the DAG run.", 0.0
+                # The run may not be visible yet, or another run had the same logical date, which is different a second later.
+                is_transient = kind is Answer.CONFLICT and (first is not None or not self._requested.is_dated)
             except (AnswerLostError, AnswerError) as error:
-                first = first or error
-                found = self._find_run(f"{error.message} Checking whether the DAG run {self._requested.run_id} exists.", first)
-                # There were several 429 by now; the request is repeated only if the server said when.
-                is_refused = isinstance(error, AnswerError) and (
-                    error.status in _REFUSALS or (error.status == _TOO_MANY and not error.retry_after)
-                )
-                is_transient = not is_refused
-                pause = standard and max(standard, error.retry_after)
-                answer = None
+                answer = first = first or error
+                why, shortest_pause, is_transient = error.message, error.retry_after, _is_transient(error)
             except ActionError as error:
                 raise first or error from None
-            else:
-                if is_made(answer):
-                    return answer
-                found = self._try_to_find_run()
-                # The run may not be visible yet, or another run had the same logical date, which is different a second later.
-                is_transient = is_conflict(answer) and (first is not None or not self._requested.is_dated)
+            try:
+                found = self._find_run(why)
+            except ActionError:
+                if isinstance(answer, ActionError):
+                    raise answer from None
+                found = None  # the response is reported in any case
             if found and self._is_requested(found):
                 return found
+            pause = next(pauses, None)
             # A run of somebody else would conflict with each further request, too.
-            if found or not is_transient or pause is None or self._remaining <= pause:
-                break
-            self._log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
-            self._clock.sleep(pause)
-        if answer is None:
-            assert first  # noqa: S101 - the last request ended with the one or the other
-            raise first
-        return answer
+            if found or not is_transient or pause is None or not self._wait(max(pause, shortest_pause)):
+                if isinstance(answer, ActionError):
+                    raise answer
+                return answer
 
     @property
     def _remaining(self) -> float:
-        return self._deadline - self._clock.monotonic()
+        return self._airflow.deadline - self._clock.monotonic()
 
-    def _try_to_find_run(self) -> DagRun | None:
-        """Find the run after a response that is reported in any case; None also if the check fails."""
-        try:
-            return self._find_run(
-                f"The response does not confirm the DAG run. Checking whether {self._requested.run_id} exists.", None
-            )
-        except ActionError:
-            return None
+    def _wait(self, pause: float) -> bool:
+        """Wait until the run may be requested again; False if there is no time for that."""
+        if self._remaining <= pause:
+            return False
+        self._log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
+        self._clock.sleep(pause)
+        return True
 
-    def _find_run(self, why: str, unknown: ActionError | None) -> DagRun | None:
+    def _find_run(self, why: str) -> DagRun | None:
         """Find the run with the requested id; None if there is none.
 
         Raises:
-            ActionError: The check failed. The first error is raised rather than the check's own.
+            ActionError: It is not known whether there is one.
         """
-        self._log.info(why)
-        limit = min(self._deadline, self._clock.monotonic() + FIND_LIMIT)
-
-        def may_retry(error: ActionError) -> bool:
+        self._log.info(f"{why} Checking whether the DAG run {self._requested.run_id} exists.")
+        return retry(
+            lambda: fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id),
+            clock=self._clock,
+            log=self._log,
+            deadline=min(self._airflow.deadline, self._clock.monotonic() + FIND_LIMIT),
+            tries=None,
             # A 404 of Airflow is not an error but a result; this one is from a gateway.
-            return not (isinstance(error, AnswerError) and error.status in _REFUSALS - {_NOT_FOUND})
-
-        try:
-            return retry(
-                lambda: fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id),
-                clock=self._clock,
-                log=self._log,
-                deadline=limit,
-                tries=None,
-                may_retry=may_retry,
-            )
-        except ActionError as error:
-            raise unknown or error from None
+            may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
+        )
 
     def _is_requested(self, run: DagRun) -> bool:
         """Whether a run with this id is the requested one: with an author's id there may be an older one.
 
-        Airflow 2 dates a manual run by the moment it is made. It is ours when that lies behind our first request, by the
-        server's own clock, and its configuration is the one we sent. Where we date it, it is ours when it has that date, to
-        the microsecond.
+        Airflow 2 dates a manual run by the moment when it is created. The run is the requested one if that is after the first
+        request, by the server's own clock, and its configuration is the one that was sent. Where the action sets the date, the
+        run is the requested one if it has that date, to the microsecond.
         """
         if self._requested.is_own:
             return True
@@ -199,3 +191,13 @@ class Trigger:
             return False
         asked = now - timedelta(seconds=self._clock.monotonic() - self._began) - _CLOCK_GRAIN
         return run.logical_date >= asked and (run.conf or {}) == self._requested.conf
+
+
+def _is_refusal(error: ActionError) -> bool:
+    return isinstance(error, AnswerError) and error.status in _REFUSALS
+
+
+def _is_transient(error: ActionError) -> bool:
+    # There were several 429 by now; the request is repeated only if the server said when.
+    is_throttled_for_long = error.status == HTTPStatus.TOO_MANY_REQUESTS and not error.retry_after
+    return not (_is_refusal(error) or is_throttled_for_long)

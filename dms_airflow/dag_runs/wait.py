@@ -10,6 +10,7 @@ from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
+from dms_airflow.core.text import format_elapsed
 from dms_airflow.dag_runs.stalls import explain_stall
 
 if TYPE_CHECKING:
@@ -138,20 +139,17 @@ class Watch:
             self.news.append(f"{self.run.state}, nothing new for {now - self._changed_at:.0f} s: {reason}")
 
 
-def wait_for_runs(
-    watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, deadline: float, poll_interval: float | None
-) -> None:
-    """Poll DAG runs until all have ended or time is up. The watches then have the last states.
+def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, poll_interval: float | None) -> None:
+    """Poll DAG runs until all have ended, or until the client's deadline. The watches then have the last states.
 
     Args:
         watches: The runs.
-        airflow: The client.
+        airflow: The client; its deadline is then later by the time of the last poll.
         context: The clock and the log.
-        deadline: On the clock.
         poll_interval: Seconds between two polls; None: a pause that grows with the time passed.
     """
     clock = context.clock
-    began = clock.monotonic()
+    began, deadline = clock.monotonic(), airflow.deadline
     airflow.deadline = deadline + LAST_POLL
     while unfinished := [watch for watch in watches if not watch.is_over]:
         left = deadline - clock.monotonic()
@@ -174,12 +172,3 @@ def wait_for_runs(
 def choose_pause(elapsed: float) -> float:
     """Choose the seconds until the next poll by the seconds since the wait began."""
     return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))
-
-
-def format_elapsed(seconds: float) -> str:
-    """Write a time span as people read it: 12s, 3m05s, 1h02m."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    if hours:
-        return f"{hours}h{minutes:02}m"
-    return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"

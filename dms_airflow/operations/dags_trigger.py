@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -11,23 +12,14 @@ from dms_airflow.airflow.commands.arguments import has_option, option_value, rea
 from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, Verdict
-from dms_airflow.airflow.dag_runs import DagRun, fetch_run, format_run_url, parse_refusal, parse_run
-from dms_airflow.core.errors import ActionError, Cancelled, InputProblem, add_outputs
-from dms_airflow.core.inputs import (
-    InputValueError,
-    input_field,
-    parse_boolean,
-    parse_choice,
-    parse_duration,
-    parse_json_object,
-    parse_text,
-)
+from dms_airflow.airflow.dag_runs import DagRun, fetch_run, parse_refusal, parse_run
+from dms_airflow.core.errors import ActionError, InputProblem, add_outputs
+from dms_airflow.core.inputs import InputValueError, parse_json_object
 from dms_airflow.core.result import Link, Result, Table
-from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.dag_runs.completion import WaitOptions, abandon, complete
+from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
-from dms_airflow.dag_runs.report import group_failures, report_runs, tabulate_runs
-from dms_airflow.dag_runs.trigger import RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.report import make_outputs, report_runs
+from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
@@ -41,24 +33,12 @@ OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findin
 
 
 @dataclass(frozen=True, kw_only=True)
-class WaitParams:
-    """The inputs of whatever waits for a DAG run."""
-
-    conf: str = input_field(parse_json_object, default="")
-    wait_for_completion: bool = input_field(parse_boolean, default=False)
-    poll_interval: float | None = input_field(parse_duration)
-    on_paused: str = input_field(parse_choice("fail", "unpause", "ignore"), default="fail")
-    on_cancel: str = input_field(parse_choice("leave", "fail-run"), default="leave")
-    dags_path: str = input_field(parse_text, default="")
-
-
-@dataclass(frozen=True, kw_only=True)
 class Params(WaitParams, command.Params):
     """The inputs of `dags trigger`."""
 
     def list_secrets(self) -> Sequence[str]:
-        """Name what must be masked."""
-        return (*super().list_secrets(), *find_secrets(self.conf))
+        """List what must be masked."""
+        return (*self.line.secrets, *super().list_secrets())
 
     def check(self) -> Iterator[InputProblem]:
         """A DAG to trigger, and one configuration, which is an object."""
@@ -73,103 +53,70 @@ class Params(WaitParams, command.Params):
                 yield InputProblem(name="arguments", message=f"--conf {error}")
 
 
-def make_wait_options(params: WaitParams, deadline: float) -> WaitOptions:
-    """Make the options of a wait from the inputs."""
-    return WaitOptions(deadline=deadline, poll_interval=params.poll_interval, on_cancel=params.on_cancel)
-
-
 def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
     """A DAG run needs its DAG."""
     if not read_positionals(COMMANDS["dags trigger"], arguments):
         yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
 
 
-@dataclass(frozen=True, kw_only=True)
-class _Triggered:
-    """A command that triggers, and the DAG run that it created, also if it failed after that."""
-
-    execution: Execution
-    run: DagRun | None = None
-    left: DagRun | None = None
-
-
 def run(params: Params, context: Context) -> Result:
-    """Trigger the DAG."""
-    deadline = context.clock.monotonic() + params.timeout
-    airflow = context.airflow.until(deadline)
-    (dag_id,) = read_positionals(COMMANDS["dags trigger"], params.arguments)[:1]
+    """Trigger the DAG, and wait for its run if the author wants that."""
+    airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
     dag_file = ""
     if params.wait_for_completion:
+        dag_id = _read_dag_id(params.line)
         with add_outputs({"dag-id": dag_id}):
             dag_file = check_readiness(dag_id, params.on_paused, airflow, context).path
-    try:
-        triggered = _trigger(params.line, params.conf, deadline, airflow, context)
-    except Cancelled as cancelled:
-        if not (run_id := cancelled.outputs.get("run-id")):
-            raise
-        asked = DagRun(dag_id=dag_id, run_id=run_id, state="queued")
-        (fate,) = abandon([asked], params.on_cancel, airflow, context.clock, are_known=False).values()
-        raise Cancelled(cancelled.outputs, f"DAG run {run_id} of {dag_id}: {fate.message}") from None
-    result = _report(triggered, airflow, context)
-    if not (triggered.run and params.wait_for_completion):
+    requested, line = _prepare(params.line, params.conf, context)
+    with abandon_if_cancelled([requested], params.on_cancel, airflow, context.clock):
+        execution, run = _trigger(requested, line, airflow, context)
+    result = _report(execution, run, airflow, context)
+    if not (params.wait_for_completion and run and execution.outcome.succeeded):
         return result
-    wait = _Wait(run=triggered.run, dag_file=dag_file, dags_path=params.dags_path, terms=make_wait_options(params, deadline))
-    return _wait_and_report(wait, result, airflow, context)
+    with add_outputs(result.outputs):
+        (completion,) = complete([run], params, airflow, context)
+        report = report_runs([completion], {run.dag_id: dag_file}, params.dags_path, airflow, context)
+    return replace(report, outputs={**result.outputs, **make_outputs(completion.run, airflow)})
 
 
-def run_line(line: CommandLine, params: TimedParams, context: Context, *, conf: str = "") -> Result:
+def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
     """Trigger a DAG, and report the run."""
-    deadline = context.clock.monotonic() + params.timeout
-    airflow = context.airflow.until(deadline)
-    return _report(_trigger(line, conf, deadline, airflow, context), airflow, context)
+    airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
+    requested, line = _prepare(line, "", context)
+    return _report(*_trigger(requested, line, airflow, context), airflow, context)
 
 
-def _trigger(line: CommandLine, conf: str, deadline: float, airflow: AirflowClient, context: Context) -> _Triggered:
-    """Run the command until it is known whether its DAG run exists."""
-    given_id = option_value(line.arguments, "-r", "--run-id")
+def _read_dag_id(line: CommandLine) -> str:
+    return "".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1])
+
+
+def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest, CommandLine]:
+    """Give a run its id and, where Airflow gives it none, its date; return it with the whole command."""
+    author_id = option_value(line.arguments, "-r", "--run-id")
     is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
     now = context.clock.time_of_day()
     # As by REST, and to the microsecond: there is one run for each date, and the command line would cut it to the second.
     needs_date = not is_dated and not context.airflow.version.dates_runs
-    date = ("--logical-date", now.isoformat(), "--no-replace-microseconds") if needs_date else ()
     requested = RunRequest(
-        dag_id="".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1]),
-        run_id=given_id or make_run_id(context.runner, secrets.token_hex(4)),
-        conf=_read_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
-        is_own=not given_id,
+        dag_id=_read_dag_id(line),
+        run_id=author_id or make_run_id(context.runner, secrets.token_hex(4)),
+        conf=_parse_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
+        is_own=not author_id,
         is_dated=is_dated,
-        logical_date=now if date else None,
+        logical_date=now if needs_date else None,
     )
-    line = line.add(*date)
-    if not given_id:
+    if needs_date:
+        line = line.add("--logical-date", now.isoformat(), "--no-replace-microseconds")
+    if not author_id:
         line = line.add("--run-id", requested.run_id)
     if conf:
         line = line.add("--conf", conf)
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
-    with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
-        response = Trigger(requested, airflow, context, deadline).ask(
-            lambda timeout: execute(line, timeout, context), _is_conclusive, _is_conflict
-        )
-    if isinstance(response, Execution):
-        return _explain(response, requested, airflow)
-    answer = [{"dag_id": response.dag_id, "dag_run_id": response.run_id, "state": response.state}]
-    outcome = Outcome(verdict=Verdict.SUCCEEDED, records=answer)
-    execution = Execution(line=line, stdout=json.dumps(answer, ensure_ascii=False), stderr="", outcome=outcome)
-    return _Triggered(execution=execution, run=response)
+    return requested, line
 
 
-def _is_conclusive(execution: Execution) -> bool:
-    """Whether the output says what became of the run: it was made, or Airflow refused to make it, and names the reason."""
-    return execution.outcome.verdict is not Verdict.UNKNOWN and not _is_conflict(execution)
-
-
-def _is_conflict(execution: Execution) -> bool:
-    """Whether a failure says that the DAG run exists: Airflow found it, or, a moment later, its database did."""
-    return any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError"))
-
-
-def _read_conf(text: str) -> dict[str, Any] | None:
+def _parse_conf(text: str) -> dict[str, Any] | None:
     try:
         conf = json.loads(text)
     except ValueError:
@@ -177,89 +124,59 @@ def _read_conf(text: str) -> dict[str, Any] | None:
     return conf if isinstance(conf, dict) else None
 
 
-def _read_run(outcome: Outcome, requested: RunRequest) -> DagRun:
-    created = parse_run(outcome.records[0]) if outcome.records else None
-    # A DAG file may print something that looks like Airflow's output.
-    if created and created.dag_id == requested.dag_id:
-        return created
-    return DagRun(dag_id=requested.dag_id, run_id=requested.run_id, state="queued")
+def _trigger(
+    requested: RunRequest, line: CommandLine, airflow: AirflowClient, context: Context
+) -> tuple[Execution, DagRun | None]:
+    """Run the command until it is known whether its DAG run exists.
 
-
-def _explain(execution: Execution, requested: RunRequest, airflow: AirflowClient) -> _Triggered:
-    """Explain a failure in more detail: similar DAG ids, the field of conf that broke a rule, or the run that exists."""
-    outcome, left = execution.outcome, None
+    Returns:
+        The command, and its DAG run, which may exist although the command failed.
+    """
+    with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
+        answer = Trigger(requested, airflow, context).request(lambda timeout: execute(line, timeout, context), _classify)
+    if isinstance(answer, DagRun):
+        records = [{"dag_id": answer.dag_id, "dag_run_id": answer.run_id, "state": answer.state}]
+        outcome = Outcome(verdict=Verdict.SUCCEEDED, records=records)
+        return Execution(line=line, stdout=json.dumps(records, ensure_ascii=False), stderr="", outcome=outcome), answer
+    outcome = answer.outcome
     if outcome.succeeded:
-        return _Triggered(execution=execution, run=_read_run(outcome, requested))
+        created = parse_run(outcome.records[0]) if outcome.records else None
+        # A DAG file may print something that looks like Airflow's output.
+        return answer, created if created and created.dag_id == requested.dag_id else requested.run
+    run: DagRun | None = None
     if "DagNotFound" in outcome.reason:
         outcome = replace(outcome, advice=suggest_dag(requested.dag_id, airflow))
-    elif refusal := parse_refusal(execution.stderr):
+    elif refusal := parse_refusal(answer.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
-    elif requested.is_own and (left := _find_remaining_run(requested, airflow)):
-        made = (
-            f"The DAG run {left.run_id} was created in spite of that, and is {left.state}: check it before you trigger again."
-        )
-        outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
-    return _Triggered(execution=replace(execution, outcome=outcome), left=left)
+    elif requested.is_own:
+        with suppress(ActionError):
+            run = fetch_run(airflow, requested.dag_id, requested.run_id)
+        if run:
+            made = (
+                f"The DAG run {run.run_id} was created in spite of that, and is {run.state}: check it before you trigger again."
+            )
+            outcome = replace(outcome, advice=f"{made} {outcome.advice}".strip())
+    return replace(answer, outcome=outcome), run
 
 
-def _find_remaining_run(requested: RunRequest, airflow: AirflowClient) -> DagRun | None:
-    try:
-        return fetch_run(airflow, requested.dag_id, requested.run_id)
-    except ActionError:
-        return None
+def _classify(execution: Execution) -> Answer:
+    # Airflow found such a run, or, a moment later, its database did.
+    if any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError")):
+        return Answer.CONFLICT
+    return Answer.UNCLEAR if execution.outcome.verdict is Verdict.UNKNOWN else Answer.CLEAR
 
 
-def _report(triggered: _Triggered, airflow: AirflowClient, context: Context) -> Result:
+def _report(execution: Execution, run: DagRun | None, airflow: AirflowClient, context: Context) -> Result:
     """Report the command, and the run that it created."""
-    result = command.report(triggered.execution)
-    run = triggered.run or triggered.left
-    if not run:
-        dag_id = "".join(read_positionals(COMMANDS["dags trigger"], triggered.execution.line.arguments)[:1])
-        return replace(result, outputs={**result.outputs, "dag-id": dag_id})
-    url = format_run_url(airflow, run)
-    outputs = {**result.outputs, **write_outputs(run, url)}
-    if not triggered.run:
+    result = command.report(execution)
+    outputs = {**result.outputs, **(make_outputs(run, airflow) if run else {"dag-id": _read_dag_id(execution.line)})}
+    if not (run and execution.outcome.succeeded):
         return replace(result, outputs=outputs)
-    context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {url}")
-    table = Table(
-        heading="DAG run", columns=("DAG", "run", "state"), rows=((run.dag_id, Link(text=run.run_id, url=url), run.state),)
-    )
+    context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {outputs['run-url']}")
+    row = (run.dag_id, Link(text=run.run_id, url=outputs["run-url"]), run.state)
     return replace(
         result,
         headline=f"DAG run {run.run_id} of {run.dag_id} is {run.state}",
         outputs=outputs,
-        blocks=(table, *result.blocks),
-    )
-
-
-def write_outputs(run: DagRun, url: str) -> dict[str, str]:
-    """Make the outputs of a DAG run."""
-    return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Wait:
-    """A DAG run to wait for."""
-
-    run: DagRun
-    dag_file: str
-    dags_path: str
-    terms: WaitOptions
-
-
-def _wait_and_report(wait: _Wait, begun: Result, airflow: AirflowClient, context: Context) -> Result:
-    """Wait for the run, and report its end."""
-    with add_outputs(begun.outputs):
-        completions = complete([wait.run], wait.terms, airflow, context)
-        files = {wait.run.dag_id: wait.dag_file}
-        (completion,), (report,) = report_runs(completions, files, wait.dags_path, airflow, context)
-    url = format_run_url(airflow, wait.run)
-    return Result(
-        ending=completion.ending,
-        headline=report.headline,
-        outputs={**begun.outputs, **write_outputs(completion.run, url)},
-        findings=group_failures([report]),
-        annotations=report.annotations,
-        blocks=(tabulate_runs([completion], airflow), *report.blocks),
-        checks=report.checks,
+        blocks=(Table(heading="DAG run", columns=("DAG", "run", "state"), rows=(row,)), *result.blocks),
     )

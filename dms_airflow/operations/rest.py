@@ -110,7 +110,9 @@ def parse_path(text: str) -> tuple[str, str]:
 class Params:
     """The inputs of a REST call."""
 
-    arguments: Request = input_field(parse_request, required=True, default=NO_REQUEST)
+    arguments: Request = input_field(
+        parse_request, required=True, default=Request(method="GET", path="/", query="", paginate=False)
+    )
     body: str = input_field(parse_json, default="")
     timeout: float = input_field(parse_duration, default=READ_TIMEOUT)
 

@@ -294,7 +294,7 @@ def test_a_failed_task_is_told_on_its_line(airflow: ScriptedRuns, run: Run, work
     assert annotation.properties == {"title": "Task failed: extract", "file": "dags/etl.py", "line": "5"}
     assert annotation.data.startswith("ValueError: no rows today\nTask instance: etl.extract\nTraceback")
     assert "task_id=extract&tab=logs" in annotation.data
-    assert "::group::Log of extract, try 1" in step.stdout
+    assert "::group::Log of etl.extract, try 1" in step.stdout
     assert "\n::error::a line" not in step.stdout
     assert "Log of" in step.summary
     assert "no rows today" in step.summary

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from tests.unit.fakes import Sent
 
 ASKED = DagRun(dag_id="etl", run_id="r1", state="queued")
-KEY = ("etl", "r1")
 
 
 def make_airflow(statuses: Sequence[int], clock: FakeClock) -> FakeAirflow:
@@ -34,9 +33,9 @@ def test_a_run_that_is_only_being_made_is_ended_when_it_is_there() -> None:
     clock = FakeClock()
     airflow = make_airflow([404, 404], clock)
 
-    fates = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
+    (fate,) = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
 
-    assert fates[KEY].message.startswith("It was set to failed")
+    assert fate.message.startswith("It was set to failed")
     assert len(airflow.sent) == 3
 
 
@@ -46,7 +45,7 @@ def test_a_run_that_was_never_made_is_looked_for_three_seconds() -> None:
 
     fates = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
 
-    assert fates[KEY] == MISSING
+    assert fates == [MISSING]
     assert 3.0 <= clock.now - 1000.0 < 3.4
 
 
@@ -54,7 +53,7 @@ def test_a_run_that_was_there_and_is_gone_is_asked_for_once() -> None:
     clock = FakeClock()
     airflow = make_airflow([404], clock)
 
-    assert abandon([ASKED], "fail-run", airflow, clock)[KEY] == MISSING
+    assert abandon([ASKED], "fail-run", airflow, clock) == [MISSING]
     assert len(airflow.sent) == 1
 
 
@@ -62,5 +61,5 @@ def test_a_run_that_is_left_is_not_claimed_to_be_there() -> None:
     clock = FakeClock()
     airflow = make_airflow([], clock)
 
-    assert abandon([ASKED], "leave", airflow, clock, are_known=False)[KEY] == PERHAPS_LEFT
+    assert abandon([ASKED], "leave", airflow, clock, are_known=False) == [PERHAPS_LEFT]
     assert len(airflow.sent) == 0

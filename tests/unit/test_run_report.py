@@ -9,7 +9,7 @@ import pytest
 
 from dms_airflow.airflow.task_instances import TaskInstance
 from dms_airflow.airflow.task_logs import read_task_log
-from dms_airflow.dag_runs.report import _Failure
+from dms_airflow.dag_runs.report import explain_failure
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
 BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)
@@ -31,10 +31,4 @@ BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)
 def test_why_a_task_failed(name: str, start: datetime | None, reason: str) -> None:
     log = read_task_log((LOGS / f"{name}.txt").read_text(encoding="utf-8"))
 
-    assert _Failure(instance=TaskInstance(task_id="a", state="failed", start_date=start), log=log).reason == reason
-
-
-def test_a_log_that_was_not_fetched() -> None:
-    failure = _Failure(instance=TaskInstance(task_id="a"), log=None, fault="Its log was not fetched.")
-
-    assert failure.reason == "Its log was not fetched."
+    assert explain_failure(TaskInstance(task_id="a", state="failed", start_date=start), log) == reason

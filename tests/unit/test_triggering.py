@@ -9,7 +9,7 @@ import pytest
 
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, NetworkError
-from dms_airflow.dag_runs.trigger import RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
@@ -34,6 +34,7 @@ class FakeClient:
         self.looks: list[ActionError | None] = []
         self.shown_from = 0.0
         self.server_time: datetime | None = NOON
+        self.deadline = 0.0
 
     def make(self, requested: RunRequest) -> str:
         """Make the run, or say that it is there."""
@@ -68,11 +69,11 @@ class World:
         self.client = FakeClient(self.clock)
         self.requested = requested
         self.sent = 0
-        context = make_context(self.clock, self.log)
-        self.trigger = Trigger(requested, self.client, context, self.clock.now + deadline)  # type: ignore[arg-type]
+        self.client.deadline = self.clock.now + deadline
+        self.trigger = Trigger(requested, self.client, make_context(self.clock, self.log))  # type: ignore[arg-type]
 
-    def ask(self, *steps: Callable[[World], str] | Exception | None) -> Any:
-        """Ask; each step is what one request meets: None arrives and is answered."""
+    def request(self, *steps: Callable[[World], str] | Exception | None) -> Any:
+        """Request the run; each step is what one request meets: None arrives and is answered."""
         pending = list(steps)
 
         def send(timeout: float) -> str:
@@ -83,7 +84,8 @@ class World:
                 raise step
             return step(self) if step else self.client.make(self.requested)
 
-        return self.trigger.ask(send, lambda answer: answer == "made", lambda answer: answer == "conflict")
+        kinds = {"made": Answer.CLEAR, "conflict": Answer.CONFLICT}
+        return self.trigger.request(send, lambda answer: kinds.get(answer, Answer.UNCLEAR))
 
 
 def make_and_lose(world: World) -> str:
@@ -98,14 +100,14 @@ THEIRS = RunRequest(dag_id="etl", run_id="nightly", conf={"day": 1}, is_own=Fals
 def test_an_answer_is_the_end() -> None:
     world = World(OURS)
 
-    assert world.ask() == "made"
+    assert world.request() == "made"
     assert (world.sent, world.client.made) == (1, 1)
 
 
 def test_a_lost_answer_is_made_good_by_a_look() -> None:
     world = World(OURS)
 
-    run = world.ask(make_and_lose)
+    run = world.request(make_and_lose)
 
     assert run.run_id == "gha__1__ab"
     assert (world.sent, world.client.made) == (1, 1)
@@ -114,7 +116,7 @@ def test_a_lost_answer_is_made_good_by_a_look() -> None:
 def test_a_lost_request_is_sent_again_under_the_same_id() -> None:
     world = World(OURS)
 
-    assert world.ask(LOST, LOST) == "made"
+    assert world.request(LOST, LOST) == "made"
     assert (world.sent, world.client.made) == (3, 1)
     assert world.clock.slept == [1.0, 2.0]
 
@@ -126,7 +128,7 @@ def test_a_run_that_appears_between_look_and_second_request_is_found_by_its_conf
         world.client.make(world.requested)
         return world.client.make(world.requested)
 
-    run = world.ask(LOST, appear_then_ask)
+    run = world.request(LOST, appear_then_ask)
 
     assert run.run_id == "gha__1__ab"
     assert world.client.made == 1
@@ -139,7 +141,7 @@ def test_a_request_that_a_gateway_repeats_is_one_run() -> None:
         world.client.make(world.requested)
         return world.client.make(world.requested)
 
-    assert world.ask(twice).run_id == "gha__1__ab"
+    assert world.request(twice).run_id == "gha__1__ab"
     assert (world.sent, world.client.made) == (1, 1)
 
 
@@ -147,7 +149,7 @@ def test_looks_go_on_while_airflow_is_silent() -> None:
     world = World(OURS)
     world.client.looks = [UNREACHED] * 5
 
-    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert world.request(make_and_lose).run_id == "gha__1__ab"
     assert world.clock.slept == [1.0, 2.0, 4.0, 8.0, 8.0]
 
 
@@ -156,7 +158,7 @@ def test_what_cannot_be_found_out_is_an_error_that_names_the_first_fault() -> No
     world.client.looks = [UNREACHED] * 50
 
     with pytest.raises(AnswerLostError, match="the connection broke"):
-        world.ask(make_and_lose)
+        world.request(make_and_lose)
 
     assert world.sent == 1
 
@@ -165,14 +167,14 @@ def test_a_fault_before_the_second_request_does_not_hide_the_first() -> None:
     world = World(OURS)
 
     with pytest.raises(AnswerLostError):
-        world.ask(LOST, UNREACHED)
+        world.request(LOST, UNREACHED)
 
 
 def test_what_never_left_is_told_as_such() -> None:
     world = World(OURS)
 
     with pytest.raises(NetworkError):
-        world.ask(UNREACHED)
+        world.request(UNREACHED)
 
 
 @pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (414, 1), (500, 5), (502, 5), (408, 5)])
@@ -180,7 +182,7 @@ def test_only_what_may_have_gone_wrong_in_between_is_asked_again(status: int, se
     world = World(OURS)
 
     with pytest.raises(AnswerError):
-        world.ask(*[refused(status)] * 10)
+        world.request(*[refused(status)] * 10)
 
     assert world.sent == sent
 
@@ -189,7 +191,7 @@ def test_nothing_is_sent_after_the_deadline() -> None:
     world = World(OURS, deadline=2.5)
 
     with pytest.raises(AnswerLostError):
-        world.ask(LOST, LOST, LOST)
+        world.request(LOST, LOST, LOST)
 
     assert world.sent == 2
 
@@ -198,7 +200,7 @@ def test_a_gateways_404_says_nothing_of_the_run() -> None:
     world = World(OURS)
     world.client.looks = [refused(404), refused(404)]
 
-    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert world.request(make_and_lose).run_id == "gha__1__ab"
     assert (world.sent, world.client.made) == (1, 1)
 
 
@@ -206,7 +208,7 @@ def test_a_run_that_does_not_show_yet_is_asked_for_until_it_does() -> None:
     world = World(OURS)
     world.client.shown_from = world.clock.now + 3.2
 
-    assert world.ask(make_and_lose).run_id == "gha__1__ab"
+    assert world.request(make_and_lose).run_id == "gha__1__ab"
     assert world.client.made == 1
 
 
@@ -217,14 +219,14 @@ def test_a_command_that_fails_after_it_made_its_run_made_it() -> None:
         world.client.make(world.requested)
         return "Killed"
 
-    assert world.ask(make_then_end).run_id == "gha__1__ab"
+    assert world.request(make_then_end).run_id == "gha__1__ab"
     assert world.sent == 1
 
 
 def test_a_failure_without_a_run_is_told_and_not_repeated() -> None:
     world = World(OURS)
 
-    assert world.ask(lambda _: "DagNotFound") == "DagNotFound"
+    assert world.request(lambda _: "DagNotFound") == "DagNotFound"
     assert world.sent == 1
 
 
@@ -232,21 +234,21 @@ def test_a_failure_is_told_also_when_nobody_can_look() -> None:
     world = World(OURS)
     world.client.looks = [refused(403)]
 
-    assert world.ask(lambda _: "DagNotFound") == "DagNotFound"
+    assert world.request(lambda _: "DagNotFound") == "DagNotFound"
 
 
 def test_another_run_of_the_same_second_makes_ours_a_second_later() -> None:
     """Airflow's command line dates a run by the second, and takes one run of a date."""
     world = World(OURS)
 
-    assert world.ask(lambda _: "conflict") == "made"
+    assert world.request(lambda _: "conflict") == "made"
     assert world.clock.slept == [1.0]
 
 
 def test_a_conflict_of_the_authors_date_is_told_at_once() -> None:
     world = World(RunRequest(dag_id="etl", run_id="gha__1__ab", is_dated=True))
 
-    assert world.ask(lambda _: "conflict") == "conflict"
+    assert world.request(lambda _: "conflict") == "conflict"
     assert world.sent == 1
 
 
@@ -256,13 +258,13 @@ def test_an_older_run_of_the_authors_id_is_not_ours() -> None:
         dag_id="etl", run_id="nightly", state="success", logical_date=NOON - timedelta(minutes=5), conf={"day": 1}
     )
 
-    assert world.ask() == "conflict"
+    assert world.request() == "conflict"
 
 
 def test_a_run_of_the_authors_id_made_since_we_asked_is_ours() -> None:
     world = World(THEIRS)
 
-    assert world.ask(make_and_lose).run_id == "nightly"
+    assert world.request(make_and_lose).run_id == "nightly"
 
 
 @pytest.mark.parametrize(
@@ -284,7 +286,7 @@ def test_without_proof_a_run_of_the_authors_id_is_not_ours(change: Callable[[Wor
         raise LOST
 
     with pytest.raises(AnswerLostError):
-        world.ask(make_otherwise)
+        world.request(make_otherwise)
 
     assert world.sent == 1
 
@@ -293,7 +295,7 @@ def test_a_run_with_the_authors_own_date_cannot_be_told_apart() -> None:
     world = World(RunRequest(dag_id="etl", run_id="nightly", is_own=False, is_dated=True))
 
     with pytest.raises(AnswerLostError):
-        world.ask(make_and_lose)
+        world.request(make_and_lose)
 
     assert world.sent == 1
 

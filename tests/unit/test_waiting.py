@@ -12,7 +12,8 @@ import pytest
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, RunGoneError
 from dms_airflow.core.http.exchange import Response
-from dms_airflow.dag_runs.wait import Watch, choose_pause, format_elapsed, wait_for_runs
+from dms_airflow.core.text import format_elapsed
+from dms_airflow.dag_runs.wait import Watch, choose_pause, wait_for_runs
 from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 
 if TYPE_CHECKING:
@@ -93,13 +94,8 @@ class World:
     def wait(self, timeout: float = 1800.0, poll_interval: float | None = None) -> float:
         """Wait, and give the seconds that it took."""
         began = self.clock.now
-        wait_for_runs(
-            [self.watch],
-            self.airflow,
-            make_context(self.clock, self.log),
-            deadline=began + timeout,
-            poll_interval=poll_interval,
-        )
+        self.airflow.deadline = began + timeout
+        wait_for_runs([self.watch], self.airflow, make_context(self.clock, self.log), poll_interval=poll_interval)
         return self.clock.now - began
 
 
@@ -334,13 +330,7 @@ def test_lines_of_several_runs_name_their_dag() -> None:
     world = World((0.0, "success", {"a": "success"}))
     other = Watch(run=DagRun(dag_id="elt", run_id="r2", state="queued"))
 
-    wait_for_runs(
-        [world.watch, other],
-        world.airflow,
-        make_context(world.clock, world.log),
-        deadline=2000.0,
-        poll_interval=None,
-    )
+    wait_for_runs([world.watch, other], world.airflow, make_context(world.clock, world.log), poll_interval=None)
 
     assert world.log.lines == ["      1s  etl: success, 1 of 1 tasks done", "      1s  elt: success, 1 of 1 tasks done"]
 
