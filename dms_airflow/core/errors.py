@@ -19,7 +19,7 @@
     ├── RunGoneError          the DAG run was deleted during the wait
     ├── TriggerRefusedError   Airflow created no DAG run
     ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
-    ├── LinkError             a check of `doctor` failed
+    ├── CheckError            a check of `doctor` failed
     ├── WorkspaceError        DMS refused a call for workspace code
     │   └── WorkspaceDeniedError  because the identity has no permission
     ├── DeployError           a deploy cannot begin
@@ -237,10 +237,10 @@ class UnhealthyError(ActionError):
     title = "Instance not healthy"
 
 
-class LinkError(ActionError):
-    """A step of the connection to Airflow does not work as it must."""
+class CheckError(ActionError):
+    """A part of the connection to Airflow does not work as it must."""
 
-    title = "Link broken"
+    title = "Check failed"
 
 
 class WorkspaceError(ActionError):

@@ -1,12 +1,13 @@
-"""`doctor`: checks every step between the runner and Airflow: whether it works, how long it takes, and what to do."""
+"""`doctor`: checks every part of the connection to Airflow: whether it works, how long it takes, and what to do."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import asdict, dataclass
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
@@ -16,7 +17,7 @@ from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
-from dms_airflow.core.errors import ActionError, LinkError
+from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.inputs import input_field, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
@@ -25,27 +26,18 @@ from dms_airflow.operations.deploy import check_rights, parse_workspace_id
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.airflow.version import Version
+    from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.alibaba_cloud.credentials import Keys
-    from dms_airflow.core.http.exchange import Response
+    from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.core.secrets.tokens import LoginToken
     from dms_airflow.operations.context import Context
 
+N = TypeVar("N")
 T = TypeVar("T")
 
 OUTPUTS = frozenset({"airflow-version", "json"})
-
-
-class StepState(StrEnum):
-    """How the check of a step ended."""
-
-    OK = "ok"
-    FAILED = "failed"
-    NOT_REACHED = "not reached"
-
-
-_MARKS = {StepState.OK: "✅ ok", StepState.FAILED: "❌ failed", StepState.NOT_REACHED: "⚪ not reached"}
 
 COMMAND_TIMEOUT = 120.0  # seconds; Airflow itself takes three to start
 PROBE_TIMEOUT = 20.0  # seconds
@@ -71,239 +63,201 @@ class Params:
     workspace_id: str = input_field(parse_workspace_id, default="")
 
     def list_secrets(self) -> Sequence[str]:
-        """Name what must be masked: nothing."""
+        """List what must be masked: nothing."""
         return ()
 
 
+class CheckState(StrEnum):
+    """How a check ended."""
+
+    OK = "ok"
+    FAILED = "failed"
+    NOT_REACHED = "not reached"
+
+
+_MARKS = {CheckState.OK: "✅ ok", CheckState.FAILED: "❌ failed", CheckState.NOT_REACHED: "⚪ not reached"}
+
+
 @dataclass(frozen=True, kw_only=True)
-class CheckedStep:
-    """The result of the check of one step.
+class CheckResult:
+    """The result of one check, as the output `json` has it.
 
     Args:
-        name: For example ``login``.
+        check: For example ``login``.
         state: How it ended.
-        milliseconds: What it took; None when it was not tried.
+        milliseconds: What it took; None when it was not made.
         detail: What was found.
         advice: What to do.
     """
 
-    name: str
-    state: StepState
+    check: str
+    state: CheckState
     milliseconds: int | None = None
     detail: str = ""
     advice: str = ""
 
 
-class Examination:
-    """Checks one step after the other, and collects the results."""
+class _NotReachedError(Exception):
+    """What is to be checked cannot be found out, which may be the fault of something that another check is about."""
+
+
+class Doctor:
+    """Makes one check after the other, and collects the results.
+
+    Each method that is a check takes what it needs of an earlier one, and returns what later ones need, and what was found.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self.steps: list[CheckedStep] = []
+        self.results: list[CheckResult] = []
         self.annotations: list[Annotation] = []
         self.blocks: list[Table | Folded | Diagram] = []
 
-    def check(
-        self, name: str, step: Callable[[], tuple[T, str]], *, after: object = True, started: float | None = None
-    ) -> T | None:
-        """Check a step.
+    def check(self, name: str, examine: Callable[[N], tuple[T, str]], need: N | None) -> T | None:
+        """Make a check, and log its result.
 
         Args:
             name: For example ``login``.
-            step: Returns what later steps need, and a description.
-            after: What it needs of earlier steps; None if they failed.
-            started: When it was begun, by the monotonic clock; now when it is None.
+            examine: Makes it.
+            need: What it needs of an earlier check; None if that failed.
 
         Returns:
-            What the step returned; None if it failed or was not reached.
+            What later checks need; None if it failed or was not reached.
         """
-        if after is None:
-            self.note(CheckedStep(name=name, state=StepState.NOT_REACHED))
-            return None
-        clock = self._context.clock
-        started = clock.monotonic() if started is None else started
-        try:
-            value, detail = step()
-        except ActionError as error:
-            took = round(1000 * (clock.monotonic() - started))
-            result = error.to_result()
-            self.annotations += result.annotations
-            self.blocks += result.blocks
-            self.note(
-                CheckedStep(name=name, state=StepState.FAILED, milliseconds=took, detail=error.message, advice=error.hint)
-            )
-            return None
-        self.note(
-            CheckedStep(name=name, state=StepState.OK, milliseconds=round(1000 * (clock.monotonic() - started)), detail=detail)
-        )
-        return value
+        found: T | None = None
+        started = self._context.clock.monotonic()
+        state, detail, advice = CheckState.NOT_REACHED, "", ""
+        if need is not None:
+            try:
+                found, detail = examine(need)
+                state = CheckState.OK
+            except _NotReachedError as error:
+                detail = str(error)
+            except ActionError as error:
+                state, detail, advice = CheckState.FAILED, error.message, error.hint
+                result = error.to_result()
+                self.annotations += result.annotations
+                self.blocks += result.blocks
+        took = None if state is CheckState.NOT_REACHED else round(1000 * (self._context.clock.monotonic() - started))
+        self.results.append(CheckResult(check=name, state=state, milliseconds=took, detail=detail, advice=advice))
+        duration = "" if took is None else f" ({took} ms)"
+        self._context.log.info(f"{_MARKS[state]}: {name}{duration}{f': {detail}' if detail else ''}")
+        return found
 
-    def note(self, step: CheckedStep) -> None:
-        """Add a result, and log it."""
-        self.steps.append(step)
-        took = "" if step.milliseconds is None else f" ({step.milliseconds} ms)"
-        self._context.log.info(f"{_MARKS[step.state]}: {step.name}{took}{f': {step.detail}' if step.detail else ''}")
+    def compare_clocks(self, openapi: Endpoint) -> tuple[bool, str]:
+        """Compare this machine's clock with that of the OpenAPI's host: any response has a date."""
+        try:
+            response = self._context.transport.exchange("GET", openapi.url, "/", timeout=PROBE_TIMEOUT)
+            date = parsedate_to_datetime(response.headers["Date"])
+        except ActionError as error:
+            raise _NotReachedError(error.message) from None
+        except (KeyError, ValueError):
+            raise _NotReachedError("The OpenAPI's host sends no date.") from None
+        date = date if date.tzinfo else date.replace(tzinfo=UTC)
+        difference = (self._context.clock.time_of_day() - date).total_seconds()
+        words = f"{abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} {openapi.authority}"
+        if abs(difference) > WORST_CLOCK:
+            raise CheckError(f"This machine's clock is {words}.", HINT_CLOCK)
+        return True, words
+
+    def obtain_keys(self, session: AirflowSession) -> tuple[Keys, str]:
+        """Get keys of Alibaba Cloud."""
+        keys = retry(session.obtain_keys, clock=self._context.clock, log=self._context.log)
+        return keys, f"{'temporary keys' if keys.security_token else 'an AccessKey'} by {keys.origin}"
+
+    def fetch_token(self, keys: Keys) -> tuple[LoginToken, str]:
+        """Fetch a login token from Alibaba Cloud's OpenAPI."""
+        fetch = partial(self._context.session.fetch_token, keys)
+        return retry(fetch, clock=self._context.clock, log=self._context.log), "gave a login token"
+
+    def log_in(self, token: LoginToken) -> tuple[AirflowClient, str]:
+        """Log in to Airflow."""
+        self._context.session.log_in(token)
+        return self._context.airflow, self._context.session.host
+
+    def check_rest(self, airflow: AirflowClient) -> tuple[bool, str]:
+        """Find the API, which reports its version to anybody, and see whether the session may read DAGs there."""
+        version = airflow.version
+        if not version.number:
+            paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
+            raise CheckError(f"Neither {paths} at {airflow.url} reported a version.", HINT_REST)
+        path = version.locate("/dags")
+        response = airflow.request("GET", path, query="limit=1")
+        if response.status != HTTPStatus.OK:
+            problem = describe_problem(response, airflow.redact)
+            raise CheckError(f"GET {path} answered {response.status}: {problem}", HINT_REST)
+        return True, f"{version.api}, {response.parse_object().get('total_entries', 'some')} DAGs"
+
+    def check_cli(self, _: AirflowClient) -> tuple[str, str]:
+        """Run `airflow version`."""
+        execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, self._context)
+        if not execution.outcome.succeeded:
+            raise CheckError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
+        number = execution.stdout.strip().rpartition("\n")[2].strip()
+        return number, f"airflow version: {number}"
+
+    def check_health(self, airflow: AirflowClient) -> tuple[bool, str]:
+        """Read Airflow's own report of its health."""
+        health = fetch_health(airflow)
+        if health.unhealthy:
+            raise CheckError(f"Airflow reports a problem: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
+        return True, str(health)
+
+    def compare_versions(self, numbers: Sequence[str]) -> tuple[bool, str]:
+        """Compare the versions that REST and the command line report, those that are known."""
+        if len(set(numbers)) > 1:
+            raise CheckError("REST reports Airflow {}, the CLI {}.".format(*numbers), HINT_VERSION)
+        known = parse_version(numbers[0])
+        return True, f"Airflow {numbers[0]}{NOTE_WARNINGS if known and known.major == AIRFLOW_2.major else ''}"
 
 
 def run(params: Params, context: Context) -> Result:
-    """Check every step. One that does not need a failed step is checked too."""
-    config, session = context.config, context.session
-    examination = Examination(context)
-    check = examination.check
-    examination.note(
-        CheckedStep(
-            name="inputs", state=StepState.OK, milliseconds=0, detail=f"{config.instance_id} at {config.openapi.authority}"
-        )
-    )
-    _check_clock(examination, context)
-
-    def obtain_keys() -> tuple[Keys, str]:
-        keys = retry(session.obtain_keys, clock=context.clock, log=context.log)
-        return keys, f"{'temporary keys' if keys.security_token else 'an AccessKey'} by {keys.origin}"
-
-    def fetch_token(keys: Keys) -> tuple[LoginToken, str]:
-        token = retry(lambda: session.fetch_token(keys), clock=context.clock, log=context.log)
-        return token, "gave a login token"
-
-    def log_in(token: LoginToken) -> tuple[bool, str]:
-        session.log_in(token)
-        return True, session.host
-
-    keys = check("credentials", obtain_keys)
-    token = check("OpenAPI", lambda: fetch_token(_have(keys)), after=keys)
-    is_in = check("login", lambda: log_in(_have(token)), after=token)
-    check("REST", lambda: _check_rest(context), after=is_in)
-    known = context.airflow.known_version
-    version = known if known and known.number else None
-    cli = check("CLI", lambda: _check_cli(context), after=is_in)
+    """Make every check. One that does not need what failed is made too."""
+    doctor, openapi = Doctor(context), context.config.openapi
+    # Wrong inputs have ended the step before.
+    doctor.check("inputs", lambda config: (True, f"{config.instance_id} at {openapi.authority}"), context.config)
+    doctor.check("clock", doctor.compare_clocks, openapi)
+    keys = doctor.check("credentials", doctor.obtain_keys, context.session)
+    token = doctor.check("OpenAPI", doctor.fetch_token, keys)
+    airflow = doctor.check("login", doctor.log_in, token)
+    doctor.check("REST", doctor.check_rest, airflow)
+    version = context.airflow.known_version
+    cli = doctor.check("CLI", doctor.check_cli, airflow)
+    numbers = [number for number in (version and version.number, cli) if number]
     # Anybody may read the health, also those who may not read DAGs.
-    check("scheduler", lambda: _check_health(context), after=version)
-    check("version", lambda: _compare_versions(version, cli), after=version or cli)
+    doctor.check("scheduler", doctor.check_health, airflow if version and version.number else None)
+    doctor.check("version", doctor.compare_versions, numbers or None)
     if params.arguments:
-        check("deploy", lambda: (True, check_rights(params.workspace_id, context)), after=is_in)
-    return _conclude(examination, version.number if version else cli or "")
-
-
-def _have(value: T | None) -> T:
-    assert value is not None  # noqa: S101 - `after` has seen to it
-    return value
-
-
-def _check_clock(examination: Examination, context: Context) -> None:
-    """Compare clocks with the OpenAPI's host: any answer has a date. Whether the host is there at all is not judged here."""
-    started = context.clock.monotonic()
-    try:
-        answer = context.transport.exchange("GET", context.config.openapi.url, "/", timeout=PROBE_TIMEOUT)
-        date = _read_date(answer)
-    except ActionError as error:
-        examination.note(CheckedStep(name="clock", state=StepState.NOT_REACHED, detail=error.message))
-        return
-    if date is None:
-        examination.note(CheckedStep(name="clock", state=StepState.NOT_REACHED, detail="The OpenAPI's host sends no date."))
-        return
-    difference = (context.clock.time_of_day() - date).total_seconds()
-
-    def judge() -> tuple[float, str]:
-        word = "ahead of" if difference > 0 else "behind"
-        words = f"{abs(difference):.0f} s {word} {context.config.openapi.authority}"
-        if abs(difference) > WORST_CLOCK:
-            raise LinkError(f"This machine's clock is {words}.", HINT_CLOCK)
-        return difference, words
-
-    examination.check("clock", judge, started=started)
-
-
-def _read_date(answer: Response) -> datetime | None:
-    try:
-        date = parsedate_to_datetime(answer.headers["Date"])
-    except (KeyError, ValueError):
-        return None
-    return date if date.tzinfo else date.replace(tzinfo=UTC)
-
-
-def _check_rest(context: Context) -> tuple[Version, str]:
-    """Find the API, which reports its version to anybody, and see whether the session may read DAGs there."""
-    version = context.airflow.version
-    if not version.number:
-        paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
-        raise LinkError(f"Neither {paths} at {context.airflow.url} reported a version.", HINT_REST)
-    path = version.locate("/dags")
-    response = context.airflow.request("GET", path, query="limit=1")
-    if response.status != HTTPStatus.OK:
-        raise LinkError(f"GET {path} answered {response.status}: {describe_problem(response, context.log.redact)}", HINT_REST)
-    return version, f"{version.api}, {response.parse_object().get('total_entries', 'some')} DAGs"
-
-
-def _check_cli(context: Context) -> tuple[str, str]:
-    execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, context)
-    if not execution.outcome.succeeded:
-        raise LinkError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
-    version = execution.stdout.strip().rpartition("\n")[2].strip()
-    return version, f"airflow version: {version}"
-
-
-def _check_health(context: Context) -> tuple[bool, str]:
-    """Read Airflow's own report of its health."""
-    health = fetch_health(context.airflow)
-    if health.unhealthy:
-        raise LinkError(f"Airflow reports a problem: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
-    return True, str(health)
-
-
-def _compare_versions(version: Version | None, cli: str | None) -> tuple[str, str]:
-    numbers = {number for number in (version and version.number, cli) if number}
-    if len(numbers) > 1:
-        raise LinkError(f"REST reports Airflow {version and version.number}, the CLI {cli}.", HINT_VERSION)
-    number = numbers.pop()
-    known = parse_version(number)
-    return number, f"Airflow {number}{NOTE_WARNINGS if known and known.major == AIRFLOW_2.major else ''}"
-
-
-def _conclude(examination: Examination, version: str) -> Result:
-    steps = examination.steps
-    broken = [step.name for step in steps if step.state == StepState.FAILED]
-    count = (
-        f"{len(steps) - len(broken) - sum(step.state == StepState.NOT_REACHED for step in steps)} of {len(steps)} links hold"
-    )
+        doctor.check("deploy", lambda _: (True, check_rights(params.workspace_id, context)), airflow)
+    results = doctor.results
+    failed = [one.check for one in results if one.state is CheckState.FAILED]
+    passed = sum(one.state is CheckState.OK for one in results)
+    headline = f"{passed} of {len(results)} checks passed"
     return Result(
-        ending=Ending.FAILURE if broken else Ending.SUCCESS,
-        headline=f"{count}; broken: {', '.join(broken)}" if broken else count,
-        outputs={"airflow-version": version, "json": render_steps(steps)},
-        annotations=tuple(examination.annotations),
-        blocks=(tabulate(steps), *examination.blocks),
+        ending=Ending.FAILURE if failed else Ending.SUCCESS,
+        headline=f"{headline}; failed: {', '.join(failed)}" if failed else headline,
+        outputs={
+            "airflow-version": numbers[0] if numbers else "",
+            "json": json.dumps([asdict(one) for one in results], ensure_ascii=False),
+        },
+        annotations=tuple(doctor.annotations),
+        blocks=(_tabulate(results), *doctor.blocks),
     )
 
 
-def render_steps(steps: Sequence[CheckedStep]) -> str:
-    """Write the results as JSON."""
-    return json.dumps(
-        [
-            {
-                "link": step.name,
-                "state": step.state,
-                "milliseconds": step.milliseconds,
-                "detail": step.detail,
-                "advice": step.advice,
-            }
-            for step in steps
-        ],
-        ensure_ascii=False,
-    )
-
-
-def tabulate(steps: Sequence[CheckedStep]) -> Table:
+def _tabulate(results: Sequence[CheckResult]) -> Table:
     """Make the table to paste into a support ticket."""
     return Table(
         heading=f"doctor, dms-airflow {__version__}",
-        columns=("link", "state", "ms", "found", "what to do"),
+        columns=("check", "state", "ms", "found", "what to do"),
         rows=tuple(
             (
-                step.name,
-                _MARKS[step.state],
-                "" if step.milliseconds is None else str(step.milliseconds),
-                step.detail,
-                step.advice.partition("\n")[0],  # a policy to paste is shown separately
+                one.check,
+                _MARKS[one.state],
+                "" if one.milliseconds is None else str(one.milliseconds),
+                one.detail,
+                one.advice.partition("\n")[0],  # a policy to paste is shown separately
             )
-            for step in steps
+            for one in results
         ),
     )

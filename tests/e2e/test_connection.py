@@ -1,4 +1,4 @@
-"""The way to a real Airflow: as a role without stored keys, link by link, and with one session for two steps."""
+"""The connection to a real Airflow: as a role without stored keys, check by check, and with one session for two steps."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def run(sandbox: Sandbox, runner: Runner, **inputs: str) -> Step:
     return runner.run({**connection, **named}, sandbox.cloud.environ)
 
 
-def test_every_link_holds(sandbox: Sandbox, runner: Runner) -> None:
+def test_every_check_passes(sandbox: Sandbox, runner: Runner) -> None:
     step = run(sandbox, runner, operation="doctor")
 
     assert step.exit_code == 0
-    links = {link["link"]: link for link in step.read_json("json")}
-    assert {link["state"] for link in links.values()} == {"ok"}
+    checks = {check["check"]: check for check in step.read_json("json")}
+    assert {check["state"] for check in checks.values()} == {"ok"}
     path, version = {"2": ("/api/v1", "2.10.4"), "3": ("/api/v2", "3.2.2")}[MAJOR]
-    assert links["REST"]["detail"].startswith(f"{path}, ")
-    assert links["CLI"]["detail"] == f"airflow version: {version}"
-    assert links["scheduler"]["detail"].startswith("metadatabase healthy; scheduler healthy, last heartbeat ")
+    assert checks["REST"]["detail"].startswith(f"{path}, ")
+    assert checks["CLI"]["detail"] == f"airflow version: {version}"
+    assert checks["scheduler"]["detail"].startswith("metadatabase healthy; scheduler healthy, last heartbeat ")
     assert step.outputs["airflow-version"] == version
 
 

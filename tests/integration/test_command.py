@@ -92,7 +92,7 @@ def test_what_readme_says_works(dms: FakeDms, command: Path, variables: Mapping[
     ran = run(command, [*shlex.split(lines[0]), "--instance-id", dms.inputs["instance-id"]], variables)
 
     assert (ran.returncode, ran.stderr) == (0, "")
-    assert "9 of 9 links hold" in ran.stdout
+    assert "9 of 9 checks passed" in ran.stdout
     assert find_leaks({"stdout": ran.stdout}, dms.secrets) == []
 
 

@@ -1,4 +1,4 @@
-"""`doctor`: each link broken in turn, what is tried all the same, and what a person reads of it."""
+"""`doctor`: each check fails in turn, which ones are made all the same, and what a person reads of it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     Run = Callable[..., Step]
 
 DOCTOR = {"operation": "doctor"}
-LINKS = ["inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version"]
+CHECKS = ["inputs", "clock", "credentials", "OpenAPI", "login", "REST", "CLI", "scheduler", "version"]
 HEALTH = {
     "dag_processor": {"latest_dag_processor_heartbeat": None, "status": None},
     "metadatabase": {"status": "healthy"},
@@ -35,7 +35,7 @@ HEALTH = {
 
 @pytest.fixture(autouse=True)
 def script(dms: FakeDms) -> None:
-    """Let every link hold."""
+    """Let every check pass."""
     dms.airflow.commands["version"] = ("2.10.4\n", "")
     dms.airflow.route("GET", "/api/v1/version", {"version": "2.10.4", "git_version": ".release:x"})
     dms.airflow.route("GET", "/api/v1/dags?limit=1", {"dags": [], "total_entries": 17})
@@ -43,44 +43,44 @@ def script(dms: FakeDms) -> None:
 
 
 def read_states(step: Step) -> dict[str, str]:
-    """Give the state of each link."""
-    return {link["link"]: link["state"] for link in step.read_json("json")}
+    """Give the state of each check."""
+    return {check["check"]: check["state"] for check in step.read_json("json")}
 
 
-def read_links(step: Step) -> dict[str, Any]:
-    """Give the links by their names."""
-    return {link["link"]: link for link in step.read_json("json")}
+def read_checks(step: Step) -> dict[str, Any]:
+    """Give the checks by their names."""
+    return {check["check"]: check for check in step.read_json("json")}
 
 
-def list_broken(step: Step) -> list[str]:
-    """Name the links that failed."""
+def list_failed(step: Step) -> list[str]:
+    """List the checks that failed."""
     return [name for name, state in read_states(step).items() if state == "failed"]
 
 
 def list_not_reached(step: Step) -> list[str]:
-    """Name the links that were not reached."""
+    """List the checks that were not reached."""
     return [name for name, state in read_states(step).items() if state == "not reached"]
 
 
 @pytest.mark.check
-def test_all_links_hold(dms: FakeDms, run: Run) -> None:
+def test_all_checks_pass(dms: FakeDms, run: Run) -> None:
     step = run(DOCTOR)
 
     assert step.exit_code == 0
-    assert read_states(step) == dict.fromkeys(LINKS, "ok")
+    assert read_states(step) == dict.fromkeys(CHECKS, "ok")
     assert step.annotations == []
     assert (step.outputs["airflow-version"], step.outputs["airflow-url"]) == ("2.10.4", f"{dms.endpoint}{PREFIX}")
-    links = read_links(step)
-    assert all(isinstance(link["milliseconds"], int) for link in links.values())
-    assert links["credentials"]["detail"] == "an AccessKey by the inputs access-key-id and access-key-secret"
-    assert links["REST"]["detail"] == "/api/v1, 17 DAGs"
-    assert links["CLI"]["detail"] == "airflow version: 2.10.4"
-    assert links["scheduler"]["detail"].startswith("metadatabase healthy; scheduler healthy, last heartbeat ")
-    assert links["version"]["detail"] == (
+    checks = read_checks(step)
+    assert all(isinstance(check["milliseconds"], int) for check in checks.values())
+    assert checks["credentials"]["detail"] == "an AccessKey by the inputs access-key-id and access-key-secret"
+    assert checks["REST"]["detail"] == "/api/v1, 17 DAGs"
+    assert checks["CLI"]["detail"] == "airflow version: 2.10.4"
+    assert checks["scheduler"]["detail"].startswith("metadatabase healthy; scheduler healthy, last heartbeat ")
+    assert checks["version"]["detail"] == (
         "Airflow 2.10.4; it reports deprecations in DAG files only when the instance's environment has "
         "PYTHONWARNINGS=default::DeprecationWarning"
     )
-    assert "9 of 9 links hold" in step.log
+    assert "9 of 9 checks passed" in step.log
     assert "| credentials | ✅ ok |" in step.summary
 
 
@@ -109,7 +109,7 @@ def test_no_credentials(dms: FakeDms, run: Run) -> None:
     step = run({**DOCTOR, "access-key-id": "", "access-key-secret": ""})
 
     assert step.exit_code == 1
-    assert list_broken(step) == ["credentials"]
+    assert list_failed(step) == ["credentials"]
     assert list_not_reached(step) == ["OpenAPI", "login", "REST", "CLI", "scheduler", "version"]
     assert read_states(step)["clock"] == "ok"
     assert [one.properties["title"] for one in step.annotations] == ["No credentials"]
@@ -122,7 +122,7 @@ def test_a_role_that_does_not_trust_the_job(cloud: FakeCloud, run: Run) -> None:
     step = run({**DOCTOR, **cloud.role_inputs}, cloud.environ)
 
     assert step.exit_code == 1
-    assert list_broken(step) == ["credentials"]
+    assert list_failed(step) == ["credentials"]
     assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
     assert '"Action": "sts:AssumeRole"' in step.summary
 
@@ -133,21 +133,21 @@ def test_a_token_call_that_is_refused(dms: FakeDms, run: Run) -> None:
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["OpenAPI"]
+    assert list_failed(step) == ["OpenAPI"]
     assert list_not_reached(step) == ["login", "REST", "CLI", "scheduler", "version"]
-    link = read_links(step)["OpenAPI"]
-    assert "the identity is not a user of DMS" in link["detail"]
-    assert "must add its UID" in link["advice"]
+    check = read_checks(step)["OpenAPI"]
+    assert "the identity is not a user of DMS" in check["detail"]
+    assert "must add its UID" in check["advice"]
 
 
 def test_a_host_that_is_not_there(run_here: Run, clock: FakeClock) -> None:
     step = run_here({**DOCTOR, "endpoint": "http://127.0.0.1:1"})
 
     assert step.exit_code == 1
-    assert list_broken(step) == ["OpenAPI"]
+    assert list_failed(step) == ["OpenAPI"]
     assert "clock" in list_not_reached(step)
-    assert "http://127.0.0.1:1: the connection was refused" in read_links(step)["clock"]["detail"]
-    assert read_links(step)["OpenAPI"]["milliseconds"] == 15000
+    assert "http://127.0.0.1:1: the connection was refused" in read_checks(step)["clock"]["detail"]
+    assert read_checks(step)["OpenAPI"]["milliseconds"] == 15000
     assert sum(clock.slept) == 15
 
 
@@ -156,7 +156,7 @@ def test_a_login_that_fails(dms: FakeDms, run: Run) -> None:
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["login"]
+    assert list_failed(step) == ["login"]
     assert list_not_reached(step) == ["REST", "CLI", "scheduler", "version"]
 
 
@@ -166,7 +166,7 @@ def test_an_api_that_is_silent_leaves_the_command_line(dms: FakeDms, run: Run) -
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["REST"]
+    assert list_failed(step) == ["REST"]
     assert list_not_reached(step) == ["scheduler"]
     assert "Neither /api/v1/version nor /api/v2/version" in step.log
     assert step.outputs["airflow-version"] == "2.10.4"
@@ -177,9 +177,9 @@ def test_no_right_to_read_dags_leaves_the_scheduler(dms: FakeDms, run: Run) -> N
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["REST"]
+    assert list_failed(step) == ["REST"]
     assert list_not_reached(step) == []
-    assert [one.properties["title"] for one in step.annotations] == ["Link broken"]
+    assert [one.properties["title"] for one in step.annotations] == ["Check failed"]
     assert "GET /api/v1/dags answered 403: Forbidden" in step.log
 
 
@@ -187,7 +187,7 @@ def test_no_right_to_read_dags_leaves_the_scheduler(dms: FakeDms, run: Run) -> N
     ("fault", "title"),
     [
         (answer(404, b"", HTML), "Unusable answer"),
-        (answer(200, b'{"stdout": "", "stderr": "Killed"}', JSON), "Link broken"),
+        (answer(200, b'{"stdout": "", "stderr": "Killed"}', JSON), "Check failed"),
     ],
 )
 def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answer, title: str) -> None:
@@ -195,7 +195,7 @@ def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answ
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["CLI"]
+    assert list_failed(step) == ["CLI"]
     assert list_not_reached(step) == []
     assert [one.properties["title"] for one in step.annotations] == [title]
 
@@ -221,9 +221,9 @@ def test_a_scheduler_that_is_not_healthy(dms: FakeDms, run: Run, health: dict[st
     step = run(DOCTOR)
 
     assert step.exit_code == 1
-    assert list_broken(step) == ["scheduler"]
-    assert words in read_links(step)["scheduler"]["detail"]
-    assert read_links(step)["scheduler"]["advice"]
+    assert list_failed(step) == ["scheduler"]
+    assert words in read_checks(step)["scheduler"]["detail"]
+    assert read_checks(step)["scheduler"]["advice"]
 
 
 def test_versions_that_differ(dms: FakeDms, run: Run) -> None:
@@ -231,7 +231,7 @@ def test_versions_that_differ(dms: FakeDms, run: Run) -> None:
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["version"]
+    assert list_failed(step) == ["version"]
     assert "REST reports Airflow 2.10.4, the CLI 3.0.6." in step.log
 
 
@@ -256,7 +256,7 @@ def test_a_clock_that_is_wrong(dms: FakeDms, run_here: Run, date: str, words: st
     step = run_here(DOCTOR)
 
     assert step.exit_code == 1
-    assert list_broken(step) == ["clock"]
+    assert list_failed(step) == ["clock"]
     assert list_not_reached(step) == []
     assert f"This machine's clock is {words}" in step.log
 
@@ -266,7 +266,7 @@ def test_a_signature_that_is_refused_for_the_time_it_names(dms: FakeDms, run: Ru
 
     step = run(DOCTOR)
 
-    assert list_broken(step) == ["OpenAPI"]
+    assert list_failed(step) == ["OpenAPI"]
     assert "this machine's clock is wrong (InvalidTimeStamp.Expired" in step.log
 
 
@@ -282,10 +282,10 @@ def test_it_opens_a_session_of_its_own_also_when_one_is_kept(dms: FakeDms, run: 
 def test_the_json_has_its_fields(run: Run) -> None:
     step = run({**DOCTOR, "access-key-secret": "wrong-secret-wrong-secret"})
 
-    links = json.loads(step.outputs["json"])
-    assert [link["link"] for link in links] == LINKS
-    assert {tuple(link) for link in links} == {("link", "state", "milliseconds", "detail", "advice")}
-    assert links[-1] == {"link": "version", "state": "not reached", "milliseconds": None, "detail": "", "advice": ""}
+    checks = json.loads(step.outputs["json"])
+    assert [check["check"] for check in checks] == CHECKS
+    assert {tuple(check) for check in checks} == {("check", "state", "milliseconds", "detail", "advice")}
+    assert checks[-1] == {"check": "version", "state": "not reached", "milliseconds": None, "detail": "", "advice": ""}
     assert KEY.access_key_id not in step.summary
     assert TEMPORARY_KEY.security_token not in step.summary
 
@@ -295,14 +295,14 @@ def test_the_clocks_milliseconds_are_those_of_its_request(dms: FakeDms, run_here
 
     step = run_here(DOCTOR)
 
-    assert read_links(step)["clock"]["milliseconds"] == 250
+    assert read_checks(step)["clock"]["milliseconds"] == 250
 
 
 def test_the_rights_of_a_deploy_are_checked_when_asked_for_and_nothing_is_written(dms: FakeDms, run: Run) -> None:
     step = run({"operation": "doctor", "arguments": "deploy"})
 
-    assert (step.exit_code, read_links(step)["deploy"]["state"]) == (0, "ok"), step.log
-    assert read_links(step)["deploy"]["detail"].startswith("/Workspace/code/default/dags can be read;")
+    assert (step.exit_code, read_checks(step)["deploy"]["state"]) == (0, "ok"), step.log
+    assert read_checks(step)["deploy"]["detail"].startswith("/Workspace/code/default/dags can be read;")
     assert not {"SaveWorkspaceCode", "DeleteWorkspaceCode", "WorkspaceCodePublish"} & set(dms.workspace.actions())
 
 
@@ -315,4 +315,4 @@ def test_a_right_that_a_deploy_lacks_is_named(dms: FakeDms, run: Run, action: st
     step = run({"operation": "doctor", "arguments": "deploy"})
 
     assert step.exit_code == 1
-    assert f"dms:{action}" in read_links(step)["deploy"]["advice"]
+    assert f"dms:{action}" in read_checks(step)["deploy"]["advice"]
