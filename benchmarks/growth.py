@@ -119,7 +119,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
         "failed task": lambda text: task_log.read_task_log(FAILED + FRAME + text),
         "import error": lambda text: import_errors.read_error("/opt/airflow/dags/a.py", FRAME + text),
         "import errors": lambda text: import_errors.read_list([], FAILED_IMPORT + FRAME + text),
-        "reserialize": import_errors.read_reserialize,
+        "import log": import_errors.read_dag_files,
     }
     for name, options in (("dags show", []), ("dags list", []), ("dags list", ["-o", "json"]), ("dags list", ["-o", "yaml"])):
         for place in ("stdout", "stderr"):

@@ -18,8 +18,7 @@ from benchmarks.measure import Cost, compare, run
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.import_errors.parse import locate, read_list
-from dms_airflow.import_errors.parse_log import read_dag_files
+from dms_airflow.import_errors.parse import locate, read_dag_files, read_list
 
 ERRORS = 5_000
 FILES = 50_000

@@ -9,12 +9,12 @@ from dms_airflow.core.text import join
 from dms_airflow.deploy.deployed_files import is_same_source
 from dms_airflow.deploy.report import Problem
 from dms_airflow.import_errors.instance import SHORTEST_LIMIT
-from dms_airflow.import_errors.parse_log import read_dag_files
+from dms_airflow.import_errors.parse import read_dag_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.deployed_files import Arrival
     from dms_airflow.import_errors.instance import Instance

@@ -74,8 +74,7 @@ def report_gate(findings: Findings, params: ImportErrorParams, context: Context,
     for problem in findings.problems:
         context.log.info(problem.message)
     report = findings.arrival.report or ()
-    ending = Ending.FAILURE if reported.fails else Ending.SUCCESS
-    headline = reported.headline
+    ending, headline = reported.ending, reported.headline
     if findings.problems:
         ending = findings.problems[0].ending
         headline = first_line(findings.problems[0].message)
@@ -98,9 +97,9 @@ def report_gate(findings: Findings, params: ImportErrorParams, context: Context,
         ending=ending,
         headline=headline,
         outputs={**(reported.outputs if findings.errors or findings.complete else {}), **changes},
-        findings=(*reported.findings, *findings.vanished) if findings.errors or findings.complete else None,
+        findings=(*(reported.findings or ()), *findings.vanished) if findings.errors or findings.complete else None,
         annotations=(*map(_annotate, findings.problems), *reported.annotations),
-        blocks=(*reported.tables, *list_blocks(findings.changes or (), context.log.redact), *_tabulate(findings, report)),
+        blocks=(*reported.blocks, *list_blocks(findings.changes or (), context.log.redact), *_tabulate(findings, report)),
         checks=findings.checks,
     )
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import has_option, list_values
+from dms_airflow.airflow.commands.arguments import has_option, list_values, option_value
 from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.run import execute
-from dms_airflow.airflow.commands.send import send_command
+from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import parse_report, strip_member, was_stored_by_reserialize
 from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE
@@ -18,20 +19,14 @@ from dms_airflow.core.errors import ActionError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance import Instance
-from dms_airflow.import_errors.parse import (
-    add_tracebacks,
-    is_serialization_failure,
-    locate,
-    read_ending,
-    read_list,
-)
+from dms_airflow.import_errors.parse import add_tracebacks, is_serialization_failure, locate, read_ending, read_list
 from dms_airflow.import_errors.reparse import wait_for_reparse
 from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.airflow.dags import Dag
     from dms_airflow.airflow.version import Version
     from dms_airflow.checkout.mapping import Checkout
@@ -55,16 +50,16 @@ class Listing:
     """The import errors that a command found.
 
     Args:
-        execution: The author's command.
+        execution: The author's command, with the output that may be shown.
         errors: What it found, not yet located in the checkout.
-        listed_by: The command that listed them, as sent; None where there is none.
+        imported: The command that imported the files, with all that it printed, which may contain secrets; None without one.
         dags: What Airflow's database has of the instance's DAGs, if it was read.
         warnings: Why the list may be wrong.
     """
 
     execution: Execution
     errors: tuple[DagImportError, ...] = ()
-    listed_by: CommandLine | None = None
+    imported: Execution | None = None
     dags: tuple[Dag, ...] = ()
     warnings: tuple[Annotation, ...] = ()
 
@@ -88,18 +83,23 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> L
     version = context.airflow.version
     if not version.cli_import_is_reliable and not has_option(line.arguments, *_LOCAL):
         return _list_stored(line, timeout, context)
-    if version.imports_by_default:
-        execution = execute(line, timeout, context)
-        errors = read_list(execution.outcome.records or [], execution.stdout)
-        return Listing(execution=execution, errors=errors, listed_by=line)
-    return _list_bundles(line, timeout, context)
+    if not version.imports_by_default:
+        return _list_bundles(line, timeout, context)
+    execution = execute(line, timeout, context)
+    errors = read_list(execution.outcome.records or [], execution.stdout)
+    return Listing(execution=execution, errors=errors, imported=execution)
 
 
 def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listing:
-    """List the import errors of all DAG bundles, or of those that the author chose."""
+    """List the import errors of all DAG bundles, or of those that the author chose.
+
+    Where only our options make Airflow import the files, `-v` is one of them: one command gives the errors, their whole
+    tracebacks, and Python's warnings. With `-v` every library logs, too, what may contain secrets: of what it prints only the
+    result is shown. Without a result, the command runs again without `-v`, and all that it prints is shown.
+    """
     instance = Instance(context, timeout=timeout, poll_interval=None)
     view = instance.view()
-    folders = instance.folders
+    is_verbose = option_value(line.arguments, *_OUTPUT) == "json" and not has_option(line.arguments, *_LOCAL, *_VERBOSE)
     if not has_option(line.arguments, *_LOCAL):
         line = line.add("--local")
     chosen = has_option(line.arguments, *_BUNDLE)
@@ -107,21 +107,35 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
     bundles = [name for name in names if name] or [DEFAULT_BUNDLE]
     while True:
         sent = line if chosen else line.add(*(word for name in bundles for word in ("-B", name)))
-        execution = execute(sent, timeout, context)
+        imported = _run_verbose(sent, timeout, context) if is_verbose else execute(sent, timeout, context)
         # The database still has bundles that were removed from Airflow's configuration.
-        unknown = _UNKNOWN_BUNDLES.match(execution.outcome.reason)
+        unknown = _UNKNOWN_BUNDLES.match(imported.outcome.reason)
         left = [name for name in bundles if name not in unknown["names"].split(", ")] if unknown and not chosen else bundles
         if left == bundles or not left:
             break
         bundles = left
-    errors = read_list(execution.outcome.records or [], execution.stdout, folders)
+    if is_verbose and imported.outcome.records is None:
+        imported, is_verbose = execute(sent, timeout, context), False
     return Listing(
-        execution=execution,
-        errors=errors,
-        listed_by=sent,
+        execution=_show_result(imported, context) if is_verbose else imported,
+        errors=read_list(imported.outcome.records or [], imported.stdout, instance.folders),
+        imported=imported,
         dags=tuple(view.dags),
         warnings=_warn_of_false_errors(line, context.airflow.version),
     )
+
+
+def _run_verbose(line: CommandLine, timeout: float, context: Context) -> Execution:
+    line = line.add("-v")
+    context.log.info(f"$ airflow {show(line)}  (only its result is shown)")
+    return run_command(context.airflow, line, timeout=timeout)
+
+
+def _show_result(execution: Execution, context: Context) -> Execution:
+    """Show the result of a command, and leave out what else it printed."""
+    result = f"{json.dumps(execution.outcome.records, ensure_ascii=False)}\n"
+    context.log.fold("stdout", result)
+    return replace(execution, stdout=result, stderr="")
 
 
 def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing:
@@ -151,7 +165,6 @@ def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing
     return Listing(
         execution=replace(execution, outcome=outcome),
         errors=errors,
-        listed_by=line,
         dags=tuple(before.dags),
         warnings=(old,) if awaited else (),
     )
@@ -218,46 +231,41 @@ def _find_files(timeout: float, context: Context) -> dict[str, str]:
     return {dag_id: file.path for file in parse_report(report or []) for dag_id in file.dag_ids}
 
 
-@dataclass(frozen=True, kw_only=True)
-class Located:
-    """Import errors with their places, and what the import of the files printed, by stream."""
-
-    errors: tuple[DagImportError, ...]
-    printed: tuple[str, str]
-
-
 def find_places(
     listing: Listing, checkout: Checkout, timeout: float, context: Context, *, with_warnings: bool = False
-) -> Located:
+) -> tuple[tuple[DagImportError, ...], tuple[str, ...]]:
     """Find the file and line of the checkout for each error.
 
     Airflow cuts a traceback to its last two frames. Where neither is of the checkout, its whole traceback comes from the log
-    of the same command with `-v`, and so do Airflow 3's warnings. That makes every library of the instance log, too, what may
-    contain secrets: nothing else of it is used or shown.
+    of the same command with `-v`, and so do warnings. Nothing else of that log is used or shown.
+
+    Returns:
+        The errors, and all that was printed while the files were imported, for the warnings in it.
     """
     files = [dag.path for dag in listing.dags or (_list_dags(context) if listing.errors else ())]
     errors = locate(listing.errors, checkout, files)
-    line, execution = listing.listed_by, listing.execution
-    located = Located(errors=errors, printed=(execution.stdout, execution.stderr))
+    execution, imported, version = listing.execution, listing.imported, context.airflow.version
+    if imported is None:
+        return errors, (execution.stdout, execution.stderr)
+    printed = (execution.stdout, execution.stderr, imported.stdout, imported.stderr)
     is_placed = all(error.line or not error.stack_trace.startswith(tracebacks.HEADER) for error in errors)
     # Without `-v` Airflow prints the warnings of its own modules only. On Airflow 2 they show whether the owner wants any.
     # `dags reserialize` prints all warnings.
-    version = context.airflow.version
-    has_warnings = version.cli_import_is_reliable if version.major > AIRFLOW_2.major else _DEPRECATION in execution.stderr
+    has_warnings = version.cli_import_is_reliable if version.major > AIRFLOW_2.major else _DEPRECATION in imported.stderr
     lacks_warnings = with_warnings and execution.line.name == LIST and has_warnings
-    if (is_placed and not lacks_warnings) or line is None or has_option(line.arguments, *_VERBOSE):
-        return located
-    line = line.add("-v")
+    if (is_placed and not lacks_warnings) or has_option(imported.line.arguments, *_VERBOSE):
+        return errors, printed
+    line = imported.line.add("-v")
     what = "warnings" if is_placed else "whole tracebacks"
     context.log.info(f"$ airflow {show(line)}  (for {what}; its output is not shown)")
     try:
-        answer = send_command(context.airflow, line.words, repeatable=True, timeout=timeout)
+        verbose = run_command(context.airflow, line, timeout=timeout)
     except ActionError as error:
         context.log.info(f"{what.capitalize()} are not known: {error.message}")
-        return located
+        return errors, printed
     if not is_placed:
-        errors = locate(add_tracebacks(listing.errors, f"{answer.stdout}\n{answer.stderr}"), checkout, files)
-    return Located(errors=errors, printed=(answer.stdout, answer.stderr))
+        errors = locate(add_tracebacks(listing.errors, f"{verbose.stdout}\n{verbose.stderr}"), checkout, files)
+    return errors, (verbose.stdout, verbose.stderr)
 
 
 def _list_dags(context: Context) -> Sequence[Dag]:

@@ -6,13 +6,10 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from dms_airflow.airflow.commands.command_line import CommandLine, show
-from dms_airflow.airflow.commands.run import Execution
-from dms_airflow.airflow.commands.send import send_command
-from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.airflow.commands.verdict import judge
+from dms_airflow.airflow.commands.send import Execution, run_command
 from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
 from dms_airflow.airflow.pages import parse_date
-from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
+from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.reparse import Snapshot
@@ -87,14 +84,12 @@ class Instance:
         self._context.log.info(f"$ airflow {show(line)}")
         self.commands += 1
         try:
-            answer = send_command(self._context.airflow, line.words, repeatable=False, timeout=limit or self._limit)
+            return run_command(self._context.airflow, line, timeout=limit or self._limit, repeatable=False)
         except (AnswerTimeoutError, AnswerError) as error:
             if isinstance(error, AnswerError) and error.status != GATEWAY_TIMED_OUT:
                 raise
             self._context.log.info(error.message)
             return None
-        outcome = judge(COMMANDS[name], arguments, answer.stdout, answer.stderr, self._context.log.redact)
-        return Execution(line=line, stdout=answer.stdout, stderr=answer.stderr, outcome=outcome)
 
     # --- REST ------------------------------------------------------------------------------------------------------------
 
@@ -111,14 +106,6 @@ class Instance:
     def list_stored_errors(self) -> tuple[StoredImportError, ...]:
         """List every import error that the scheduler stored; their paths are absolute where the DAGs show the folder."""
         return list_import_errors(self._context.airflow, self.folders)
-
-    def list_dag_warnings(self) -> Sequence[Mapping[str, Any]]:
-        """List the warnings that the scheduler stored about DAGs; none if Airflow refuses."""
-        try:
-            return self._context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
-        except ActionError as error:
-            self._context.log.info(f"Warnings of the scheduler are not known: {error.message}")
-            return ()
 
     def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
         """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""

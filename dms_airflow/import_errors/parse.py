@@ -6,19 +6,22 @@ import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.commands.output import strip_colours
+from dms_airflow.airflow.commands.output import parse_log_record, strip_colours
 from dms_airflow.checkout.dag_source import find_line
 from dms_airflow.checkout.locate import find_frame
 from dms_airflow.checkout.source_lines import find_shown_line, split_lines
 from dms_airflow.core import tracebacks
-from dms_airflow.import_errors.parse_log import read_log
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from dms_airflow.checkout.mapping import Checkout
 
 _NOT_SERIALIZED = re.compile(r"Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ")
+
+# What Airflow 2 logs with `-v` before it imports a file, and Airflow 3 before it reads its DAG bundles.
+_IMPORT = re.compile(r"Importing (?P<text>/.+)")
+_BUNDLES = re.compile(r"DAG bundles loaded: (?P<text>.+)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,10 +106,22 @@ def _key(traceback: re.Match[str]) -> tuple[str, str]:
     return f"\n{traceback['frames']}".rpartition("\n  File ")[2], traceback["message"]
 
 
-def read_reserialize(stdout: str) -> tuple[DagImportError, ...]:
-    """Read the import errors that `dags reserialize` logs; it prints no other answer and ends 0 with them."""
-    errors = [read_error(failure.path, failure.text) for failure in read_log(stdout).failures]
-    return tuple({(error.instance_path, error.exception, error.message): error for error in errors}.values())
+def read_bundles(stdout: str) -> tuple[str, ...]:
+    """List the instance's DAG bundles, which Airflow 3 names in its log with `-v`."""
+    names = next(_find_in_log(_BUNDLES, stdout), "")
+    return tuple(names.split(", ")) if names else ()
+
+
+def read_dag_files(stdout: str) -> tuple[str, ...]:
+    """List the DAG files, sound or broken, that Airflow 2 says it imports, with `-v`. It does not name the members of a zip."""
+    return tuple(_find_in_log(_IMPORT, stdout))
+
+
+def _find_in_log(pattern: re.Pattern[str], stdout: str) -> Iterator[str]:
+    for line in stdout.split("\n"):
+        record = parse_log_record(line) if pattern.search(line) else None
+        if record and (match := pattern.fullmatch(record.message.rstrip())):
+            yield match["text"]
 
 
 def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...]:

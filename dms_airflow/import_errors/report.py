@@ -9,9 +9,10 @@ from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
+from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
-from dms_airflow.core.result import Annotation, Level, Link, Table
+from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
 from dms_airflow.core.text import first_line
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 from dms_airflow.import_errors.dag_warnings import find_dag_warnings
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.ci.runner import Runner
-    from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
 
@@ -46,45 +46,26 @@ class ImportErrorParams(TimedParams):
         return self.fail_on == "any" or (self.fail_on == "new" and error.new)
 
 
-@dataclass(frozen=True, kw_only=True)
-class ErrorReport:
-    """What a step says of its import errors.
-
-    Args:
-        headline: One line.
-        outputs: Those of import errors, one entry for each of Airflow's errors.
-        findings: One for each cause.
-        annotations: A warning when the baseline could not be read.
-        tables: Of the summary: the resolved errors.
-    """
-
-    headline: str
-    outputs: Mapping[str, Any]
-    findings: tuple[Finding, ...]
-    annotations: tuple[Annotation, ...]
-    tables: tuple[Table, ...]
-
-    @property
-    def fails(self) -> bool:
-        """Whether any of them fails the step."""
-        return any(finding.level is Level.ERROR for finding in self.findings)
-
-
 def find_warnings(
-    printed: Sequence[str], instance: Instance, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
+    printed: Sequence[str], context: Context, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
 ) -> list[Finding]:
     """Find the instance's warnings about files of the checkout. They are not grouped yet.
 
     Args:
         printed: What a command that imported the DAG files printed, by stream.
-        instance: The instance.
+        context: The instance and the log.
         checkout: The author's files.
         dag_files: The instance's DAG files, if they are known.
         paths: The instance's paths of the files of DAGs, by id, if they are known.
     """
+    try:
+        rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
+    except ActionError as error:
+        context.log.info(f"Warnings of the scheduler are not known: {error.message}")
+        rows = []
     found = [
         *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
-        *find_dag_warnings(instance.list_dag_warnings(), checkout, paths),
+        *find_dag_warnings(rows, checkout, paths),
     ]
     return sorted(found, key=lambda finding: (finding.file or "", finding.line or 0, finding.message, finding.affects))
 
@@ -98,8 +79,8 @@ def report_errors(
     out_of_service: Mapping[str, Sequence[str]] | None = None,
     warnings: Iterable[Finding] = (),
     baseline: Baseline | None = None,
-) -> ErrorReport:
-    """Judge import errors by `fail-on` and `baseline`, and make the step's report of them.
+) -> Result:
+    """Judge import errors by `fail-on` and `baseline`, and report them: one finding for each cause.
 
     Args:
         errors: All of the step, located.
@@ -119,7 +100,8 @@ def report_errors(
     warned = [replace(one, new=one.fingerprint not in baseline.fingerprints) for one in group(warnings)]
     for error in resolved:
         context.log.info(f"Resolved since the baseline: {_show_place(error)}  {_summarize(error)}")
-    return ErrorReport(
+    return Result(
+        ending=Ending.FAILURE if any(finding.level is Level.ERROR for finding in causes) else Ending.SUCCESS,
         headline=_sum_up(causes, len(resolved), warned),
         outputs={
             "import-errors": [error.to_json() for error in ordered],
@@ -128,7 +110,7 @@ def report_errors(
         },
         findings=group((*causes, *warned)),
         annotations=tuple(_warn(baseline)),
-        tables=tuple(_tabulate(resolved, context.runner)),
+        blocks=tuple(_tabulate(resolved, context.runner)),
     )
 
 

@@ -12,7 +12,7 @@ from dms_airflow.import_errors.parse import read_error
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError

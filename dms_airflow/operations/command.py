@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.command_line import CommandLine
-from dms_airflow.airflow.commands.run import Execution, TimedParams, execute
+from dms_airflow.airflow.commands.run import TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.core.inputs import input_field, parse_operation, parse_words
@@ -16,6 +16,7 @@ from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, T
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
 

@@ -10,7 +10,6 @@ from dms_airflow.checkout.dag_files import choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.import_errors.fetch import find_places, list_import_errors
-from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, report_errors
 from dms_airflow.operations import command
 
@@ -18,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.commands.command_line import CommandLine
-    from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.fetch import Listing
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
@@ -38,26 +36,42 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
     """Run `dags list-import-errors`, and report every import error."""
-    return report_listing(list_import_errors(line, params.timeout, context), params, context)
+    return report_listing(list_import_errors(line, params.timeout, context), line, params, context)
 
 
-def report_listing(listing: Listing, params: ImportErrorParams, context: Context) -> Result:
-    """Report what a command found, judged by `fail-on` and `baseline`."""
+def report_listing(listing: Listing, line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
+    """Report what the author's command found, judged by `fail-on` and `baseline`."""
     checkout = Checkout(context.runner.workspace, params.dags_path or None)
     outcome = listing.execution.outcome
-    wants_warnings = params.warnings and (outcome.succeeded or outcome.lists_errors)
-    located = find_places(listing, checkout, params.timeout, context, with_warnings=wants_warnings)
-    errors = located.errors
-    warnings: Sequence[Finding] = ()
-    if wants_warnings:
-        paths = {dag.dag_id: dag.path for dag in listing.dags}
-        files = {*paths.values(), *(error.instance_path for error in errors)}
-        instance = Instance(context, timeout=params.timeout, poll_interval=None)
-        warnings = find_warnings(located.printed, instance, checkout, sorted(files), paths)
-    is_partial = has_option(listing.execution.line.arguments, "-S", "--subdir", "-B", "--bundle-name")
-    result = _report(listing, errors, warnings, params, context, is_partial=is_partial)
-    checks = _list_checks(errors, checkout) if context.config.junit_file and not is_partial else ()
-    return replace(result, annotations=(*result.annotations, *listing.warnings), checks=tuple(checks))
+    # Any other failure of the command counts whatever fail-on says.
+    failed = not outcome.succeeded and not outcome.lists_errors
+    wants_warnings = params.warnings and not failed
+    errors, printed = find_places(listing, checkout, params.timeout, context, with_warnings=wants_warnings)
+    is_partial = has_option(line.arguments, "-S", "--subdir", "-B", "--bundle-name")
+    result = command.report(listing.execution)
+    result = replace(
+        result,
+        annotations=(*(result.annotations if failed or not errors else ()), *listing.warnings),
+        blocks=() if errors else result.blocks,
+        checks=tuple(_list_checks(errors, checkout)) if context.config.junit_file and not is_partial else (),
+    )
+    if not errors and not outcome.succeeded:
+        # Either it is not known which errors there are, or the author's own output format hides which they are.
+        only_reported = outcome.lists_errors and params.fail_on == "none"
+        return replace(result, ending=Ending.SUCCESS) if only_reported else result
+    paths = {dag.dag_id: dag.path for dag in listing.dags}
+    files = sorted({*paths.values(), *(error.instance_path for error in errors)})
+    warnings = find_warnings(printed, context, checkout, files, paths) if wants_warnings else ()
+    report = report_errors(errors, params, context, complete=not failed and not is_partial, warnings=warnings)
+    return replace(
+        result,
+        ending=Ending.FAILURE if failed else report.ending,
+        headline=f"{result.headline}; {report.headline}" if failed else report.headline,
+        outputs={**result.outputs, **report.outputs},
+        findings=report.findings,
+        annotations=(*result.annotations, *report.annotations),
+        blocks=(*result.blocks, *report.blocks),
+    )
 
 
 def _list_checks(errors: Sequence[DagImportError], checkout: Checkout) -> Iterator[Check]:
@@ -66,32 +80,3 @@ def _list_checks(errors: Sequence[DagImportError], checkout: Checkout) -> Iterat
     root = find_root(broken, checkout)
     files = map(checkout.relate, choose_files(root, checkout, broken).awaited.values()) if root else ()
     return (Check(suite=DAG_FILES, name=name) for name in files)
-
-
-def _report(
-    listing: Listing,
-    errors: Sequence[DagImportError],
-    warnings: Sequence[Finding],
-    params: ImportErrorParams,
-    context: Context,
-    *,
-    is_partial: bool,
-) -> Result:
-    outcome = listing.execution.outcome
-    result = command.report(listing.execution)
-    if not errors and not outcome.succeeded:
-        # Either it is not known which errors there are, or the author's own output format hides which they are.
-        only_reported = outcome.lists_errors and params.fail_on == "none"
-        return replace(result, ending=Ending.SUCCESS) if only_reported else result
-    # Any other failure of the command counts whatever fail-on says.
-    failed = not outcome.succeeded and not outcome.lists_errors
-    report = report_errors(errors, params, context, complete=not failed and not is_partial, warnings=warnings)
-    return replace(
-        result,
-        ending=Ending.FAILURE if report.fails or failed else Ending.SUCCESS,
-        headline=f"{result.headline}; {report.headline}" if failed else report.headline,
-        outputs={**result.outputs, **report.outputs},
-        findings=report.findings,
-        annotations=(*(result.annotations if failed or not errors else ()), *report.annotations),
-        blocks=(*(() if errors else result.blocks), *report.tables),
-    )

@@ -23,4 +23,4 @@ def run(params: Params, context: Context) -> Result:
 
 def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
     """Run `dags reserialize`, and report every error."""
-    return report_listing(reserialize(line, params.timeout, context), params, context)
+    return report_listing(reserialize(line, params.timeout, context), line, params, context)

@@ -7,6 +7,7 @@ Airflow (3.0, 3.1) whose `dags reserialize` itself stores errors that are none.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from functools import partial
@@ -29,8 +30,7 @@ from dms_airflow.deploy.missing import find_missing
 from dms_airflow.deploy.report import Findings, Problem, find_vanished, report_gate
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
-from dms_airflow.import_errors.parse import locate, read_ending, read_error, read_list, read_reserialize
-from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
+from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
 from dms_airflow.import_errors.reparse import wait_for_reparse
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, read_known
 from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from dms_airflow.airflow.commands.run import Execution
+    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.reparse import Snapshot
@@ -69,7 +69,9 @@ HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.
-CLASHES = frozenset({"PendingRollbackError", "IntegrityError", "InternalError", "StaleDataError"})
+CLASH = re.compile(
+    r"^(?:sqlalchemy\.[\w.]+\.)?(?:PendingRollbackError|IntegrityError|InternalError|StaleDataError)\b", re.MULTILINE
+)
 
 DUPLICATE = "AirflowDagDuplicatedIdException"
 
@@ -166,7 +168,7 @@ class _Gate:
     def _find_warnings(self, arrival: Arrival) -> tuple[Finding, ...]:
         paths = {dag.dag_id: dag.path for dag in arrival.dags}
         printed = (self._imported.stdout, self._imported.stderr) if self._imported else ()
-        found = find_warnings(printed, self._instance, self._checkout, arrival.list_files(), paths)
+        found = find_warnings(printed, self._context, self._checkout, arrival.list_files(), paths)
         lacking = partial(find_missing, self._instance, self._context, self._checkout, arrival, self._watch.changed)
         return (*found, *try_to(lacking, (), "What the instance lacks", self._context.log))
 
@@ -361,10 +363,10 @@ class _Gate:
             execution = self._instance.run("dags reserialize")
             if execution is None:
                 return (None, False, ()), ()
-            logged = {error.exception for error in read_reserialize(execution.stdout)}
-            if CLASHES & {execution.outcome.reason.partition(":")[0], *logged}:
+            is_written, errors = self._read_reserialize(execution, before, arrival)
+            if not is_written and CLASH.search(f"{execution.stdout}\n{execution.outcome.reason}"):
                 return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
-            return (execution, *self._read_reserialize(execution, before, arrival)), ()
+            return (execution, is_written, errors), ()
 
         (execution, is_written, errors), awaited = self._instance.poll(fetch_state)
         if awaited:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 CAPTURES = Path(__file__).parents[1] / "captures"
 NOW = ["dags", "list-import-errors", "-o", "json", "--local", "-B", "dags-folder"]
+VERBOSELY = [*NOW, "-v"]
 STORED = ["dags", "list-import-errors", "-o", "json"]
 BROKEN = "list_import_errors__broken_local_bundle_json"
 VERBOSE = "list_import_errors__broken_local_bundle_verbose_json"
@@ -37,7 +38,7 @@ def airflow(dms: FakeDms) -> FakeAirflow:
     dms.airflow.commands = {
         "dags list-import-errors -o json": read("cli/dags", "list_import_errors__none__json"),
         " ".join(NOW): read("cli/dags", BROKEN),
-        " ".join([*NOW, "-v"]): read("cli/dags", VERBOSE),
+        " ".join(VERBOSELY): read("cli/dags", VERBOSE),
     }
     dms.airflow.store([make_dag("lab_quick", "t0")])
     return dms.airflow
@@ -67,7 +68,7 @@ def test_every_import_error_is_on_the_line_to_fix(dms: FakeDms, airflow: FakeAir
 
     assert airflow.version == "3.2.2"
     assert step.exit_code == 1
-    assert dms.commands() == [NOW, [*NOW, "-v"]]
+    assert dms.commands() == [VERBOSELY]
     assert step.outputs["import-error-count"] == "33"
     places = {error["instance_path"]: (error["file"], error["line"]) for error in step.read_json("import-errors")}
     assert places["/opt/airflow/dags/syntax_error.py"] == ("dags/syntax_error.py", 8)
@@ -76,21 +77,82 @@ def test_every_import_error_is_on_the_line_to_fix(dms: FakeDms, airflow: FakeAir
     assert all((checkout / one.properties["file"]).is_file() for one in step.annotations[:9])
 
 
-def test_what_the_action_adds_is_not_shown(dms: FakeDms, airflow: FakeAirflow, run: Run) -> None:
+TOKEN = "t0ken-of-the-catalogue"
+NOISY = json.loads((CAPTURES / "log-formats/list_import_errors__sound__verbose_shows_a_secret_airflow3.json").read_text())
+
+
+def test_of_what_our_own_option_makes_airflow_print_only_the_result_is_shown(
+    dms: FakeDms, airflow: FakeAirflow, run: Run
+) -> None:
     """With `-v` every library logs: here a token in a URL."""
-    told = json.loads((CAPTURES / "log-formats/list_import_errors__sound__verbose_shows_a_secret_airflow3.json").read_text())
-    assert "t0ken-of-the-catalogue" in told["stdout"]
-    rows = [
-        {"bundle_name": "dags-folder", "filepath": "etl.py", "error": "Traceback (most recent call last):\n  x\nKeyError: 1\n"}
-    ]
-    airflow.commands[" ".join(NOW)] = (f"{json.dumps(rows)}\n", "")
-    airflow.commands[" ".join([*NOW, "-v"])] = (told["stdout"], "t0ken-of-the-catalogue on stderr\n")
+    rows = [{"bundle_name": "dags-folder", "filepath": "etl.py", "error": "KeyError: 'ä'"}]
+    assert TOKEN in NOISY["stdout"]
+    airflow.commands[" ".join(VERBOSELY)] = (
+        NOISY["stdout"].replace("[]\n", f"{json.dumps(rows)}\n{TOKEN}\n"),
+        f"{TOKEN} on stderr\n",
+    )
 
-    step = run({"operation": "dags list-import-errors"}, None, "t0ken-of-the-catalogue")
+    step = run({"operation": "dags list-import-errors", "result-file": "all.json"}, None, TOKEN)
 
-    assert dms.commands() == [NOW, [*NOW, "-v"]]
-    assert step.outputs["stdout"] == f"{json.dumps(rows)}\n"
-    assert "its output is not shown" in step.log
+    assert dms.commands() == [VERBOSELY]
+    assert step.outputs["stdout"] == """[{"bundle_name": "dags-folder", "filepath": "etl.py", "error": "KeyError: 'ä'"}]\n"""
+    assert step.outputs["stderr"] == ""
+    assert "$ airflow dags list-import-errors -o json --local -B dags-folder -v  (only its result is shown)" in step.log
+    assert TOKEN not in (step.workspace / "all.json").read_text("utf-8")
+
+
+@pytest.mark.parametrize("stderr", ["", f"{TOKEN}\n"])
+def test_without_a_result_the_command_runs_again_and_shows_its_error(
+    dms: FakeDms, airflow: FakeAirflow, run: Run, stderr: str
+) -> None:
+    """What ended the command may be among what a library logs, so that no word of that is shown."""
+    airflow.commands[" ".join(VERBOSELY)] = (NOISY["stdout"].replace("[]\n", f"{TOKEN}\n"), stderr)
+    airflow.commands[" ".join(NOW)] = ("printed by a DAG file\n", "Segmentation fault\n")
+
+    step = run({"operation": "dags list-import-errors"}, None, TOKEN)
+
+    assert step.exit_code == 1
+    assert dms.commands() == [VERBOSELY, NOW]
+    assert [one.properties["title"] for one in step.annotations] == ["Result not known"]
+    assert "Segmentation fault" in step.annotations[0].data
+    assert (step.outputs["stdout"], step.outputs["stderr"]) == ("printed by a DAG file\n", "Segmentation fault\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sent"),
+    [
+        # The author's own -v: what it prints is shown, and has the warnings.
+        ("-v", [["-v", "-o", "json", "--local", "-B", "dags-folder"]]),
+        ("--local --verbose", [["--local", "--verbose", "-o", "json", "-B", "dags-folder"]]),
+        # The author's own command imports the files, or has another form: what it prints is shown.
+        ("--local", [["--local", "-o", "json", "-B", "dags-folder"], ["--local", "-o", "json", "-B", "dags-folder", "-v"]]),
+        ("-o yaml", [["-o", "yaml", "--local", "-B", "dags-folder"], ["-o", "yaml", "--local", "-B", "dags-folder", "-v"]]),
+    ],
+)
+def test_what_the_authors_own_command_prints_is_shown(
+    dms: FakeDms, airflow: FakeAirflow, run: Run, arguments: str, sent: list[list[str]]
+) -> None:
+    for words in sent:
+        shown = "printed by a DAG file\n[]\n" if words is sent[0] else NOISY["stdout"]
+        airflow.commands[" ".join(["dags list-import-errors", *words])] = (shown, "")
+
+    step = run({"operation": "dags list-import-errors", "arguments": arguments}, None, TOKEN)
+
+    assert step.exit_code == 0
+    assert dms.commands() == [["dags", "list-import-errors", *words] for words in sent]
+    assert step.outputs["stdout"] == "printed by a DAG file\n[]\n"
+    assert ("its output is not shown" in step.log) is (len(sent) > 1)
+
+
+def test_errors_that_are_gone_are_named(airflow: FakeAirflow, run_here: Run, workspace: Path) -> None:
+    """The action's own -B chooses all bundles: no error can be missing."""
+    known = {"instance_path": "/opt/airflow/dags/old.py", "exception": "KeyError", "message": "1"}
+    (workspace / "known.json").write_text(json.dumps([known]))
+    airflow.commands[" ".join(VERBOSELY)] = ("[]\n", "")
+
+    step = run_here({"operation": "dags list-import-errors", "baseline": "known.json"})
+
+    assert "No import errors, 1 resolved" in step.log
 
 
 @pytest.mark.parametrize(("warnings", "further"), [("true", ["GET /api/v1/dagWarnings"]), ("false", [])])
@@ -110,7 +172,7 @@ def test_airflow_2_is_asked_for_its_version_and_its_warnings_only(
     [
         ("--local", ["--local", "-o", "json", "-B", "dags-folder"]),
         ("-l", ["-l", "-o", "json", "-B", "dags-folder"]),
-        ("-B dags-folder", ["-B", "dags-folder", "-o", "json", "--local"]),
+        ("-B dags-folder", ["-B", "dags-folder", "-o", "json", "--local", "-v"]),
         ("--local -B dags-folder", ["--local", "-B", "dags-folder", "-o", "json"]),
     ],
 )
@@ -125,16 +187,24 @@ def test_what_the_author_gave_is_not_given_twice(
     assert dms.commands() == [["dags", "list-import-errors", *sent]]
 
 
-@pytest.mark.parametrize(("warnings", "sent"), [("true", [NOW, [*NOW, "-v"]]), ("false", [NOW])])
-def test_only_the_warnings_of_sound_files_need_a_second_import(
-    dms: FakeDms, airflow: FakeAirflow, run: Run, warnings: str, sent: list[list[str]]
+@pytest.mark.parametrize("warnings", ["true", "false"])
+def test_one_command_gives_errors_and_warnings(
+    dms: FakeDms, airflow: FakeAirflow, run_here: Run, workspace: Path, warnings: str
 ) -> None:
-    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+    (workspace / "dags").mkdir()
+    (workspace / "dags" / "lab_quick.py").write_text("import airflow.operators.bash\n")
+    warned = (
+        "2026-11-28T21:19:36.490871Z [warning  ] Old. [py.warnings] category=DeprecationWarning "
+        "filename=/opt/airflow/dags/lab_quick.py lineno=1\n"
+    )
+    airflow.commands[" ".join(VERBOSELY)] = (f"{warned}[]\n", "")
 
-    step = run({"operation": "dags list-import-errors", "warnings": warnings})
+    step = run_here({"operation": "dags list-import-errors", "warnings": warnings})
 
     assert step.exit_code == 0
-    assert dms.commands() == sent
+    assert dms.commands() == [VERBOSELY]
+    titles = [(one.properties["title"], one.properties["file"], one.properties["line"]) for one in step.annotations]
+    assert titles == ([("Python warning: DeprecationWarning", "dags/lab_quick.py", "1")] if warnings == "true" else [])
 
 
 def test_every_bundle_of_the_database_is_imported(dms: FakeDms, airflow: FakeAirflow, run: Run) -> None:
@@ -142,26 +212,26 @@ def test_every_bundle_of_the_database_is_imported(dms: FakeDms, airflow: FakeAir
     row = {"filename": "y.py", "bundle_name": "broken", "stack_trace": "KeyError: 1", "timestamp": "t0"}
     airflow.store([make_dag("etl", "t0", bundle="ours"), make_dag("x", "t0", bundle="theirs")], [row])
     names = ["-B", "ours", "-B", "theirs", "-B", "broken"]
-    airflow.commands[" ".join([*STORED, "--local", *names])] = (
+    airflow.commands[" ".join([*STORED, "--local", *names, "-v"])] = (
         '[{"bundle_name": "theirs", "filepath": "x.py", "error": "KeyError: 1"}]\n',
         "",
     )
 
     step = run({"operation": "dags list-import-errors", "warnings": "false"})
 
-    assert dms.commands() == [[*STORED, "--local", *names]]
+    assert dms.commands() == [[*STORED, "--local", *names, "-v"]]
     assert [error["instance_path"] for error in step.read_json("import-errors")] == ["/opt/airflow/theirs/x.py"]
 
 
 def test_a_bundle_that_was_taken_out_is_left_out(dms: FakeDms, airflow: FakeAirflow, run: Run) -> None:
     airflow.store([make_dag("etl", "t0"), make_dag("x", "t0", bundle="old")])
-    airflow.commands[" ".join([*NOW, "-B", "old"])] = ("", "Bundles not found: old\n")
-    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+    airflow.commands[" ".join([*NOW, "-B", "old", "-v"])] = ("", "Bundles not found: old\n")
+    airflow.commands[" ".join(VERBOSELY)] = ("[]\n", "")
 
     step = run({"operation": "dags list-import-errors", "warnings": "false"})
 
     assert step.exit_code == 0
-    assert dms.commands() == [[*NOW, "-B", "old"], NOW]
+    assert dms.commands() == [[*NOW, "-B", "old", "-v"], VERBOSELY]
 
 
 def test_where_its_own_import_lies_the_dag_processor_is_followed(dms: FakeDms, airflow: FakeAirflow, run_here: Run) -> None:
@@ -252,7 +322,7 @@ def test_reserialize_of_3_2_lists_its_import_errors_and_what_does_not_serialize(
     step = run({"operation": "dags reserialize"})
 
     assert checkout.is_dir()
-    assert dms.commands() == [["dags", "reserialize"], NOW, [*NOW, "-v"]]
+    assert dms.commands() == [["dags", "reserialize"], VERBOSELY]
     assert (step.exit_code, step.outputs["import-error-count"]) == (1, "34")
     places = [error["instance_path"] for error in step.read_json("import-errors")]
     assert places.count("/opt/airflow/dags/syntax_error.py") == 1
@@ -267,14 +337,14 @@ def test_a_dag_that_ends_reserialize_is_told_on_its_line(
 ) -> None:
     shutil.copytree(CAPTURES / "airflow-2.10.4" / "dags" / "serialize", workspace / "dags")
     airflow.commands["dags reserialize"] = read("cli/dags", "reserialize__serialize")
-    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+    airflow.commands[" ".join(VERBOSELY)] = ("[]\n", "")
     files = [{"file": "bad_timetable.py", "duration": "0:00:00.01", "dag_num": "1", "task_num": "1", "dags": ["bad_timetable"]}]
     airflow.commands["dags report -o json"] = (f"{json.dumps(files if known else [])}\n", "")
 
     step = run({"operation": "dags reserialize"})
 
     assert step.exit_code == 1
-    assert dms.commands() == [["dags", "reserialize"], NOW, ["dags", "report", "-o", "json"]]
+    assert dms.commands() == [["dags", "reserialize"], VERBOSELY, ["dags", "report", "-o", "json"]]
     places = {
         error["exception"]: (error["file"], error["line"]) for error in json.loads(step.outputs.get("import-errors", "[]"))
     }
@@ -284,7 +354,7 @@ def test_a_dag_that_ends_reserialize_is_told_on_its_line(
 
 def test_a_dag_that_ends_reserialize_is_told_when_airflow_does_not_name_its_file(airflow: FakeAirflow, run: Run) -> None:
     airflow.commands["dags reserialize"] = ("", read("cli/dags", "reserialize__serialize")[1])
-    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+    airflow.commands[" ".join(VERBOSELY)] = ("[]\n", "")
     airflow.commands["dags report -o json"] = ("", "Killed\n")
 
     step = run({"operation": "dags reserialize"})

@@ -248,9 +248,9 @@ def test_a_command_travels_quoted_in_the_query(web: responses.RequestsMock) -> N
     web.post(COMMAND, json={"stdout": "out", "stderr": None})
     world = World()
 
-    answer = send_command(world.airflow, ["variables", "set", "k", "a b&c='d'"], repeatable=False, timeout=5)
+    streams = send_command(world.airflow, ["variables", "set", "k", "a b&c='d'"], repeatable=False, timeout=5)
 
-    assert (answer.stdout, answer.stderr) == ("out", "")
+    assert streams == ("out", "")
     url = web.calls[0].request.url or ""
     assert url == f"{COMMAND}?command=variables%20set%20k%20%27a%20b%26c%3D%27%22%27%22%27d%27%22%27%22%27%27"
     assert "a b" not in "".join(world.log.debugs + world.log.lines)
@@ -309,7 +309,7 @@ def test_a_command_that_prints_the_servers_words_is_not_too_long(web: responses.
     printed = "Request Line is too large (5012 > 4094)\n"
     web.post(COMMAND, json={"stdout": printed, "stderr": ""})
 
-    assert send_command(World().airflow, ["version"], repeatable=False, timeout=5).stdout == printed
+    assert send_command(World().airflow, ["version"], repeatable=False, timeout=5) == (printed, "")
 
 
 def test_pages_are_followed_by_what_was_given(web: responses.RequestsMock) -> None:
@@ -534,7 +534,7 @@ def test_a_command_goes_where_the_instance_takes_it(web: responses.RequestsMock)
     world = World()
 
     for _ in range(2):
-        assert send_command(world.airflow, ["version"], repeatable=True, timeout=60).stdout == "3.2.2\n"
+        assert send_command(world.airflow, ["version"], repeatable=True, timeout=60) == ("3.2.2\n", "")
 
     assert sent(web) == ["POST /api/v1/command", "POST /api/v2/command", "POST /api/v2/command"]
     assert world.log.lines == []

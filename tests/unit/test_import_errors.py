@@ -12,8 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.import_errors.parse import DagImportError, locate, read_ending, read_error, read_list, read_reserialize
-from dms_airflow.import_errors.parse_log import read_bundles, read_dag_files
+from dms_airflow.import_errors.parse import (
+    DagImportError,
+    locate,
+    read_bundles,
+    read_dag_files,
+    read_ending,
+    read_error,
+    read_list,
+)
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 INSTANCE = "/opt/airflow/dags/"
@@ -130,35 +137,6 @@ def test_locate__rows_of_airflow_3_without_a_log_are_below_the_bundle(
     assert find_places(errors) == {below(path): place for path, place in right.items()}
 
 
-def test_locate__every_broken_file_of_a_reserialize_of_airflow_3(tmp_path: Path) -> None:
-    errors = locate(read_reserialize(read_capture("reserialize__broken", AIRFLOW_3)), copy_dags(tmp_path, "dags/"))
-
-    right = expected_places("dags/", "annotate_full_traceback")
-    right[f"{INSTANCE}missing_name.py"] = ("dags/missing_name.py", None)  # another source there: it imports from a provider
-    assert len(errors) == 33
-    assert find_places(errors) == right
-
-
-@pytest.mark.parametrize("version", ["3.0.6", "3.1.0"])
-def test_read_reserialize__of_the_first_releases_of_airflow_3(version: str) -> None:
-    errors = read_reserialize(read_capture("reserialize", f"airflow-3.2.2/other/{version}"))
-
-    folder = f"/opt/airflow/h{version}/dags"
-    assert [(error.instance_path, error.exception, error.message) for error in errors] == [
-        (f"{folder}/syntax_error.py", "SyntaxError", "'(' was never closed"),
-        (f"{folder}/uses_helper.py", "ModuleNotFoundError", "No module named 'lablib'"),
-    ]
-    assert errors[0].stack_trace.endswith("SyntaxError: '(' was never closed")
-
-
-@LAYOUTS
-def test_locate__every_broken_file_of_a_reserialize(tmp_path: Path, layout: str) -> None:
-    errors = locate(read_reserialize(read_capture("reserialize__broken")), copy_dags(tmp_path, layout))
-
-    assert len(errors) == 33
-    assert find_places(errors) == expected_places(layout, "annotate_full_traceback")
-
-
 @pytest.mark.parametrize("version", ["3.8", "3.9", "3.10", "3.11", "3.12", "3.13"])
 def test_locate__compares_the_lines_that_each_python_shows(tmp_path: Path, version: str) -> None:
     rows = json.loads((CAPTURES / "tracebacks" / f"python-{version}.json").read_text("utf-8"))["import_errors"]
@@ -216,7 +194,9 @@ def test_locate__without_tracebacks_no_line_is_wrong(tmp_path: Path) -> None:
 
 
 def test_locate__a_serialization_error_is_at_its_dag(tmp_path: Path) -> None:
-    errors = locate(read_reserialize(read_capture("reserialize__serialize")), copy_dags(tmp_path, "dags/"))
+    text = "SerializationError: Failed to serialize DAG 'bad_timetable': Timetable class is not registered"
+
+    errors = locate([read_error(f"{INSTANCE}bad_timetable.py", text)], copy_dags(tmp_path, "dags/"))
 
     assert [(error.exception, error.file, error.line) for error in errors] == [
         ("SerializationError", "dags/bad_timetable.py", 12)
@@ -319,56 +299,6 @@ def test_read_list__rows_of_another_shape(row: dict[str, Any]) -> None:
     assert len(read_list([row], "")) == 1
 
 
-def test_read_reserialize__several_dags_of_a_file_and_a_repeated_one() -> None:
-    what = "Failed to write serialized DAG"
-    stdout = (
-        make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'one': no"), what)
-        + make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'two': no"), what)
-        + make_log("/d/x.py", make_trace("/a/b.py", 1, "SerializationError: Failed to serialize DAG 'one': no"), what)
-    )
-
-    assert [error.message for error in read_reserialize(stdout)] == [
-        "Failed to serialize DAG 'one': no",
-        "Failed to serialize DAG 'two': no",
-    ]
-
-
-@pytest.mark.parametrize("capture", ["reserialize__good", "reserialize__noise", "reserialize__sysexit"])
-def test_read_reserialize__no_errors(capture: str) -> None:
-    assert read_reserialize(read_capture(capture)) == ()
-
-
-@pytest.mark.parametrize("capture", ["reserialize__good", "reserialize__good_verbose", "reserialize__bundle"])
-def test_read_reserialize__no_errors_of_airflow_3(capture: str) -> None:
-    assert read_reserialize(read_capture(capture, AIRFLOW_3)) == ()
-
-
-def make_record(message: str, level: str = "error    ") -> str:
-    return f"2026-11-22T19:55:20.164111Z [{level}] {message} [airflow.dag_processing.dagbag.BundleDagBag] loc=dagbag.py:327\n"
-
-
-def test_read_reserialize__a_file_that_airflow_3_did_not_come_to_import() -> None:
-    stdout = (
-        make_record("Failed to import: /d/x_etl.py")
-        + "KeyError: 1\n"
-        + make_record("Error loading DAG from x_etl.py: 1")
-        + make_record("Error loading DAG from etl.py: Received SIGSEGV signal while processing /d/etl.py.")
-    )
-
-    assert [(error.instance_path, error.exception, error.message) for error in read_reserialize(stdout)] == [
-        ("/d/x_etl.py", "KeyError", "1"),
-        ("etl.py", "", "Received SIGSEGV signal while processing /d/etl.py."),
-    ]
-
-
-def test_read_reserialize__a_dag_that_airflow_3_does_not_write() -> None:
-    stdout = make_record("Failed to write serialized DAG dag_id=etl fileloc=/d/my dags/etl.py") + "ValueError: no\n"
-
-    assert [(error.instance_path, error.exception) for error in read_reserialize(stdout)] == [
-        ("/d/my dags/etl.py", "ValueError")
-    ]
-
-
 def test_read_ending__the_first_dag_that_does_not_serialize_ends_reserialize_on_airflow_3() -> None:
     told = json.loads((CAPTURES.parent / AIRFLOW_3 / "reserialize__serialize.json").read_text("utf-8"))
     files = {"bad_timetable": "/opt/airflow/dags/bad_timetable.py", "other": "/opt/airflow/dags/other.py"}
@@ -402,19 +332,6 @@ def test_read_list__a_path_below_one_of_several_bundles() -> None:
     known = read_list(rows, "", {"ours": "/ours"})
 
     assert [error.instance_path for error in known] == ["/ours/etl.py", "silent.py"]
-
-
-@pytest.mark.parametrize(
-    "line",
-    [
-        "[2026-11-22T09:52:24.407+0000] {x.py:1} WARNING - Failed to import: /d/x.py",
-        "[2026-11-22T09:52:24.407+0000] {x.py:1} ERROR - It Failed to import: /d/x.py",
-        "Failed to import: /d/x.py",
-        "ERROR - Failed to import: /d/x.py",
-    ],
-)
-def test_read_reserialize__lines_that_are_no_such_log_line(line: str) -> None:
-    assert read_reserialize(f"{line}\nKeyError: 1\n") == ()
 
 
 def test_read_dag_files__lists_sound_and_broken_ones() -> None:
@@ -514,6 +431,6 @@ def test_locate__never_a_place_outside_the_checkout_or_of_a_library(checkout: Ch
 @settings(deadline=None, database=None)
 @given(stdout=st.lists(TRACES | st.just(make_log("/d/x.py", "KeyError: 1")) | st.text()).map("\n".join))
 def test_read__no_output_breaks_the_readers(stdout: str) -> None:
-    read_reserialize(stdout)
+    read_bundles(stdout)
     read_dag_files(stdout)
     assert len(read_list([{"filepath": "/d/x.py", "error": stdout}], stdout)) == 1

@@ -1,30 +1,32 @@
 """What a command did, found in Airflow's database where the command's output does not show it.
 
 `dags test`, `dags backfill` and `backfill create` write how they went only to Airflow's log, in whatever form the instance's
-owner has chosen; `tasks clear` prints nothing when it worked. Each function here reads what the database holds before the
-command, and gives a function that concludes from the outcome how the command ended. Where the output decided, that stays.
+owner has chosen; `tasks clear` prints nothing when it worked. Each observer here reads what the database holds before the
+command, and returns a function that concludes how the command ended, where its output leaves that open.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import MOST_ENTRIES, PAGE_SIZE
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
 from dms_airflow.airflow.commands.command_line import CommandLine, show
-from dms_airflow.airflow.commands.send import send_command
+from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.airflow.commands.verdict import Verdict, judge
+from dms_airflow.airflow.commands.verdict import Verdict
+from dms_airflow.airflow.dags import fetch_dag
 from dms_airflow.airflow.pages import parse_page
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.text import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
@@ -57,12 +59,10 @@ def observe(line: CommandLine, context: Context) -> Conclude:
         ActionError: Airflow's database could not be read. Nothing was run.
     """
     name = f"{line.name} --clear-only" if has_option(line.arguments, "--clear-only") else line.name
-    is_help = has_option(line.arguments, "-h", "--help")
-    return _keep if is_help or name not in _OBSERVERS else _OBSERVERS[name](line, context)
-
-
-def _keep(outcome: Outcome) -> Outcome:
-    return outcome
+    if has_option(line.arguments, "-h", "--help") or name not in {**_OBSERVERS, **_AFTERWARDS}:
+        return lambda outcome: outcome
+    conclude = _OBSERVERS[name](line, context) if name in _OBSERVERS else partial(_AFTERWARDS[name], line, context)
+    return lambda outcome: conclude(outcome) if outcome.verdict is Verdict.UNKNOWN or not outcome.is_certain else outcome
 
 
 def _succeed(outcome: Outcome) -> Outcome:
@@ -72,42 +72,27 @@ def _succeed(outcome: Outcome) -> Outcome:
 # --- DAG runs ------------------------------------------------------------------------------------------------------------
 
 
-def _observe_test(line: CommandLine, context: Context) -> Conclude:
-    """`dags test` makes a DAG run, in place of one of the same date, and ends when that run has ended."""
-    dag_id = _read_dag_id(line)
-
-    def fetch() -> list[Row]:
-        # The newest page: the scheduler may make some while the command makes its own.
-        runs = _fetch(context, f"/dags/{quote(dag_id, safe='')}/dagRuns", [("order_by", "-id")])
-        return [run for run in runs if str(run.get("dag_run_id")).startswith("manual__")]
-
-    before = set(map(_identify, fetch()))
-
-    def conclude(outcome: Outcome) -> Outcome:
-        if outcome.verdict is not Verdict.UNKNOWN:
-            return outcome
-        return _conclude_from_runs(outcome, [run for run in fetch() if _identify(run) not in before][:1], dag_id)
-
-    return conclude
-
-
-def _observe_backfill(line: CommandLine, context: Context) -> Conclude:
-    """`dags backfill` runs each date, also one that has a DAG run already, and ends when all of these runs have ended."""
+def _observe_runs(line: CommandLine, context: Context) -> Conclude:
+    """`dags test` and `dags backfill` make DAG runs, in place of those of the same dates, too, and wait for them."""
+    is_backfill = line.name == "dags backfill"
     is_pattern = has_option(line.arguments, "--treat-dag-id-as-regex", "--treat-dag-as-regex")
-    dag_id = "~" if is_pattern else _read_dag_id(line)
+    dag_id = "~" if is_pattern else "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
     start, end = option_value(line.arguments, "-s", "--start-date"), option_value(line.arguments, "-e", "--end-date")
-    dates = _make_range(start or end or "", end or start or "")
 
-    def fetch() -> list[Row]:
-        runs = _fetch(context, f"/dags/{quote(dag_id, safe='~')}/dagRuns", dates, most=MOST_ENTRIES)
-        return [run for run in runs if run.get("run_type") == "backfill"]
+    def fetch() -> dict[tuple[str, ...], Row]:
+        path = f"/dags/{quote(dag_id, safe='~')}/dagRuns"
+        if is_backfill:
+            runs = _fetch(context, path, _make_range(start or end or "", end or start or ""), most=MOST_ENTRIES)
+            return {_identify(run): run for run in runs if run.get("run_type") == "backfill"}
+        runs = _fetch(context, path, [("order_by", "-id")])
+        return {_identify(run): run for run in runs if str(run.get("dag_run_id")).startswith("manual__")}
 
-    before = set(map(_identify, fetch()))
+    before = fetch()
 
     def conclude(outcome: Outcome) -> Outcome:
-        if outcome.verdict is not Verdict.UNKNOWN:
-            return outcome
-        return _conclude_from_runs(outcome, [run for run in fetch() if _identify(run) not in before], dag_id)
+        new = [run for identity, run in fetch().items() if identity not in before]
+        # The scheduler may make some while the command makes its own, which is the newest.
+        return _conclude_from_runs(outcome, new if is_backfill else new[:1], dag_id)
 
     return conclude
 
@@ -125,15 +110,14 @@ def _make_range(start: str, end: str) -> list[tuple[str, str]]:
         return []
 
 
-def _conclude_from_runs(outcome: Outcome, runs: Iterable[Row], dag_id: str) -> Outcome:
-    states = {str(run.get("dag_run_id")): str(run.get("state")) for run in runs}
-    failed = [run_id for run_id, state in states.items() if state == "failed"]
-    unfinished = [run_id for run_id, state in states.items() if state not in ("failed", "success")]
+def _conclude_from_runs(outcome: Outcome, runs: Sequence[Row], dag_id: str) -> Outcome:
+    failed = [str(run.get("dag_run_id")) for run in runs if run.get("state") == "failed"]
+    unfinished = [str(run.get("dag_run_id")) for run in runs if run.get("state") not in ("failed", "success")]
     if failed:
         return replace(outcome, verdict=Verdict.FAILED, reason=f"DAG run failed: {join(failed)}", advice=LOOK_AT_RUN)
     if unfinished:
         return replace(outcome, reason=f"the command ended before its DAG run did: {join(unfinished)}", advice=LOOK_AT_RUN)
-    if not states:
+    if not runs:
         return replace(outcome, reason=f"{outcome.reason}; no DAG run of {dag_id} was made")
     return _succeed(outcome)
 
@@ -154,8 +138,6 @@ def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
     before = fetch_newest()
 
     def conclude(outcome: Outcome) -> Outcome:
-        if outcome.verdict is not Verdict.UNKNOWN:
-            return outcome
         if fetch_newest() != before:
             return _succeed(outcome)
         return replace(outcome, reason=f"{outcome.reason}; no backfill of {dag_id} was made")
@@ -176,22 +158,13 @@ def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int 
     return rows
 
 
-def _read_dag_id(line: CommandLine) -> str:
-    return "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
-
-
 # --- without a result ----------------------------------------------------------------------------------------------------
-
-
-def _observe_silent(line: CommandLine, context: Context) -> Conclude:
-    return lambda outcome: outcome if outcome.verdict is not Verdict.UNKNOWN else _conclude_silence(line, context, outcome)
 
 
 def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
     """A command that printed nothing has worked, unless something ends every command of this Airflow before it is done."""
     context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
-    answer = send_command(context.airflow, PROBE.words, repeatable=True, timeout=PROBE_TIMEOUT)
-    probe = judge(COMMANDS[PROBE.name], PROBE.arguments, answer.stdout, answer.stderr)
+    probe = run_command(context.airflow, PROBE, timeout=PROBE_TIMEOUT).outcome
     if not (probe.succeeded or probe.lists_errors):
         return replace(outcome, advice=NO_PROBE)
     # Airflow 2 says when it clears nothing; Airflow 3 never does.
@@ -199,36 +172,26 @@ def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> 
     return replace(_succeed(outcome), warning=NOT_CLEARED if is_doubtful else "", is_certain=not is_doubtful)
 
 
-def _observe_pause(line: CommandLine, context: Context) -> Conclude:
-    return lambda outcome: outcome if outcome.is_certain else _explain_pause(line, context, outcome)
-
-
 def _explain_pause(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
     """Find out what the output of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
     dag_ids = read_positionals(COMMANDS[line.name], line.arguments)
-    if len(dag_ids) != 1 or has_option(line.arguments, "--treat-dag-id-as-regex"):
+    if outcome.is_certain or len(dag_ids) != 1 or has_option(line.arguments, "--treat-dag-id-as-regex"):
         return outcome
     try:
-        answer = context.airflow.request("GET", f"/dags/{quote(dag_ids[0], safe='')}")
+        dag = fetch_dag(context.airflow, dag_ids[0])
     except ActionError:
         return outcome  # the command itself did end well
-    is_paused = answer.parse_object().get("is_paused")
-    if answer.status == 404:  # noqa: PLR2004
-        found = f"there is no DAG {dag_ids[0]}"
-    elif isinstance(is_paused, bool):
-        found = f"DAG {dag_ids[0]} is {'paused' if is_paused else 'not paused'} already"
-    else:
-        return outcome
+    state = "paused" if dag and dag.is_paused else "not paused"
+    found = f"DAG {dag_ids[0]} is {state} already" if dag else f"there is no DAG {dag_ids[0]}"
     return replace(outcome, warning=f"Nothing was changed: {found}.", is_certain=True)
 
 
 _OBSERVERS: Mapping[str, Callable[[CommandLine, Context], Conclude]] = {
     "backfill create": _observe_backfill_create,
-    "dags backfill": _observe_backfill,
-    "dags pause": _observe_pause,
-    "dags reserialize --clear-only": _observe_silent,
-    "dags test": _observe_test,
-    "dags unpause": _observe_pause,
-    "tasks clear": _observe_silent,
-    "tasks render": _observe_silent,
+    "dags backfill": _observe_runs,
+    "dags test": _observe_runs,
+}
+_AFTERWARDS: Mapping[str, Callable[[CommandLine, Context, Outcome], Outcome]] = {
+    **dict.fromkeys(("dags pause", "dags unpause"), _explain_pause),
+    **dict.fromkeys(("dags reserialize --clear-only", "tasks clear", "tasks render"), _conclude_silence),
 }

@@ -1,4 +1,4 @@
-"""One CLI command over HTTP: sent, and its stdout and stderr received."""
+"""One CLI command over HTTP: sent, and judged by what it printed."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.client import encode_query
+from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.pages import is_unknown_route, quote_beginning
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.errors import AnswerError
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dms_airflow.airflow.client import AirflowClient
+    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.airflow.commands.verdict import Outcome
 
 # The path that DMS's documentation names, and what it may be called on Airflow 3, in this order.
 COMMAND_PATHS = tuple(f"{version.api}/command" for version in (AIRFLOW_2, AIRFLOW_3))
@@ -33,15 +37,36 @@ HINT_COMMAND = "Check that the instance is running and that its Airflow version 
 
 
 @dataclass(frozen=True, kw_only=True)
-class CommandResponse:
-    """What DMS reports about a CLI command: never its exit status."""
+class Execution:
+    """A command that ran, what it printed, and how it ended. DMS never reports the exit status."""
 
+    line: CommandLine
     stdout: str
     stderr: str
+    outcome: Outcome
 
 
-def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bool, timeout: float) -> CommandResponse:
-    """Run a CLI command on the instance.
+def run_command(airflow: AirflowClient, line: CommandLine, *, timeout: float, repeatable: bool | None = None) -> Execution:
+    """Run a command and judge it. Nothing that it prints is shown.
+
+    Args:
+        airflow: The instance.
+        line: The command.
+        timeout: Seconds until it must have ended.
+        repeatable: It may be sent again if its response is lost; by default, if it only reads.
+
+    Raises:
+        ActionError: The command's stdout and stderr are not known.
+    """
+    command = COMMANDS[line.name]
+    is_repeatable = command.repeatable if repeatable is None else repeatable
+    stdout, stderr = send_command(airflow, line.words, repeatable=is_repeatable, timeout=timeout)
+    outcome = judge(command, line.arguments, stdout, stderr, airflow.redact)
+    return Execution(line=line, stdout=stdout, stderr=stderr, outcome=outcome)
+
+
+def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bool, timeout: float) -> tuple[str, str]:
+    """Run a CLI command on the instance, and return its stdout and stderr.
 
     Args:
         airflow: The instance.
@@ -79,7 +104,7 @@ def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bo
             f"The answer begins: {quote_beginning(response, airflow.redact)}",
             f"Whether the command ran is not known. {HINT_COMMAND}",
         )
-    return CommandResponse(stdout=_to_text(content.get("stdout")), stderr=_to_text(content.get("stderr")))
+    return _to_text(content.get("stdout")), _to_text(content.get("stderr"))
 
 
 def _to_text(value: object) -> str:
