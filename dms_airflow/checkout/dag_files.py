@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import ast
 import re
-import warnings
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
+
+from dms_airflow.checkout.dag_source import name_of, parse_module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -134,34 +135,25 @@ def always_defines_dag(content: bytes) -> bool:
     A function under `@dag` defines one only where it is called. Of a file that cannot be parsed it is assumed: such a file is
     broken, and not without a DAG.
     """
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # the author's invalid escapes are not the action's
-            statements = ast.parse(content).body
-    except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes, up to Python 3.11.3
+    module = parse_module(content)
+    if module is None:
         return True
-    decorated = (one for one in statements if isinstance(one, ast.FunctionDef) and any(map(_is_dag, one.decorator_list)))
-    functions = {one.name for one in decorated}
-    return any(_is_dag(call) or _get_called_name(call) in functions for call in map(_find_call, statements) if call)
+    functions = {
+        one.name
+        for one in module.statements
+        if isinstance(one, ast.FunctionDef) and any(map(_registers_dag, one.decorator_list))
+    }
+    # `with DAG(…)`, `dag = DAG(…)`, `etl()`
+    made = [
+        one.items[0].context_expr if isinstance(one, ast.With) else getattr(one, "value", None) for one in module.statements
+    ]
+    return any(isinstance(call, ast.Call) and (_registers_dag(call) or name_of(call) in functions) for call in made)
 
 
-def _find_call(statement: ast.stmt) -> ast.Call | None:
-    """Find the call that a statement makes first: `with DAG(…)`, `dag = DAG(…)`, `etl()`."""
-    value = getattr(statement, "value", None)
-    if isinstance(statement, ast.With):
-        value = statement.items[0].context_expr
-    return value if isinstance(value, ast.Call) else None
-
-
-def _is_dag(expression: ast.expr) -> bool:
+def _registers_dag(expression: ast.expr) -> bool:
     """Whether an expression is `DAG(…)`, `@dag` or `@dag(…)`, and registers the DAG for certain."""
     keywords = expression.keywords if isinstance(expression, ast.Call) else []
-    return _get_called_name(expression) in ("DAG", "dag") and not any(one.arg in (None, "auto_register") for one in keywords)
-
-
-def _get_called_name(expression: ast.expr) -> str:
-    function = expression.func if isinstance(expression, ast.Call) else expression
-    return getattr(function, "attr", "") or getattr(function, "id", "")
+    return name_of(expression) in ("DAG", "dag") and not any(one.arg in (None, "auto_register") for one in keywords)
 
 
 class _IgnoreFile:

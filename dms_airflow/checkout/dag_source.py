@@ -53,9 +53,9 @@ def find_exit(source: bytes) -> int | None:
     module = parse_module(source)
     nodes = module.nodes if module else ()
     inner = {below for node in nodes if isinstance(node, _SCOPES) for below in ast.walk(node)}
-    ends: list[ast.Call | ast.Raise] = [node for node in nodes if isinstance(node, ast.Call) and name_of(node.func) in _EXITS]
-    ends += [node for node in nodes if isinstance(node, ast.Raise) and node.exc and name_of(node.exc) == "SystemExit"]
-    return _only({node.lineno for node in ends if node not in inner})
+    ends = [node for node in nodes if isinstance(node, ast.Call) and name_of(node) in _EXITS]
+    raised = [node.exc for node in nodes if isinstance(node, ast.Raise) and node.exc and name_of(node.exc) == "SystemExit"]
+    return _only({node.lineno for node in (*ends, *raised) if node not in inner})
 
 
 _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -85,6 +85,7 @@ class Dag:
 class Module:
     """A file as Python parses it."""
 
+    statements: list[ast.stmt]  # at its top level
     nodes: tuple[ast.AST, ...]
     constants: dict[str, str]  # NAME = "text", where the name is assigned once
     optional: frozenset[ast.AST]  # what a failing import does not end: below try, or never run
@@ -99,7 +100,8 @@ def parse_module(source: bytes) -> Module | None:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the author's invalid escapes are not the action's
-            nodes = tuple(ast.walk(ast.parse(source)))
+            tree = ast.parse(source)
+            nodes = tuple(ast.walk(tree))
     except (SyntaxError, ValueError, RecursionError, MemoryError):  # ValueError: null bytes, up to Python 3.11.3
         return None
     assigned = Counter(node.id for node in nodes if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
@@ -114,7 +116,7 @@ def parse_module(source: bytes) -> Module | None:
             isinstance(node, ast.If) and name_of(node.test) == "TYPE_CHECKING"
         ):
             optional.update(below for statement in node.body for below in ast.walk(statement))
-    return Module(nodes=nodes, constants=constants, optional=frozenset(optional))
+    return Module(statements=tree.body, nodes=nodes, constants=constants, optional=frozenset(optional))
 
 
 def list_texts(module: Module) -> list[ast.Constant]:
@@ -127,7 +129,9 @@ def list_texts(module: Module) -> list[ast.Constant]:
 
 
 def name_of(node: ast.AST) -> str:
-    """The last name of `a.b.c`."""
+    """The last name of `a.b.c`, also where that is called."""
+    if isinstance(node, ast.Call):
+        return name_of(node.func)
     if isinstance(node, ast.Attribute):
         return node.attr
     return node.id if isinstance(node, ast.Name) else ""
@@ -150,13 +154,13 @@ def _list_dags(module: Module) -> list[Dag]:
     }
     dags: list[Dag] = []
     for node in module.nodes:
-        if isinstance(node, ast.Call) and names.get(name_of(node.func)) == "DAG":
+        if isinstance(node, ast.Call) and names.get(name_of(node)) == "DAG":
             dags.append(_read_dag(module, node, None))
         elif isinstance(node, ast.FunctionDef):
             dags.extend(
                 _read_dag(module, decorator, node.name)
                 for decorator in node.decorator_list
-                if names.get(name_of(decorator.func if isinstance(decorator, ast.Call) else decorator)) == "dag"
+                if names.get(name_of(decorator)) == "dag"
             )
     return dags
 
@@ -216,13 +220,16 @@ def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
     return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
 
 
+def _list_calls(module: Module, *names: str) -> list[ast.Call]:
+    return [node for node in module.nodes if isinstance(node, ast.Call) and (not names or name_of(node) in names)]
+
+
 def _calls_with(module: Module, text: str, *keywords: str) -> list[ast.Call]:
     """List the calls with one of the keywords and exactly this text."""
     return [
-        node
-        for node in module.nodes
-        if isinstance(node, ast.Call)
-        and any(keyword.arg in keywords and text_of(keyword.value, module.constants) == text for keyword in node.keywords)
+        call
+        for call in _list_calls(module)
+        if any(keyword.arg in keywords and text_of(keyword.value, module.constants) == text for keyword in call.keywords)
     ]
 
 
@@ -240,37 +247,51 @@ def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
 
 def _find_getter(module: Module, match: re.Match[str]) -> set[int]:
     """The call that reads a missing connection or variable."""
-    return {
-        node.lineno
-        for node in module.nodes
-        if isinstance(node, ast.Call)
-        and name_of(node.func) in {"get_connection", "get_hook", "get"}
-        and any(
-            text_of(argument, module.constants) == match["id"]
-            for argument in (*node.args, *(keyword.value for keyword in node.keywords))
-        )
+    calls = {
+        call: (*call.args, *(keyword.value for keyword in call.keywords))
+        for call in _list_calls(module, "get_connection", "get_hook", "get")
     }
+    return {
+        call.lineno for call, values in calls.items() if match["id"] in [text_of(value, module.constants) for value in values]
+    }
+
+
+def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
+    """The call with a keyword that the class, or the method, does not accept."""
+    called = match["owner"] if match["method"] == "__init__" else match["method"]
+    return {call.lineno for call in _list_calls(module, called) if match["id"] in [keyword.arg for keyword in call.keywords]}
+
+
+def list_imports(node: ast.AST, path: str = "") -> list[list[str]]:
+    """List the dotted names that a node imports, as their parts; the last part may be a name of the module before it.
+
+    Args:
+        node: Any node.
+        path: Of its file, from which relative names go.
+    """
+    if isinstance(node, ast.Import):
+        return [alias.name.split(".") for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        above = path.split("/")[: -node.level] if node.level else []
+        names = [*above, *(node.module.split(".") if node.module else ())]
+        return [[*names, alias.name] for alias in node.names]
+    if isinstance(node, ast.Call) and node.args and name_of(node) in ("import_module", "__import__"):
+        return [(text_of(node.args[0], {}) or "").split(".")]
+    return []
 
 
 def _find_import(module: Module, match: re.Match[str]) -> set[int]:
     """The import of a missing module, or of a module below it."""
-    missing = match["module"]
-    return {
-        node.lineno
-        for node in module.nodes
-        if node not in module.optional
-        and isinstance(node, ast.Import | ast.ImportFrom | ast.Call)
-        and any(f"{name}.".startswith(f"{missing}.") for name in _imported_modules(node))
-    }
+    missing = match["module"].split(".")
 
+    def needs_it(node: ast.AST) -> bool:
+        modules = list_imports(node)
+        if isinstance(node, ast.ImportFrom):
+            modules = [] if node.level else [names[:-1] for names in modules]
+        return any(names[: len(missing)] == missing for names in modules)
 
-def _imported_modules(node: ast.Import | ast.ImportFrom | ast.Call) -> list[str]:
-    if isinstance(node, ast.Import):
-        return [alias.name for alias in node.names]
-    if isinstance(node, ast.ImportFrom):
-        return [node.module] if node.module and not node.level else []
-    module = text_of(node.args[0], {}) if node.args and name_of(node.func) in {"import_module", "__import__"} else None
-    return [module] if module else []
+    nodes = [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+    return {node.lineno for node in nodes if node not in module.optional and needs_it(node)}
 
 
 def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
@@ -284,25 +305,11 @@ def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
     }
 
 
-def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
-    """The call with a keyword that the class, or the method, does not accept."""
-    called = match["owner"] if match["method"] == "__init__" else match["method"]
-    calls = [node for node in module.nodes if isinstance(node, ast.Call) and name_of(node.func) == called]
-    return {call.lineno for call in calls if any(keyword.arg == match["id"] for keyword in call.keywords)}
-
-
 def _find_import_of_helper(module: Module, match: re.Match[str]) -> set[int]:
     """The import of a helper whose file alone is known: `invalid syntax (helper.py, line 1)`."""
     helper = match["name"].removesuffix(".py")
-    lines: set[int] = set()
-    for node in module.nodes:
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            names = [name.rpartition(".")[2] for name in _imported_modules(node)]
-            if isinstance(node, ast.ImportFrom):
-                names += [(node.module or "").rpartition(".")[2], *(alias.name for alias in node.names)]
-            if helper in names:
-                lines.add(node.lineno)
-    return lines
+    nodes = [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
+    return {node.lineno for node in nodes if any(helper in names[-2:] for names in list_imports(node))}
 
 
 # What `exception: message` looks like, and what finds its line.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[str | None, int | None]:
-    """Find the place of the checkout to fix after a task failed: the deepest one in its traceback, else its DAG file.
+    """Find the place of the checkout to fix after a task failed.
 
     Args:
         stack_trace: its traceback; may be empty.
@@ -26,16 +26,24 @@ def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[
     """
     frames = tracebacks.parse(stack_trace).frames if stack_trace else ()
     files = checkout.map_paths([dag_file], [frame.file for frame in frames])
-    frame = find_frame(frames, files)
-    file = files[frame.file] if frame else files.get(dag_file)
-    if file is None:
-        return None, None
-    # The checkout has no lines of a zip's members.
-    in_zip = file.lower().endswith(".zip")
-    line = find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source) if frame and not in_zip else None
-    return checkout.relate(file), line
+    file, line = find_place(frames, files, files.get(dag_file), checkout)
+    return file and checkout.relate(file), line
 
 
-def find_frame(frames: Sequence[tracebacks.Frame], files: Mapping[str, str]) -> tracebacks.Frame | None:
-    """Find the deepest frame with a file of the checkout. A relative name is artificial, for example compile()'s."""
-    return next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)
+def find_place(
+    frames: Sequence[tracebacks.Frame], files: Mapping[str, str], dag_file: str | None, checkout: Checkout
+) -> tuple[str | None, int | None]:
+    """Find the file and line of the deepest frame that is of the checkout; without such a frame, the DAG file.
+
+    Args:
+        frames: Of a traceback, outermost first.
+        files: The files of the checkout, by the instance's path.
+        dag_file: The DAG file in the checkout, if it has one.
+        checkout: The author's files.
+    """
+    # A relative name is artificial, for example compile()'s.
+    frame = next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)
+    file = files[frame.file] if frame else dag_file
+    if frame is None or file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members
+        return file, None
+    return file, find_shown_line(split_lines(checkout.read(file)), frame.line, frame.source)

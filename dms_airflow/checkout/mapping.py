@@ -43,13 +43,6 @@ class _Votes(NamedTuple):
     depth: int  # names of the longest suffix
 
 
-class _Root(NamedTuple):
-    """The folder of the checkout that is deployed as a folder of the instance; None when two have as many votes."""
-
-    votes: _Votes
-    checkout: Names | None
-
-
 class Checkout:
     """The files below `root`, walked once, at the first question.
 
@@ -75,9 +68,9 @@ class Checkout:
         dags = {path: file for path in dag_files if (file := _parse_path(path))}
         frames = {path: file for path in dict.fromkeys(helpers) if (file := _parse_path(path)) and file[0] == "/"}
         dags = _with_bundle_root(dags, set(frames.values()))
-        roots = self._find_roots(set(dags.values()), set(frames.values()).difference(dags.values()))
+        pairs = self._find_pairs(set(dags.values()), set(frames.values()).difference(dags.values()))
         wanted = {**frames, **dags}
-        places = {file: place for file in set(wanted.values()) if (place := self._find_place(file, roots))}
+        places = {file: place for file in set(wanted.values()) if (place := self._find_place(file, pairs))}
         unique = _drop_duplicates(places)
         return {path: unique[file] for path, file in wanted.items() if file in unique}
 
@@ -107,8 +100,8 @@ class Checkout:
     def _dags_folder(self) -> Names | None:
         return self._tree.find_folder(self._dags_path or "")
 
-    def _find_roots(self, dags: set[Names], helpers: set[Names]) -> dict[Names, _Root]:
-        """Find which folders of the instance are which of the checkout.
+    def _find_pairs(self, dags: set[Names], helpers: set[Names]) -> dict[Names, dict[_Pair, _Votes]]:
+        """Find which folders of the checkout each folder of the instance may be: the best two, which show a tie.
 
         Each DAG file votes for the places where its longest suffix exists; helpers, then longer suffixes break ties.
         """
@@ -121,19 +114,16 @@ class Checkout:
                 depth[pair] = max(depth[pair], length)
         if not self._dags_path:
             votes = _drop_ambiguous(votes, dags)
-        seconds = self._count_helpers(votes, helpers)
-        roots: dict[Names, _Root] = {}
-        for pair, count in votes.items():
-            found = _Votes(count, seconds[pair], depth[pair])
-            best = roots.get(pair.instance)
-            if best is None or found > best.votes:
-                roots[pair.instance] = _Root(found, pair.checkout)
-            elif found == best.votes:
-                roots[pair.instance] = _Root(found, None)
-        if self._dags_path and roots:  # one folder, deployed at one place
-            most = max(root.votes for root in roots.values())
-            roots = {folder: root for folder, root in roots.items() if root.votes == most}
-        return roots
+        helping = self._count_helpers(votes, helpers)
+        ranked = sorted(((_Votes(votes[pair], helping[pair], depth[pair]), pair) for pair in votes), reverse=True)
+        if self._dags_path:  # one folder, deployed at one place
+            ranked = [(found, pair) for found, pair in ranked if found == ranked[0][0]]
+        best: dict[Names, dict[_Pair, _Votes]] = {}
+        for found, pair in ranked:
+            rivals = best.setdefault(pair.instance, {})
+            if len(rivals) < 2:  # noqa: PLR2004
+                rivals[pair] = found
+        return best
 
     def _index_suffixes(self, names: set[str]) -> dict[Names, list[Names]]:
         """Index the files of some names by each suffix of their paths."""
@@ -170,16 +160,13 @@ class Checkout:
             if self._tree.find_file(pair.checkout + file[len(folder) :])
         )
 
-    def _find_place(self, file: Names, roots: Mapping[Names, _Root]) -> tuple[str, _Votes] | None:
-        """Find a file below the root with the most votes of those above it; None when two of them have as many."""
-        above = [folder for folder in _list_parents(file) if folder in roots]
-        if not above:
-            return None
-        most = max(roots[folder].votes for folder in above)
-        best, *others = [folder for folder in above if roots[folder].votes == most]
-        checkout = roots[best].checkout
-        place = None if others or checkout is None else self._tree.find_file(checkout + file[len(best) :])
-        return (place, most) if place else None
+    def _find_place(self, file: Names, pairs: Mapping[Names, Mapping[_Pair, _Votes]]) -> tuple[str, _Votes] | None:
+        """Find a file by the pair with the most votes of those above it; None when two of them have as many."""
+        above = {pair: votes for folder in _list_parents(file) for pair, votes in pairs.get(folder, {}).items()}
+        most = max(above.values(), default=None)
+        best = [pair for pair, votes in above.items() if votes == most]
+        place = self._tree.find_file(best[0].checkout + file[len(best[0].instance) :]) if len(best) == 1 else None
+        return (place, most) if place and most else None
 
 
 def _parse_path(path: str) -> Names | None:

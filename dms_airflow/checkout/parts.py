@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ast
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.checkout.dag_source import list_texts, name_of, parse_module, text_of
+from dms_airflow.checkout.dag_source import list_imports, list_texts, parse_module
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
@@ -70,7 +69,7 @@ class Parts:
 
     def _find_parts(self, path: str) -> Iterator[str]:
         module = parse_module(self._checkout.read(self._files[path])) if path.endswith(".py") else None
-        for names in (names for node in (module.nodes if module else ()) for names in _list_imports(node, path)):
+        for names in (names for node in (module.nodes if module else ()) for names in list_imports(node, path)):
             for end in range(1, len(names) + 1):  # packages on the way, and the module
                 place = "/".join(names[:end])
                 yield from (file for file in (f"{place}.py", f"{place}/__init__.py") if file in self._files)
@@ -79,15 +78,3 @@ class Parts:
             for other in self._named.get(name.rpartition("/")[2], ()) if len(name) < LONGEST_NAME else ():
                 if f"/{name}".endswith(f"/{other}") or f"/{name.lstrip('/')}/" in f"/{other}/":
                     yield other
-
-
-def _list_imports(node: ast.AST, path: str) -> Iterator[list[str]]:
-    """List the dotted names that a node imports, relative ones from the DAG folder on; the last may be no module."""
-    if isinstance(node, ast.Import):
-        yield from (alias.name.split(".") for alias in node.names)
-    elif isinstance(node, ast.ImportFrom):
-        above = path.split("/")[: -node.level] if node.level else []
-        names = [*above, *(node.module.split(".") if node.module else ())]
-        yield from ([*names, alias.name] for alias in node.names)
-    elif isinstance(node, ast.Call) and node.args and name_of(node.func) in ("import_module", "__import__"):
-        yield (text_of(node.args[0], {}) or "").split(".")

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.output import parse_log_record, strip_colours
 from dms_airflow.checkout.dag_source import find_line
-from dms_airflow.checkout.locate import find_frame
-from dms_airflow.checkout.source_lines import find_shown_line, split_lines
+from dms_airflow.checkout.locate import find_place
+from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core import tracebacks
 
 if TYPE_CHECKING:
@@ -163,25 +163,16 @@ def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iter
     files = checkout.map_paths(
         [*(error.instance_path for error in errors), *dag_files], [frame.file for trace in frames for frame in trace]
     )
-    located = (_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
-    return tuple(
-        replace(one, file=one.file and checkout.relate(one.file), dag_file=checkout.relate(one.dag_file)) for one in located
-    )
+    return tuple(_locate(error, trace, files, checkout) for error, trace in zip(errors, frames, strict=True))
 
 
 def _locate(
     error: DagImportError, frames: Sequence[tracebacks.Frame], files: Mapping[str, str], checkout: Checkout
 ) -> DagImportError:
     own = files.get(error.instance_path)
-    error = replace(error, dag_file=own or "")
-    frame = find_frame(frames, files)
-    file = files[frame.file] if frame else own
-    if file is None or file.lower().endswith(".zip"):  # the checkout has no lines of a zip's members
-        return replace(error, file=file)
-    source = checkout.read(file)
-    lines = split_lines(source)
-    line = find_shown_line(lines, frame.line, frame.source) if frame else None
-    if line is None and file == own:
-        found_line = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
-        line = found_line if found_line is not None and 0 < found_line <= len(lines) else None
-    return replace(error, file=file, line=line)
+    file, line = find_place(frames, files, own, checkout)
+    if line is None and file and file == own and not file.lower().endswith(".zip"):
+        source = checkout.read(file)
+        line = find_line(source, name=file.rpartition("/")[2], exception=error.exception, message=error.message)
+        line = line if line is not None and 0 < line <= len(split_lines(source)) else None
+    return replace(error, file=file and checkout.relate(file), line=line, dag_file=checkout.relate(own or ""))

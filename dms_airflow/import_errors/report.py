@@ -13,7 +13,6 @@ from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
-from dms_airflow.core.text import first_line
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 from dms_airflow.import_errors.dag_warnings import find_dag_warnings
 from dms_airflow.import_errors.python_warnings import find_python_warnings, parse_python_warnings
@@ -94,12 +93,12 @@ def report_errors(
     baseline = baseline or read_known(params, context.runner)
     compared = compare(errors, baseline.errors)
     ordered = sorted(compared.errors, key=lambda error: _rank(error, params))
-    resolved = compared.resolved if complete else ()
+    resolved = [_find(error, params) for error in compared.resolved] if complete else []
     stopped = out_of_service or {}
     causes = group(_find(error, params, stopped.get(strip_member(error.instance_path), ())) for error in ordered)
     warned = [replace(one, new=one.fingerprint not in baseline.fingerprints) for one in group(warnings)]
-    for error in resolved:
-        context.log.info(f"Resolved since the baseline: {_show_place(error)}  {_summarize(error)}")
+    for finding in resolved:
+        context.log.info(f"Resolved since the baseline: {finding.place}  {finding.headline}")
     return Result(
         ending=Ending.FAILURE if any(finding.level is Level.ERROR for finding in causes) else Ending.SUCCESS,
         headline=_sum_up(causes, len(resolved), warned),
@@ -122,12 +121,12 @@ def read_known(params: ImportErrorParams, runner: Runner) -> Baseline:
     return Baseline(problem="fail-on is new, but baseline is empty" if params.fail_on == "new" else "")
 
 
-def _find(error: DagImportError, params: ImportErrorParams, stopped: Sequence[str]) -> Finding:
+def _find(error: DagImportError, params: ImportErrorParams, stopped: Sequence[str] = ()) -> Finding:
     return Finding(
         rule=_RULES.get(error.exception, Rule.IMPORT_ERROR),
         level=Level.ERROR if params.counts(error) else Level.WARNING,
         title=f"DAG import error: {error.exception or 'unknown'}",
-        message=_describe(error),
+        message=": ".join(filter(None, (error.exception, error.message))),
         file=error.file,
         line=error.line,
         instance_path="" if error.file else _find_place(error),
@@ -167,37 +166,23 @@ def _warn(baseline: Baseline) -> Iterator[Annotation]:
         )
 
 
-def _describe(error: DagImportError) -> str:
-    return ": ".join(filter(None, (error.exception, error.message)))
-
-
-def _summarize(error: DagImportError) -> str:
-    return first_line(_describe(error))
-
-
 def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:
     place = error.file or error.instance_path
     return not params.counts(error), not error.new, place, error.line or 0, error.instance_path
 
 
-def _show_place(error: DagImportError) -> str:
-    if error.file is None:
-        return f"{error.instance_path} (on the instance)"
-    return f"{error.file}:{error.line}" if error.line else error.file
-
-
-def _tabulate(resolved: Sequence[DagImportError], runner: Runner) -> Iterator[Table]:
+def _tabulate(resolved: Sequence[Finding], runner: Runner) -> Iterator[Table]:
     if resolved:
-        rows = tuple((_link(error, runner), _summarize(error), error.instance_path) for error in resolved)
+        rows = tuple((_link(finding, runner), finding.headline, *finding.affects) for finding in resolved)
         columns = ("Where it was", "What was wrong", "DAG file on the instance")
         yield Table(heading="Resolved since the baseline", columns=columns, rows=rows)
 
 
-def _link(error: DagImportError, runner: Runner) -> str | Link:
+def _link(finding: Finding, runner: Runner) -> str | Link:
     """Link to the file where it still exists, and to no line: the baseline's is of an older commit."""
     try:
-        exists = bool(error.file) and (runner.workspace / str(error.file)).is_file()
+        exists = bool(finding.file) and (runner.workspace / str(finding.file)).is_file()
     except (OSError, ValueError):  # a baseline may contain any text
         exists = False
-    page = runner.name_page(error.file, None) if exists else ""
-    return Link(text=_show_place(replace(error, line=None)), url=page) if page else _show_place(error)
+    page = runner.name_page(finding.file, None) if finding.file and exists else ""
+    return Link(text=replace(finding, line=None).place, url=page) if page else finding.place
