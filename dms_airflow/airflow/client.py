@@ -11,10 +11,11 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from dms_airflow.airflow.pages import HINT_STATUS, make_error, parse_page
+from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, describe_problem, parse_page
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, is_api_path, parse_version
 from dms_airflow.core.errors import (
     ActionError,
+    AnswerError,
     AnswerLostError,
     AnswerTimeoutError,
     Cancelled,
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.airflow.version import Version
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.errors import AnswerError
     from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
 
@@ -298,8 +298,17 @@ class AirflowClient:
         return map_parallel(function, things, clock=self._clock, deadline=self.deadline, whom=self.url)
 
     def make_error(self, response: Response, name: str, hint: str = HINT_STATUS) -> AnswerError:
-        """Make the error for a response that is not what was requested, as `pages.make_error` does."""
-        return make_error(response, f"{name} at {self.url}", self.redact, hint)
+        """Make the error for a response that is not what was requested.
+
+        Args:
+            response: The response.
+            name: The request, as it may be printed.
+            hint: The next step where the status does not say more.
+        """
+        status = response.status
+        hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if is_transient_status(status) else hint
+        message = f"{name} at {self.url} answered {status}: {describe_problem(response, self.redact)}"
+        return AnswerError(message, hint, status=status, retry_after=parse_retry_after(response.headers))
 
 
 def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:

@@ -1,4 +1,4 @@
-"""DAG runs by REST.
+"""DAG runs by REST. What sends a request raises ActionError where its result is not known.
 
 https://airflow.apache.org/docs/apache-airflow/2.10.4/stable-rest-api-ref.html
 """
@@ -98,11 +98,7 @@ def create_run(
 
 
 def fetch_run(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = TRIES) -> DagRun | None:
-    """Fetch a DAG run; None where there is no such run.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Fetch a DAG run; None where there is no such run."""
     path = locate_run(dag_id, run_id)
     content = airflow.fetch_object(path, tries=tries)
     if content is None:
@@ -114,11 +110,7 @@ def fetch_run(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = 
 
 
 def fail_run(airflow: AirflowClient, dag_id: str, run_id: str) -> None:
-    """End a DAG run as failed; its running tasks are ended, too.
-
-    Raises:
-        ActionError: It may go on.
-    """
+    """End a DAG run as failed; its running tasks are ended, too."""
     path = locate_run(dag_id, run_id)
     response = airflow.request("PATCH", path, body=json.dumps({"state": "failed"}), repeatable=True)
     if response.status != HTTPStatus.OK:
@@ -126,11 +118,7 @@ def fail_run(airflow: AirflowClient, dag_id: str, run_id: str) -> None:
 
 
 def count_running(airflow: AirflowClient, dag_id: str) -> int:
-    """Count a DAG's runs that are running.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Count a DAG's runs that are running."""
     return airflow.fetch_page(f"{locate_dag(dag_id)}/dagRuns", [("state", "running")], limit=1).total
 
 

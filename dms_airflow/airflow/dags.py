@@ -1,5 +1,7 @@
 """DAGs, their files, sources and import errors, as REST and `dags report` return them.
 
+What sends a request raises ActionError where its result is not known.
+
 Two kinds of path meet here: below the instance's DAG folder, as `dags report` prints them (`/etl.py`), and absolute ones,
 Airflow's `fileloc` (`/opt/airflow/dags/etl.py`).
 """
@@ -91,7 +93,7 @@ def parse_report(rows: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
         ParsedFile(
             path=f"/{str(row.get('file') or '').removeprefix('/')}",
             seconds=_parse_seconds(str(row.get("duration") or "")),
-            dag_ids=_list_ids(row.get("dags")),
+            dag_ids=tuple(map(str, dags)) if isinstance(dags := row.get("dags"), list) else (),
         )
         for row in rows
     )
@@ -105,19 +107,11 @@ def _parse_seconds(text: str) -> float:
     return 86400.0 * days + 3600 * hours + 60 * minutes + float(match["seconds"])
 
 
-def _list_ids(value: object) -> tuple[str, ...]:
-    return tuple(str(one) for one in value) if isinstance(value, list) else ()
-
-
 # --- requests -------------------------------------------------------------------------------------------------------------
 
 
 def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
-    """Fetch a DAG; None where there is no such DAG.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Fetch a DAG; None where there is no such DAG."""
     content = airflow.fetch_object(locate_dag(dag_id))
     if content is None:
         return None
@@ -136,9 +130,6 @@ def list_dags(airflow: AirflowClient, *, only_active: bool, fields: str = FIELDS
         airflow: The instance.
         only_active: Leave out those whose file is gone or broken.
         fields: What the caller needs of each, separated by commas, for an Airflow that then leaves out the rest.
-
-    Raises:
-        ActionError: They are not known.
     """
     version = airflow.version
     query = [(version.active_filter, str(only_active).lower()), ("order_by", "dag_id")]
@@ -161,11 +152,7 @@ def unpause_dag(airflow: AirflowClient, dag_id: str) -> None:
 
 
 def fetch_upstream(airflow: AirflowClient, dag_id: str) -> dict[str, frozenset[str]]:
-    """Fetch which tasks each task of a DAG waits for; empty where Airflow does not say.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Fetch which tasks each task of a DAG waits for; empty where Airflow does not say."""
     return parse_upstream(airflow.fetch_object(f"{locate_dag(dag_id)}/tasks") or {})
 
 
@@ -202,9 +189,6 @@ def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tu
     Args:
         airflow: The instance.
         folders: The absolute path of each DAG bundle, if it is known: since Airflow 3, paths are below a bundle.
-
-    Raises:
-        ActionError: They are not known.
     """
     rows = airflow.fetch_list("/importErrors", [("order_by", "import_error_id")])
     if not airflow.version.cli_import_is_reliable:

@@ -7,9 +7,6 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.core.errors import AnswerError
-from dms_airflow.core.http.retry import is_transient_status, parse_retry_after
-
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -74,21 +71,6 @@ def is_unknown_route(response: Response) -> bool:
         return False
     content = response.parse_object()
     return content in _NO_ROUTE or _REMOVED in str(content.get("error"))
-
-
-def make_error(response: Response, name: str, redact: Callable[[str], str], hint: str = HINT_STATUS) -> AnswerError:
-    """Make the error for a response that is not what was requested.
-
-    Args:
-        response: The response.
-        name: The request and where it went, as it may be printed.
-        redact: As in `describe_problem`.
-        hint: The next step where the status does not say more.
-    """
-    status = response.status
-    hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if is_transient_status(status) else hint
-    message = f"{name} answered {status}: {describe_problem(response, redact)}"
-    return AnswerError(message, hint, status=status, retry_after=parse_retry_after(response.headers))
 
 
 def describe_problem(response: Response, redact: Callable[[str], str]) -> str:

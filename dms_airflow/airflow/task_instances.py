@@ -1,4 +1,7 @@
-"""Task instances of a DAG run by REST, and what they do in one line."""
+"""Task instances of a DAG run by REST, and what they do in one line.
+
+What sends a request raises ActionError where its result is not known.
+"""
 
 from __future__ import annotations
 
@@ -113,11 +116,7 @@ def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tri
 
 
 def fetch_log(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> TaskLog:
-    """Fetch the log of a task instance's last try.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Fetch the log of a task instance's last try."""
     path = f"{_locate_task(run, instance)}/logs/{instance.try_number}"
     query = f"map_index={instance.map_index}" if instance.map_index >= 0 else ""
     response = airflow.request("GET", path, query=query, accept=airflow.version.log_media_type)
@@ -127,22 +126,14 @@ def fetch_log(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> Ta
 
 
 def list_unmet_dependencies(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> tuple[str, ...]:
-    """List why a task instance is not scheduled, in Airflow's words.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """List why a task instance is not scheduled, in Airflow's words."""
     content = airflow.fetch_object(f"{_locate_task(run, instance)}/dependencies") or {}
     found = content.get("dependencies")
     return tuple(str(one.get("reason")) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
 
 
 def has_free_slot(airflow: AirflowClient, pool: str) -> bool:
-    """Whether a pool has a free slot.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Whether a pool has a free slot."""
     slots = (airflow.fetch_object(f"/pools/{quote(pool, safe='')}") or {}).get("open_slots")
     return not isinstance(slots, int) or slots > 0
 

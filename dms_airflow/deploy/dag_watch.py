@@ -11,7 +11,7 @@ from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import count
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance import Instance
-from dms_airflow.import_errors.reparse import wait_for_reparse
+from dms_airflow.import_errors.snapshots import wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -9,10 +9,11 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dms_airflow.core.findings import remove_changing_parts
-from dms_airflow.core.inputs import quote_value
+from dms_airflow.core.inputs import InputValueError, quote_value
 from dms_airflow.import_errors.parse import DagImportError
 
 if TYPE_CHECKING:
@@ -51,11 +52,7 @@ class Comparison:
     resolved: tuple[DagImportError, ...] = ()
 
 
-class _UnreadableError(Exception):
-    """Why a baseline cannot be read, as the end of a sentence about it."""
-
-
-# --- telling the same -----------------------------------------------------------------------------------------------------
+# --- comparing ------------------------------------------------------------------------------------------------------------
 
 
 def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
@@ -68,7 +65,7 @@ def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
     message = _normalize(error)
     path = error.instance_path
     places = [f"instance:{_cut_dag_folder(path)}"]
-    if error.file and _list_names(error.file)[-1:] == _list_names(path)[-1:]:
+    if error.file and error.file.rpartition("/")[2] == path.rpartition("/")[2]:
         places.insert(0, f"checkout:{error.file}")
     return tuple(Fingerprint(place, error.exception, message) for place in places)
 
@@ -100,8 +97,9 @@ def _normalize(error: DagImportError) -> str:
 
 def _list_folders(error: DagImportError) -> Iterator[str]:
     """Give the instance's folders that a message may name and another instance has elsewhere, the deepest first."""
-    names = error.instance_path.split("/")
-    shared = _count_shared(names, (error.file or "").split("/"))
+    names, own = error.instance_path.split("/"), (error.file or "").split("/")
+    ends = zip(reversed(names), reversed(own), strict=False)
+    shared = sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1] != "", ends))
     starts = {len(names) - shared} if shared else set()
     if _DAG_FOLDER in names[:-1]:
         position = names.index(_DAG_FOLDER)
@@ -112,23 +110,9 @@ def _list_folders(error: DagImportError) -> Iterator[str]:
             yield f"{folder}/"
 
 
-def _count_shared(one: Sequence[str], other: Sequence[str]) -> int:
-    """Count the names that two paths have in common at their ends."""
-    count = 0
-    for left, right in zip(reversed(one), reversed(other), strict=False):
-        if left != right or not left:
-            break
-        count += 1
-    return count
-
-
 def _cut_dag_folder(path: str) -> str:
     names = path.split("/")
     return "/".join(names[names.index(_DAG_FOLDER) + 1 :]) if _DAG_FOLDER in names[:-1] else path
-
-
-def _list_names(path: str) -> list[str]:
-    return [name for name in path.split("/") if name]
 
 
 # --- reading --------------------------------------------------------------------------------------------------------------
@@ -145,14 +129,12 @@ def read_baseline(text: str, workspace: Path) -> Baseline:
     """
     text = text.strip()
     try:
-        if not text.startswith(("[", "{")):
-            text = _read_file(text, workspace)
-        entries, findings = _parse(text)
+        entries, findings = _parse(text if text.startswith(("[", "{")) else _read_file(text, workspace))
         return Baseline(
             errors=tuple(_read_entry(number, entry) for number, entry in enumerate(entries, 1)),
             fingerprints=frozenset(str(finding.get("fingerprint")) for finding in findings if isinstance(finding, dict)),
         )
-    except _UnreadableError as error:
+    except InputValueError as error:
         return Baseline(problem=str(error))
 
 
@@ -162,47 +144,44 @@ def _read_file(name: str, workspace: Path) -> str:
     try:
         path = (root / name).resolve()
         if not path.is_relative_to(root):
-            raise _UnreadableError(f"the file {shown} is not in the workspace; use a path relative to the workspace")
-        if not path.is_file():
-            raise _UnreadableError(f"there is no file {shown} in the workspace")
-        return path.read_text(encoding="utf-8-sig")
+            raise InputValueError(f"the file {shown} is not in the workspace; use a path relative to the workspace")
+        if path.is_file():
+            return path.read_text(encoding="utf-8-sig")
     except OSError as error:
-        raise _UnreadableError(f"the file {shown} cannot be opened: {error.strerror}") from None
+        raise InputValueError(f"the file {shown} cannot be opened: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise _UnreadableError(f"the file {shown} is not UTF-8 text") from None
-    except (ValueError, RuntimeError):  # a null character in the name, or a loop of links
-        raise _UnreadableError(f"there is no file {shown} in the workspace") from None
+        raise InputValueError(f"the file {shown} is not UTF-8 text") from None
+    except RuntimeError:  # a loop of links
+        pass
+    raise InputValueError(f"there is no file {shown} in the workspace")
 
 
 def _parse(text: str) -> tuple[list[Any], list[Any]]:
     """Parse the import errors, and the findings where the text has them."""
-    entries, findings = _parse_json(text), None
-    if isinstance(entries, dict):
-        outputs = entries.get("outputs")
-        if not isinstance(outputs, dict) or "import-errors" not in outputs:
-            raise _UnreadableError("it is neither a list of import errors nor a result file that has them")
-        entries, findings = outputs["import-errors"], outputs.get("findings")
-    if not isinstance(entries, list):
-        raise _UnreadableError("it is not a list of import errors")
-    return entries, findings if isinstance(findings, list) else []
-
-
-def _parse_json(text: str) -> Any:
     try:
-        return json.loads(text)
-    except ValueError as error:
-        raise _UnreadableError(f"it is not JSON: {error}") from None
+        content = json.loads(text)
     except RecursionError:
-        raise _UnreadableError("it is JSON nested too deeply") from None
+        raise InputValueError("it is JSON nested too deeply") from None
+    except ValueError as error:
+        raise InputValueError(f"it is not JSON: {error}") from None
+    if not isinstance(content, dict):
+        content = {"outputs": {"import-errors": content}}
+    outputs = content.get("outputs")
+    if not isinstance(outputs, dict) or "import-errors" not in outputs:
+        raise InputValueError("it is neither a list of import errors nor a result file that has them")
+    entries, findings = outputs["import-errors"], outputs.get("findings")
+    if not isinstance(entries, list):
+        raise InputValueError("it is not a list of import errors")
+    return entries, findings if isinstance(findings, list) else []
 
 
 def _read_entry(number: int, entry: Any) -> DagImportError:
     """Parse one error, without its `new`, which is about an older baseline, and its stack trace, which has older lines."""
     if not isinstance(entry, dict):
-        raise _UnreadableError(f"entry {number} is not an import error")
+        raise InputValueError(f"entry {number} is not an import error")
     wrong = [name for name in ("instance_path", "exception", "message") if not isinstance(entry.get(name), str)]
     if wrong:
-        raise _UnreadableError(f"entry {number} is not an import error: {wrong[0]} is missing or not a text")
+        raise InputValueError(f"entry {number} is not an import error: {wrong[0]} is missing or not a text")
     file, line = entry.get("file"), entry.get("line")
     return DagImportError(
         file=file if isinstance(file, str) and file else None,

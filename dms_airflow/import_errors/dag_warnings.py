@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.checkout.dag_files import might_define_dag
@@ -11,7 +12,6 @@ from dms_airflow.checkout.dag_source import list_dags
 from dms_airflow.checkout.literal_ids import find_pool
 from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core.findings import Finding, Rule
-from dms_airflow.core.result import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -33,53 +33,33 @@ def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, pat
         checkout: The author's files.
         paths: The instance's paths of the files of DAGs, by id, if they are known.
     """
-    rows = tuple(rows)
-    places = _Places(checkout, paths) if rows else None
+    places: _Places | None = None
     for row in rows:
-        dag_id, message = str(row.get("dag_id")), str(row.get("message") or "")
-        if places and (place := places.find_dag(dag_id)):
-            yield from _read_row(str(row.get("warning_type")), dag_id, message, place, places)
+        places = places or _Places(checkout, paths)
+        dag_id, kind, message = str(row.get("dag_id")), str(row.get("warning_type")), str(row.get("message") or "")
+        if place := places.find_dag(dag_id):
+            for finding in _read_row(kind, message, place, places):
+                yield replace(finding, file=checkout.relate(finding.file or ""), affects=(dag_id,))
 
 
-def _read_row(kind: str, dag_id: str, message: str, place: _Place, places: _Places) -> Iterator[Finding]:
-    affects = (dag_id,)
+def _read_row(kind: str, message: str, place: _Place, places: _Places) -> Iterator[Finding]:
     if kind == "non-existent pool":
         for pool in _list_pools(message):
-            file, line = places.find_pool(pool, place)
-            yield Finding(
-                rule=Rule.MISSING_POOL,
-                level=Level.WARNING,
-                title="Pool missing",
-                message=f"The instance has no pool {pool}: tasks that use it never start. "
-                "Create it in Airflow, or correct the name.",
-                file=places.relate(file),
-                line=line,
-                affects=affects,
-            )
+            text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
+            yield _warn(Rule.MISSING_POOL, "Pool missing", text, places.find_pool(pool, place))
     elif kind == "runtime varying value":
-        file = place[0]
         for match in _VARYING.finditer(message):
-            is_there = places.has_line(file, int(match["line"]))
-            yield Finding(
-                rule=Rule.RUNTIME_VARYING_VALUE,
-                level=Level.WARNING,
-                title="Value changes with every parse",
-                message=f"{match['issue']}\nCode: {match['code']}",
-                file=places.relate(file),
-                line=int(match["line"]) if is_there else None,
-                column=int(match["column"]) if is_there else None,
-                affects=affects,
-            )
+            line, column = int(match["line"]), int(match["column"])
+            is_there = places.has_line(place[0], line)
+            text = f"{match['issue']}\nCode: {match['code']}"
+            finding = _warn(Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (place[0], None))
+            yield replace(finding, line=line, column=column) if is_there else finding
     elif kind == "asset conflict":
-        yield Finding(
-            rule=Rule.ASSET_CONFLICT,
-            level=Level.WARNING,
-            title="Assets in conflict",
-            message=message,
-            file=places.relate(place[0]),
-            line=place[1],
-            affects=affects,
-        )
+        yield _warn(Rule.ASSET_CONFLICT, "Assets in conflict", message, place)
+
+
+def _warn(rule: Rule, title: str, message: str, place: _Place) -> Finding:
+    return Finding(rule=rule, level=rule.level, title=title, message=message, file=place[0], line=place[1])
 
 
 def _list_pools(message: str) -> list[str]:
@@ -101,7 +81,6 @@ class _Places:
 
     def __init__(self, checkout: Checkout, paths: Mapping[str, str]) -> None:
         files = checkout.map_paths(paths.values())
-        self.relate = checkout.relate
         self._known = {dag_id: files[path] for dag_id, path in paths.items() if path in files}
         names = [file for file in checkout.list_files(checkout.dags_folder or "") if file.endswith(".py")]
         self._sources = {file: checkout.read(file) for file in names}

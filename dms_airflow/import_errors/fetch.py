@@ -20,8 +20,7 @@ from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import add_tracebacks, is_serialization_failure, locate, read_ending, read_list
-from dms_airflow.import_errors.reparse import wait_for_reparse
-from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
+from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.version import Version
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.serialization import Change
+    from dms_airflow.import_errors.snapshots import Change
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.

@@ -12,7 +12,7 @@ from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
 from dms_airflow.core.text import join
-from dms_airflow.import_errors.reparse import Snapshot
+from dms_airflow.import_errors.snapshots import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -5,9 +5,9 @@ A line of a log is read here, since it is never a verdict.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,11 +24,13 @@ if TYPE_CHECKING:
 # A record of Airflow 3's log, whose message may span lines:
 # `2026-11-28T21:23:30.251861Z [warning  ] The attribute is deprecated. [py.warnings] category=UserWarning filename=… lineno=5`
 _RECORD = re.compile(r"\d{4}-\d\d-\d\d[T ]\S+ \[(?P<level>[a-z]+) *\] (?P<message>.*)")
-_END = re.compile(r"(?P<message>.*?) *\[py\.warnings\] (?P<values>\w+=.*)")
-_VALUE = re.compile(r"(?P<name>\w+)=(?P<value>'(?:[^'\\]|\\.)*'|\"(?:[^\"\\]|\\.)*\"|\S+)")
+_END = re.compile(
+    r"(?P<event>.*?) *\[py\.warnings\] category=(?P<category>\w+) filename=(?P<quote>['\"]?)(?P<filename>.+?)(?P=quote) "
+    r"lineno=(?P<lineno>\d{1,9})\b.*"
+)
 
 # What Airflow 2 prints on stderr, or Python itself: `/opt/airflow/dags/etl.py:9 DeprecationWarning: …`
-_PRINTED = re.compile(r"(?P<filename>/.+\.py):(?P<lineno>\d{1,9}):? (?P<category>\w*Warning): (?P<message>.*)")
+_PRINTED = re.compile(r"(?P<filename>/.+\.py):(?P<lineno>\d{1,9}):? (?P<category>\w*Warning): (?P<event>.*)")
 
 LONGEST = 20  # lines of a message
 
@@ -59,7 +61,8 @@ def _parse_records(lines: Iterable[str]) -> Iterator[PythonWarning]:
     message: list[str] | None = None
     for line in lines:
         if line.startswith('{"') and '"py.warnings"' in line:
-            yield from _make(_parse_json(line))
+            with suppress(ValueError, RecursionError):
+                yield from _make(json.loads(line))
         record = _RECORD.match(line)
         text = record["message"] if record else line
         if record:
@@ -67,26 +70,10 @@ def _parse_records(lines: Iterable[str]) -> Iterator[PythonWarning]:
         if message is None or len(message) == LONGEST:
             continue
         if end := _END.fullmatch(text):
-            values = {found["name"]: _unquote(found["value"]) for found in _VALUE.finditer(end["values"])}
-            yield from _make({**values, "event": "\n".join((*message, end["message"]))})
+            yield from _make({**end.groupdict(), "event": "\n".join((*message, end["event"]))})
             message = None
         else:
             message.append(text)
-
-
-def _parse_json(line: str) -> Mapping[str, Any]:
-    try:
-        entry = json.loads(line)
-    except (ValueError, RecursionError):
-        return {}
-    return entry if isinstance(entry, dict) else {}
-
-
-def _unquote(value: str) -> str:
-    try:
-        return str(ast.literal_eval(value)) if value[0] in "'\"" else value
-    except (ValueError, SyntaxError):
-        return value
 
 
 def _parse_printed(lines: Iterable[str]) -> Iterator[PythonWarning]:
@@ -95,7 +82,7 @@ def _parse_printed(lines: Iterable[str]) -> Iterator[PythonWarning]:
     for line in lines:
         if match := _PRINTED.fullmatch(line):
             yield from _make(found or {})
-            found = {**match.groupdict(), "event": match["message"]}
+            found = match.groupdict()
         elif found and line.strip() and not line.startswith(("  ", "Traceback (")) and found["event"].count("\n") < LONGEST:
             found["event"] += f"\n{line}"
         else:

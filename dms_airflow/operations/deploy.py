@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.publish import PublishSetting
     from dms_airflow.deploy.rollout import Outcome
-    from dms_airflow.import_errors.reparse import Snapshot
+    from dms_airflow.import_errors.snapshots import Snapshot
     from dms_airflow.operations.context import Context
 
 OUTPUTS = deploy_gate.OUTPUTS | {"plan", "rolled-back"}

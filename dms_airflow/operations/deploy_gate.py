@@ -31,9 +31,8 @@ from dms_airflow.deploy.report import Findings, Problem, find_vanished, report_g
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
-from dms_airflow.import_errors.reparse import wait_for_reparse
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, read_known
-from dms_airflow.import_errors.serialization import compare_snapshots, find_unserialized
+from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -42,7 +41,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.core.findings import Finding
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.reparse import Snapshot
+    from dms_airflow.import_errors.snapshots import Snapshot
     from dms_airflow.operations.context import Context
 
 OUTPUTS = ERROR_OUTPUTS | {"dag-changes"}

@@ -1,0 +1,165 @@
+"""What Airflow's database held before and after DAG files were parsed again, and what that says of each file and DAG."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.dags import strip_member
+from dms_airflow.import_errors.parse import read_error
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from dms_airflow.airflow.commands.send import Execution
+    from dms_airflow.airflow.dags import Dag, StoredImportError
+    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.import_errors.parse import DagImportError
+
+_UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
+_SEE_LOG = "the log of dags reserialize says why"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The content of Airflow's database at one moment: the DAGs first, the errors a moment later."""
+
+    dags: Sequence[Dag]
+    errors: Sequence[StoredImportError]
+
+    def list_parse_times(self, path: str) -> set[str]:
+        """When the DAGs of a file were last parsed."""
+        return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
+
+    def list_errors(self, path: str) -> list[StoredImportError]:
+        """The errors of a file; errors of a zip's members belong to the zip."""
+        return [error for error in self.errors if strip_member(error.path) == path]
+
+
+def wait_for_reparse(
+    instance: Instance, before: Snapshot, paths: Iterable[str], must_be_parsed: Iterable[str]
+) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
+    """Request that files are parsed, and wait until the result of each is stored, or time is up.
+
+    A result counts when two polls in a row return it: a zip's errors come and go.
+
+    Args:
+        instance: The instance.
+        before: What it had stored before.
+        paths: Absolute paths of the instance.
+        must_be_parsed: Without an error, these are sound only when one of their DAGs was parsed again. A file without a DAG
+            in `before` has no time of a parse.
+
+    Returns:
+        The errors of broken files, and what is still awaited.
+    """
+    followed = sorted(set(paths))
+    tokens = {dag.path: dag.file_token for dag in before.dags if dag.file_token}
+    instance.request_parse(tokens[path] for path in followed if path in tokens)
+    parsed = tokens.keys() & set(must_be_parsed)
+    last: dict[str, FileState] = {}
+
+    def fetch_state() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
+        now = instance.view()
+        standing = {path: judge_file(path, before, now, must_be_parsed=path in parsed) for path in followed}
+        awaited = [path for path in followed if standing[path] is FileState.AWAITED or standing[path] is not last.get(path)]
+        last.update(standing)
+        broken = [path for path in followed if standing[path] is FileState.BROKEN]
+        rows = tuple(row for path in broken for row in now.list_errors(path))
+        return rows, tuple(f"the scheduler's result for {path}" for path in awaited)
+
+    return instance.poll(fetch_state)
+
+
+class FileState(Enum):
+    """The result of the scheduler for a file."""
+
+    SOUND = auto()
+    BROKEN = auto()
+    AWAITED = auto()
+
+
+def judge_file(path: str, before: Snapshot, now: Snapshot, *, must_be_parsed: bool) -> FileState:
+    """Find the scheduler's result for a file since an earlier snapshot, by the server's time stamps.
+
+    An error that was stored again is real. One that was not, although the file was parsed again, is being removed. Without an
+    error a file that must be parsed is sound as soon as one of its DAGs was parsed since.
+    """
+    known = {(error.path, error.timestamp) for error in before.list_errors(path)}
+    errors = now.list_errors(path)
+    if any((error.path, error.timestamp) not in known for error in errors):
+        return FileState.BROKEN
+    if errors:
+        return FileState.AWAITED
+    parsed = bool(now.list_parse_times(path) - before.list_parse_times(path))
+    return FileState.SOUND if parsed or not must_be_parsed else FileState.AWAITED
+
+
+# --- dags reserialize ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """What changed in Airflow's database.
+
+    Args:
+        written: The DAGs that were parsed since, whose files import.
+        unwritten: The active DAGs that were not, although no error is known of their files.
+        new_errors: The import errors that were stored since, of files of which no error was known otherwise.
+    """
+
+    written: tuple[Dag, ...]
+    unwritten: tuple[Dag, ...]
+    new_errors: tuple[StoredImportError, ...]
+
+
+def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]) -> Change:
+    """Compare two views of the database.
+
+    Args:
+        before: Before the command.
+        after: After it.
+        broken: The absolute paths of the files that do not import.
+    """
+    times = {dag.dag_id: dag.last_parsed_time for dag in before.dags}
+    known = {(error.path, error.timestamp) for error in before.errors}
+    sound = [dag for dag in after.dags if strip_member(dag.path) not in broken]
+    return Change(
+        written=tuple(dag for dag in sound if dag.last_parsed_time != times.get(dag.dag_id)),
+        unwritten=tuple(dag for dag in sound if dag.is_active and dag.last_parsed_time == times.get(dag.dag_id)),
+        new_errors=tuple(
+            error
+            for error in after.errors
+            if (error.path, error.timestamp) not in known and strip_member(error.path) not in broken
+        ),
+    )
+
+
+def find_unserialized(change: Change, instance: Instance, execution: Execution) -> tuple[DagImportError, ...]:
+    """Find the DAGs that were parsed and do not serialize.
+
+    Airflow 3 stores an import error for each. Airflow 2 no longer has a version of such a DAG, and its log may say why.
+
+    Args:
+        change: What `dags reserialize` changed.
+        instance: Where it ran.
+        execution: How it ended, and its log.
+
+    Raises:
+        ActionError: Airflow did not say it of each DAG.
+    """
+    if instance.version.stores_serialization_errors:
+        return tuple(read_error(row.path, row.stack_trace) for row in change.new_errors)
+    return tuple(
+        read_error(dag.path, _UNSERIALIZED.format(dag_id=dag.dag_id, reason=_find_reason(dag.dag_id, execution)))
+        for dag in instance.list_unserialized(change.written)
+    )
+
+
+def _find_reason(dag_id: str, execution: Execution) -> str:
+    """Find in the command's output, whatever its form, why a DAG does not serialize."""
+    pattern = rf"Failed to serialize (?:DAG|Dag) '{re.escape(dag_id)}': (?P<reason>[^\r\n]+)"
+    found = re.search(pattern, f"{execution.stdout}\n{execution.stderr}")
+    return found["reason"] if found else _SEE_LOG
