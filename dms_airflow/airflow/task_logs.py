@@ -1,8 +1,13 @@
-"""A task's log, as Airflow's REST API returns it as text: without marks, and why the task failed. Pure.
+"""A task's log, as Airflow's REST API returns it: as lines without marks, and why the task failed. Pure.
 
-Records begin like `[2026-11-22T09:44:17.719+0000] {taskinstance.py:3311} ERROR - Task failed with exception`; a traceback
-follows its record. What the task itself prints comes as records of `logging_mixin.py`
+Airflow 2 returns text. Records begin like `[2026-11-22T09:44:17.719+0000] {taskinstance.py:3311} ERROR - Task failed with
+exception`; a traceback follows its record. What the task itself prints comes as records of `logging_mixin.py`
 (tests/captures/airflow-2.10.4/task-logs).
+
+Airflow 3 returns JSON. Each entry is a record with an `event`; an exception is in `error_detail`, as structlog's
+`ExceptionDictTransformer` writes it: the exception that was raised first, then what it came from
+(tests/captures/airflow-3.2.2/rest/logs). What the task prints comes from the logger `task.stdout`. Where Airflow cannot
+read its own log, it gives the lines as they are.
 """
 
 from __future__ import annotations
@@ -10,9 +15,16 @@ from __future__ import annotations
 import json
 import re
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core import tracebacks
 from dms_airflow.core.text import cut_tail
+from dms_airflow.core.tracebacks import CAUSED, HANDLING, HEADER
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from dms_airflow.core.http.exchange import Response
 
 # ECMA-48: control sequences, and operating system commands such as links and window titles.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
@@ -35,12 +47,9 @@ _SAYS_WHY = (
     re.compile(r"Received SIGTERM"),
 )
 
-_HEADER = "Traceback (most recent call last):"
 _FRAME = re.compile(r"[ |]*File ")
-_HANDLING = "During handling of the above exception, another exception occurred:"
-_CAUSED = "The above exception was the direct cause of the following exception:"
-_CHAIN = re.compile(rf"\n+({re.escape(_HANDLING)}|{re.escape(_CAUSED)})\n+(?={re.escape(_HEADER)}$)", re.MULTILINE)
-_TRACEBACK = re.compile(rf"(?P<header>{re.escape(_HEADER)})\n(?: .*\n)+.*")
+_CHAIN = re.compile(rf"\n+({re.escape(HANDLING)}|{re.escape(CAUSED)})\n+(?={re.escape(HEADER)}$)", re.MULTILINE)
+_TRACEBACK = re.compile(rf"(?P<header>{re.escape(HEADER)})\n(?: .*\n)+.*")
 # What Airflow makes of sys.exit() in a task.
 _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
@@ -75,16 +84,25 @@ class _Record:
     lines: tuple[str, ...]
 
 
+def parse_response(response: Response) -> TaskLog:
+    """Parse the log of one try: text of Airflow 2, JSON entries of Airflow 3."""
+    content = response.parse_object().get("content")
+    return read_structured_log(content) if isinstance(content, list) else read_long_log(response.body)
+
+
+# --- Airflow 2 ------------------------------------------------------------------------------------------------------------
+
+
 def read_task_log(text: str) -> TaskLog:
     """Parse the log of one try, as returned for `Accept: text/plain`."""
-    plain = clean(text)
+    plain = _clean(text)
     records = _split_records(plain)
     if not records:
         return _read_foreign_log(plain)
     for source, beginning in _ENDINGS:
         for record in reversed(records):
             if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
-                return read_failure(plain, "\n".join(record.lines).rstrip("\n"))
+                return _read_failure(plain, "\n".join(record.lines).rstrip("\n"))
     said = [record.message for record in records if record.source != "logging_mixin.py"]
     why = next((one for pattern in _SAYS_WHY for one in reversed(said) if pattern.match(one)), "")
     return TaskLog(text=plain, exception="", message=why, stack_trace="")
@@ -96,7 +114,7 @@ def _read_foreign_log(text: str) -> TaskLog:
     for _, beginning in _ENDINGS:
         begun = max((number for number, line in enumerate(lines) if beginning in line), default=None)
         if begun is not None and (stack_trace := _cut_out_traceback("\n".join(lines[begun:]))):
-            return read_failure(text, clean(stack_trace))
+            return _read_failure(text, _clean(stack_trace))
     found = ((pattern.search(line), line) for pattern in _SAYS_WHY for line in reversed(lines))
     why = next((line[match.start() :] for match, line in found if match), "")
     return TaskLog(text=text, exception="", message=why, stack_trace="")
@@ -107,7 +125,7 @@ def _cut_out_traceback(text: str) -> str:
     found = list(_TRACEBACK.finditer(text))
     last = found[0] if found else None
     for one in found[1:]:
-        if not last or not text[last.end() : one.start()].rstrip().endswith((_HANDLING, _CAUSED)):
+        if not last or not text[last.end() : one.start()].rstrip().endswith((HANDLING, CAUSED)):
             break
         last = one
     return text[found[0].start("header") : last.end()] if last else ""
@@ -123,7 +141,7 @@ def _unfold(line: str) -> list[str]:
     return [part for text in texts for part in text.split("\n")]
 
 
-def clean(text: str) -> str:
+def _clean(text: str) -> str:
     """Take colours and fold marks out of a log."""
     lines = _ESCAPE.sub("", text).split("\n")
     return "\n".join(_GROUP.sub("", line) for line in lines if not line.rstrip().endswith("::endgroup::"))
@@ -143,7 +161,7 @@ def _split_records(text: str) -> list[_Record]:
     ]
 
 
-def read_failure(text: str, stack_trace: str) -> TaskLog:
+def _read_failure(text: str, stack_trace: str) -> TaskLog:
     """Read the exception that ended a try from its traceback.
 
     Args:
@@ -152,7 +170,7 @@ def read_failure(text: str, stack_trace: str) -> TaskLog:
     """
     # Airflow leaves out the blank lines of a log; without them a chain's sentence is one more line of a message.
     spaced = _CHAIN.sub(r"\n\n\1\n\n", stack_trace)
-    blocks = spaced.rpartition(f"\n\n{_HANDLING}\n\n")
+    blocks = spaced.rpartition(f"\n\n{HANDLING}\n\n")
     if _EXIT in blocks[2]:
         spaced = blocks[0]  # the exception before it says where the author's code left
     parsed = tracebacks.parse(spaced) if spaced else tracebacks.Traceback(exception="", message="")
@@ -164,7 +182,7 @@ def _drop_own_frames(stack_trace: str) -> str:
     kept: list[str] = []
     is_own = False
     for line in stack_trace.split("\n"):
-        if line == _HEADER:
+        if line == HEADER:
             is_own = True
             kept.append(line)
             continue
@@ -183,3 +201,92 @@ def read_long_log(raw: bytes) -> TaskLog:
     begun = raw.rfind(b"\n", 0, begun) + 1
     failure = read_task_log(raw[begun : begun + LONGEST_LOG].decode("utf-8", "replace"))
     return replace(failure, text=log.text)
+
+
+# --- Airflow 3 ------------------------------------------------------------------------------------------------------------
+
+# The reason of a failure is at the end of a log. A longer log would take long to render, and is cut anyway.
+LAST = 10_000  # entries
+
+# What a line says already, or what is the same in all entries of a log.
+_SAID = frozenset(
+    {
+        *("timestamp", "event", "level", "logger", "filename", "lineno", "error_detail"),
+        *("dag_id", "task_id", "run_id", "try_number", "map_index", "ti_id"),
+    }
+)
+_PRINTED = frozenset({"task.stdout", "task.stderr"})
+
+# By these a try says why it ended without an exception, the most telling first (airflow/sdk/execution_time of 3.2.2, and what
+# the scheduler adds).
+_SAYS_WHY_3 = (
+    re.compile(
+        r"Server indicated the task shouldn't be running anymore|Task exited|Detected zombie job|Task did not emit heartbeat|"
+        r"Executor .* reported that the task instance"
+    ),
+    re.compile(r"Process terminated by signal|Process exited abnormally"),
+    re.compile(r"Task killed!"),
+)
+
+
+def read_structured_log(content: Sequence[Any]) -> TaskLog:
+    """Parse the log of one try.
+
+    Args:
+        content: The entries: objects, or lines. The last LAST of them are kept, after a line that counts the others.
+    """
+    entries = [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content[-LAST:]]
+    if len(content) > LAST:
+        entries = [{"event": f"[… {len(content) - LAST} lines before these left out …]"}, *entries]
+    if not any(isinstance(entry, dict) for entry in content):
+        return read_task_log("\n".join(entry["event"] for entry in entries))
+    text = _clean("\n".join(map(_write_entry, entries)))
+    for entry in reversed(entries):
+        if str(entry.get("event")).startswith(FAILED) and (stack_trace := _write_exceptions(entry.get("error_detail"))):
+            return _read_failure(text, _clean(stack_trace))
+    said = [_write_event(entry) for entry in entries if entry.get("logger") not in _PRINTED]
+    why = next((one for pattern in _SAYS_WHY_3 for one in reversed(said) if pattern.match(one)), "")
+    return TaskLog(text=text, exception="", message=_clean(why), stack_trace="")
+
+
+def _write_entry(entry: Mapping[str, Any]) -> str:
+    """Write an entry as Airflow 2 wrote it into its logs."""
+    event = _write_event(entry)
+    if not entry.get("timestamp"):
+        return event
+    place = f"{entry['filename']}:{entry.get('lineno')}" if entry.get("filename") else str(entry.get("logger") or "task")
+    line = f"[{entry['timestamp']}] {{{place}}} {str(entry.get('level') or 'info').upper()} - {event}"
+    stack_trace = _write_exceptions(entry.get("error_detail"))
+    return f"{line}\n{stack_trace}" if stack_trace else line
+
+
+def _write_event(entry: Mapping[str, Any]) -> str:
+    further = [f"{key}={value}" for key, value in entry.items() if key not in _SAID and value not in (None, "")]
+    return " ".join([str(entry.get("event") or ""), *further])
+
+
+def _write_exceptions(detail: object) -> str:
+    """Write exceptions as Python does: what was raised first comes first."""
+    stacks = [stack for stack in detail if isinstance(stack, dict)] if isinstance(detail, list) else []
+    text = ""
+    for stack in reversed(stacks):
+        text += _write_exception(stack)
+        if stack is not stacks[0]:
+            text += f"\n\n{CAUSED if stack.get('is_cause') else HANDLING}\n\n"
+    return text
+
+
+def _write_exception(stack: Mapping[str, Any]) -> str:
+    frames = stack.get("frames")
+    lines = [
+        f'  File "{frame.get("filename")}", line {frame.get("lineno")}, in {frame.get("name")}'
+        for frame in (frames if isinstance(frames, list) else [])
+        if isinstance(frame, dict)
+    ]
+    syntax = stack.get("syntax_error")
+    if isinstance(syntax, dict):
+        lines += [f'  File "{syntax.get("filename")}", line {syntax.get("lineno")}', f"    {str(syntax.get('line')).strip()}"]
+    value = syntax.get("msg") if isinstance(syntax, dict) else stack.get("exc_value")
+    last = ": ".join(filter(None, (str(stack.get("exc_type") or "Exception"), str(value or ""))))
+    notes = stack.get("exc_notes")
+    return "\n".join([HEADER, *lines, last, *map(str, notes if isinstance(notes, list) else [])])

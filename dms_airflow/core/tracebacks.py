@@ -20,12 +20,8 @@ HEADER = f"Traceback {_CALLS}"
 _GROUP_HEADER = f"  + Exception Group Traceback {_CALLS}"
 
 # What Python prints between two exceptions of a chain, each between two blank lines.
-_CHAIN_SENTENCES = frozenset(
-    {
-        "During handling of the above exception, another exception occurred:",
-        "The above exception was the direct cause of the following exception:",
-    }
-)
+HANDLING = "During handling of the above exception, another exception occurred:"
+CAUSED = "The above exception was the direct cause of the following exception:"
 
 # Whose frame is outermost in a whole traceback of an import: that of Airflow's module that caught the exception; the second
 # is 3.2's.
@@ -87,7 +83,7 @@ def _last_of_chain(text: str) -> str:
         index
         for index in range(3, len(lines))
         if lines[index] in (HEADER, _GROUP_HEADER)
-        and lines[index - 2] in _CHAIN_SENTENCES
+        and lines[index - 2] in (HANDLING, CAUSED)
         and not lines[index - 1]
         and not lines[index - 3]
     ]

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import SUCCESS, format_run_url
 from dms_airflow.airflow.dags import fetch_upstream
 from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, fetch_log, join_names
-from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.findings import Finding, Rule, count, group
 from dms_airflow.core.result import Annotation, Check, Diagram, Ending, Folded, Level, Link, Result, Table

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.output import parse_log_record, strip_colours
 from dms_airflow.checkout.dag_source import find_line
-from dms_airflow.checkout.locate import find_place
-from dms_airflow.checkout.source_lines import split_lines
+from dms_airflow.checkout.source_lines import find_place, split_lines
 from dms_airflow.core import tracebacks
 
 if TYPE_CHECKING:

@@ -9,18 +9,14 @@ from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
-from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
-from dms_airflow.import_errors.dag_warnings import find_dag_warnings
-from dms_airflow.import_errors.python_warnings import find_python_warnings, parse_python_warnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.ci.runner import Runner
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
@@ -43,30 +39,6 @@ class ImportErrorParams(TimedParams):
     def counts(self, error: DagImportError) -> bool:
         """Whether an error fails the step."""
         return self.fail_on == "any" or (self.fail_on == "new" and error.new)
-
-
-def find_warnings(
-    printed: Sequence[str], context: Context, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
-) -> list[Finding]:
-    """Find the instance's warnings about files of the checkout. They are not grouped yet.
-
-    Args:
-        printed: What a command that imported the DAG files printed, by stream.
-        context: The instance and the log.
-        checkout: The author's files.
-        dag_files: The instance's DAG files, if they are known.
-        paths: The instance's paths of the files of DAGs, by id, if they are known.
-    """
-    try:
-        rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
-    except ActionError as error:
-        context.log.info(f"Warnings of the scheduler are not known: {error.message}")
-        rows = []
-    found = [
-        *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
-        *find_dag_warnings(rows, checkout, paths),
-    ]
-    return sorted(found, key=lambda finding: (finding.file or "", finding.line or 0, finding.message, finding.affects))
 
 
 def report_errors(

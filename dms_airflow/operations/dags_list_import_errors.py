@@ -10,7 +10,8 @@ from dms_airflow.checkout.dag_files import choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
 from dms_airflow.import_errors.fetch import find_places, list_import_errors
-from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, report_errors
+from dms_airflow.import_errors.instance_warnings import find_warnings
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, report_errors
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:

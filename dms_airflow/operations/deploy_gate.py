@@ -30,8 +30,9 @@ from dms_airflow.deploy.missing import find_missing
 from dms_airflow.deploy.report import Findings, Problem, find_vanished, report_gate
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_warnings import find_warnings
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
-from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, find_warnings, read_known
+from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, read_known
 from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.checkout.dag_source import find_line
-from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.source_lines import place_failure
 
 if TYPE_CHECKING:
     from pathlib import Path

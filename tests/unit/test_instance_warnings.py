@@ -8,8 +8,12 @@ import pytest
 
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.findings import Rule
-from dms_airflow.import_errors.dag_warnings import find_dag_warnings
-from dms_airflow.import_errors.python_warnings import PythonWarning, find_python_warnings, parse_python_warnings
+from dms_airflow.import_errors.instance_warnings import (
+    PythonWarning,
+    find_dag_warnings,
+    find_python_warnings,
+    parse_python_warnings,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from requests.structures import CaseInsensitiveDict
 
-from dms_airflow.airflow.structured_logs import LAST, parse_response, read_structured_log
+from dms_airflow.airflow.task_logs import LAST, parse_response, read_structured_log
 from dms_airflow.core.http.exchange import Response
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-3.2.2" / "rest" / "logs"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms_airflow.airflow.task_logs import read_task_log
-from dms_airflow.checkout.locate import place_failure
 from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core import tracebacks
 from dms_airflow.core.text import cut_tail
 

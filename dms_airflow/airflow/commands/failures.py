@@ -8,6 +8,7 @@ from itertools import chain, islice, takewhile
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.output import parse_log_record
+from dms_airflow.core.tracebacks import CAUSED, HANDLING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -23,10 +24,7 @@ _USAGE_ERROR = re.compile(r"airflow (?:[\w-]+ )*command error: ")
 # blanks in; tracebacks further in are a group's members, or quotations.
 _TRACEBACK = re.compile(r"^(?:\S.*|  \+ Exception Group )?Traceback \(most recent call last\):\s*$")
 _GROUP_PREFIX = re.compile(r"^  [|+] ?")
-_CHAIN = re.compile(
-    r"^(?:  \| )?(?:During handling of the above exception, another exception occurred:|"
-    r"The above exception was the direct cause of the following exception:)$"
-)
+_CHAIN = re.compile(rf"^(?:  \| )?(?:{HANDLING}|{CAUSED})$")
 # After these lines the interpreter prints an exception and goes on: none of them changes its exit status.
 _HARMLESS_EXCEPTION = re.compile(r"^(?:Exception ignored (?:in|on)\b|Exception in thread |--- Logging error ---$)")
 _FATAL_ERROR = re.compile(r"^Fatal Python error: ")

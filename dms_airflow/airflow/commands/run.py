@@ -1,30 +1,62 @@
-"""One CLI command: sent, shown in the log, judged."""
+"""One CLI command, run for its author: sent, shown in the log, and judged.
+
+`dags test`, `dags backfill` and `backfill create` write how they went only to Airflow's log, in whatever form the instance's
+owner has chosen; `tasks clear` prints nothing when it worked. What such a command did is found in Airflow's database: an
+observer reads what that holds before the command, and returns a function that concludes how the command ended, where its output
+leaves that open.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
-from dms_airflow.airflow.commands.arguments import needs_confirmation
-from dms_airflow.airflow.commands.command_line import show
-from dms_airflow.airflow.commands.effects import observe
+from dms_airflow.airflow.client import MOST_ENTRIES, PAGE_SIZE
+from dms_airflow.airflow.commands.arguments import has_option, needs_confirmation, option_value, read_positionals
+from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.table import COMMANDS
-from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM
-from dms_airflow.core.errors import AnswerTimeoutError
+from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict
+from dms_airflow.airflow.dags import fetch_dag
+from dms_airflow.airflow.pages import parse_page
+from dms_airflow.airflow.version import AIRFLOW_2
+from dms_airflow.core.errors import ActionError, AnswerTimeoutError
 from dms_airflow.core.inputs import input_field, parse_duration
+from dms_airflow.core.text import join
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.command_line import CommandLine
+    from collections.abc import Callable, Mapping, Sequence
+
     from dms_airflow.airflow.commands.send import Execution
+    from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
 
+    Conclude = Callable[[Outcome], Outcome]
+    Row = Mapping[str, Any]
 
 # How long a command may take when `timeout` is empty: a backfill runs until its work is done.
 LONGEST_COMMAND = 1800.0  # seconds
 
 # How long a command may take that asks a question: without a terminal Airflow ends it at once, with an open pipe never.
 LONGEST_QUESTION = 120.0  # seconds
+
+
+# Ends as early as any other command that imports DAG files, and changes nothing.
+PROBE = CommandLine(name="dags list-import-errors", arguments=("-o", "json"))
+PROBE_TIMEOUT = 600.0  # seconds
+
+# No such DAG, or no such date: the command itself says so.
+_NOTHING_THERE = (400, 404, 422)
+
+NOT_CLEARED = "Airflow does not say whether any task instance was cleared."
+NO_PROBE = (
+    "A second command, `dags list-import-errors`, gave no result either, so something ends Airflow's command line: a DAG file "
+    "that calls `sys.exit()` when it is imported, lack of memory, or a time limit."
+)
+LOOK_AT_RUN = "The DAG run's page in Airflow has the logs of its tasks."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,3 +86,154 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     if line.name == "version" and execution.outcome.succeeded:
         context.airflow.keep_version(execution.stdout.strip().rpartition("\n")[2].strip())
     return replace(execution, outcome=conclude(execution.outcome))
+
+
+# --- what a command did ---------------------------------------------------------------------------------------------------
+
+
+def observe(line: CommandLine, context: Context) -> Conclude:
+    """Read what a command is going to change.
+
+    Returns:
+        What concludes, after the command, from its outcome and from what has changed whether it worked.
+
+    Raises:
+        ActionError: Airflow's database could not be read. Nothing was run.
+    """
+    name = f"{line.name} --clear-only" if has_option(line.arguments, "--clear-only") else line.name
+    if has_option(line.arguments, "-h", "--help") or name not in {**_OBSERVERS, **_AFTERWARDS}:
+        return lambda outcome: outcome
+    conclude = _OBSERVERS[name](line, context) if name in _OBSERVERS else partial(_AFTERWARDS[name], line, context)
+    return lambda outcome: conclude(outcome) if outcome.verdict is Verdict.UNKNOWN or not outcome.is_certain else outcome
+
+
+def _succeed(outcome: Outcome) -> Outcome:
+    return replace(outcome, verdict=Verdict.SUCCEEDED, reason="", advice="")
+
+
+# --- DAG runs ------------------------------------------------------------------------------------------------------------
+
+
+def _observe_runs(line: CommandLine, context: Context) -> Conclude:
+    """`dags test` and `dags backfill` make DAG runs, in place of those of the same dates, too, and wait for them."""
+    is_backfill = line.name == "dags backfill"
+    is_pattern = has_option(line.arguments, "--treat-dag-id-as-regex", "--treat-dag-as-regex")
+    dag_id = "~" if is_pattern else "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
+    start, end = option_value(line.arguments, "-s", "--start-date"), option_value(line.arguments, "-e", "--end-date")
+
+    def fetch() -> dict[tuple[str, ...], Row]:
+        path = f"/dags/{quote(dag_id, safe='~')}/dagRuns"
+        if is_backfill:
+            runs = _fetch(context, path, _make_range(start or end or "", end or start or ""), most=MOST_ENTRIES)
+            return {_identify(run): run for run in runs if run.get("run_type") == "backfill"}
+        runs = _fetch(context, path, [("order_by", "-id")])
+        return {_identify(run): run for run in runs if str(run.get("dag_run_id")).startswith("manual__")}
+
+    before = fetch()
+
+    def conclude(outcome: Outcome) -> Outcome:
+        new = [run for identity, run in fetch().items() if identity not in before]
+        # The scheduler may make some while the command makes its own, which is the newest.
+        return _conclude_from_runs(outcome, new if is_backfill else new[:1], dag_id)
+
+    return conclude
+
+
+def _make_range(start: str, end: str) -> list[tuple[str, str]]:
+    """Make the part of a query that leaves out the DAG runs of other dates; empty where Airflow may read the dates otherwise.
+
+    Without a time zone they are in the instance's, which is not known: a day more at both ends holds them in any.
+    """
+    try:
+        first, last = (datetime.fromisoformat(text).replace(tzinfo=UTC) for text in (start, end))
+        range_ = (("execution_date_gte", first - timedelta(days=1)), ("execution_date_lte", last + timedelta(days=1)))
+        return [(name, moment.isoformat()) for name, moment in range_]
+    except (ValueError, OverflowError):
+        return []
+
+
+def _conclude_from_runs(outcome: Outcome, runs: Sequence[Row], dag_id: str) -> Outcome:
+    failed = [str(run.get("dag_run_id")) for run in runs if run.get("state") == "failed"]
+    unfinished = [str(run.get("dag_run_id")) for run in runs if run.get("state") not in ("failed", "success")]
+    if failed:
+        return replace(outcome, verdict=Verdict.FAILED, reason=f"DAG run failed: {join(failed)}", advice=LOOK_AT_RUN)
+    if unfinished:
+        return replace(outcome, reason=f"the command ended before its DAG run did: {join(unfinished)}", advice=LOOK_AT_RUN)
+    if not runs:
+        return replace(outcome, reason=f"{outcome.reason}; no DAG run of {dag_id} was made")
+    return _succeed(outcome)
+
+
+def _identify(run: Row) -> tuple[str, ...]:
+    """Tell a DAG run from one of the same id that was there before."""
+    return tuple(str(run.get(key)) for key in ("dag_id", "dag_run_id", "start_date", "end_date", "state"))
+
+
+def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
+    """`backfill create` makes a backfill, which the scheduler runs."""
+    dag_id = option_value(line.arguments, "--dag-id") or ""
+
+    def fetch_newest() -> object:
+        rows = _fetch(context, "/backfills", [("dag_id", dag_id), ("order_by", "-id")])
+        return rows[0].get("id") if rows else None
+
+    before = fetch_newest()
+
+    def conclude(outcome: Outcome) -> Outcome:
+        if fetch_newest() != before:
+            return _succeed(outcome)
+        return replace(outcome, reason=f"{outcome.reason}; no backfill of {dag_id} was made")
+
+    return conclude
+
+
+def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int = PAGE_SIZE) -> list[Row]:
+    """Fetch so many entries of a list, by default its first page; none where there is no such list."""
+    rows: list[Row] = []
+    for answer in context.airflow.fetch_pages(path, query, most=most):
+        if answer.status in _NOTHING_THERE:
+            return []
+        page = parse_page(answer)
+        if page is None:
+            raise context.airflow.make_error(answer, f"GET {context.airflow.locate(path)}")
+        rows += page.rows
+    return rows
+
+
+# --- without a result ----------------------------------------------------------------------------------------------------
+
+
+def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
+    """A command that printed nothing has worked, unless something ends every command of this Airflow before it is done."""
+    context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
+    probe = run_command(context.airflow, PROBE, timeout=PROBE_TIMEOUT).outcome
+    if not (probe.succeeded or probe.lists_errors):
+        return replace(outcome, advice=NO_PROBE)
+    # Airflow 2 says when it clears nothing; Airflow 3 never does.
+    is_doubtful = line.name == "tasks clear" and context.airflow.version.major > AIRFLOW_2.major
+    return replace(_succeed(outcome), warning=NOT_CLEARED if is_doubtful else "", is_certain=not is_doubtful)
+
+
+def _explain_pause(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
+    """Find out what the output of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
+    dag_ids = read_positionals(COMMANDS[line.name], line.arguments)
+    if outcome.is_certain or len(dag_ids) != 1 or has_option(line.arguments, "--treat-dag-id-as-regex"):
+        return outcome
+    try:
+        dag = fetch_dag(context.airflow, dag_ids[0])
+    except ActionError:
+        return outcome  # the command itself did end well
+    state = "paused" if dag and dag.is_paused else "not paused"
+    found = f"DAG {dag_ids[0]} is {state} already" if dag else f"there is no DAG {dag_ids[0]}"
+    return replace(outcome, warning=f"Nothing was changed: {found}.", is_certain=True)
+
+
+_OBSERVERS: Mapping[str, Callable[[CommandLine, Context], Conclude]] = {
+    "backfill create": _observe_backfill_create,
+    "dags backfill": _observe_runs,
+    "dags test": _observe_runs,
+}
+_AFTERWARDS: Mapping[str, Callable[[CommandLine, Context, Outcome], Outcome]] = {
+    **dict.fromkeys(("dags pause", "dags unpause"), _explain_pause),
+    **dict.fromkeys(("dags reserialize --clear-only", "tasks clear", "tasks render"), _conclude_silence),
+}

@@ -8,7 +8,7 @@ The verdict is what Airflow's exit status would have been. It never depends on t
    the task; a log in a form that is understood shows it, and a task that failed is a failure here.
 2. The result itself decides: the records, or the line that this command prints when it worked. `dags list-import-errors`
    ends with 1 when it has records to show. Warnings, and what DAG files print, then mean nothing.
-3. Without either the verdict is unknown. For a command whose result is in Airflow's database, effects.py then finds out; any
+3. Without either the verdict is unknown. For a command whose result is in Airflow's database, run.py then finds out; any
    other has failed, since a success is never reported without a proof.
 
 What no text can show: a DAG file that prints a result of just the expected form and then ends the interpreter.
@@ -24,7 +24,6 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.commands.arguments import has_option, option_value
 from dms_airflow.airflow.commands.failures import find_failure, match_record, strip_module
 from dms_airflow.airflow.commands.output import find_records, has_no_records, has_records, is_log_record, split_lines
-from dms_airflow.airflow.commands.renames import advise_renamed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -187,6 +186,57 @@ def _describe_silence(command: Command, output: Sequence[str]) -> str:
     return reason if not last or is_log_record(last) else f"{reason}; the last line of its output: {last}"
 
 
+# What to do about it.
+
+
+def _refused(*options: str) -> str:
+    """Make the pattern of Airflow's words for an option that it does not have."""
+    return rf"unrecognized arguments:(?s:.*)\s(?:{'|'.join(options)})(?:[=\s]|$)"
+
+
+_GONE = "Airflow 3 has no such option any more."
+
+# What one Airflow refuses because another calls it otherwise: the command (empty: any), a pattern of the refusal, and what to
+# write instead. Seen in usage errors (tests/captures/airflow-3.2.2/cli, names that end in `_2x`), or looked up in
+# airflow/cli/cli_config.py of 2.10.4 and 3.2.2.
+_RENAMES = (
+    (
+        "",
+        r"`dags backfill` has been removed",
+        (
+            "On Airflow 3 write `backfill create --dag-id DAG --from-date DATE --to-date DATE`: the scheduler then makes the "
+            "runs, and the command does not wait for them."
+        ),
+    ),
+    ("backfill create", r"invalid choice: 'backfill'", "Airflow 2 calls this command `dags backfill`."),
+    (
+        "dags list-runs",
+        _refused("-d", "--dag-id"),
+        "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`.",
+    ),
+    (
+        "dags list-runs",
+        r"arguments are required: -d/--dag-id",
+        "Airflow 2 takes the DAG's id as an option: `dags list-runs -d DAG`.",
+    ),
+    ("dags trigger", _refused("-e", "--exec-date"), "Airflow 3 calls this option `-l`, `--logical-date`."),
+    ("dags trigger", _refused("-l", "--logical-date"), "Airflow 2 calls this option `-e`, `--exec-date`."),
+    (
+        "",
+        _refused("-S", "--subdir"),
+        "Airflow 3 has bundles in the place of folders: `-B`, `--bundle-name`; the DAG folder is `dags-folder`.",
+    ),
+    (
+        "",
+        _refused("-B", "--bundle-name", "--local"),
+        "Only Airflow 3 has this option. Airflow 2 has `-S`, `--subdir`, for a folder or a file.",
+    ),
+    ("dags reserialize", _refused("--clear-only"), _GONE),
+    ("tasks list", _refused("-t", "--tree"), _GONE),
+    ("tasks test", _refused("-n", "--dry-run"), _GONE),
+)
+
+
 def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
     if command.confirms and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
         return ADVICE_CONFIRM
@@ -195,7 +245,8 @@ def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
         return ADVICE_JSON
     if command.airflow_name and "invalid choice" in reason:
         return ADVICE_RENAMED.format(name=command.airflow_name)
-    return advise_renamed(command.name, reason)
+    renamed = [one for name, pattern, one in _RENAMES if name in ("", command.name) and re.search(pattern, reason)]
+    return " ".join(dict.fromkeys(renamed))
 
 
 def _shorten(reason: str) -> str:

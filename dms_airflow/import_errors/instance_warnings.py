@@ -1,0 +1,248 @@
+"""What the instance warns of in the author's files: Python's warnings, and what the scheduler stored about DAGs.
+
+A line of a log is read here, since it is never a verdict.
+"""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from dms_airflow.airflow.commands import output as command_output
+from dms_airflow.checkout.dag_files import might_define_dag
+from dms_airflow.checkout.dag_source import list_dags
+from dms_airflow.checkout.literal_ids import find_pool
+from dms_airflow.checkout.source_lines import split_lines
+from dms_airflow.core.errors import ActionError
+from dms_airflow.core.findings import Finding, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+    from dms_airflow.checkout.mapping import Checkout
+    from dms_airflow.operations.context import Context
+
+# A record of Airflow 3's log, whose message may span lines:
+# `2026-11-28T21:23:30.251861Z [warning  ] The attribute is deprecated. [py.warnings] category=UserWarning filename=… lineno=5`
+_RECORD = re.compile(r"\d{4}-\d\d-\d\d[T ]\S+ \[(?P<level>[a-z]+) *\] (?P<message>.*)")
+_END = re.compile(
+    r"(?P<event>.*?) *\[py\.warnings\] category=(?P<category>\w+) filename=(?P<quote>['\"]?)(?P<filename>.+?)(?P=quote) "
+    r"lineno=(?P<lineno>\d{1,9})\b.*"
+)
+
+# What Airflow 2 prints on stderr, or Python itself: `/opt/airflow/dags/etl.py:9 DeprecationWarning: …`
+_PRINTED = re.compile(r"(?P<filename>/.+\.py):(?P<lineno>\d{1,9}):? (?P<category>\w*Warning): (?P<event>.*)")
+
+LONGEST = 20  # lines of a message
+
+# The types of `GET /dagWarnings` (airflow/models/dagwarning.py of 2.10.4 and 3.2.2)
+_POOLS = re.compile(r"references non-existent pools: (?P<pools>\[.*\])")
+_VARYING = re.compile(r"Line (?P<line>\d{1,9}), Col (?P<column>\d{1,9})\nCode: (?P<code>.*)\nIssue: (?P<issue>.*)")
+
+_Place = tuple[str, int | None]  # a file of the checkout, and a line
+
+
+def find_warnings(
+    printed: Sequence[str], context: Context, checkout: Checkout, dag_files: Iterable[str], paths: Mapping[str, str]
+) -> list[Finding]:
+    """Find the instance's warnings about files of the checkout. They are not grouped yet.
+
+    Args:
+        printed: What a command that imported the DAG files printed, by stream.
+        context: The instance and the log.
+        checkout: The author's files.
+        dag_files: The instance's DAG files, if they are known.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
+    """
+    try:
+        rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
+    except ActionError as error:
+        context.log.info(f"Warnings of the scheduler are not known: {error.message}")
+        rows = []
+    found = [
+        *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
+        *find_dag_warnings(rows, checkout, paths),
+    ]
+    return sorted(found, key=lambda finding: (finding.file or "", finding.line or 0, finding.message, finding.affects))
+
+
+# --- Python's warnings -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, kw_only=True)
+class PythonWarning:
+    """A warning that Python printed: the instance's file and the line, the class, and the text."""
+
+    path: str
+    line: int
+    category: str
+    message: str
+
+
+def parse_python_warnings(*outputs: str) -> tuple[PythonWarning, ...]:
+    """Parse the warnings in what a command printed on stdout and stderr, each once."""
+    found: list[PythonWarning] = []
+    for output in outputs:
+        if "py.warnings" in output:
+            found += _parse_records(command_output.split_lines(output))
+        if "Warning: " in output:
+            found += _parse_printed(command_output.split_lines(output))
+    return tuple(dict.fromkeys(found))
+
+
+def _parse_records(lines: Iterable[str]) -> Iterator[PythonWarning]:
+    """Parse the records of Airflow 3's log, as text or as JSON."""
+    message: list[str] | None = None
+    for line in lines:
+        if line.startswith('{"') and '"py.warnings"' in line:
+            with suppress(ValueError, RecursionError):
+                yield from _make(json.loads(line))
+        record = _RECORD.match(line)
+        text = record["message"] if record else line
+        if record:
+            message = [] if record["level"] == "warning" else None
+        if message is None or len(message) == LONGEST:
+            continue
+        if end := _END.fullmatch(text):
+            yield from _make({**end.groupdict(), "event": "\n".join((*message, end["event"]))})
+            message = None
+        else:
+            message.append(text)
+
+
+def _parse_printed(lines: Iterable[str]) -> Iterator[PythonWarning]:
+    """Parse the warnings that Airflow 2 prints; the lines after one belong to its message, except the indented line of code."""
+    found: dict[str, Any] | None = None
+    for line in lines:
+        if match := _PRINTED.fullmatch(line):
+            yield from _make(found or {})
+            found = match.groupdict()
+        elif found and line.strip() and not line.startswith(("  ", "Traceback (")) and found["event"].count("\n") < LONGEST:
+            found["event"] += f"\n{line}"
+        else:
+            yield from _make(found or {})
+            found = None
+    yield from _make(found or {})
+
+
+def _make(values: Mapping[str, Any]) -> Iterator[PythonWarning]:
+    path, line, event = values.get("filename"), str(values.get("lineno")), values.get("event")
+    if isinstance(path, str) and line.isdecimal() and isinstance(event, str):
+        yield PythonWarning(path=path, line=int(line), category=str(values.get("category") or "Warning"), message=event)
+
+
+def find_python_warnings(
+    warnings: Iterable[PythonWarning], checkout: Checkout, dag_files: Iterable[str] = ()
+) -> Iterator[Finding]:
+    """Make a finding of each warning on a line of the checkout.
+
+    Args:
+        warnings: All of an import.
+        checkout: The author's files.
+        dag_files: The instance's DAG files, if they are known: they show which folder of the checkout is deployed.
+    """
+    warnings = tuple(warnings)
+    files = checkout.map_paths([*dag_files, *(warning.path for warning in warnings)])
+    for warning in warnings:
+        file = files.get(warning.path)
+        if file and 0 < warning.line <= len(split_lines(checkout.read(file))):
+            yield Finding(
+                rule=Rule.DEPRECATION,
+                level=Rule.DEPRECATION.level,
+                title=f"Python warning: {warning.category}",
+                message=warning.message,
+                file=checkout.relate(file),
+                line=warning.line,
+            )
+
+
+# --- the scheduler's -------------------------------------------------------------------------------------------------------
+
+
+def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, paths: Mapping[str, str]) -> Iterator[Finding]:
+    """Make findings of the rows of `GET /dagWarnings` whose DAGs are defined in the checkout.
+
+    Args:
+        rows: Of all pages.
+        checkout: The author's files.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
+    """
+    places: _Places | None = None
+    for row in rows:
+        places = places or _Places(checkout, paths)
+        dag_id, kind, message = str(row.get("dag_id")), str(row.get("warning_type")), str(row.get("message") or "")
+        if place := places.find_dag(dag_id):
+            for finding in _read_row(kind, message, place, places):
+                yield replace(finding, file=checkout.relate(finding.file or ""), affects=(dag_id,))
+
+
+def _read_row(kind: str, message: str, place: _Place, places: _Places) -> Iterator[Finding]:
+    if kind == "non-existent pool":
+        for pool in _list_pools(message):
+            text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
+            yield _warn(Rule.MISSING_POOL, "Pool missing", text, places.find_pool(pool, place))
+    elif kind == "runtime varying value":
+        for match in _VARYING.finditer(message):
+            line, column = int(match["line"]), int(match["column"])
+            is_there = places.has_line(place[0], line)
+            text = f"{match['issue']}\nCode: {match['code']}"
+            finding = _warn(Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (place[0], None))
+            yield replace(finding, line=line, column=column) if is_there else finding
+    elif kind == "asset conflict":
+        yield _warn(Rule.ASSET_CONFLICT, "Assets in conflict", message, place)
+
+
+def _warn(rule: Rule, title: str, message: str, place: _Place) -> Finding:
+    return Finding(rule=rule, level=rule.level, title=title, message=message, file=place[0], line=place[1])
+
+
+def _list_pools(message: str) -> list[str]:
+    match = _POOLS.search(message)
+    try:
+        pools = ast.literal_eval(match["pools"]) if match else []
+    except (ValueError, SyntaxError):
+        return []
+    return [str(pool) for pool in pools]
+
+
+class _Places:
+    """Finds DAGs and pools in the DAG files of a checkout.
+
+    Args:
+        checkout: The checkout.
+        paths: The instance's paths of the files of DAGs, by id, if they are known.
+    """
+
+    def __init__(self, checkout: Checkout, paths: Mapping[str, str]) -> None:
+        files = checkout.map_paths(paths.values())
+        self._known = {dag_id: files[path] for dag_id, path in paths.items() if path in files}
+        names = [file for file in checkout.list_files(checkout.dags_folder or "") if file.endswith(".py")]
+        self._sources = {file: checkout.read(file) for file in names}
+        self._dags = [
+            (file, dag) for file, source in self._sources.items() if might_define_dag(source) for dag in list_dags(source)
+        ]
+
+    def find_dag(self, dag_id: str) -> _Place | None:
+        """Find the definition of a DAG; None where the checkout has none, or several files have one."""
+        known = self._known.get(dag_id)
+        exact = [(file, dag.line) for file, dag in self._dags if dag.dag_id == dag_id]
+        alike = [(file, dag.line) for file, dag in self._dags if dag.pattern and re.fullmatch(dag.pattern, dag_id)]
+        places = [place for place in exact or alike if known in (None, place[0])]
+        if known and not places:
+            return known, None
+        return places[0] if len({file for file, _ in places}) == 1 else None
+
+    def find_pool(self, pool: str, dag: _Place) -> _Place:
+        """Find the line with a pool's name: in the DAG's file, else in the only other file with it, else the DAG's line."""
+        if line := find_pool(self._sources.get(dag[0], b""), pool):
+            return dag[0], line
+        others = [(file, line) for file, source in self._sources.items() if (line := find_pool(source, pool))]
+        return others[0] if len(others) == 1 else dag
+
+    def has_line(self, file: str, line: int) -> bool:
+        """Whether a file has so many lines."""
+        return line <= len(split_lines(self._sources.get(file, b"")))
