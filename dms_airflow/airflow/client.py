@@ -59,14 +59,7 @@ class _BusyError(ActionError):
 
 
 class AirflowClient:
-    """Sends requests to one instance.
-
-    Args:
-        session: Open already.
-        transport: Sends one request.
-        clock: For the pauses between tries.
-        log: Gets a line for each retry.
-    """
+    """Sends requests to one instance, with a session that is open."""
 
     def __init__(self, *, session: AirflowSession, transport: Transport, clock: Clock, log: Log) -> None:
         self._session = session
@@ -117,11 +110,7 @@ class AirflowClient:
 
     @property
     def version(self) -> Version:
-        """The instance's version: fetched once, and stored with the session.
-
-        Raises:
-            ActionError: No response. One without a version is not an error: most is the same in all versions.
-        """
+        """The instance's version: fetched once, and stored with the session. If it is not reported, it is assumed."""
         with self._version_lock:
             return self.known_version or self._fetch_version()
 
@@ -241,13 +230,16 @@ class AirflowClient:
             raise self.make_error(response, f"GET {self.locate(path)}")
         return content
 
-    def fetch_list(self, path: str, query: Iterable[tuple[str, Any]] = (), *, tries: int = TRIES) -> list[dict[str, Any]]:
-        """Fetch all entries of a list.
+    def fetch_list(
+        self, path: str, query: Iterable[tuple[str, Any]] = (), *, most: int = MOST_ENTRIES, tries: int = TRIES
+    ) -> list[dict[str, Any]]:
+        """Fetch all entries of a list, as `fetch_pages` does.
 
         Raises:
             ActionError: No response, or another one.
         """
-        return [row for response in self.fetch_pages(path, query, tries=tries) for row in self._parse_page(response, path).rows]
+        responses = self.fetch_pages(path, query, most=most, tries=tries)
+        return [row for response in responses for row in self._parse_page(response, path).rows]
 
     def fetch_pages(
         self, path: str, query: Iterable[tuple[str, Any]] = (), *, most: int = MOST_ENTRIES, tries: int = TRIES
@@ -264,7 +256,7 @@ class AirflowClient:
         def fetch(offset: int) -> Response:
             return self._request_page(path, query, limit=size, offset=offset, tries=tries)
 
-        first = self._request_page(path, query, limit=PAGE_SIZE, offset=0, tries=tries)
+        first = self._request_page(path, query, limit=PAGE_SIZE, tries=tries)
         page = parse_page(first)
         size = len(page.entries) if page else 0  # Airflow may cut `limit`
         offsets = range(size, min(page.total, most), size) if page and size else range(0)
@@ -278,9 +270,11 @@ class AirflowClient:
         Raises:
             ActionError: No response, or another one.
         """
-        return self._parse_page(self._request_page(path, query, limit=limit, offset=0, tries=tries), path)
+        return self._parse_page(self._request_page(path, query, limit=limit, tries=tries), path)
 
-    def _request_page(self, path: str, query: Iterable[tuple[str, Any]], *, limit: int, offset: int, tries: int) -> Response:
+    def _request_page(
+        self, path: str, query: Iterable[tuple[str, Any]], *, limit: int, tries: int, offset: int = 0
+    ) -> Response:
         return self.request("GET", path, query=encode_query([*query, ("limit", limit), ("offset", offset)]), tries=tries)
 
     def _parse_page(self, response: Response, path: str) -> Page:
@@ -298,13 +292,7 @@ class AirflowClient:
         return map_parallel(function, things, clock=self._clock, deadline=self.deadline, whom=self.url)
 
     def make_error(self, response: Response, name: str, hint: str = HINT_STATUS) -> AnswerError:
-        """Make the error for a response that is not what was requested.
-
-        Args:
-            response: The response.
-            name: The request, as it may be printed.
-            hint: The next step where the status does not say more.
-        """
+        """Make the error for a response that is not what was requested; `hint` is for a status that says no more."""
         status = response.status
         hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if is_transient_status(status) else hint
         message = f"{name} at {self.url} answered {status}: {describe_problem(response, self.redact)}"

@@ -84,11 +84,7 @@ class Health:
 
 
 def fetch_health(airflow: AirflowClient) -> Health:
-    """Fetch the instance's health, which anybody may read.
-
-    Raises:
-        ActionError: It is not known.
-    """
+    """Fetch the instance's health, which anybody may read; an ActionError where it is not known."""
     path = airflow.version.health_path
     response = airflow.request("GET", path)
     if response.status != HTTPStatus.OK:

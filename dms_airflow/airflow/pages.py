@@ -77,11 +77,7 @@ def describe_problem(response: Response, redact: Callable[[str], str]) -> str:
     """Describe an error response in one line, in any form that Airflow uses, else by the beginning of the response.
 
     Airflow 2 has `title` and `detail`. Airflow 3 has `error`, or a `detail` that is a text, a list of what is wrong with each
-    field, or an object with the reason (tests/captures/airflow-3.2.2/rest).
-
-    Args:
-        response: The response.
-        redact: Masks secrets in a text before it is cut or joined to one line.
+    field, or an object with the reason (tests/captures/airflow-3.2.2/rest). `redact` masks secrets before a text is cut.
     """
     content = response.parse_object()
     parts = [words for key in ("title", "detail", "error", "message") for words in _list_words(content.get(key))]

@@ -21,9 +21,8 @@ from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict
 from dms_airflow.airflow.dags import fetch_dag
-from dms_airflow.airflow.pages import parse_page
 from dms_airflow.airflow.version import AIRFLOW_2
-from dms_airflow.core.errors import ActionError, AnswerTimeoutError
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.inputs import input_field, parse_duration
 from dms_airflow.core.text import join
 
@@ -187,17 +186,14 @@ def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
     return conclude
 
 
-def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int = PAGE_SIZE) -> list[Row]:
+def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int = PAGE_SIZE) -> Sequence[Row]:
     """Fetch so many entries of a list, by default its first page; none where there is no such list."""
-    rows: list[Row] = []
-    for answer in context.airflow.fetch_pages(path, query, most=most):
-        if answer.status in _NOTHING_THERE:
+    try:
+        return context.airflow.fetch_list(path, query, most=most)
+    except AnswerError as error:
+        if error.status in _NOTHING_THERE:
             return []
-        page = parse_page(answer)
-        if page is None:
-            raise context.airflow.make_error(answer, f"GET {context.airflow.locate(path)}")
-        rows += page.rows
-    return rows
+        raise
 
 
 # --- without a result ----------------------------------------------------------------------------------------------------

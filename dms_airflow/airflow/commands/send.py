@@ -66,17 +66,7 @@ def run_command(airflow: AirflowClient, line: CommandLine, *, timeout: float, re
 
 
 def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bool, timeout: float) -> tuple[str, str]:
-    """Run a CLI command on the instance, and return its stdout and stderr.
-
-    Args:
-        airflow: The instance.
-        words: The command without ``airflow``, each word as Airflow shall see it.
-        repeatable: It changes nothing.
-        timeout: Seconds until it must have ended.
-
-    Raises:
-        ActionError: The command's stdout and stderr are not known.
-    """
+    """Send the words of a command, without ``airflow``, and return its stdout and stderr. Else as `run_command`."""
     query = encode_query([("command", shlex.join(words))])
     path = airflow.command_path or COMMAND_PATHS[0]
     response = airflow.request("POST", path, query=query, timeout=timeout, repeatable=repeatable)
