@@ -19,6 +19,7 @@ from dms_airflow.checkout.literal_ids import find_pool
 from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule
+from dms_airflow.core.result import Level
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -152,7 +153,7 @@ def find_python_warnings(
         if file and 0 < warning.line <= len(split_lines(checkout.read(file))):
             yield Finding(
                 rule=Rule.DEPRECATION,
-                level=Rule.DEPRECATION.level,
+                level=Level.WARNING,
                 title=f"Python warning: {warning.category}",
                 message=warning.message,
                 file=checkout.relate(file),
@@ -181,23 +182,29 @@ def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, pat
 
 
 def _read_row(kind: str, message: str, place: _Place, places: _Places) -> Iterator[Finding]:
+    file, line = place
     if kind == "non-existent pool":
         for pool in _list_pools(message):
             text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
-            yield _warn(Rule.MISSING_POOL, "Pool missing", text, places.find_pool(pool, place))
+            file, line = places.find_pool(pool, place)
+            rule, level = Rule.MISSING_POOL, Level.WARNING
+            yield Finding(rule=rule, level=level, title="Pool missing", message=text, file=file, line=line)
     elif kind == "runtime varying value":
         for match in _VARYING.finditer(message):
             line, column = int(match["line"]), int(match["column"])
-            is_there = places.has_line(place[0], line)
-            text = f"{match['issue']}\nCode: {match['code']}"
-            finding = _warn(Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (place[0], None))
-            yield replace(finding, line=line, column=column) if is_there else finding
+            is_there = places.has_line(file, line)
+            yield Finding(
+                rule=Rule.RUNTIME_VARYING_VALUE,
+                level=Level.WARNING,
+                title="Value changes with every parse",
+                message=f"{match['issue']}\nCode: {match['code']}",
+                file=file,
+                line=line if is_there else None,
+                column=column if is_there else None,
+            )
     elif kind == "asset conflict":
-        yield _warn(Rule.ASSET_CONFLICT, "Assets in conflict", message, place)
-
-
-def _warn(rule: Rule, title: str, message: str, place: _Place) -> Finding:
-    return Finding(rule=rule, level=rule.level, title=title, message=message, file=place[0], line=place[1])
+        rule, level = Rule.ASSET_CONFLICT, Level.WARNING
+        yield Finding(rule=rule, level=level, title="Assets in conflict", message=message, file=file, line=line)
 
 
 def _list_pools(message: str) -> list[str]:
