@@ -6,6 +6,7 @@ import json
 import posixpath
 import re
 from dataclasses import dataclass, replace
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urlsplit
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.core.http.exchange import Response
+    from dms_airflow.core.result import Table
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"json", "status-code"})
@@ -44,7 +46,6 @@ HINT_BODY = "This call was sent without a body; where Airflow expects one, set b
 HINT_REFUSED = "Airflow's message above says what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
 
 HINT_REDIRECT = "Redirects are not followed, to keep the session from other hosts: use the path in the API reference."
-_HINTS = {401: HINT_FORBIDDEN, 403: HINT_FORBIDDEN}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,9 +111,7 @@ def parse_path(text: str) -> tuple[str, str]:
 class Params:
     """The inputs of a REST call."""
 
-    arguments: Request = input_field(
-        parse_request, required=True, default=Request(method="GET", path="/", query="", paginate=False)
-    )
+    arguments: Request = input_field(parse_request, required=True, default=NO_REQUEST)
     body: str = input_field(parse_json, default="")
     timeout: float = input_field(parse_duration, default=READ_TIMEOUT)
 
@@ -135,59 +134,65 @@ def run(params: Params, context: Context) -> Result:
     request = replace(params.arguments, path=context.airflow.locate(params.arguments.path))
     context.log.info(f"{request.method} {request.path}")
     if request.paginate:
-        answer, content = _fetch_pages(request, context)
+        response, content = _fetch_pages(request, context)
     else:
-        answer = context.airflow.request(
+        response = context.airflow.request(
             request.method, request.path, query=request.query, body=params.body or None, timeout=params.timeout
         )
-        content = _read(answer, request, context.airflow.url)
+        content = _parse(response, request, context.airflow.url)
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
-    failed = not 200 <= answer.status < 300  # noqa: PLR2004 - a redirect is not followed, so the request was not carried out
-    headline = f"{request.method} {request.path} answered {answer.status}"
-    if failed:
-        problem = describe_problem(answer, context.log.redact)
-        headline = f"{request.method} {request.path} at {context.airflow.url} answered {answer.status}: {problem}"
-    shown = _show(answer, content, text, request)
+    is_success = _is_success(response)
+    headline = f"{request.method} {request.path} answered {response.status}"
+    if not is_success:
+        problem = describe_problem(response, context.log.redact)
+        headline = f"{request.method} {request.path} at {context.airflow.url} answered {response.status}: {problem}"
+    shown = _show(response, content, text, request)
     context.log.fold("answer", shown)
-    table = None if failed or request.answers_secrets else _tabulate(content)
+    table = None if request.answers_secrets or not is_success else _tabulate(content)
     return Result(
-        ending=Ending.FAILURE if failed else Ending.SUCCESS,
+        ending=Ending.SUCCESS if is_success else Ending.FAILURE,
         headline=headline,
-        outputs={"json": text, "status-code": answer.status},
-        annotations=tuple(_annotate(headline, answer, params)) if failed else (),
-        blocks=(table or Folded(heading="answer", text=shown, language="json" if answer.is_json else "text"),),
+        outputs={"json": text, "status-code": response.status},
+        annotations=() if is_success else (_annotate(headline, response.status, params),),
+        blocks=(table or Folded(heading="answer", text=shown, language="json" if response.is_json else "text"),),
     )
 
 
-def _annotate(headline: str, answer: Response, params: Params) -> Iterator[Annotation]:
-    sent_nothing = not params.body and params.arguments.method in ("POST", "PUT", "PATCH")
-    hint = _HINTS.get(answer.status, HINT_GATEWAY if is_transient_status(answer.status) else HINT_REFUSED)
-    if sent_nothing and answer.status in (400, 415, 422):
+def _is_success(response: Response) -> bool:
+    """Whether the request was carried out. A redirect is not followed, so that nothing was done."""
+    return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
+
+
+def _annotate(headline: str, status: int, params: Params) -> Annotation:
+    hint = HINT_GATEWAY if is_transient_status(status) else HINT_REFUSED
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        hint = HINT_FORBIDDEN
+    elif status in (400, 415, 422) and not params.body and params.arguments.method in ("POST", "PUT", "PATCH"):
         hint = HINT_BODY
-    if 300 <= answer.status < 400:  # noqa: PLR2004
+    elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         hint = HINT_REDIRECT
-    yield Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
+    return Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
 
 
-def _read(answer: Response, request: Request, url: str) -> Any:
+def _parse(response: Response, request: Request, url: str) -> Any:
     """Parse the body as JSON; None for an empty one, or one whose content type is not JSON.
 
     Raises:
         AnswerError: A success that cannot be one: broken JSON, or a web page in place of data.
     """
-    if not answer.body.strip():
+    if not response.body.strip():
         return None
-    if answer.is_json:
+    if response.is_json:
         try:
-            return answer.parse()
+            return response.parse()
         except ValueError:
             raise AnswerError(
-                f"{request.method} {request.path} at {url} answered {answer.status} with JSON that is broken.",
+                f"{request.method} {request.path} at {url} answered {response.status} with JSON that is broken.",
                 "The request may have been carried out; check in Airflow before you run the step again.",
             ) from None
-    if answer.status < 400 and answer.content_type == "text/html":  # noqa: PLR2004
+    if response.status < HTTPStatus.BAD_REQUEST and response.content_type == "text/html":
         raise AnswerError(
-            f"{request.method} {request.path} at {url} answered {answer.status} with a web page where data was expected.",
+            f"{request.method} {request.path} at {url} answered {response.status} with a web page where data was expected.",
             "Check the path; a proxy or gateway may have answered in place of Airflow.",
         )
     return None
@@ -203,16 +208,16 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
     whole: dict[str, Any] = {}
     entries: list[Any] = []
     total = 0
-    for answer in context.airflow.fetch_pages(request.path, query):
-        page = parse_page(answer)
+    for response in context.airflow.fetch_pages(request.path, query):
+        page = parse_page(response)
+        if page is None and _is_success(response):
+            raise AnswerError(
+                f"GET {request.path} is not a list with total_entries, so there are no pages to fetch.",
+                f"Leave out {PAGINATE}.",
+            )
         if page is None:
-            if 200 <= answer.status < 300:  # noqa: PLR2004
-                raise AnswerError(
-                    f"GET {request.path} is not a list with total_entries, so there are no pages to fetch.",
-                    f"Leave out {PAGINATE}.",
-                )
-            return answer, _read(answer, request, context.airflow.url)
-        whole = whole or answer.parse_object()
+            return response, _parse(response, request, context.airflow.url)
+        whole = whole or response.parse_object()
         entries += page.entries
         whole[page.key], total = entries, page.total
     if len(entries) < total:
@@ -220,22 +225,18 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
             f"GET {request.path} has {total} entries, but its pages ended after {len(entries)}.",
             "The list changed while it was read; run the step again.",
         )
-    return answer, whole
+    return response, whole
 
 
-def _show(answer: Response, content: object, text: str, request: Request) -> str:
-    if request.answers_secrets and answer.status < 400:  # noqa: PLR2004
+def _show(response: Response, content: object, text: str, request: Request) -> str:
+    if request.answers_secrets and response.status < HTTPStatus.BAD_REQUEST:
         return NOT_SHOWN
     if not text:
-        return answer.text
-    if len(text) > LONGEST_INDENTED:
-        return text
-    return json.dumps(content, indent=2, ensure_ascii=False)
+        return response.text
+    return text if len(text) > LONGEST_INDENTED else json.dumps(content, indent=2, ensure_ascii=False)
 
 
-def _tabulate(content: object) -> Any:
-    """A list answer whose entries are small makes a table."""
-    if not isinstance(content, dict):
-        return None
-    lists = [(key, value) for key, value in content.items() if isinstance(value, list) and value]
-    return tabulate(lists[0][0], lists[0][1]) if len(lists) == 1 else None
+def _tabulate(content: object) -> Table | None:
+    """Make a table of the one list in an object, if its entries are small."""
+    lists = [one for one in content.items() if isinstance(one[1], list) and one[1]] if isinstance(content, dict) else []
+    return tabulate(*lists[0]) if len(lists) == 1 else None
