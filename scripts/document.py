@@ -45,11 +45,11 @@ Made by `make docs` from `tests/faults.py`; each line is tested (`tests/integrat
 
 A step goes through stages. For each stage the table says what the step does when one of its requests meets a fault, and what
 when all of them do. Bold is the title of the one error that the step ends with; [Troubleshooting](../troubleshooting.md) says
-what to do then. Nothing that changes something is done twice, and a success is told only of what was done.
+what to do then. Nothing that changes something is done twice, and a success is reported only of what was done.
 
-Between two tries lie 1, 2, 4 and 8 seconds, or what `Retry-After` says. Where the time that a request may take is over after
-the first try, there is no second one. Which requests are sent again, and why, stands in [How it
-works](../architecture.md#what-is-sent-again-and-what-never).
+The pauses between tries are 1, 2, 4 and 8 seconds, or what `Retry-After` says. If the time that a request may take is over
+after the first try, there is no second one. Which requests are sent again, and why:
+[What is sent again, and what never](../architecture.md#what-is-sent-again-and-what-never).
 """
 
 # What a stage has of its own.
@@ -60,21 +60,21 @@ NOTES = {
     ),
     "STS": (
         "For a step with `role-to-assume`. It may take 30 seconds. No try begins after a minute. A fault after the request "
-        "left counts as not reached: keys that nobody received are of no use to anybody, and expire."
+        "was sent counts as not reached: keys that nobody received are of no use to anybody, and expire."
     ),
     "AssumeRole": (
-        "It may take 10 seconds. No try begins after a minute. As with the other way to a role, asking again does no harm."
+        "It may take 10 seconds. No try begins after a minute. As with the other way to a role, a second request does no harm."
     ),
     "metadata": (
         "For a runner that is an ECS instance with a RAM role: its request for the role's keys. It may take 10 seconds. "
         "Reading changes nothing, so that it is sent again whatever was lost. The server has an address, no name, and no TLS."
     ),
     "token": (
-        "It may take 30 seconds. No try begins after a minute. A fault after the request left counts as not reached: "
-        "asking again does no harm."
+        "It may take 30 seconds. No try begins after a minute. A fault after the request was sent counts as not reached: "
+        "a second request does no harm."
     ),
     "login": (
-        "It may take 30 seconds. Each try has a new token. Only status, target and cookie of the answer count, so "
+        "It may take 30 seconds. Each try has a new token. Only status, target and cookie of the response count, so "
         "that its body may be anything."
     ),
     "command that reads": "In this table `timeout` is 120 seconds.",
@@ -85,9 +85,10 @@ NOTES = {
     "REST write": (
         "`timeout` is 60 seconds when it is empty. After any fault that leaves open whether it happened, it is not sent again."
     ),
-    "trigger": "After a fault that leaves open whether the DAG run was made, the action looks for it by its run id.",
+    "trigger": "After a fault that leaves open whether the DAG run was created, the action searches for it by its run id.",
     "poll": (
-        "In this table a look each 30 seconds, for five minutes. What does not pass by itself ends the wait after two minutes."
+        "In this table one poll each 30 seconds, for five minutes. An error that is not transient ends the wait after two "
+        "minutes."
     ),
     "log": "The run has failed, and the step fails with **Task failed** in any case.",
 }
@@ -150,13 +151,13 @@ def _describe_ending(cell: str, stage: str) -> str:
     if not cell:
         return "cannot be"
     ending, _, count = cell.rpartition(" ")
-    again = f", asked {count} times" if count != "1" else ""
+    again = f", {count} requests" if count != "1" else ""
     if ending == "done":
         if stage == "poll":
-            return "goes on waiting"
+            return "continues to wait"
         return f"done{again}"
     if ending in ("log not read", "told as it came"):
-        words = {"log not read": "told without its log", "told as it came": "the log as it came"}
+        words = {"log not read": "reported without its log", "told as it came": "the log as it came"}
         return f"{words[ending]}{again}"
     return f"**{ending}**{f' after {count} requests' if stage == 'poll' else again}"
 

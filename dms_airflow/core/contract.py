@@ -84,7 +84,7 @@ GROUPS: Mapping[str, Mapping[str, Input]] = {
             "How long to wait: `90`, `90s`, `15m`, `1h30m`. When empty, `30m` for DAG runs and CLI commands, `10m` "
             "for `deploy-gate` and the gate of `deploy`."
         ),
-        "poll-interval": Input("Fixed time between two looks at what is waited for. When empty, soon at first, then rarer."),
+        "poll-interval": Input("Fixed time between two polls. When empty, often at first, then less often."),
         "on-paused": Input(
             "Before a paused DAG is triggered and waited for: `fail` with advice, `unpause` it, or `ignore`.", default="fail"
         ),

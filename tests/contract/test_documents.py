@@ -338,6 +338,32 @@ def test_no_entry_is_there_twice() -> None:
     assert sorted(HEADINGS) == sorted(set(HEADINGS))
 
 
+def read_entry(heading: str) -> str:
+    """Return the text of an entry."""
+    return TROUBLESHOOTING.partition(f"\n## {heading}\n\n")[2].partition("\n## ")[0]
+
+
+def test_the_table_at_the_top_leads_to_every_entry_once() -> None:
+    table = TROUBLESHOOTING.partition("\n## ")[0]
+    links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", table)
+
+    assert links == [(heading, slugify(heading)) for heading in HEADINGS]
+
+
+@pytest.mark.parametrize("heading", HEADINGS)
+def test_an_entry_begins_with_what_to_do_in_bold(heading: str) -> None:
+    paragraph = read_entry(heading).partition("\n\n")[0]
+
+    assert re.search(r"\*\*[A-Z].+?\*\*", paragraph, re.DOTALL)
+    assert len(paragraph) <= 600
+
+
+def test_the_page_for_a_red_gate_fits_two_screens() -> None:
+    page = (PROJECT / "docs" / "operations" / "deploy-gate.md").read_text(encoding="utf-8")
+
+    assert sum(max(1, -(-len(line) // 100)) for line in page.splitlines()) <= 120
+
+
 @pytest.mark.parametrize(
     ("heading", "code"),
     [
