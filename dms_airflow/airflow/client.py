@@ -216,11 +216,7 @@ class AirflowClient:
     # --- resources -------------------------------------------------------------------------------------------------------
 
     def fetch_object(self, path: str, query: Iterable[tuple[str, Any]] = (), *, tries: int = TRIES) -> dict[str, Any] | None:
-        """Fetch a JSON object; None where Airflow responds that it does not exist.
-
-        Raises:
-            ActionError: No response, or another one.
-        """
+        """Fetch a JSON object; None where Airflow responds that it does not exist, an ActionError for any other response."""
         response = self.request("GET", path, query=encode_query(query), tries=tries)
         content = response.parse_object()
         # A gateway's 404 says nothing about the object.
@@ -233,11 +229,7 @@ class AirflowClient:
     def fetch_list(
         self, path: str, query: Iterable[tuple[str, Any]] = (), *, most: int = MOST_ENTRIES, tries: int = TRIES
     ) -> list[dict[str, Any]]:
-        """Fetch all entries of a list, as `fetch_pages` does.
-
-        Raises:
-            ActionError: No response, or another one.
-        """
+        """Fetch all entries of a list, as `fetch_pages` does; an ActionError where a response is no page."""
         responses = self.fetch_pages(path, query, most=most, tries=tries)
         return [row for response in responses for row in self._parse_page(response, path).rows]
 
@@ -246,11 +238,7 @@ class AirflowClient:
     ) -> list[Response]:
         """Fetch the response to each page of a list, CONCURRENCY at once; only the first where that is not a page.
 
-        Args:
-            path: Of the list, below the API's base.
-            query: Without ``limit`` and ``offset``.
-            most: No further page is fetched after so many entries.
-            tries: As in `request`.
+        No further page is fetched after `most` entries.
         """
 
         def fetch(offset: int) -> Response:
@@ -265,11 +253,7 @@ class AirflowClient:
     def fetch_page(
         self, path: str, query: Iterable[tuple[str, Any]] = (), *, limit: int = PAGE_SIZE, tries: int = TRIES
     ) -> Page:
-        """Fetch the first page of a list.
-
-        Raises:
-            ActionError: No response, or another one.
-        """
+        """Fetch the first page of a list; an ActionError where the response is none."""
         return self._parse_page(self._request_page(path, query, limit=limit, tries=tries), path)
 
     def _request_page(

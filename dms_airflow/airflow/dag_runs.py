@@ -76,15 +76,7 @@ class DagRun:
 def create_run(
     airflow: AirflowClient, dag_id: str, run_id: str, *, conf: Mapping[str, Any], logical_date: datetime, timeout: float
 ) -> Response:
-    """Request a DAG run. Airflow makes one of an id at most.
-
-    Args:
-        airflow: The instance.
-        dag_id: The DAG.
-        run_id: The run's id.
-        conf: Its configuration.
-        logical_date: Now, for an Airflow that sets no logical date.
-        timeout: Seconds.
+    """Request a DAG run. Airflow makes one of an id at most. `logical_date` is for an Airflow that sets none: now.
 
     Raises:
         ActionError: Whether it was made is not known.

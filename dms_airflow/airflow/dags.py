@@ -124,12 +124,9 @@ def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
 
 
 def list_dags(airflow: AirflowClient, *, only_active: bool, fields: str = FIELDS) -> tuple[Dag, ...]:
-    """List DAGs in the order of their ids.
+    """List DAGs in the order of their ids, or only those whose file is there and not broken.
 
-    Args:
-        airflow: The instance.
-        only_active: Leave out those whose file is gone or broken.
-        fields: What the caller needs of each, separated by commas, for an Airflow that then leaves out the rest.
+    `fields` are what the caller needs of each, separated by commas, for an Airflow that then leaves out the rest.
     """
     version = airflow.version
     query = [(version.active_filter, str(only_active).lower()), ("order_by", "dag_id")]
@@ -157,12 +154,7 @@ def fetch_upstream(airflow: AirflowClient, dag_id: str) -> dict[str, frozenset[s
 
 
 def fetch_sources(airflow: AirflowClient, places: Mapping[str, str]) -> dict[str, str]:
-    """Fetch Airflow's copies of files' sources, by path; what it has no copy of is left out.
-
-    Args:
-        airflow: The instance.
-        places: Path of each file, and where the API has its source (`Dag.source`).
-    """
+    """Fetch Airflow's copies of files' sources, by path, from where the API has them; what it has no copy of is left out."""
 
     def fetch(place: str) -> Any:
         response = airflow.request("GET", place)
@@ -172,23 +164,10 @@ def fetch_sources(airflow: AirflowClient, places: Mapping[str, str]) -> dict[str
     return {path: content for path, content in contents.items() if isinstance(content, str)}
 
 
-def request_parse(airflow: AirflowClient, file_token: str) -> bool:
-    """Request that a file is parsed next; without that each file is parsed in its turn.
-
-    Returns:
-        False where it cannot be requested: Airflow before 2.10 has no such path, and a user may lack the right.
-    """
-    # Requested twice it is parsed once: Airflow answers that it is a duplicate.
-    response = airflow.request("PUT", f"/parseDagFile/{quote(file_token, safe='')}", repeatable=True)
-    return response.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
-
-
 def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tuple[StoredImportError, ...]:
     """List the import errors that the scheduler or dag-processor stored.
 
-    Args:
-        airflow: The instance.
-        folders: The absolute path of each DAG bundle, if it is known: since Airflow 3, paths are below a bundle.
+    `folders` has the absolute path of each DAG bundle that is known: since Airflow 3, paths are below a bundle.
     """
     rows = airflow.fetch_list("/importErrors", [("order_by", "import_error_id")])
     if not airflow.version.cli_import_is_reliable:
@@ -205,12 +184,7 @@ def locate_dag(dag_id: str) -> str:
 
 
 def parse_dag(row: Mapping[str, Any], version: Version) -> Dag:
-    """Parse a DAG of `GET /dags`.
-
-    Args:
-        row: The entry. Of a DAG whose file is gone or broken Airflow 2 says ``is_active: false``, Airflow 3 ``is_stale: true``.
-        version: Of the Airflow that gave it.
-    """
+    """Parse a DAG of `GET /dags`. Without a sound file Airflow 2 has ``is_active: false``, Airflow 3 ``is_stale: true``."""
     path, below = str(row.get("fileloc") or ""), f"/{row.get('relative_fileloc') or ''}"
     limit = row.get("max_active_runs")
     source = str(row.get(version.source_key) or "")

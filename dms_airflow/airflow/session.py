@@ -113,11 +113,7 @@ class AirflowSession:
             self._keep()
 
     def open(self) -> None:
-        """Use the session of an earlier step; without one, and when it is called again, log in.
-
-        Raises:
-            ActionError: What kept it from logging in.
-        """
+        """Use the session of an earlier step; without one, and when it is called again, log in."""
         if not self.host and self._restore():
             self._log.info(f"Using the session that an earlier step opened at {self.host}.")
             return
@@ -128,11 +124,7 @@ class AirflowSession:
         self._log.info(f"Logged in to {self.host} after {self._clock.monotonic() - started:.1f} s.")
 
     def log_in(self, token: LoginToken) -> None:
-        """Make a session of a token: one request.
-
-        Raises:
-            ActionError: There is no session.
-        """
+        """Make a session of a token by one request; an ActionError where there is none."""
         self._log.mask(token.token)
         host = check_host(token.host, is_endpoint_given=self._is_endpoint_given)
         query = f"token={quote(token.token, safe='')}"

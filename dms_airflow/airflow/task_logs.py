@@ -162,12 +162,7 @@ def _split_records(text: str) -> list[_Record]:
 
 
 def _read_failure(text: str, stack_trace: str) -> TaskLog:
-    """Read the exception that ended a try from its traceback.
-
-    Args:
-        text: The log.
-        stack_trace: As Python writes it; empty where the record of the exception is all there is.
-    """
+    """Read the exception that ended a try from its traceback, which is empty where the record of it is all there is."""
     # Airflow leaves out the blank lines of a log; without them a chain's sentence is one more line of a message.
     spaced = _CHAIN.sub(r"\n\n\1\n\n", stack_trace)
     blocks = spaced.rpartition(f"\n\n{HANDLING}\n\n")
@@ -230,11 +225,7 @@ _SAYS_WHY_3 = (
 
 
 def read_structured_log(content: Sequence[Any]) -> TaskLog:
-    """Parse the log of one try.
-
-    Args:
-        content: The entries: objects, or lines. The last LAST of them are kept, after a line that counts the others.
-    """
+    """Parse the log of one try. The last LAST entries are kept, after a line that counts the others."""
     entries = [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content[-LAST:]]
     if len(content) > LAST:
         entries = [{"event": f"[… {len(content) - LAST} lines before these left out …]"}, *entries]

@@ -76,11 +76,7 @@ class Version:
         return path if is_api_path(path) else f"{self.api}{path}"
 
     def list_import_options(self, bundles: Sequence[str] = ()) -> tuple[str, ...]:
-        """List the options with which `dags list-import-errors` imports every file now.
-
-        Args:
-            bundles: The instance's DAG bundles; by default the one that Airflow 3 comes with.
-        """
+        """List the options with which `dags list-import-errors` imports every file of some bundles, or of the default one."""
         if self.imports_by_default:
             return ()
         return ("--local", *(word for bundle in bundles or (DEFAULT_BUNDLE,) for word in ("-B", bundle)))

@@ -265,9 +265,7 @@ def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
 def list_imports(node: ast.AST, path: str = "") -> list[list[str]]:
     """List the dotted names that a node imports, as their parts; the last part may be a name of the module before it.
 
-    Args:
-        node: Any node.
-        path: Of its file, from which relative names go.
+    Relative names go from the `path` of the node's file.
     """
     if isinstance(node, ast.Import):
         return [alias.name.split(".") for alias in node.names]

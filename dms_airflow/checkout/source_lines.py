@@ -45,10 +45,7 @@ def contradicts(lines: Sequence[str], number: int, shown: str) -> bool:
 def find_shown_line(lines: Sequence[str], number: int, shown: str | None) -> int | None:
     """Find the line that a traceback shows, at its number or, when it has moved, wherever it is the only one of its kind.
 
-    Args:
-        lines: The file as it is here.
-        number: The line's number in the traceback, from 1.
-        shown: What the traceback shows of it; None when it shows nothing, and the number is all there is.
+    Where the traceback shows no text, the number is all there is.
     """
     if shown is None:
         return number if 0 < number <= len(lines) else None
@@ -71,12 +68,7 @@ def _reduce(text: str) -> str:
 
 
 def place_failure(stack_trace: str, dag_file: str, checkout: Checkout) -> tuple[str | None, int | None]:
-    """Find the place of the checkout to fix after a task failed.
-
-    Args:
-        stack_trace: its traceback; may be empty.
-        dag_file: the instance's path of the DAG file.
-        checkout: The author's files.
+    """Find the place of the checkout to fix after a task failed, by its traceback, if any, and the path of its DAG file.
 
     Returns:
         The file, relative to the root of its repository, and the line; None where they are not known.
@@ -92,11 +84,7 @@ def find_place(
 ) -> tuple[str | None, int | None]:
     """Find the file and line of the deepest frame that is of the checkout; without such a frame, the DAG file.
 
-    Args:
-        frames: Of a traceback, outermost first.
-        files: The files of the checkout, by the instance's path.
-        dag_file: The DAG file in the checkout, if it has one.
-        checkout: The author's files.
+    `files` are the files of the checkout by the instance's path, `dag_file` is the DAG file's.
     """
     # A relative name is artificial, for example compile()'s.
     frame = next((frame for frame in reversed(frames) if frame.file.startswith("/") and frame.file in files), None)

@@ -119,13 +119,9 @@ def _cut_dag_folder(path: str) -> str:
 
 
 def read_baseline(text: str, workspace: Path) -> Baseline:
-    """Read the input `baseline`: the output `import-errors` itself, or the path of a file with it.
+    """Read the input `baseline`: the output `import-errors` itself, or the path of a file in the workspace with it.
 
     A result file of this action has it too, among its outputs.
-
-    Args:
-        text: The input.
-        workspace: The checkout; the path is relative to it, and the file is in it.
     """
     text = text.strip()
     try:

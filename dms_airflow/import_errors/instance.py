@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
+from urllib.parse import quote
 
 from dms_airflow.airflow.commands.command_line import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, request_parse
+from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
@@ -145,12 +146,21 @@ class Instance:
         return missing
 
     def request_parse(self, tokens: Iterable[str]) -> None:
-        """Request that the scheduler parses files next. The first refusal is the last request."""
+        """Request that files are parsed next; without that each is parsed in its turn.
+
+        The first refusal is the last request: Airflow before 2.10 has no such path, and a user may lack the right.
+        """
+
+        def request(token: str) -> None:
+            # Requested twice it is parsed once: Airflow answers that it is a duplicate.
+            response = self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
+            self._may_ask &= response.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
+
         first, *others = [*tokens] or [""]
         if first and self._may_ask:
-            self._may_ask = request_parse(self._context.airflow, first)
-            if self._may_ask:
-                self._context.airflow.map(partial(request_parse, self._context.airflow), others)
+            request(first)
+        if others and self._may_ask:
+            self._context.airflow.map(request, others)
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
 

@@ -57,7 +57,7 @@ def find_warnings(
         context: The instance and the log.
         checkout: The author's files.
         dag_files: The instance's DAG files, if they are known.
-        paths: The instance's paths of the files of DAGs, by id, if they are known.
+        paths: Those of DAGs, by id, if they are known.
     """
     try:
         rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
@@ -141,10 +141,7 @@ def find_python_warnings(
 ) -> Iterator[Finding]:
     """Make a finding of each warning on a line of the checkout.
 
-    Args:
-        warnings: All of an import.
-        checkout: The author's files.
-        dag_files: The instance's DAG files, if they are known: they show which folder of the checkout is deployed.
+    `dag_files` are the instance's DAG files, if they are known: they show which folder of the checkout is deployed.
     """
     warnings = tuple(warnings)
     files = checkout.map_paths([*dag_files, *(warning.path for warning in warnings)])
@@ -167,10 +164,7 @@ def find_python_warnings(
 def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, paths: Mapping[str, str]) -> Iterator[Finding]:
     """Make findings of the rows of `GET /dagWarnings` whose DAGs are defined in the checkout.
 
-    Args:
-        rows: Of all pages.
-        checkout: The author's files.
-        paths: The instance's paths of the files of DAGs, by id, if they are known.
+    `paths` are the instance's paths of the files of DAGs, by id, if they are known.
     """
     places: _Places | None = None
     for row in rows:

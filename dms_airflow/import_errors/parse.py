@@ -60,12 +60,9 @@ def read_error(instance_path: str, stack_trace: str) -> DagImportError:
 def read_list(
     answer: Iterable[Mapping[str, Any]], stdout: str, folders: Mapping[str, str] | None = None
 ) -> tuple[DagImportError, ...]:
-    """Read the answer of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before it.
+    """Read the records of `dags list-import-errors -o json`, with the whole tracebacks that `-v` logs before them.
 
-    Args:
-        answer: the rows, `filepath` and `error` each; from Airflow 3 on `filepath` is below the DAG bundle `bundle_name`.
-        stdout: all that the command printed.
-        folders: the bundles' folders, where they are known.
+    From Airflow 3 on the path of a file is below its DAG bundle, whose folder `folders` has where it is known.
     """
     errors = []
     for row in answer:
@@ -76,13 +73,9 @@ def read_list(
 
 
 def add_tracebacks(errors: Iterable[DagImportError], text: str) -> tuple[DagImportError, ...]:
-    """Replace tracebacks that Airflow cut to two frames by complete ones from a command's output.
+    """Replace tracebacks that Airflow cut to two frames by the complete ones in what the command printed with `-v`.
 
     Whatever the form of the log around it: what was cut is the end of the whole one, letter by letter.
-
-    Args:
-        errors: of `dags list-import-errors`.
-        text: what the command printed with `-v`.
     """
     frames: dict[tuple[str, str], list[str]] = {}
     for logged in _TRACEBACK.finditer(strip_colours(text).replace("\r\n", "\n")):
@@ -126,11 +119,7 @@ def _find_in_log(pattern: re.Pattern[str], stdout: str) -> Iterator[str]:
 def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...]:
     """Read the error with which `dags reserialize` ends at the first DAG that does not serialize, from Airflow 3 on.
 
-    It has written nothing then, and does not name the file.
-
-    Args:
-        stderr: all that the command printed there.
-        files: DAG ids, and the paths of their files, absolute or below the DAG folder.
+    It has written nothing then, and names only the DAG: `files` has the paths of the files of DAGs.
     """
     dag_id, error = _read_ending(stderr)
     path = files.get(dag_id)
@@ -150,13 +139,10 @@ def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
 
 
 def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:
-    """Fill in file and line, the file relative to the root of its repository.
+    """Fill in file and line of all errors of a step, the file relative to the root of its repository.
 
-    Args:
-        errors: all of a run, since together they show the instance's layout.
-        checkout: The author's files.
-        dag_files: further DAG files of the instance. The more are known, the less is ambiguous: a lone error may come
-            from another repository's file of the same name.
+    Together they show the instance's layout, with further DAG files of the instance: the more are known, the less is ambiguous.
+    A lone error may come from another repository's file of the same name.
     """
     frames = [tracebacks.parse(error.stack_trace).frames for error in errors]
     files = checkout.map_paths(

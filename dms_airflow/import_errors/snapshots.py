@@ -116,13 +116,7 @@ class Change:
 
 
 def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]) -> Change:
-    """Compare two views of the database.
-
-    Args:
-        before: Before the command.
-        after: After it.
-        broken: The absolute paths of the files that do not import.
-    """
+    """Compare the database before a command and after it; `broken` are the paths of the files that do not import."""
     times = {dag.dag_id: dag.last_parsed_time for dag in before.dags}
     known = {(error.path, error.timestamp) for error in before.errors}
     sound = [dag for dag in after.dags if strip_member(dag.path) not in broken]
@@ -138,14 +132,9 @@ def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]
 
 
 def find_unserialized(change: Change, instance: Instance, execution: Execution) -> tuple[DagImportError, ...]:
-    """Find the DAGs that were parsed and do not serialize.
+    """Find the DAGs that `dags reserialize` parsed and that do not serialize.
 
-    Airflow 3 stores an import error for each. Airflow 2 no longer has a version of such a DAG, and its log may say why.
-
-    Args:
-        change: What `dags reserialize` changed.
-        instance: Where it ran.
-        execution: How it ended, and its log.
+    Airflow 3 stores an import error for each. Airflow 2 has no version of such a DAG any more; its log may say why.
 
     Raises:
         ActionError: Airflow did not say it of each DAG.

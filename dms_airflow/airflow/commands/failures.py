@@ -37,10 +37,7 @@ _MODULE = re.compile(r"^(?:[\w<>]+\.)+(?=\w+(?::|$))")
 def find_failure(command: Command, stdout: Sequence[str], stderr: Sequence[str]) -> str:
     """Find what ended a command, in Airflow's words; empty when nothing in its output is a sign of that.
 
-    Args:
-        command: Which texts are signs.
-        stdout: Its lines. Only a log record, of a command that shows its failure nowhere else, counts here.
-        stderr: Its lines.
+    In stdout only a log record counts, of a command that shows its failure nowhere else.
     """
     return (
         _find_usage_error(stderr)

@@ -91,10 +91,7 @@ def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
 
 
 def observe(line: CommandLine, context: Context) -> Conclude:
-    """Read what a command is going to change.
-
-    Returns:
-        What concludes, after the command, from its outcome and from what has changed whether it worked.
+    """Read what a command is going to change, and return what concludes, afterwards, from the changes whether it worked.
 
     Raises:
         ActionError: Airflow's database could not be read. Nothing was run.
