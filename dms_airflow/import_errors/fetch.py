@@ -7,8 +7,7 @@ import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import has_option, list_values, option_value
-from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.arguments import CommandLine, has_option, list_values, option_value, show
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.verdict import Verdict

@@ -6,7 +6,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
-from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
 from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag
 from dms_airflow.airflow.pages import parse_date

@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.table import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import group

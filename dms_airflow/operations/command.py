@@ -6,7 +6,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.commands.command_line import CommandLine
+from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.run import TimedParams, execute
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Verdict

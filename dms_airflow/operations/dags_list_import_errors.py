@@ -17,7 +17,7 @@ from dms_airflow.operations import command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.import_errors.fetch import Listing
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context

@@ -8,7 +8,7 @@ from dms_airflow.import_errors.fetch import reserialize
 from dms_airflow.operations.dags_list_import_errors import OUTPUTS, Params, report_listing
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.core.result import Result
     from dms_airflow.import_errors.report import ImportErrorParams
     from dms_airflow.operations.context import Context

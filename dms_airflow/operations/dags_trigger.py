@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.operations.context import Context
 
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findings"}

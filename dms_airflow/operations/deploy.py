@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from dms_airflow.airflow.commands.command_line import CommandLine
+from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_files import CUSTOMARY_FOLDER
 from dms_airflow.checkout.mapping import Checkout

@@ -12,7 +12,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow import __version__
-from dms_airflow.airflow.commands.command_line import CommandLine
+from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.health import fetch_health
 from dms_airflow.airflow.pages import describe_problem

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
@@ -27,19 +26,17 @@ _LOG_RECORD = re.compile(
 )
 # The same two, parsed. The second ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message
 # has several lines, the last one does.
-_FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} (?P<level>[A-Z]+) - (?P<message>.*)")
-_SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[(?P<level>[a-z]+) *\] (?P<message>.*)")
+_FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} [A-Z]+ - (?P<message>.*)")
+_SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] (?P<message>.*)")
 _LOGGER = re.compile(r"\[[\w.]+\](?P<values>(?: \w+=.*)?)$")
 _NO_RECORDS = "No data found"
 _TABLE_RULE = re.compile(r"=+(?:\+=+)*\s*")
 _YAML_KEY = re.compile(r"(?:- |  )([\w-]+):")
 
 
-@dataclass(frozen=True, kw_only=True)
-class LogRecord:
-    """The first line of a log record; `level` is in lower case, `values` are what else was logged: `loc=dagbag.py:415`."""
+class LogRecord(NamedTuple):
+    """The first line of a log record; `values` are what else was logged: `loc=dagbag.py:415`."""
 
-    level: str
     message: str
     values: str = ""
 
@@ -64,14 +61,13 @@ def parse_log_record(line: str) -> LogRecord | None:
     line = strip_colours(line).rstrip()
     if record := _parse_json_record(line):
         return record
-    match = _FIRST_FORM.fullmatch(line) or _SECOND_FORM.fullmatch(line)
-    if match is None:
-        return None
-    level, message = match["level"].lower(), match["message"]
-    logger = _LOGGER.search(message) if match.re is _SECOND_FORM else None
-    if logger is None:
-        return LogRecord(level=level, message=message)
-    return LogRecord(level=level, message=message[: logger.start()].rstrip(), values=logger["values"].strip())
+    if match := _FIRST_FORM.fullmatch(line):
+        return LogRecord(match["message"])
+    match = _SECOND_FORM.fullmatch(line)
+    logger = _LOGGER.search(match["message"]) if match else None
+    if match and logger:
+        return LogRecord(match["message"][: logger.start()].rstrip(), logger["values"].strip())
+    return LogRecord(match["message"]) if match else None
 
 
 def _parse_json_record(line: str) -> LogRecord | None:
@@ -81,11 +77,10 @@ def _parse_json_record(line: str) -> LogRecord | None:
         entry = json.loads(line)
     except (ValueError, RecursionError):
         return None
-    level, event = entry.get("level"), entry.get("event")
-    if not isinstance(level, str) or not isinstance(event, str):
+    if not isinstance(entry.get("level"), str) or not isinstance(entry.get("event"), str):
         return None
     values = [f"{key}={value}" for key, value in entry.items() if key not in ("timestamp", "level", "event")]
-    return LogRecord(level=level.lower(), message=event, values=" ".join(values))
+    return LogRecord(entry["event"], " ".join(values))
 
 
 def find_records(lines: Sequence[str], columns: Collection[str]) -> Records | None:

@@ -15,8 +15,14 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import MOST_ENTRIES, PAGE_SIZE
-from dms_airflow.airflow.commands.arguments import has_option, needs_confirmation, option_value, read_positionals
-from dms_airflow.airflow.commands.command_line import CommandLine, show
+from dms_airflow.airflow.commands.arguments import (
+    CommandLine,
+    has_option,
+    needs_confirmation,
+    option_value,
+    read_positionals,
+    show,
+)
 from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict

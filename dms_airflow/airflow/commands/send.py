@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.commands.command_line import CommandLine
+    from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.airflow.commands.verdict import Outcome
 
 # The path that DMS's documentation names, and what it may be called on Airflow 3, in this order.
