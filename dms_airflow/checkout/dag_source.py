@@ -123,9 +123,8 @@ def list_texts(module: Module) -> list[ast.Constant]:
     """List the literal texts of a file; docstrings and other texts that only a person reads left out."""
     unread = {node.value for node in module.nodes if isinstance(node, ast.Expr)}
     unread |= {node.value for node in module.nodes if isinstance(node, ast.keyword) and node.arg in _FOR_PEOPLE}
-    return [
-        node for node in module.nodes if isinstance(node, ast.Constant) and isinstance(node.value, str) and node not in unread
-    ]
+    constants = [node for node in module.nodes if isinstance(node, ast.Constant)]
+    return [node for node in constants if isinstance(node.value, str) and node not in unread]
 
 
 def name_of(node: ast.AST) -> str:
@@ -199,14 +198,9 @@ def _find_dag_with_params(module: Module, _match: re.Match[str]) -> set[int]:
 
 def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
     """The line of the schedule that Airflow refuses: the text it quotes, else that of the only DAG that may be meant."""
-    quoted = re.search(r"\[(?P<text>.+)\] is not acceptable", match.string)
-    if quoted:
-        lines = {
-            node.lineno
-            for node in module.nodes
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value == quoted["text"]
-        }
-        if lines:
+    if quoted := re.search(r"\[(?P<text>.+)\] is not acceptable", match.string):
+        constants = [node for node in module.nodes if isinstance(node, ast.Constant)]
+        if lines := {node.lineno for node in constants if text_of(node, {}) == quoted["text"]}:
             return lines
     dags = _list_dags(module)
     schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
@@ -247,12 +241,11 @@ def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
 
 def _find_getter(module: Module, match: re.Match[str]) -> set[int]:
     """The call that reads a missing connection or variable."""
-    calls = {
-        call: (*call.args, *(keyword.value for keyword in call.keywords))
-        for call in _list_calls(module, "get_connection", "get_hook", "get")
-    }
     return {
-        call.lineno for call, values in calls.items() if match["id"] in [text_of(value, module.constants) for value in values]
+        call.lineno
+        for call in _list_calls(module, "get_connection", "get_hook", "get")
+        for value in (*call.args, *(keyword.value for keyword in call.keywords))
+        if text_of(value, module.constants) == match["id"]
     }
 
 
@@ -288,26 +281,23 @@ def _find_import(module: Module, match: re.Match[str]) -> set[int]:
             modules = [] if node.level else [names[:-1] for names in modules]
         return any(names[: len(missing)] == missing for names in modules)
 
-    nodes = [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
-    return {node.lineno for node in nodes if node not in module.optional and needs_it(node)}
+    return {node.lineno for node in _list_importing(module) if node not in module.optional and needs_it(node)}
 
 
 def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
-    return {
-        node.lineno
-        for node in module.nodes
-        if node not in module.optional
-        and isinstance(node, ast.ImportFrom)
-        and node.module == match["module"]
-        and any(alias.name == match["name"] for alias in node.names)
-    }
+    wanted = [*match["module"].split("."), match["name"]]
+    nodes = [node for node in _list_importing(module) if wanted in list_imports(node)]
+    return {node.lineno for node in nodes if node not in module.optional}
 
 
 def _find_import_of_helper(module: Module, match: re.Match[str]) -> set[int]:
     """The import of a helper whose file alone is known: `invalid syntax (helper.py, line 1)`."""
     helper = match["name"].removesuffix(".py")
-    nodes = [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
-    return {node.lineno for node in nodes if any(helper in names[-2:] for names in list_imports(node))}
+    return {node.lineno for node in _list_importing(module) if any(helper in names[-2:] for names in list_imports(node))}
+
+
+def _list_importing(module: Module) -> list[ast.Import | ast.ImportFrom | ast.Call]:
+    return [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
 
 
 # What `exception: message` looks like, and what finds its line.
