@@ -101,7 +101,8 @@ def test_each_is_on_its_line(sandbox: Sandbox, act: Act) -> None:
     found = {(one["rule"], one["file"], one["line"], tuple(one["affects"])) for one in step.read_json("findings")}
     assert found == ({VARYING, *BY_DEFAULT} if IS_3 else POOLS)
     assert {one.name for one in step.annotations} == {"warning"}
-    # One request for the only page of what the scheduler stored, none for the rest.
+    # One request for the only page of what the scheduler stored, none for the rest: one command imports the files.
+    assert [entry["kind"] for entry in sandbox.journal(since)].count("command") == 1
     assert len([entry for entry in sandbox.journal(since) if "dagWarnings" in str(entry)]) == 1
 
 

@@ -491,6 +491,16 @@ def test_a_backfill_that_ends_with_a_text_on_stdout_failed() -> None:
     assert outcome.reason.endswith("printed neither a result nor an error; the last line of its output: You cannot do that")
 
 
+@pytest.mark.parametrize("option", ["-v", "--verbose"])
+def test_what_a_library_may_have_logged_is_not_quoted(option: str) -> None:
+    """The action adds `-v`; a DAG file ended Python, and the owner's log has another form."""
+    command = COMMANDS["dags list-import-errors"]
+
+    outcome = judge(command, ["-o", "json", option], "DEBUG urllib3 GET /tables?token=t0ken\n", "")
+
+    assert outcome.reason == "`dags list-import-errors` printed neither a result nor an error"
+
+
 def test_a_dry_empty_value_is_a_result() -> None:
     assert judge(COMMANDS["variables get"], ["empty"], "\n", "").succeeded
 

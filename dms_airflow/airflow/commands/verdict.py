@@ -123,7 +123,9 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
         return conclude(Verdict.UNKNOWN, f"`{command.name}` ended, and its output does not show how", command.unknown)
     reason = strip_module(_find_unexplained(errors))
     advice = _advise(command, arguments, reason) if reason else ADVICE_NO_RESULT
-    return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, output), advice, no_effect=no_effect)
+    # With `-v` the last line may be what a library logs, such as a secret.
+    quoted = () if has_option(arguments, "-v", "--verbose") else output
+    return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, quoted), advice, no_effect=no_effect)
 
 
 # 2. The result.
