@@ -1,6 +1,6 @@
 """Stores a session for later steps of the same job, in a file that no other user can read or write.
 
-The file lies in a folder of its own under RUNNER_TEMP, which GitHub's runner empties before and after each job. Its name is a
+The file is in a folder of its own under RUNNER_TEMP, which GitHub's runner empties before and after each job. Its name is a
 hash of endpoint, instance and credential identity, so that another step finds the session of its own identity only.
 """
 

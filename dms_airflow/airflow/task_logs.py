@@ -36,7 +36,7 @@ _GROUP = re.compile(r"::(?:group::|endgroup::)")
 FAILED = "Task failed with exception"
 # The most telling first: the second one shows Airflow's own frames too.
 _ENDINGS = (("taskinstance.py", FAILED), ("standard_task_runner.py", "Failed to execute job"))
-# By these a try says why it ended without an exception of its own, the most telling first: a signal follows from what stands
+# By these a try says why it ended without an exception of its own, the most telling first: a signal follows from what is
 # before it.
 _SAYS_WHY = (
     re.compile(

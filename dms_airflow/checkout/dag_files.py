@@ -31,7 +31,7 @@ class Root:
     """The folder of the checkout that is deployed, and the folder of the instance where it is.
 
     `instance` is "" for the top of what the paths handed to `find_root` are relative to; `checkout` is "" for the
-    checkout's root. `sure` is False if the folder was not given but found.
+    checkout's root. `sure` is False if the folder was found, and not chosen.
     """
 
     instance: str
@@ -124,7 +124,7 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
 
 
 def might_define_dag(content: bytes) -> bool:
-    """Tell whether Airflow's safe mode reads a file: both words are in it, in any case."""
+    """Whether Airflow's safe mode reads a file: both words are in it, in any case."""
     lowered = content.lower()
     return b"dag" in lowered and b"airflow" in lowered
 

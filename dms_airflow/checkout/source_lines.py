@@ -38,7 +38,7 @@ def split_lines(source: bytes) -> list[str]:
 
 
 def contradicts(lines: Sequence[str], number: int, shown: str) -> bool:
-    """Tell that a traceback shows another line than the file has at this number, from 1: it is of another version."""
+    """Whether a traceback shows another line than the file has at this number, from 1: it is of another version."""
     return not (0 < number <= len(lines) and _shows(lines[number - 1], shown))
 
 

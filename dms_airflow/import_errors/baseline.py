@@ -1,4 +1,4 @@
-"""Import errors known from before: reading them, telling whether an error is one of them, and which of them are gone.
+"""Import errors known from before: reading them, whether an error is one of them, and which of them are gone.
 
 An error is known by its DAG file, its exception and its message, never by its stack trace: that moves with every line above
 it. What changes from one parse to the next, or from one instance to another, is taken out of the message first.
@@ -58,7 +58,7 @@ class Comparison:
 def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
     """Give each fingerprint of an error; two errors that have one in common are the same.
 
-    There are two when the place to mend is the DAG file itself: its place in the checkout, which another instance's folders
+    There are two when the place to fix is the DAG file itself: its place in the checkout, which another instance's folders
     leave alone, and its path below the instance's DAG folder, which is known without a checkout. Where the place is a
     helper's there is only the second: another DAG file that fails by the same helper is another error.
     """

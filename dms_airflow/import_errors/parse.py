@@ -27,7 +27,7 @@ _BUNDLES = re.compile(r"DAG bundles loaded: (?P<text>.+)")
 class DagImportError:
     """One DAG file that does not import, or whose DAG cannot be bagged or serialized.
 
-    `instance_path` is Airflow's path of the DAG file; `file` (relative, with `/`) and `line` are the place to mend in
+    `instance_path` is Airflow's path of the DAG file; `file` (relative, with `/`) and `line` are the place to fix in
     the checkout, which may be a helper's, and None where unknown. `exception` is a bare class name, "" where Airflow
     gave none. `new` is False for an error that the baseline knows. `dag_file` is the DAG file in the checkout, "" where
     unknown.

@@ -55,19 +55,19 @@ def has_option(arguments: Sequence[str], *names: str) -> bool:
 
 
 def option_value(arguments: Sequence[str], *names: str) -> str | None:
-    """The option's value (the last one counts, as in argparse), or None when it is not given."""
+    """The option's value (the last one counts, as in argparse), or None when there is none."""
     values = list_values(arguments, *names)
     return values[-1] if values else None
 
 
 def list_values(arguments: Sequence[str], *names: str) -> list[str]:
-    """The value of each time that the option is given; empty where it has none."""
+    """The values of the option, one for each time that it is there; empty where it has none."""
     (values,), _ = _parse(arguments, names)
     return values
 
 
 def needs_confirmation(command: Command, arguments: Sequence[str]) -> bool:
-    """Whether the command will ask a question that its arguments do not answer. Over HTTP nobody can."""
+    """Whether the command waits for an answer that its arguments do not have. Over HTTP nobody can answer."""
     confirms = command.confirms and (not command.confirms_only or has_option(arguments, command.confirms_only))
     return confirms and not has_option(arguments, "-y", "--yes", "-h", "--help")
 
@@ -109,7 +109,7 @@ def _list_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
     if not command.takes_secrets:
         return []
     values, rest = _parse(arguments, *command.secret_options, *command.options)
-    secrets = [value for given in values[: len(command.secret_options)] for value in given]
+    secrets = [value for one in values[: len(command.secret_options)] for value in one]
     position, is_value, only_positionals = 0, False, False
     for word in rest:
         head, value = _split_value(word)
@@ -140,7 +140,7 @@ _FLAGS = (("-v", "--verbose"), ("-y", "--yes"), ("-h", "--help"), ("-j", "--json
 
 
 def _parse(arguments: Sequence[str], *options: Sequence[str]) -> tuple[list[list[str]], list[str]]:
-    """Read the values of each option, one for each time that it is given, and the words that belong to none of them."""
+    """Parse the values of each option, one for each time that it is there, and the words that belong to none of them."""
     for abbreviations in (True, False):  # a beginning that two options share is an error
         parser = _Parser(add_help=False, allow_abbrev=abbreviations, conflict_handler="resolve")
         for flag in _FLAGS:

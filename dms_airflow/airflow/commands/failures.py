@@ -11,7 +11,7 @@ from dms_airflow.airflow.commands.output import parse_log_record
 from dms_airflow.core.tracebacks import CAUSED, HANDLING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
     from dms_airflow.airflow.commands.output import LogRecord
     from dms_airflow.airflow.commands.table import Command
@@ -42,7 +42,7 @@ def find_failure(command: Command, stdout: Sequence[str], stderr: Sequence[str])
     return (
         _find_usage_error(stderr)
         or _find_exception(stderr)
-        or _find_message(command, stderr)
+        or next(filter(re.compile(command.failure).search, stderr), "")
         or _find_failure_record(command, stdout)
         or _find_failure_record(command, stderr)  # where the instance's owner sends the log there
     )
@@ -86,20 +86,17 @@ def _find_exception(errors: Sequence[str]) -> str:
     return found
 
 
-def _split_tracebacks(lines: Iterable[str]) -> Iterator[tuple[str, list[str]]]:
+def _split_tracebacks(lines: Iterable[str]) -> list[tuple[str, list[str]]]:
     """Give, for each traceback, the line before its header, and all lines up to the next header."""
     before = ""
-    last: tuple[str, list[str]] | None = None
+    found: list[tuple[str, list[str]]] = []
     for line in lines:
         if _TRACEBACK.match(line):
-            if last:
-                yield last
-            last = (before, [])
-        elif last:
-            last[1].append(line)
+            found.append((before, []))
+        elif found:
+            found[-1][1].append(line)
         before = line if line.strip() else before
-    if last:
-        yield last
+    return found
 
 
 def _is_indented(line: str) -> bool:
@@ -119,12 +116,6 @@ def _read_exception(lines: Iterable[str]) -> str:
     return ""
 
 
-def _find_message(command: Command, errors: Iterable[str]) -> str:
-    if not command.failure:
-        return ""
-    return next(filter(re.compile(command.failure).search, errors), "")
-
-
 def _find_failure_record(command: Command, output: Iterable[str]) -> str:
     """What the log says of a failure that Airflow keeps to itself: the exception that ended the work, else the record."""
     if not command.failure_record:
@@ -133,6 +124,6 @@ def _find_failure_record(command: Command, output: Iterable[str]) -> str:
     for line in lines:
         if record := match_record(command.failure_record, line):
             own = chain([line], takewhile(lambda following: parse_log_record(following) is None, lines))
-            exceptions = [_read_exception(behind) for _, behind in _split_tracebacks(own)]
+            exceptions = [_read_exception(lines_after) for _, lines_after in _split_tracebacks(own)]
             return (exceptions and exceptions[-1]) or record.message
     return ""

@@ -167,7 +167,7 @@ def _conclude_from_runs(outcome: Outcome, runs: Sequence[Row], dag_id: str) -> O
 
 
 def _identify(run: Row) -> tuple[str, ...]:
-    """Tell a DAG run from one of the same id that was there before."""
+    """What distinguishes a DAG run from one of the same id that was there before."""
     return tuple(str(run.get(key)) for key in ("dag_id", "dag_run_id", "start_date", "end_date", "state"))
 
 

@@ -39,7 +39,7 @@ class Command:
     json: bool = False
     """It prints records and knows `-o json`."""
     columns: tuple[str, ...] = ()
-    """Columns of its records; one of them in each record tells them from what DAG files print."""
+    """Columns of its records; one of them is in each record, and not in what DAG files print."""
     records_fail: bool = False
     """It ends with status 1 when it has records to show."""
     prints_result: bool = True
@@ -56,7 +56,7 @@ class Command:
     confirms: bool = False
     """It asks for confirmation; `--yes` answers in advance."""
     confirms_only: str = ""
-    """The option without which it does not ask."""
+    """The option without which it needs no confirmation."""
     options: tuple[tuple[str, ...], ...] = ()
     """The options with a value, where the arguments that are not options matter, or where there are secrets."""
     secret_options: tuple[tuple[str, ...], ...] = ()
@@ -72,9 +72,9 @@ class Command:
         return bool(self.secret_options) or self.secret_position is not None
 
     @property
-    def failure(self) -> str | None:
+    def failure(self) -> str:
         """A line on stderr with which Airflow ends a command of this group, without a traceback."""
-        return _FAILURES.get(self.name.partition(" ")[0])
+        return _FAILURES.get(self.name.partition(" ")[0], _NEVER)
 
 
 # Texts with which Airflow ends a command by SystemExit, by the command's first word. DAG files print on stderr too, so a
@@ -84,6 +84,7 @@ _DAG_FAILURE = (
     r"|DagRun failed$|Configuration .* is not valid JSON\. Error: |Option --save and --imgcat are mutually exclusive"
     r"|Failed to execute\. Make sure the imgcat)"
 )
+_NEVER = r"(?!)"
 _FAILURES = {
     "dags": _DAG_FAILURE,
     "tasks": _DAG_FAILURE,
