@@ -27,11 +27,7 @@ _BIGGEST_SOURCE = 2_000_000  # bytes; a bigger file is not read for its lines
 
 
 class SourceTree:
-    """The files below a folder.
-
-    Args:
-        root: The folder.
-    """
+    """The files below a folder."""
 
     def __init__(self, root: Path) -> None:
         self._root = root.resolve()

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.findings import remove_changing_parts
 from dms_airflow.core.inputs import InputValueError, quote_value
@@ -24,12 +24,8 @@ if TYPE_CHECKING:
 _DAG_FOLDER = "dags"
 
 
-class Fingerprint(NamedTuple):
-    """What makes two import errors the same: the DAG file's place, the exception, what is lasting of the message."""
-
-    place: str
-    exception: str
-    message: str
+# What makes two import errors the same: the DAG file's place, the exception, what is lasting of the message.
+Fingerprint = tuple[str, str, str]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +63,7 @@ def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
     places = [f"instance:{_cut_dag_folder(path)}"]
     if error.file and error.file.rpartition("/")[2] == path.rpartition("/")[2]:
         places.insert(0, f"checkout:{error.file}")
-    return tuple(Fingerprint(place, error.exception, message) for place in places)
+    return tuple((place, error.exception, message) for place in places)
 
 
 def compare(errors: Sequence[DagImportError], known: Sequence[DagImportError]) -> Comparison:

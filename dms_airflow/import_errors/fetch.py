@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -131,7 +130,7 @@ def _run_verbose(line: CommandLine, timeout: float, context: Context) -> Executi
 
 def _show_result(execution: Execution, context: Context) -> Execution:
     """Show the result of a command, and leave out what else it printed."""
-    result = f"{json.dumps(execution.outcome.records, ensure_ascii=False)}\n"
+    result = f"{execution.outcome.json}\n"
     context.log.fold("stdout", result)
     return replace(execution, stdout=result, stderr="")
 

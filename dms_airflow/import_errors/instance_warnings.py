@@ -186,7 +186,7 @@ def _read_row(kind: str, message: str, place: _Place, places: _Places) -> Iterat
     elif kind == "runtime varying value":
         for match in _VARYING.finditer(message):
             line, column = int(match["line"]), int(match["column"])
-            is_there = places.has_line(file, line)
+            is_there = line <= places.count_lines(file)
             yield Finding(
                 rule=Rule.RUNTIME_VARYING_VALUE,
                 level=Level.WARNING,
@@ -211,21 +211,15 @@ def _list_pools(message: str) -> list[str]:
 
 
 class _Places:
-    """Finds DAGs and pools in the DAG files of a checkout.
-
-    Args:
-        checkout: The checkout.
-        paths: The instance's paths of the files of DAGs, by id, if they are known.
-    """
+    """Finds DAGs and pools in the DAG files of a checkout; `paths` are the instance's paths of those of DAGs, by id."""
 
     def __init__(self, checkout: Checkout, paths: Mapping[str, str]) -> None:
         files = checkout.map_paths(paths.values())
         self._known = {dag_id: files[path] for dag_id, path in paths.items() if path in files}
         names = [file for file in checkout.list_files(checkout.dags_folder or "") if file.endswith(".py")]
         self._sources = {file: checkout.read(file) for file in names}
-        self._dags = [
-            (file, dag) for file, source in self._sources.items() if might_define_dag(source) for dag in list_dags(source)
-        ]
+        sources = {file: source for file, source in self._sources.items() if might_define_dag(source)}
+        self._dags = [(file, dag) for file, source in sources.items() for dag in list_dags(source)]
 
     def find_dag(self, dag_id: str) -> _Place | None:
         """Find the definition of a DAG; None where the checkout has none, or several files have one."""
@@ -244,6 +238,6 @@ class _Places:
         others = [(file, line) for file, source in self._sources.items() if (line := find_pool(source, pool))]
         return others[0] if len(others) == 1 else dag
 
-    def has_line(self, file: str, line: int) -> bool:
-        """Whether a file has so many lines."""
-        return line <= len(split_lines(self._sources.get(file, b"")))
+    def count_lines(self, file: str) -> int:
+        """Count the lines of a file."""
+        return len(split_lines(self._sources.get(file, b"")))

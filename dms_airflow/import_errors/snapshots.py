@@ -29,10 +29,6 @@ class Snapshot:
     dags: Sequence[Dag]
     errors: Sequence[StoredImportError]
 
-    def list_parse_times(self, path: str) -> set[str]:
-        """When the DAGs of a file were last parsed."""
-        return {dag.last_parsed_time for dag in self.dags if dag.path == path and dag.last_parsed_time}
-
     def list_errors(self, path: str) -> list[StoredImportError]:
         """The errors of a file; errors of a zip's members belong to the zip."""
         return [error for error in self.errors if strip_member(error.path) == path]
@@ -93,8 +89,8 @@ def judge_file(path: str, before: Snapshot, now: Snapshot, *, must_be_parsed: bo
         return FileState.BROKEN
     if errors:
         return FileState.AWAITED
-    parsed = bool(now.list_parse_times(path) - before.list_parse_times(path))
-    return FileState.SOUND if parsed or not must_be_parsed else FileState.AWAITED
+    earlier, times = ({dag.last_parsed_time for dag in one.dags if dag.path == path} for one in (before, now))
+    return FileState.SOUND if times - earlier - {""} or not must_be_parsed else FileState.AWAITED
 
 
 # --- dags reserialize ----------------------------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.commands.send import Execution
-    from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"stdout", "stderr", "json"})
@@ -94,12 +93,7 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
 
 def write_outputs(execution: Execution) -> dict[str, Any]:
     """Give stdout, stderr, and the JSON in them."""
-    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": write_answer(execution.outcome)}
-
-
-def write_answer(outcome: Outcome) -> str:
-    """Write the JSON of a command's answer; an empty text where there is none."""
-    return json.dumps(outcome.records, ensure_ascii=False) if outcome.records is not None else ""
+    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": execution.outcome.json}
 
 
 def illustrate(execution: Execution) -> Iterator[Table | Folded]:

@@ -16,6 +16,7 @@ What no text can show: a DAG file that prints a result of just the expected form
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass
 from enum import Enum, auto
@@ -69,6 +70,11 @@ class Outcome:
     """False: the output does not prove the warning."""
     records: Records | None = None
     """What `-o json` printed, as printed: Airflow makes each number and boolean in it a string."""
+
+    @property
+    def json(self) -> str:
+        """The records as JSON; empty where there are none of that form."""
+        return json.dumps(self.records, ensure_ascii=False) if self.records is not None else ""
 
     @property
     def succeeded(self) -> bool:
