@@ -52,7 +52,7 @@ GROUPS: Mapping[str, Mapping[str, Input]] = {
             "`oidc-provider-arn`, on GitHub `permissions: id-token: write`, on GitLab `id_tokens: "
             "DMS_AIRFLOW_ID_TOKEN`."
         ),
-        "oidc-provider-arn": Input("ARN of the OIDC identity provider in RAM that stands for your CI system."),
+        "oidc-provider-arn": Input("ARN of the OIDC identity provider in RAM for your CI system."),
         "audience": Input("Audience of the id-token: one of the identity provider's client ids.", default="sts.aliyuncs.com"),
         "role-session-name": Input(
             "Name of the role session in ActionTrail: 2 to 64 letters, digits, `.`, `@`, `_`, `-`. When empty, `<CI "
@@ -70,7 +70,7 @@ GROUPS: Mapping[str, Mapping[str, Input]] = {
         ),
         "arguments": Input(
             "What follows the command, quoted as in a shell; may span lines. For `cli` whole commands, one a line. "
-            "For `rest` `METHOD PATH`, with `--paginate` behind a GET that lists. For `smoke-test` DAG ids. For "
+            "For `rest` `METHOD PATH`, with `--paginate` after a GET that lists. For `smoke-test` DAG ids. For "
             "`doctor` nothing, or `deploy` to check the rights for a deploy, too."
         ),
     },

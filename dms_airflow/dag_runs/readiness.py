@@ -50,7 +50,7 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
         )
     if dag.is_paused and on_paused == "unpause":
         unpause_dag(airflow, dag_id)
-        context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays so.")
+        context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays unpaused.")
     elif dag.is_paused:
         context.log.info(f"DAG {dag_id} is paused: its run stays queued until somebody unpauses it (on-paused: ignore).")
     return dag

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import threading
 from dataclasses import replace
@@ -581,6 +582,7 @@ def test_a_smoke_test_of_several_dags_tells_each(airflow: ScriptedRuns, run: Run
     assert (step.outputs["dag-id"], step.outputs["run-state"]) == ("billing", "failed")
     assert titles(step) == [("error", "DAG not ready"), ("error", "Task failed: extract")]
     assert "2 of 4 DAGs succeeded; not: billing, paused" in step.log
+    assert re.search(r"\| paused \| *\| not triggered \| *\| *\|", step.summary)
     assert sorted(dag_id for dag_id, _ in airflow.made) == ["billing", "etl", "export"]
 
 

@@ -177,7 +177,7 @@ def test_what_never_left_is_told_as_such() -> None:
         world.request(UNREACHED)
 
 
-@pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (414, 1), (500, 5), (502, 5), (408, 5)])
+@pytest.mark.parametrize(("status", "sent"), [(403, 1), (404, 1), (414, 1), (429, 1), (500, 5), (502, 5), (408, 5)])
 def test_only_what_may_have_gone_wrong_in_between_is_asked_again(status: int, sent: int) -> None:
     world = World(OURS)
 
@@ -185,6 +185,13 @@ def test_only_what_may_have_gone_wrong_in_between_is_asked_again(status: int, se
         world.request(*[refused(status)] * 10)
 
     assert world.sent == sent
+
+
+def test_a_throttled_request_is_sent_again_when_the_server_says_when() -> None:
+    world = World(OURS)
+
+    assert world.request(AnswerError("answered 429", "Hint.", status=429, retry_after=3.0)) == "made"
+    assert world.clock.slept == [3.0]
 
 
 def test_nothing_is_sent_after_the_deadline() -> None:
