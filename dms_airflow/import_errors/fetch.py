@@ -13,7 +13,7 @@ from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import parse_report, strip_member, was_stored_by_reserialize
 from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE
 from dms_airflow.core import tracebacks
-from dms_airflow.core.errors import ActionError
+from dms_airflow.core.errors import ActionError, AnswerError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance import Instance
@@ -104,17 +104,18 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
     bundles = [name for name in names if name] or [DEFAULT_BUNDLE]
     while True:
         sent = line if chosen else line.add(*(word for name in bundles for word in ("-B", name)))
-        imported = _run_verbose(sent, timeout, context) if is_verbose else execute(sent, timeout, context)
+        imported = (_run_verbose(sent, timeout, context) if is_verbose else None) or execute(sent, timeout, context)
         # The database still has bundles that were removed from Airflow's configuration.
         unknown = _UNKNOWN_BUNDLES.match(imported.outcome.reason)
         left = [name for name in bundles if name not in unknown["names"].split(", ")] if unknown and not chosen else bundles
         if left == bundles or not left:
             break
         bundles = left
-    if is_verbose and imported.outcome.records is None:
-        imported, is_verbose = execute(sent, timeout, context), False
+    is_hidden = is_verbose and imported.line != sent
+    if is_hidden and imported.outcome.records is None:
+        imported, is_hidden = execute(sent, timeout, context), False
     return Listing(
-        execution=_show_result(imported, context) if is_verbose else imported,
+        execution=_show_result(imported, context) if is_hidden else imported,
         errors=read_list(imported.outcome.records or [], imported.stdout, instance.folders),
         imported=imported,
         dags=tuple(view.dags),
@@ -122,10 +123,15 @@ def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listin
     )
 
 
-def _run_verbose(line: CommandLine, timeout: float, context: Context) -> Execution:
+def _run_verbose(line: CommandLine, timeout: float, context: Context) -> Execution | None:
+    """Run the command with `-v`; None where the response cannot be used: with `-v` it may be longer than the action reads."""
     line = line.add("-v")
     context.log.info(f"$ airflow {show(line)}  (only its result is shown)")
-    return run_command(context.airflow, line, timeout=timeout)
+    try:
+        return run_command(context.airflow, line, timeout=timeout)
+    except AnswerError as error:
+        context.log.info(error.message)
+        return None
 
 
 def _show_result(execution: Execution, context: Context) -> Execution:

@@ -118,6 +118,20 @@ def test_without_a_result_the_command_runs_again_and_shows_its_error(
     assert (step.outputs["stdout"], step.outputs["stderr"]) == ("printed by a DAG file\n", "Segmentation fault\n")
 
 
+def test_a_verbose_response_that_is_too_long_is_done_without(
+    dms: FakeDms, airflow: FakeAirflow, run_here: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dms_airflow.core.http.exchange.LONGEST_ANSWER", 200_000)
+    airflow.commands[" ".join(VERBOSELY)] = (f"{'DEBUG ' * 50_000}\n[]\n", "")
+    airflow.commands[" ".join(NOW)] = ("[]\n", "")
+
+    step = run_here({"operation": "dags list-import-errors", "warnings": "false"})
+
+    assert step.exit_code == 0
+    assert dms.commands() == [VERBOSELY, NOW]
+    assert step.outputs["stdout"] == "[]\n"
+
+
 @pytest.mark.parametrize(
     ("arguments", "sent"),
     [
