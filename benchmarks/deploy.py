@@ -13,13 +13,12 @@ from collections import Counter
 from pathlib import Path
 
 from dms_airflow.alibaba_cloud.credentials import Keys
-from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
+from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.config import parse_endpoint
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
 from dms_airflow.deploy.publish import parse_setting, publish
 from dms_airflow.deploy.rollout import Rollout
-from dms_airflow.deploy.workspace import Workspace
 from dms_airflow.deploy.write import Writer
 from sandbox.openapi import INSTANCE_ID, WORKSPACE_ID
 from tests.integration.fake_dms import KEY, serve
@@ -41,7 +40,7 @@ def main() -> None:
         for name, files in (("500 new", texts), ("nothing changed", texts), ("1 of 500 changed", changed)):
             dms.workspace.calls.clear()
             started = time.perf_counter()
-            with WorkspaceCalls(
+            with Workspace(
                 WORKSPACE_ID,
                 instance_id=INSTANCE_ID,
                 obtain_keys=lambda: keys,
@@ -49,8 +48,7 @@ def main() -> None:
                 ca_bundle="",
                 clock=clock,
                 log=log,
-            ) as calls_of_dms:
-                workspace = Workspace(calls_of_dms, INSTANCE_ID)
+            ) as workspace:
                 workspace.fetch_airflow()
                 setting = parse_setting(workspace.fetch_publish_setting())
                 plan = make_plan(workspace, TARGET, files, warn=print)

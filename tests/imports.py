@@ -21,7 +21,7 @@ def import_all(folder: Path) -> None:
     for file in files:
         importlib.import_module(".".join(file.relative_to(folder).with_suffix("").parts).removesuffix(".__init__"))
     sdk = importlib.import_module("dms_airflow.alibaba_cloud.sdk")
-    sdk.import_client("alibabacloud_dms20250414")
+    sdk.import_client()
     with sdk.stub_imports():
         for file in (folder / "entrypoint.py", *files):
             for module, name in _list_imports(ast.parse(file.read_bytes())):

@@ -16,16 +16,22 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.version import Version
 
 # What `parse_dag` reads, for an Airflow that then leaves out the rest.
 FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"
+
+# The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
+# https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
+CACHE_SECONDS = 10.0  # by default
 
 # Airflow shows this in place of an error to users who cannot read every DAG of the file.
 _REDACTED = "REDACTED - you do not have read permission"
@@ -201,6 +207,11 @@ def parse_dag(row: Mapping[str, Any], version: Version) -> Dag:
         bundle=str(row.get("bundle_name") or ""),
         bundle_folder=path.removesuffix(below) if below != "/" and path.endswith(below) else "",
     )
+
+
+def parse_load_time(details: Mapping[str, Any]) -> datetime | None:
+    """Parse when Airflow 2's web server loaded a DAG, which `GET /dags/{id}/details` calls `last_parsed`."""
+    return parse_date(details.get("last_parsed"))
 
 
 def parse_upstream(content: Mapping[str, Any]) -> dict[str, frozenset[str]]:

@@ -101,11 +101,6 @@ class ProfileFile(CredentialsSource):
     path: Path
     profile: str
 
-    @property
-    def is_of_command_line(self) -> bool:
-        """Whether it is a file of the command line `aliyun`."""
-        return self.path.suffix == ".json"
-
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialsUri(CredentialsSource):
@@ -128,24 +123,27 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
     Raises:
         CredentialsError: None is given, or one is incomplete.
     """
-    finders = (_find_given_keys, _find_given_role, _find_keys, _find_role, _find_file, _find_uri, _find_ecs_role)
-    for find in finders:
-        if source := find(config, runner, environ):
-            return source
-    raise CredentialsError("Neither the inputs nor the environment have credentials for Alibaba Cloud.", HINT_CREDENTIALS)
+    given = {name: text.strip() for name, text in environ.items()}
+    source = (
+        _find_given_keys(config)
+        or _find_given_role(config, runner, given)
+        or _find_keys(given)
+        or _find_role(config, runner, given)
+        or _find_file(given)
+        or _find_uri(given)
+        or _find_ecs_role(runner, given)
+    )
+    if source is None:
+        raise CredentialsError("Neither the inputs nor the environment have credentials for Alibaba Cloud.", HINT_CREDENTIALS)
+    return source
 
 
-def _find_given_keys(config: Config, _: Runner, __: Mapping[str, str]) -> CredentialsSource | None:
+def _find_given_keys(config: Config) -> CredentialsSource | None:
     if not config.access_key_id:
         return None
     beside = " (role-to-assume is ignored)" if config.role_to_assume else ""
-    keys = Keys(
-        access_key_id=config.access_key_id,
-        access_key_secret=config.access_key_secret,
-        security_token=config.security_token,
-    )
     origin = f"the inputs access-key-id and access-key-secret{beside}"
-    return GivenKeys(origin=origin, identity=config.access_key_id, keys=keys)
+    return _take_keys(origin, config.access_key_id, config.access_key_secret, config.security_token)
 
 
 def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
@@ -163,36 +161,39 @@ def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str])
     )
 
 
-def _find_keys(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
+def _find_keys(environ: Mapping[str, str]) -> CredentialsSource | None:
     if not _is_given(KEY_VARIABLES[:2], environ):
-        if environ.get(KEY_VARIABLES[2], "").strip():
+        if environ.get(KEY_VARIABLES[2], ""):
             raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but its AccessKey is not.", HINT_CREDENTIALS)
         return None
-    access_key_id, access_key_secret, security_token = (environ.get(name, "").strip() for name in KEY_VARIABLES)
+    return _take_keys(f"the variables {_join(KEY_VARIABLES[:2])}", *(environ.get(name, "") for name in KEY_VARIABLES))
+
+
+def _take_keys(origin: str, access_key_id: str, access_key_secret: str, security_token: str) -> GivenKeys:
     keys = Keys(access_key_id=access_key_id, access_key_secret=access_key_secret, security_token=security_token)
-    return GivenKeys(origin=f"the variables {_join(KEY_VARIABLES[:2])}", identity=access_key_id, keys=keys)
+    return GivenKeys(origin=origin, identity=access_key_id, keys=keys)
 
 
 def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
     # ALIBABA_CLOUD_ROLE_ARN alone has a meaning for other tools, so it does not count as an incomplete source.
-    if not any(environ.get(name, "").strip() for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
+    if not any(environ.get(name, "") for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
         return None
-    role_arn, provider_arn, token_file = (environ[name].strip() for name in ROLE_VARIABLES)
+    role_arn, provider_arn, token_file = (environ[name] for name in ROLE_VARIABLES)
     return OidcRole(
         origin=f"the variables {_join(ROLE_VARIABLES)}",
         identity=f"{role_arn} {provider_arn}",
         role_arn=role_arn,
         provider_arn=provider_arn,
-        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "").strip() or make_session_name(runner),
+        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "") or make_session_name(runner),
         duration=config.role_session_expiration,
         sts_host=find_sts_host(environ),
         token_file=token_file,
     )
 
 
-def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
-    profile = environ.get("ALIBABA_CLOUD_PROFILE", "").strip()
-    named = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", "").strip()
+def _find_file(environ: Mapping[str, str]) -> CredentialsSource | None:
+    profile = environ.get("ALIBABA_CLOUD_PROFILE", "")
+    named = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", "")
     if named:
         origin = f"the file {named} (ALIBABA_CLOUD_CREDENTIALS_FILE)"
         return ProfileFile(origin=origin, identity=f"{named} {profile}", path=Path(named), profile=profile)
@@ -205,8 +206,8 @@ def _find_file(_: Config, __: Runner, environ: Mapping[str, str]) -> Credentials
     return None
 
 
-def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
-    uri = environ.get("ALIBABA_CLOUD_CREDENTIALS_URI", "").strip()
+def _find_uri(environ: Mapping[str, str]) -> CredentialsSource | None:
+    uri = environ.get("ALIBABA_CLOUD_CREDENTIALS_URI", "")
     if not uri:
         return None
     try:
@@ -221,8 +222,8 @@ def _find_uri(_: Config, __: Runner, environ: Mapping[str, str]) -> CredentialsS
     return CredentialsUri(origin=f"the server {host} (ALIBABA_CLOUD_CREDENTIALS_URI)", identity=uri, uri=uri)
 
 
-def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
-    name = environ.get("ALIBABA_CLOUD_ECS_METADATA", "").strip()
+def _find_ecs_role(runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
+    name = environ.get("ALIBABA_CLOUD_ECS_METADATA", "")
     # GitHub's own runners are not ECS instances.
     if environ.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true" or (runner.is_hosted and not name):
         return None
@@ -232,7 +233,7 @@ def _find_ecs_role(_: Config, runner: Runner, environ: Mapping[str, str]) -> Cre
 
 
 def _is_given(names: tuple[str, ...], environ: Mapping[str, str]) -> bool:
-    missing = [name for name in names if not environ.get(name, "").strip()]
+    missing = [name for name in names if not environ.get(name, "")]
     if missing and len(missing) < len(names):
         what = "is not set, but its partner is" if len(names) == 2 else "is not set, but others that belong to it are"  # noqa: PLR2004
         raise CredentialsError(f"The environment variable {missing[0]} {what}.", HINT_CREDENTIALS)
@@ -251,6 +252,6 @@ def make_session_name(runner: Runner) -> str:
 
 def find_sts_host(environ: Mapping[str, str]) -> str:
     """Find STS's host as the SDKs do: regional or in a VPC where their variables say so, else the central one."""
-    prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").strip().lower() == "true" else "sts"
-    region = environ.get("ALIBABA_CLOUD_STS_REGION", "").strip()
+    prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").lower() == "true" else "sts"
+    region = environ.get("ALIBABA_CLOUD_STS_REGION", "")
     return f"{prefix}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"

@@ -24,14 +24,20 @@ from dms_airflow.alibaba_cloud.credentials import (
     OidcRole,
     ProfileFile,
 )
-from dms_airflow.alibaba_cloud.sdk import explain_network_failure, fetch_keys, guard_sdk, stub_imports, trust_authorities
+from dms_airflow.alibaba_cloud.sdk import (
+    attempt,
+    explain_network_failure,
+    fetch_keys,
+    guard_sdk,
+    stub_imports,
+    trust_authorities,
+)
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.retry import is_transient_status
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.alibaba_cloud.sdk import LastExchange
     from dms_airflow.core.clock import Clock
 
 METADATA_HOST = "100.100.100.200"
@@ -100,7 +106,7 @@ def _read_profile(source: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
 
     def read() -> Any:
         path = str(source.path)
-        if source.is_of_command_line:
+        if source.path.suffix == ".json":
             reader = provider.CLIProfileCredentialsProvider(profile_file=path, profile_name=source.profile or None)
         else:
             reader = provider.ProfileCredentialsProvider(profile_file=path, profile_name=source.profile or "default")
@@ -173,32 +179,20 @@ def _fetch(make: Callable[[], Any], clock: Clock, ca_bundle: str, origin: str, *
         hint: What to do.
         hint_by_status: What to do when a server answered with an error; empty for `hint`.
     """
-    failure: CredentialsError
     with guard_sdk(clock) as last:
-        try:
-            keys = fetch_keys(make(), ca_bundle)
-        except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            failure = _explain_failure(error, last, origin, hint, hint_by_status or hint)
-        else:
-            if keys.access_key_id and keys.access_key_secret:
-                return keys
-            failure = CredentialsError(f"{origin} gave credentials without an AccessKey id or secret.", hint)
-    raise failure
-
-
-def _explain_failure(error: Exception, last: LastExchange, origin: str, hint: str, hint_by_status: str) -> CredentialsError:
-    failed = f"{origin} gave no credentials"
+        keys, error = attempt(lambda: fetch_keys(make(), ca_bundle))
+    if keys and keys.access_key_id and keys.access_key_secret:
+        return keys
+    if keys:
+        raise CredentialsError(f"{origin} gave credentials without an AccessKey id or secret.", hint)
+    failed, is_transient = f"{origin} gave no credentials", False
+    text = str(getattr(error, "message", ""))
     if fault := explain_network_failure(last, "The request for credentials"):
-        message = f"{failed}: {fault.message}"
-        return CredentialsError(message, fault.hint, is_transient=fault.is_transient, retry_after=last.retry_after)
-    message = str(getattr(error, "message", ""))
-    status = re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", message)
-    if status is None:
-        return CredentialsError(f"{failed}.", hint, retry_after=last.retry_after)
-    code = re.search(r'"Code": ?"([\w.]{1,100})"', message)
-    return CredentialsError(
-        f"{failed} (it answered {status[1]}{f', {code[1]}' if code else ''}).",
-        hint_by_status,
-        is_transient=is_transient_status(int(status[1])),
-        retry_after=last.retry_after,
-    )
+        message, hint, is_transient = f"{failed}: {fault.message}", fault.hint, fault.is_transient
+    elif status := re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", text):
+        code = re.search(r'"Code": ?"([\w.]{1,100})"', text)
+        message = f"{failed} (it answered {status[1]}{f', {code[1]}' if code else ''})."
+        hint, is_transient = hint_by_status or hint, is_transient_status(int(status[1]))
+    else:
+        message = f"{failed}."
+    raise CredentialsError(message, hint, is_transient=is_transient, retry_after=last.retry_after)

@@ -21,7 +21,7 @@ from importlib.util import find_spec
 from io import BytesIO
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import urlsplit
 
 import requests
@@ -37,12 +37,14 @@ from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, explai
 from dms_airflow.core.http.retry import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from requests import PreparedRequest, Response
     from requests.adapters import BaseAdapter
 
     from dms_airflow.core.clock import Clock
+
+T = TypeVar("T")
 
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
@@ -96,23 +98,16 @@ class _Messages(ModuleType):
         return getattr(import_module(f"{self.__name__}.{found[1]}"), name)
 
 
-def import_client(package: str) -> tuple[Any, Any]:
-    """Import a generated client of the SDK.
-
-    Args:
-        package: Its name.
-
-    Returns:
-        The class of the client, and the module of its messages.
-    """
-    name = f"{package}.models"
+def import_client() -> tuple[Any, Any]:
+    """Import the SDK's client of DMS: its class, and the module of its messages."""
+    name = "alibabacloud_dms20250414.models"
     if name not in sys.modules:
         found = find_spec(name)
         if not found or not found.origin:
             raise ModuleNotFoundError(name)
         sys.modules[name] = _Messages(name, Path(found.origin))
     with stub_imports():
-        return import_module(f"{package}.client").Client, sys.modules[name]
+        return import_module("alibabacloud_dms20250414.client").Client, sys.modules[name]
 
 
 @dataclass
@@ -220,6 +215,17 @@ def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
         setattr(holder, name, former)
 
 
+def attempt(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
+    """Call the SDK, and return the result or what it raised.
+
+    An error that is raised outside of an except clause shows no traceback of the SDK's: that may hold requests and answers.
+    """
+    try:
+        return call(), None
+    except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
+        return None, error
+
+
 def fetch_keys(provider: Any, ca_bundle: str) -> Keys:
     """Fetch the keys of a provider of the credentials SDK.
 
@@ -246,7 +252,7 @@ def trust_authorities(provider: Any, ca_bundle: str) -> None:
         options["ca"] = ca_bundle
 
 
-def parse_refusal(error: Exception, last: LastExchange) -> Refusal | None:
+def parse_refusal(error: Exception | None, last: LastExchange) -> Refusal | None:
     """Parse why Alibaba Cloud refused a call from what the SDK raised; None when it did not."""
     code = getattr(error, "code", None)
     if not isinstance(code, str) or code in ("", "None"):

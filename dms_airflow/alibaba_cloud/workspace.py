@@ -1,6 +1,7 @@
 """The calls of DMS's OpenAPI for one workspace: its code, its publishing, its Airflow instance.
 
-https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-saveworkspacecode and the pages of the other calls.
+https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-saveworkspacecode and the pages of the other calls. Where
+these are silent or contradict each other, both readings work here.
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ import re
 import threading
 from contextlib import ExitStack
 from functools import partial
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
-from dms_airflow.alibaba_cloud.error_codes import OPENAPI_CODES
+from dms_airflow.alibaba_cloud.error_codes import OPENAPI
 from dms_airflow.alibaba_cloud.login_token import prepare_client
-from dms_airflow.alibaba_cloud.sdk import guard_sdk, parse_body_refusal, parse_refusal
+from dms_airflow.alibaba_cloud.sdk import attempt, guard_sdk, parse_body_refusal, parse_refusal
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.network_errors import explain_fault
 from dms_airflow.core.http.retry import is_transient_status, retry
@@ -41,8 +42,17 @@ HINT_OTHER = "Look the code up in DMS's error codes; doctor with arguments: depl
 HINT_LOST = "Alibaba Cloud did not answer. Run the step again: it first reads the current files."
 
 
-class WorkspaceCalls:
-    """The calls for one workspace, inside of a `with` block.
+class Listed(NamedTuple):
+    """An entry of a folder: `size` in bytes, `mtime` as the server writes it."""
+
+    is_folder: bool
+    is_link: bool
+    size: int
+    mtime: str
+
+
+class Workspace:
+    """One workspace, inside of a `with` block. Each call raises an ActionError, as `send` does.
 
     Args:
         workspace_id: Its id.
@@ -86,6 +96,59 @@ class WorkspaceCalls:
         """Close the connections."""
         self._stack.close()
 
+    # --- the calls -------------------------------------------------------------------------------------------------------
+
+    def fetch_airflow(self) -> Mapping[str, Any]:
+        """Fetch the instance: `Status`, `DagsDir` and more."""
+        return _to_map(self.fetch("GetAirflow", airflow_id=self._instance_id)[0].get("Root"))
+
+    def fetch_publish_setting(self) -> Mapping[str, Any]:
+        """Fetch `Exclude`, `LockRepoBranch` and `Repos`."""
+        return _to_map(self.fetch("GetWorkspaceCodePublishSetting")[0].get("Data"))
+
+    def list_folder(self, path: str) -> dict[str, Listed]:
+        """List one folder by the names of its entries."""
+        rows = _to_map(self.fetch("ListWorkspaceCode", path=path)[0].get("Data")).get("List") or ()
+        entries = {str(row.get("Name") or "").rstrip("/").rpartition("/")[2]: row for row in rows}
+        return {
+            name: Listed(
+                is_folder=bool(row.get("IsDir")),
+                is_link=bool(row.get("Symlink")),
+                size=int(row.get("Size") or 0),
+                mtime=str(row.get("Mtime") or ""),
+            )
+            for name, row in entries.items()
+            if name
+        }
+
+    def read(self, path: str) -> tuple[str, str]:
+        """Read a file: text, and modification time as the server writes it, in a header whose name is not documented."""
+        body, headers = self.fetch("GetWorkspaceCode", path=path)
+        times = [value for name, value in headers.items() if "mtime" in name.lower()]
+        return str(body.get("Data") or ""), str([*times, headers.get("last-modified") or ""][0])
+
+    def save(self, path: str, text: str, *, mtime: str = "", force: bool = False) -> None:
+        """Write a file, if its modification time still is `mtime`."""
+        self.send("SaveWorkspaceCode", path=path, content=text, mtime=mtime or None, force=force or None)
+
+    def delete(self, path: str) -> None:
+        """Delete a file permanently."""
+        self.send("DeleteWorkspaceCode", path=path)
+
+    def publish(self, config: str) -> str:
+        """Start to publish the complete workspace, and return the action's key."""
+        return str(_to_map(self.send("WorkspaceCodePublish", config=config)[0].get("Data")).get("Key") or "")
+
+    def fetch_status(self, key: str) -> Mapping[str, Any]:
+        """Fetch how an action is going: `Status`, `EndTime`, `Data`."""
+        return _to_map(self.fetch("WorkspaceActionStatus", key=key)[0].get("Data"))
+
+    def fetch_log(self, key: str) -> str:
+        """Fetch an action's log."""
+        return str(self.fetch("WorkspaceActionLog", key=key)[0].get("Data") or "")
+
+    # --- how they are made -----------------------------------------------------------------------------------------------
+
     def fetch(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Make a call that changes nothing, again while it may succeed a moment later."""
         return retry(partial(self.send, action, **fields), clock=self._clock, log=self._log)
@@ -103,11 +166,9 @@ class WorkspaceCalls:
         request = getattr(messages, f"{action}Request")(workspace_id=self._workspace_id, **fields)
         call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
         started = self._clock.monotonic()
-        try:
-            response = call(request, options)
-        except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            refusal = parse_refusal(error, self._last)
-        else:
+        response, error = attempt(lambda: call(request, options))
+        refusal = parse_refusal(error, self._last)
+        if response is not None:
             body = response.body.to_map() if response.body else {}
             self._log.debug(f"{action} {fields.get('path') or ''} {1000 * (self._clock.monotonic() - started):.0f} ms")
             # This call has no `Success`. A success may have an error code, too.
@@ -116,7 +177,6 @@ class WorkspaceCalls:
             refusal = parse_body_refusal(body)
         if refusal and refusal.is_expired and self._renew(used):
             return self.send(action, **fields)
-        # Outside of the except clause, so that no traceback shows the SDK's exception, which holds requests and answers.
         raise self._refuse(action, refusal) if refusal else self._explain_failure(action)
 
     def _renew(self, used: tuple[Any, Any, Any]) -> bool:
@@ -138,11 +198,15 @@ class WorkspaceCalls:
         return failure
 
     def _refuse(self, action: str, refusal: Refusal) -> WorkspaceError:
-        known = refusal.find_code(OPENAPI_CODES)
-        because = f", because {known.meaning}" if known else ""
-        message = f"{action} for the workspace {self._workspace_id} was refused{because} {refusal}."
-        is_transient, retry_after = refusal.is_transient(known), refusal.retry_after
+        call = f"{action} for the workspace {self._workspace_id}"
         if _DENIED.search(refusal.code):
             hint = HINT_DENIED.format(action=action, workspace=self._workspace_id)
-            return WorkspaceDeniedError(message, hint, is_transient=is_transient, retry_after=retry_after)
-        return WorkspaceError(message, known.hint if known else HINT_OTHER, is_transient=is_transient, retry_after=retry_after)
+            return refusal.to_error(WorkspaceDeniedError, call, OPENAPI, hint=hint)
+        return refusal.to_error(WorkspaceError, call, OPENAPI, other=HINT_OTHER)
+
+
+def _to_map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, dict) else {}
+
+
+WorkspaceCalls = Workspace

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from dms_airflow.airflow.dags import list_dags, locate_dag
+from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import count
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dags import Dag
     from dms_airflow.core.log import Log
     from dms_airflow.deploy.dag_changes import DagChange, DagShape
-    from dms_airflow.deploy.deployed_files import Arrival
+    from dms_airflow.deploy.deployed_files import DeployedFiles
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")
@@ -28,9 +28,6 @@ R = TypeVar("R")
 LONGEST = 60.0  # seconds, each for before and after
 MOST_COMPARED = 200  # DAGs: two requests each, before and after
 
-# The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
-# https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
-CACHED = 10.0
 # Airflow 3 serializes no DAG again within so many seconds (SerializedDagModel.write_dag of 3.2.2); schedule and tags are new.
 KEPT = 30.0
 LINGERING = timedelta(seconds=10)  # between the parses of DAGs of a file; parsed together, milliseconds are
@@ -58,7 +55,7 @@ class DagWatch:
         self._requests, self._seconds, self._read_at = 0, 0.0, 0.0
         self.has_before = False
 
-    def note_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
+    def read_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
         """Read, once, what the DAGs of the files that this deploy changes are like; their paths end with these."""
         self.has_before = True
         active, last = [dag for dag in dags if dag.is_active], dict[str, datetime]()
@@ -78,21 +75,22 @@ class DagWatch:
         """Keep what was read of these files only: others may have been parsed from the new version meanwhile."""
         self._shapes = {one: shape if self._before[one].path in paths else None for one, shape in self._shapes.items()}
 
-    def find_changes(self, arrival: Arrival, vanished: Iterable[str]) -> tuple[DagChange, ...] | None:
+    def find_changes(self, files: DeployedFiles, vanished: Iterable[str]) -> tuple[DagChange, ...] | None:
         """Find what changed, now that the instance has the new version; None where nothing is known."""
         log = self._context.log
         gone = {one for one in vanished if one in (self._before if self.changed is None else self._shapes)}
-        changes = try_to(lambda: self._compare(arrival, gone), None, "DAG changes", log)
+        changes = try_to(lambda: self._compare(files, gone), None, "DAG changes", log)
         if changes is not None:
             head = f"DAG changes: {sum_up(changes)} ({count(self._requests, 'request')}, {self._seconds:.1f} s)"
             log.info("\n".join((head, *list_lines(changes))))
         return changes
 
-    def _compare(self, arrival: Arrival, vanished: set[str]) -> tuple[DagChange, ...]:
+    def _compare(self, files: DeployedFiles, vanished: set[str]) -> tuple[DagChange, ...]:
         if self.changed == ():
             return ()
-        own = {f"{arrival.folder}{path}" for path in arrival.expected.awaited}
-        defined = {dag_id for file in arrival.report or () if file.path in arrival.expected.awaited for dag_id in file.dag_ids}
+        awaited = files.expected.awaited
+        own = {*map(files.locate, awaited)}
+        defined = {dag_id for file in files.report or () if file.path in awaited for dag_id in file.dag_ids}
         if not self._shapes and not vanished and defined <= self._before.keys():
             return compare_dags({}, {}, unknown=() if self.changed else defined, now=None)
         dags = list_dags(self._context.airflow, only_active=False)
@@ -102,22 +100,21 @@ class DagWatch:
         new = now.keys() - self._before.keys()
         compared = [one for one, dag in now.items() if one in new | self._shapes.keys() or dag.path.endswith(self._endings)]
         before = self._shapes | {one: self._shapes.get(one) for one in (*compared, *vanished) if one in self._before}
-        paths = {one: dag.path for one, dag in now.items()}
-        shapes = self._fetch_new([one for one in compared if one in new or before[one]], paths)
+        shapes = self._fetch_new({one: now[one].path for one in compared if one in new or before[one]})
         after: dict[str, DagShape | None] = {one: shapes.get(one) for one in compared}
         unknown = () if self.changed else now.keys() - before.keys()
         return compare_dags(before, after, unknown=unknown, now=self._context.airflow.server_time)
 
-    def _fetch_new(self, dag_ids: Sequence[str], paths: Mapping[str, str]) -> dict[str, DagShape]:
-        """Fetch what DAGs are like now, past what may be their former version still."""
+    def _fetch_new(self, paths: Mapping[str, str]) -> dict[str, DagShape]:
+        """Fetch what DAGs are like now, past what may be their former version still; `paths` are those of their files."""
         clock, airflow = self._context.clock, self._context.airflow
         if airflow.version.caches_dags and any(self._shapes.values()):
-            clock.sleep(max(0.0, self._read_at + CACHED - clock.monotonic()))
+            clock.sleep(max(0.0, self._read_at + CACHE_SECONDS - clock.monotonic()))
         since = airflow.server_time
-        shapes = self._fetch(dag_ids)
+        shapes = self._fetch(paths)
         doubtful = [one for one, shape in shapes.items() if self._may_be_former(one, shape, since)]
         if doubtful and airflow.version.caches_dags:
-            clock.sleep(CACHED)
+            clock.sleep(CACHE_SECONDS)
             return shapes | self._fetch(doubtful)
         if not doubtful:
             return shapes
@@ -131,11 +128,11 @@ class DagWatch:
     def _may_be_former(self, dag_id: str, shape: DagShape, since: datetime | None) -> bool:
         """Whether a DAG may be the former version, although the instance has parsed the new one."""
         if self._context.airflow.version.caches_dags:
-            return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHED
+            return since is not None and shape.loaded is not None and 0 < (since - shape.loaded).total_seconds() < CACHE_SECONDS
         former = self._shapes.get(dag_id)
         return former is not None and (former.tasks, former.edges) == (shape.tasks, shape.edges)
 
-    def _fetch(self, dag_ids: Sequence[str]) -> dict[str, DagShape]:
+    def _fetch(self, dag_ids: Iterable[str]) -> dict[str, DagShape]:
         """Fetch what DAGs are like: two requests each. What is refused is left out."""
         started = self._context.clock.monotonic()
         airflow = self._context.airflow.until(started + LONGEST)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
+from dms_airflow.core.findings import Finding, Rule, group
+from dms_airflow.core.result import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from dms_airflow.airflow.dags import Dag, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.dag_watch import DagWatch
     from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.import_errors.parse import DagImportError
 
 NOTHING_EXPECTED = "any DAG file of the checkout"
 NOTHING_REPORTED = (
@@ -27,185 +29,210 @@ NO_COPY = "Airflow stores no source of it yet"
 NO_REPORT = "airflow dags report gave no usable output"
 MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
 
-
-class Doubt(NamedTuple):
-    """What could not be verified, mostly a file of the checkout, and why."""
-
-    what: str
-    reason: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class Arrival:
-    """What step 1 found.
-
-    `report` is None when Airflow gave none; it `hangs` when no answer came at all. `checkout_folder` is deployed. `changed` are
-    absolute paths of the instance: files that were seen with another source than the checkout's. `unread` are paths below the
-    DAG folder of which Airflow has no source yet, or, broken as they were, an older one.
-    """
-
-    report: tuple[ParsedFile, ...] | None
-    hangs: bool = False
-    expected: Expected = Expected(awaited={}, doubtful=())  # noqa: RUF009 - frozen
-    folder: str | None = None
-    checkout_folder: str = ""
-    dags: tuple[Dag, ...] = ()
-    changed: frozenset[str] = frozenset()
-    unread: frozenset[str] = frozenset()
-
-    def list_files(self) -> set[str]:
-        """Give the absolute paths of the files that the instance parses."""
-        return {f"{self.folder}{file.path}" for file in self.report or ()} if self.folder is not None else set()
-
-    def list_tokens(self, paths: Iterable[str]) -> dict[str, str]:
-        """Give the file tokens of absolute paths that have one."""
-        wanted = set(paths)
-        return {dag.path: dag.file_token for dag in self.dags if dag.path in wanted and dag.file_token}
-
-    def list_sources(self, paths: Iterable[str]) -> dict[str, str]:
-        """Give where the API has the sources of absolute paths: of a DAG that is active, since those of others are old."""
-        wanted = set(paths)
-        dags = sorted(self.dags, key=lambda dag: dag.is_active)
-        return {dag.path: dag.source for dag in dags if dag.path in wanted and dag.source}
+HINT_ARRIVAL = "Check that the deploy ended well and reaches this instance, and that its scheduler runs. "
+HINT_OLD_TIMES = (
+    "Airflow's stored source stays behind when a deploy keeps old modification times (rsync -t, cp -p): let it set new ones, "
+    "or set verify-source: false. "
+)
+HINT_NOT_DEPLOYED = "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
 
 
-class Arrivals:
-    """Looks whether the files of a checkout have arrived on an instance.
+class DeployedFiles:
+    """The DAG files of a checkout on an instance, as `fetch` found them last.
 
     Args:
-        instance: Where to look.
-        checkout: What to look for.
+        instance: The instance.
+        checkout: The author's files.
         verify_source: Compare the sources too.
-        watch: Told what the DAGs are like before files of another version are parsed again.
+        watch: Learns what the DAGs are like before files of another version are parsed again.
     """
 
     def __init__(self, instance: Instance, checkout: Checkout, *, verify_source: bool, watch: DagWatch) -> None:
-        self._instance = instance
-        self._checkout = checkout
-        self._verify_source = verify_source
+        self.instance = instance
+        self.checkout = checkout
+        self.verify_source = verify_source
         self._watch = watch
+        self.report: tuple[ParsedFile, ...] | None = None
+        """What the instance parses; None when Airflow gave no report."""
+        self.hangs = False
+        """Whether no response came to the request for it."""
+        self.dags: tuple[Dag, ...] = ()
+        self.folder: str | None = None
+        """The absolute path of the instance's DAG folder; None while no file shows it."""
+        self.checkout_folder = ""
+        """The folder of the checkout that is deployed."""
+        self.expected = Expected(awaited={}, doubtful=())
+        self.changed: frozenset[str] = frozenset()
+        """Absolute paths of files that had another source than the checkout's at any time, or have one that is not compared."""
+        self.unread: frozenset[str] = frozenset()
+        """Absolute paths of files of which Airflow has no source yet, or, while they are broken, an older one."""
 
-    def await_files(self) -> tuple[Arrival, Sequence[str]]:
-        """Wait until the instance parses every DAG file of the checkout, from the checkout's source.
+    # --- paths -----------------------------------------------------------------------------------------------------------
 
-        A file in which Airflow finds no DAG is not compared: Airflow keeps no new source of a broken file. Step 2 tells.
+    def locate(self, path: str) -> str:
+        """Return the instance's absolute path of a file below the DAG folder."""
+        return f"{self.folder or ''}{path}"
+
+    def find_file(self, path: str) -> str | None:
+        """Find the checkout's file of an absolute path."""
+        return self.expected.awaited.get(path.removeprefix(self.folder or ""))
+
+    @property
+    def paths(self) -> set[str]:
+        """The absolute paths of the files that the instance parses."""
+        return {self.locate(file.path) for file in self.report or ()} if self.folder is not None else set()
+
+    @property
+    def hint(self) -> str:
+        """What to check when files do not come to the instance."""
+        times = HINT_OLD_TIMES if self.instance.version.keeps_old_sources else ""
+        return HINT_ARRIVAL + times + HINT_NOT_DEPLOYED
+
+    # --- waiting ---------------------------------------------------------------------------------------------------------
+
+    def await_all(self) -> Sequence[str]:
+        """Wait until the instance parses every DAG file of the checkout from the checkout's source; return what is missing.
+
+        A file in which Airflow finds no DAG is not compared: Airflow keeps no new source of a broken file. Step 2 finds those.
         """
-        changed: set[str] = set()
+        return self.instance.poll(lambda: (None, self.fetch()))[1]
 
-        def fetch_state() -> tuple[Arrival, Sequence[str]]:
-            arrival, awaited = self.fetch_state()
-            changed.update(arrival.changed)
-            return replace(arrival, changed=frozenset(changed)), awaited
-
-        return self._instance.poll(fetch_state)
-
-    def fetch_state(self) -> tuple[Arrival, Sequence[str]]:
-        """Look once: what the instance parses, and what of the checkout is not there yet."""
-        execution = self._instance.run("dags report", "-o", "json")
-        dags = self._instance.list_dags()
+    def fetch(self) -> Sequence[str]:
+        """Fetch what the instance parses, and return what of the checkout is not there yet."""
+        execution = self.instance.run("dags report", "-o", "json")
+        dags = self.instance.list_dags()
         report = parse_report(execution.outcome.records or []) if execution and execution.outcome.succeeded else None
-        arrival = replace(self._read_arrival(report, dags), hangs=execution is None)
+        self.hangs = execution is None
+        self._read(report, dags)
+        awaited = self.expected.awaited
         if report is None:
-            return arrival, ()
+            return ()
         if not report and any(dag.is_active for dag in dags):
-            return arrival, (NOTHING_REPORTED,)
-        if not arrival.expected.awaited:
-            return arrival, () if arrival.expected.doubtful or not self._verify_source else (NOTHING_EXPECTED,)
+            return (NOTHING_REPORTED,)
+        if not awaited:
+            return () if self.expected.doubtful or not self.verify_source else (NOTHING_EXPECTED,)
         parsed = {file.path for file in report}
-        missing = [f"{file} (not on the instance)" for path, file in arrival.expected.awaited.items() if path not in parsed]
-        other = self._compare(arrival) if self._verify_source else {}
+        missing = [f"{file} (not on the instance)" for path, file in awaited.items() if path not in parsed]
+        other = self._find_other_versions() if self.verify_source else {}
         if not self._watch.has_before:
-            self._watch.note_before(arrival.dags, other)
-            self._watch.keep_before(self._compare(arrival, other))  # what was parsed meanwhile is not the former version
-        tokens = arrival.list_tokens(other)
-        self._instance.request_parse(tokens[path] for path in other if path in tokens)
-        unchecked = arrival.expected.awaited if not self._verify_source and arrival.folder is not None else {}
-        arrival = replace(arrival, changed=frozenset({*other, *(f"{arrival.folder}{path}" for path in unchecked)}))
-        differing = [f"{file} (another version)" for file in other.values()]
-        return arrival, (*missing, *differing, *self._list_unlisted(arrival))
+            self._watch.read_before(dags, other)
+            self._watch.keep_before(self._find_other_versions(other))  # what was parsed meanwhile is not the former version
+        self.instance.request_parse(dags, other)
+        unchecked = map(self.locate, awaited) if not self.verify_source and self.folder is not None else ()
+        self.changed |= {*other, *unchecked}
+        return (*missing, *(f"{file} (another version)" for file in other.values()), *self._list_unlisted())
 
-    def list_empty(self, arrival: Arrival, broken: Iterable[str]) -> tuple[str, ...]:
+    def _read(self, report: tuple[ParsedFile, ...] | None, dags: tuple[Dag, ...]) -> None:
+        """Put together what the instance parses and what of the checkout it must parse."""
+        paths = [file.path for file in report] if report is not None else [dag.path for dag in dags]
+        root = find_root(paths, self.checkout)
+        self.dags = dags
+        self.checkout_folder = root.checkout if root else ""
+        self.expected = choose_files(root, self.checkout, paths) if root else Expected(awaited={}, doubtful=())
+        self.folder = find_dags_folder(dags, report or ())
+        version = self.instance.version
+        is_extended = report is not None and not version.cli_import_is_reliable
+        self.report = add_known_dags(report or (), dags, self.folder or "") if is_extended else report
+        # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
+        with_source = {dag.path for dag in dags if not dag.has_import_errors or version.keeps_broken_dags}
+        self.unread = frozenset(path for path in self._list_with_dag() if path not in with_source)
+
+    def _list_with_dag(self) -> dict[str, str]:
+        """List the awaited files in which Airflow finds DAGs: by their absolute paths, the checkout's."""
+        found = {file.path for file in self.report or () if file.dag_ids}
+        return {self.locate(path): file for path, file in self.expected.awaited.items() if path in found}
+
+    def _find_other_versions(self, among: Collection[str] | None = None) -> dict[str, str]:
+        """Find the files, of all or of these, whose stored source is another one: by their absolute paths, the checkout's.
+
+        Airflow 2 takes a new copy only when the modification time is newer than that of
+        the last (docs/operations/deploy-gate.md).
+        """
+        with_source = {path: file for path, file in self._list_with_dag().items() if path not in self.unread}
+        files = {path: file for path, file in with_source.items() if among is None or path in among}
+        return {path: files[path] for path, is_same in self.compare_sources(files).items() if not is_same}
+
+    def compare_sources(self, files: Mapping[str, str]) -> dict[str, bool]:
+        """Compare Airflow's copies of files with the checkout; what it has no copy of is left out.
+
+        Args:
+            files: The checkout's files, by their absolute paths on the instance.
+        """
+        # Of a file with several DAGs that of an active one: the copies of others are old.
+        dags = sorted(self.dags, key=lambda dag: dag.is_active)
+        sources = self.instance.fetch_sources({dag.path: dag.source for dag in dags if dag.path in files and dag.source})
+        return {path: is_same_source(source, self.checkout.read(files[path])) for path, source in sources.items()}
+
+    def _list_unlisted(self) -> list[str]:
+        """List new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
+        if self.instance.version.cli_import_is_reliable:
+            return []
+        stored = {*(dag.path for dag in self.dags), *(error.path for error in self.instance.list_stored_errors())}
+        seen = {strip_member(path).removeprefix(self.folder or "") for path in stored}
+        return [
+            f"{file} (not yet seen by the dag-processor)"
+            for path, file in sorted(self.expected.awaited.items())
+            if path not in seen and (self.locate(path) in self.unread or always_defines_dag(self.checkout.read(file)))
+        ]
+
+    # --- what the files show ---------------------------------------------------------------------------------------------
+
+    def list_empty(self, broken: Iterable[str]) -> tuple[str, ...]:
         """List files that define a DAG in the checkout and none on the instance: an older version, or a part of the file.
 
         Airflow keeps no source of a file without a DAG, so that nothing else shows which version it is.
 
         Args:
-            arrival: What the instance parses.
             broken: The instance's absolute paths of files with import errors, which define no DAG for that reason.
         """
-        if not self._verify_source or arrival.report is None:
-            return ()
-        without = {file.path for file in arrival.report if not file.dag_ids}
-        known = tuple(broken)
+        without = {file.path for file in self.report or () if not file.dag_ids} if self.verify_source else set()
+        known = tuple(map(strip_member, broken))
         return tuple(
             f"{file} (the instance's version defines no DAG)"
-            for path, file in sorted(arrival.expected.awaited.items())
-            if path in without
-            and not any(strip_member(one).endswith(path) for one in known)
-            and always_defines_dag(self._checkout.read(file))
+            for path, file in sorted(self.expected.awaited.items())
+            if path in without and not any(one.endswith(path) for one in known) and always_defines_dag(self.checkout.read(file))
         )
 
-    def _list_unlisted(self, arrival: Arrival) -> list[str]:
-        """Name new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
-        if self._instance.version.cli_import_is_reliable:
-            return []
-        stored = {*(dag.path for dag in arrival.dags), *(error.path for error in self._instance.list_stored_errors())}
-        seen = {strip_member(path).removeprefix(arrival.folder or "") for path in stored}
-        return [
-            f"{file} (not yet seen by the dag-processor)"
-            for path, file in sorted(arrival.expected.awaited.items())
-            if path not in seen and (path in arrival.unread or always_defines_dag(self._checkout.read(file)))
-        ]
+    def list_unverified(self) -> dict[str, str]:
+        """List what no view of Airflow can verify of the checkout's files, and why."""
+        unverified = {} if self.report is not None else {"which DAG files the instance parses": NO_REPORT}
+        without = {file.path for file in self.report or () if not file.dag_ids}
+        for path, file in self.expected.awaited.items() if self.verify_source else ():
+            if path in without:
+                unverified[file] = NO_DAG
+            elif self.locate(path) in self.unread:
+                unverified[file] = NO_COPY
+        return unverified | dict.fromkeys(self.expected.doubtful, MAYBE)
 
-    def _read_arrival(self, report: tuple[ParsedFile, ...] | None, dags: tuple[Dag, ...]) -> Arrival:
-        """Put together what the instance parses and what of the checkout it must parse."""
-        paths = [file.path for file in report] if report is not None else [dag.path for dag in dags]
-        root = find_root(paths, self._checkout)
-        expected = choose_files(root, self._checkout, paths) if root else Expected(awaited={}, doubtful=())
-        folder = find_dags_folder(dags, report or ())
-        if report is not None and not self._instance.version.cli_import_is_reliable:
-            report = add_known_dags(report, dags, folder or "")
-        # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
-        told = [dag for dag in dags if not dag.has_import_errors or self._instance.version.keeps_broken_dags]
-        with_row = {dag.path.removeprefix(folder) for dag in told} if folder is not None else set()
-        with_dag = {file.path for file in report or () if file.dag_ids}
-        return Arrival(
-            report=report,
-            expected=expected,
-            folder=folder,
-            checkout_folder=root.checkout if root else "",
-            dags=dags,
-            unread=frozenset(path for path in expected.awaited if path in with_dag and path not in with_row),
-        )
+    def find_vanished(self, errors: Iterable[DagImportError]) -> tuple[Finding, ...]:
+        """Find the DAGs that are active in Airflow's database and that no file of the instance defines any more.
 
-    def _compare(self, arrival: Arrival, paths: Collection[str] | None = None) -> dict[str, str]:
-        """List the absolute paths, of all or of these, of files whose stored source is another one, with the checkout's names.
-
-        Airflow 2 takes a new copy only when the modification time is newer than that of
-        the last (docs/operations/deploy-gate.md).
+        Args:
+            errors: The import errors: the DAGs of a broken file have not vanished.
         """
-        if arrival.folder is None:
-            return {}
-        with_dag = {f"{arrival.folder}{file.path}" for file in arrival.report or () if file.dag_ids}
-        files = {f"{arrival.folder}{path}": file for path, file in arrival.expected.awaited.items()}
-        unread = {f"{arrival.folder}{path}" for path in arrival.unread}
-        wanted = [path for path in files if path in with_dag and path not in unread and (paths is None or path in paths)]
-        sources = self._instance.fetch_sources(arrival.list_sources(wanted))
-        contents = {path: self._checkout.read(files[path]) for path in sources}
-        return {path: files[path] for path, source in sources.items() if not is_same_source(source, contents[path])}
-
-    def list_doubts(self, arrival: Arrival) -> Iterator[Doubt]:
-        """Name what no view can verify of the checkout's files. What is broken is told by its error."""
-        if arrival.report is None:
-            yield Doubt("which DAG files the instance parses", NO_REPORT)
-        without = {file.path for file in arrival.report or () if not file.dag_ids}
-        for path, file in arrival.expected.awaited.items():
-            if self._verify_source and path in without:
-                yield Doubt(file, NO_DAG)
-            elif self._verify_source and path in arrival.unread:
-                yield Doubt(file, NO_COPY)
-        for file in arrival.expected.doubtful:
-            yield Doubt(file, MAYBE)
+        if self.report is None or self.folder is None:
+            return ()
+        defined = {dag_id for file in self.report for dag_id in file.dag_ids}
+        broken, there = {strip_member(error.instance_path) for error in errors}, self.paths
+        found: list[Finding] = []
+        for dag in self.dags:
+            path = strip_member(dag.path)
+            if not dag.is_active or dag.dag_id in defined or path in broken or not path.startswith(f"{self.folder}/"):
+                continue
+            why = "no longer defines it" if path in there else "no longer exists"
+            file = self.find_file(path)
+            finding = Finding(
+                rule=Rule.VANISHED_DAG,
+                level=Level.WARNING,
+                title=f"DAG vanished: {dag.dag_id}",
+                message=f"The DAG {dag.dag_id} was active before this deploy; its file {path} {why}. It will not run again.\n"
+                "Airflow ignores files without the words dag and airflow, and a function under @dag that is not called.",
+                file=file and self.checkout.relate(file),
+                instance_path=path,
+                affects=(dag.dag_id,),
+            )
+            found.append(finding)
+        return group(found)
 
 
 def is_same_source(stored: str, content: bytes) -> bool:

@@ -49,6 +49,7 @@ class Manifest:
         is_pending: A deploy began after it, and was not verified: of `next_commit`, by the page `run`.
         written: Hashes, as `Entry.similar`, of what unverified deploys set out to write.
         former: What was there before of everything that they set out to change; None: no file.
+        text: The manifest as it was read, and its modification time; None: there is none.
     """
 
     files: Mapping[str, Entry] = field(default_factory=dict)
@@ -58,6 +59,8 @@ class Manifest:
     is_pending: bool = False
     written: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     former: Mapping[str, str | None] = field(default_factory=dict)
+    text: str | None = field(default=None, compare=False)
+    mtime: str = field(default="", compare=False)
 
     @property
     def paths(self) -> set[str]:

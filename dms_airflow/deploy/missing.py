@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.checkout.mapping import Checkout
-    from dms_airflow.deploy.deployed_files import Arrival
+    from dms_airflow.deploy.deployed_files import DeployedFiles
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.operations.context import Context
 
@@ -60,23 +60,22 @@ _ELSEWHERE = {Rule.MISSING_CONNECTION: "AIRFLOW_CONN_…", Rule.MISSING_VARIABLE
 _BACKENDS = ("section/secrets/option/backend", "section/workers/option/secrets_backend")
 
 
-def find_missing(
-    instance: Instance, context: Context, checkout: Checkout, arrival: Arrival, changed: Collection[str] | None
-) -> list[Finding]:
+def find_missing(deployed: DeployedFiles, context: Context, changed: Collection[str] | None) -> list[Finding]:
     """Find what DAG files, and what they are made of, name and the instance does not have. They are not grouped yet.
 
-    Of the files of the checkout that arrived, those that changed are checked, by the ends of their paths; None: all of them.
+    Of the checkout's files on the instance, those that changed are checked, by the ends of their paths; None: all of them.
     """
-    parts = Parts(checkout, arrival.checkout_folder)
-    files = arrival.expected.awaited
+    checkout = deployed.checkout
+    parts = Parts(checkout, deployed.checkout_folder)
+    files = deployed.expected.awaited
     own = [file for path, file in files.items() if changed is None or path.endswith(tuple(changed))]
     checked = _collect(parts, checkout, own)
-    dag_ids = {files[file.path]: file.dag_ids for file in arrival.report or () if file.path in files}
+    dag_ids = {files[file.path]: file.dag_ids for file in deployed.report or () if file.path in files}
     found: list[Finding] = []
     for finding in _FINDINGS:
         rule, what = finding.rule, f"{finding.title.partition(' ')[0]} names"
         wanted = {name: places for (one, name), places in checked.items() if one is rule}
-        fetch = partial(_fetch_names, rule, instance, context.airflow)
+        fetch = partial(_fetch_names, rule, deployed.instance, context.airflow)
         there = try_to(fetch, None, f"{what} of the instance", context.log) if wanted else None
         missing = {name: places for name, places in wanted.items() if there is not None and name not in there}
         if missing and rule in _ELSEWHERE:

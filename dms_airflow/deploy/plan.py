@@ -5,21 +5,19 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
-from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.errors import DeployError
 from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
-from dms_airflow.deploy.workspace import find_folder, map_calls, read_file
+from dms_airflow.deploy.write import Change, find_folder, map_calls, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from dms_airflow.deploy.workspace import Listed, Workspace
+    from dms_airflow.alibaba_cloud.workspace import Listed, Workspace
 
-KINDS = ("created", "changed", "deleted")
 BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
 LONGEST_DIFF = 400  # lines
 LONGEST_COMPARED = 4000  # lines of both texts
@@ -41,39 +39,6 @@ HINT_CONFLICTS = (
 )
 
 
-class Change(NamedTuple):
-    """One file to be written or deleted.
-
-    `path` is below the target, `before` its current text and `after` the new one; None: no file. `mtime` is the
-    modification time that came with `before`, empty when it is not known.
-    """
-
-    path: str
-    before: str | None
-    after: str | None
-    mtime: str = ""
-
-    @property
-    def kind(self) -> str:
-        """One of created, changed, deleted."""
-        return "created" if self.before is None else "deleted" if self.after is None else "changed"
-
-    @property
-    def stage(self) -> int:
-        """When it is made: helpers, then DAG files, then deletions."""
-        if self.after is None:
-            return 2
-        return int(self.path.endswith(".py") and might_define_dag(self.after.encode(errors="replace")))
-
-
-class FoundManifest(NamedTuple):
-    """The manifest, its text (None: there is none), and that text's modification time."""
-
-    manifest: Manifest
-    text: str | None = None
-    mtime: str = ""
-
-
 @dataclass(frozen=True, kw_only=True)
 class Plan:
     """What a deploy will do.
@@ -85,7 +50,7 @@ class Plan:
         foreign: Files and folders ("x/") of the target that are not ours, and stay.
         conflicts: Among `changes`, those that overwrite what no deploy wrote.
         listed: How the workspace listed the files that are unchanged.
-        found: The manifest of earlier deploys.
+        manifest: Of earlier deploys.
     """
 
     target: str
@@ -94,11 +59,13 @@ class Plan:
     foreign: tuple[str, ...]
     conflicts: tuple[str, ...]
     listed: Mapping[str, Listed]
-    found: FoundManifest
+    manifest: Manifest
 
     def to_json(self) -> dict[str, list[str]]:
         """Give the paths of each kind, as the output `plan` has them."""
-        kinds = {kind: sorted(one.path for one in self.changes if one.kind == kind) for kind in KINDS}
+        kinds = {
+            kind: sorted(one.path for one in self.changes if one.kind == kind) for kind in ("created", "changed", "deleted")
+        }
         return {**kinds, "unchanged": list(self.unchanged), "foreign": list(self.foreign)}
 
     @property
@@ -204,34 +171,39 @@ def make_plan(
         ActionError: The target could not be read.
     """
     top = find_folder(workspace, target)
-    found = _read_manifest(workspace, target, warn) if top is not None else FoundManifest(Manifest())
-    manifest = found.manifest
-    listed = _list_below(workspace, target, top or {}, {*texts, *manifest.paths}, is_deep=keep is not None)
+    manifest = _read_manifest(workspace, target, warn) if top is not None else Manifest()
+    ours = manifest.paths
+    listed = _list_below(workspace, target, top or {}, {*texts, *ours}, is_deep=keep is not None)
     _check_paths(texts, listed)
     files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}
-    vouched = {path for path in texts if path in files and _is_known(path, texts[path], manifest, files[path])}
-    extra = {path for path in files if path not in texts and (path in manifest.paths or (keep and not keep(path)))}
-    wanted = [path for path in files if path in extra or (path in texts and path not in vouched)]
+    known = {path for path in texts.keys() & files.keys() if _is_known(path, texts[path], manifest, files[path])}
+    surplus = {path for path in files.keys() - texts.keys() if path in ours or (keep and not keep(path))}
+    wanted = sorted((texts.keys() & files.keys()) - known | surplus)
     contents = map_calls(lambda path: workspace.read(f"{target}/{path}"), wanted)
     # The listing came before: where its time is an older one, the save fails and the file is read again.
     read = {path: (text, mtime or files[path].mtime) for path, (text, mtime) in zip(wanted, contents, strict=True)}
-    read |= _read_hidden(workspace, target, {*texts, *manifest.paths} - files.keys(), manifest.paths)
-    extra |= read.keys() - texts.keys()
-    doomed = {path for path in extra if force or path not in manifest.paths or manifest.owns(path, read[path][0])}
-    same = vouched | {path for path in texts if path in read and _is_same(path, texts[path], manifest, read[path][0])}
-    changes = [_make_change(path, read.get(path), texts.get(path)) for path in sorted((texts.keys() - same) | doomed)]
+    read |= _read_hidden(workspace, target, {*texts, *ours} - files.keys(), ours)
+    changes, unchanged, conflicts = list[Change](), list[str](), list[str]()
+    for path in sorted(texts.keys() | read.keys()):
+        before, mtime = read.get(path, (None, ""))
+        after, is_ours = texts.get(path), before is not None and manifest.owns(path, before)
+        if path in known or (before is not None and after is not None and _is_same(path, after, manifest, before)):
+            unchanged.append(path)
+        elif after is None and path in ours and not is_ours and not force:
+            pass  # an earlier deploy wrote it, and somebody changed it since: it stays
+        else:
+            changes.append(Change(path, before, after, mtime))
+            if before is not None and after is not None and not is_ours:
+                conflicts.append(path)
+    deleted = {change.path for change in changes if change.after is None}
     return Plan(
         target=target,
         changes=tuple(sorted(changes, key=lambda change: change.stage)),
-        unchanged=tuple(sorted(same)),
-        foreign=tuple(sorted(listed.keys() - texts.keys() - doomed - {NAME})),
-        conflicts=tuple(
-            change.path
-            for change in changes
-            if change.before is not None and change.after is not None and not manifest.owns(change.path, change.before)
-        ),
-        listed={path: files[path] for path in same if path in files},
-        found=found,
+        unchanged=tuple(unchanged),
+        foreign=tuple(sorted(listed.keys() - texts.keys() - deleted - {NAME})),
+        conflicts=tuple(conflicts),
+        listed={path: files[path] for path in unchanged if path in files},
+        manifest=manifest,
     )
 
 
@@ -242,14 +214,10 @@ def _read_hidden(workspace: Workspace, target: str, paths: Iterable[str], known:
     return {path: (text, mtime) for path, (text, mtime) in zip(hidden, found, strict=True) if text}
 
 
-def _make_change(path: str, read: tuple[str, str] | None, after: str | None) -> Change:
-    return Change(path, read[0] if read else None, after, read[1] if read else "")
-
-
-def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None]) -> FoundManifest:
+def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None]) -> Manifest:
     text, mtime = read_file(workspace, f"{target}/{NAME}")
     if not text:
-        return FoundManifest(Manifest())
+        return Manifest()
     manifest = parse_manifest(text)
     if manifest is None:
         warn(f"{target}/{NAME} cannot be read, so the files of earlier deploys are not known.")
@@ -258,7 +226,7 @@ def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None
             f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.next_commit or '?'}, "
             f"{manifest.run or 'an unknown run'}. This one completes it or takes it back."
         )
-    return FoundManifest(manifest or Manifest(), text, mtime)
+    return replace(manifest or Manifest(), text=text, mtime=mtime)
 
 
 def _list_below(

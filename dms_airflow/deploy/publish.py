@@ -1,4 +1,4 @@
-"""Publishes the workspace, and waits until that has ended. A publish always publishes the complete workspace.
+"""Where a deploy goes: the folder that it writes to, and how the workspace is published. A publish is always of all of it.
 
 https://help.aliyun.com/zh/dms/developer-reference/api-dms-2025-04-14-workspacecodepublish
 """
@@ -9,6 +9,7 @@ import ast
 import json
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from dms_airflow.core.errors import (
     ActionError,
@@ -20,14 +21,16 @@ from dms_airflow.core.errors import (
 )
 from dms_airflow.core.http.retry import poll
 from dms_airflow.core.result import Folded
-from dms_airflow.deploy.workspace import ROOT
+from dms_airflow.deploy.manifest import NAME
+from dms_airflow.deploy.write import ROOT, find_folder, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from dms_airflow.alibaba_cloud.workspace import Workspace
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
-    from dms_airflow.deploy.workspace import Workspace
+    from dms_airflow.operations.context import Context
 
 LIMIT = 600.0  # seconds
 REPEATS = (5.0, 15.0, 30.0)  # seconds; a publish may be refused while another one runs
@@ -38,6 +41,14 @@ UNKNOWN_KEY = 3  # polls that may not know the action yet
 DONE = "SUCCESS"
 FAILED = frozenset({"ERROR", "TIMEOUT", "CANCEL", "FAILED", "CANCELED", "CANCELLED"})
 
+WRITE_ACTIONS = (
+    "dms:SaveWorkspaceCode, dms:DeleteWorkspaceCode, dms:WorkspaceCodePublish, dms:WorkspaceActionStatus and "
+    "dms:WorkspaceActionLog"
+)
+
+HINT_EXCLUDED = (
+    "Nothing was written. Take the folder out of the exclusions in the workspace's publish settings, or set deploy-to."
+)
 HINT = "Look at the workspace's publish actions in DMS's console; the log, if DMS gave one, is in the log and the summary."
 HINT_BRANCH = "Nothing was published. Unlock it in the workspace's publish settings, or deploy the branch that is set there."
 HINT_REPOSITORY = "Nothing was published. Bind the repository to the workspace, or leave deploy-branch empty to write files."
@@ -111,6 +122,74 @@ def _parse_text(text: Any) -> Any:
         except (ValueError, SyntaxError, MemoryError, RecursionError):
             continue
     return text
+
+
+# --- the target -----------------------------------------------------------------------------------------------------------
+
+
+def find_workspace_id(given_id: str, context: Context) -> str:
+    """Find the workspace's id in the instance's address: `/airflow/<tenant>/<workspace>/<instance>`.
+
+    https://help.aliyun.com/zh/dms/automated-workflow-management-through-the-airflow-rest-api-and-cli
+
+    Raises:
+        DeployError: The address does not have it, and it was not given.
+    """
+    *_, workspace_id, instance_id = ("", "", *urlsplit(context.session.host).path.strip("/").split("/"))
+    if given_id or (workspace_id and instance_id == context.config.instance_id):
+        return given_id or workspace_id
+    raise DeployError(f"The address of the instance, {context.session.host}, lacks its workspace.", "Set workspace-id.")
+
+
+def fetch_ready(workspace: Workspace) -> Mapping[str, object]:
+    """Fetch the instance, which must be deployed.
+
+    Raises:
+        DeployError: It is not.
+    """
+    airflow = workspace.fetch_airflow()
+    if (status := str(airflow.get("Status"))) != "DEPLOYED":
+        hint = "Wait until DMS's console shows the instance as running, then run the step again."
+        raise DeployError(f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}.", hint)
+    return airflow
+
+
+def find_target(deploy_to: str, airflow: Mapping[str, object], setting: PublishSetting) -> str:
+    """Find the folder to write to.
+
+    Raises:
+        DeployError: The instance has no DAG folder, or the folder is never published.
+    """
+    folder = str(airflow.get("DagsDir") or "").removeprefix(ROOT).strip("/")
+    if not (deploy_to or folder):
+        raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
+    target = deploy_to or f"{ROOT}/{folder}"
+    if excluded := next((one for one in setting.excluded if is_below(target, one)), None):
+        raise DeployError(f"{target} is excluded from publishing, as part of {excluded}.", HINT_EXCLUDED)
+    return target
+
+
+def check_rights(workspace_id: str, context: Context) -> str:
+    """Make the calls of a deploy that only read, and describe the result.
+
+    Raises:
+        ActionError: One of them failed.
+    """
+    with context.open_workspace(find_workspace_id(workspace_id, context)) as workspace:
+        setting = parse_setting(workspace.fetch_publish_setting())
+        target = find_target("", fetch_ready(workspace), setting)
+        find_folder(workspace, target)
+        read_file(workspace, f"{target}/{NAME}")
+        try:
+            workspace.fetch_status("none")
+        except WorkspaceDeniedError:
+            raise
+        except WorkspaceError:
+            pass  # there is no such action
+    return f"{target} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
+
+
+# --- publishing -----------------------------------------------------------------------------------------------------------
 
 
 def parse_status(status: Any) -> tuple[str, str]:

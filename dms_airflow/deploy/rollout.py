@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.core.errors import ActionError, ConflictError
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import NAME, Entry, Manifest, hash_similar, hash_text
-from dms_airflow.deploy.plan import Change
-from dms_airflow.deploy.workspace import Listed
+from dms_airflow.deploy.write import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -65,7 +64,7 @@ class Rollout:
         self._writer = writer
         self._listed = dict(plan.listed)
         self._has_begun = False
-        found, changes = plan.found.manifest, plan.changes
+        found, changes = plan.manifest, plan.changes
         written = {change.path: (hash_similar(change.after),) for change in changes if change.after is not None}
         self._pending = replace(
             found,
@@ -80,7 +79,7 @@ class Rollout:
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to write, publish or verify since the last verified deploy."""
-        return bool(self._plan.changes or self._plan.found.manifest.is_pending)
+        return bool(self._plan.changes or self._plan.manifest.is_pending)
 
     def run(self, publish: Callable[[], None], verify: Callable[[], Result], *, may_take_back: bool) -> Outcome:
         """Write, publish, verify, and take back a deploy that fails.
@@ -110,17 +109,19 @@ class Rollout:
 
     def _write(self) -> None:
         """Write the manifest, then the files."""
-        self._writer.apply(Change(NAME, self._plan.found.text, self._text, self._plan.found.mtime))
+        self._writer.apply(Change(NAME, self._plan.manifest.text, self._text, self._plan.manifest.mtime))
         self._has_begun = True
         self._listed |= self._writer.apply_all(self._plan.changes)
         self._check_alone()
 
     def _finish(self) -> None:
         """Note in the manifest that this version is verified."""
-        listed = {path: self._listed.get(path, Listed()) for path in self._texts}
         files = {
-            path: Entry(exact=hash_text(text), similar=hash_similar(text), size=listed[path].size, mtime=listed[path].mtime)
+            path: Entry(
+                exact=hash_text(text), similar=hash_similar(text), size=one.size if one else -1, mtime=one.mtime if one else ""
+            )
             for path, text in self._texts.items()
+            for one in [self._listed.get(path)]
         }
         verified = Manifest(files=files, commit=self._pending.next_commit, run=self._pending.run)
         self._writer.apply(Change(NAME, self._text, verified.render()))
@@ -144,7 +145,8 @@ class Rollout:
 
     def _close(self) -> None:
         """Record in the manifest that everything was restored and published."""
-        text, found = self._plan.found.text, self._plan.found.manifest
+        found = self._plan.manifest
+        text = found.text
         if found.is_pending:
             text = Manifest(files=found.files, commit=found.commit, run=found.run).render() if found.files else None
         self._writer.apply(Change(NAME, self._text, text))

@@ -1,4 +1,4 @@
-"""Writes files of the target folder, each only if it was not changed since it was read, and restores them.
+"""Reads and writes files of the target folder, each only if it was not changed since it was read, and restores them.
 
 The guard is the server's: a save with the modification time that was read fails when the file has another. A deletion, and a
 save without a known time, have none; the file is read right before them.
@@ -6,24 +6,110 @@ save without a known time, have none; the file is read right before them.
 
 from __future__ import annotations
 
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
-from dms_airflow.core.errors import ActionError, ConflictError, WorkspaceDeniedError, WorkspaceError
+from dms_airflow.checkout.dag_files import might_define_dag
+from dms_airflow.core.errors import ActionError, ConflictError, DeployError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
-from dms_airflow.deploy.plan import Change
-from dms_airflow.deploy.workspace import Listed, find_folder, map_calls, read_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from dms_airflow.alibaba_cloud.workspace import Listed, Workspace
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log
-    from dms_airflow.deploy.workspace import Workspace
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+ROOT = "/Workspace/code"
+
+CALLS_AT_ONCE = 4
+WAIT_SLICE = 0.5  # seconds
 
 HINT_CONFLICT = "Another deploy, or a person in DMS's console, changed the same folder. Their version was not overwritten."
 HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's console (WORKSPACE) with the repository."
+
+
+def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
+    """List a folder; None when it is missing.
+
+    What a missing folder answers is not documented, so it is missing only when its parent was listed without it: a refused
+    call must not look like an empty folder.
+
+    Raises:
+        ActionError: A part of the path could not be listed, or is not a folder.
+    """
+    try:
+        if there := workspace.list_folder(path):
+            return there
+    except WorkspaceDeniedError:
+        raise
+    except WorkspaceError:
+        pass
+    above = ROOT
+    for name in path.removeprefix(ROOT).strip("/").split("/"):
+        entry = workspace.list_folder(above).get(name)
+        above = f"{above}/{name}"
+        if entry is None:
+            return None
+        if not entry.is_folder or entry.is_link:
+            raise DeployError(f"{above} in the workspace is not a folder.", "Check deploy-to. Nothing was written.")
+    return workspace.list_folder(path)
+
+
+def read_file(workspace: Workspace, path: str) -> tuple[str | None, str]:
+    """Read text and modification time of a file; None when it is missing, as any refusal means but that of a right."""
+    try:
+        return workspace.read(path)
+    except WorkspaceError as error:
+        if isinstance(error, WorkspaceDeniedError) or error.is_transient:
+            raise
+        return None, ""
+
+
+def map_calls(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
+    """Call a function for each item, four at once. After a failure no further call begins; it is raised when all are over."""
+    pool = ThreadPoolExecutor(CALLS_AT_ONCE)
+    waiting = futures = [pool.submit(function, item) for item in items]
+    try:
+        # By slices: a signal that comes just before Python begins to wait is seen only when it has waited.
+        while waiting and not any(future.exception() for future in futures if future.done()):
+            waiting = [*wait(waiting, timeout=WAIT_SLICE, return_when=FIRST_EXCEPTION).not_done]
+    except BaseException:
+        pool.shutdown(wait=False, cancel_futures=True)
+        raise
+    pool.shutdown(wait=True, cancel_futures=True)
+    over = [future for future in futures if not future.cancelled()]
+    return [future.result() for future in [one for one in over if one.exception()] or futures]
+
+
+class Change(NamedTuple):
+    """One file to be written or deleted.
+
+    `path` is below the target, `before` its current text and `after` the new one; None: no file. `mtime` is the
+    modification time that came with `before`, empty when it is not known.
+    """
+
+    path: str
+    before: str | None
+    after: str | None
+    mtime: str = ""
+
+    @property
+    def kind(self) -> str:
+        """One of created, changed, deleted."""
+        return "created" if self.before is None else "deleted" if self.after is None else "changed"
+
+    @property
+    def stage(self) -> int:
+        """When it is made: helpers, then DAG files, then deletions."""
+        if self.after is None:
+            return 2
+        return int(self.path.endswith(".py") and might_define_dag(self.after.encode(errors="replace")))
 
 
 class Writer:
@@ -131,7 +217,7 @@ class Writer:
                 self._log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
 
         map_calls(check, changes)
-        return {change.path: listed.get(change.path, Listed()) for change in changes if change.after is not None}
+        return {change.path: listed[change.path] for change in changes if change.path in listed}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
         """Restore files; return the problem of each file that could not be restored, by its path.

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag
+from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, parse_load_time
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.retry import poll
@@ -31,7 +31,7 @@ SHORTEST_LIMIT = 30.0  # seconds: Airflow needs up to ten of them to start on a 
 
 GATEWAY_TIMED_OUT = 504  # it gave up before we did
 
-# By default the web server of Airflow 2 looks at the database after 10 s (`min_serialized_dag_fetch_interval`).
+# How long Airflow 2's web server may serve a DAG that it loaded before (CACHE_SECONDS by default), and between two polls.
 CACHE_LIMIT = 60.0  # seconds
 CACHE_INTERVAL = 2.0  # seconds
 
@@ -145,10 +145,14 @@ class Instance:
             )
         return missing
 
-    def request_parse(self, tokens: Iterable[str]) -> None:
+    def request_parse(self, dags: Iterable[Dag], paths: Iterable[str]) -> None:
         """Request that files are parsed next; without that each is parsed in its turn.
 
         The first refusal is the last request: Airflow before 2.10 has no such path, and a user may lack the right.
+
+        Args:
+            dags: The DAGs that are known: their files have tokens.
+            paths: The absolute paths of the files.
         """
 
         def request(token: str) -> None:
@@ -156,7 +160,9 @@ class Instance:
             response = self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
             self._may_ask &= response.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
 
-        first, *others = [*tokens] or [""]
+        wanted = {*paths}
+        tokens = {dag.path: dag.file_token for dag in dags if dag.file_token and dag.path in wanted}
+        first, *others = [token for _, token in sorted(tokens.items())] or [""]
         if first and self._may_ask:
             request(first)
         if others and self._may_ask:
@@ -171,6 +177,6 @@ class Instance:
 
 
 def _was_loaded_before(details: Mapping[str, Any], dag: Dag) -> bool:
-    """Whether the web server loaded a DAG before the DAG was parsed; `last_parsed` is when it loaded the DAG."""
-    loaded, parsed = parse_date(details.get("last_parsed")), parse_date(dag.last_parsed_time)
+    """Whether the web server loaded a DAG before the DAG was parsed."""
+    loaded, parsed = parse_load_time(details), parse_date(dag.last_parsed_time)
     return loaded is not None and parsed is not None and loaded < parsed

@@ -52,9 +52,8 @@ def wait_for_reparse(
         The errors of broken files, and what is still awaited.
     """
     followed = sorted(set(paths))
-    tokens = {dag.path: dag.file_token for dag in before.dags if dag.file_token}
-    instance.request_parse(tokens[path] for path in followed if path in tokens)
-    parsed = tokens.keys() & set(must_be_parsed)
+    instance.request_parse(before.dags, followed)
+    parsed = {dag.path for dag in before.dags if dag.file_token}.intersection(must_be_parsed)
     last: dict[str, FileState] = {}
 
     def fetch_state() -> tuple[tuple[StoredImportError, ...], Sequence[str]]:

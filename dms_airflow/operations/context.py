@@ -11,12 +11,12 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.session import AirflowSession
+    from dms_airflow.alibaba_cloud.workspace import Workspace
     from dms_airflow.ci.runner import Runner
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.log import Log
-    from dms_airflow.deploy.workspace import Calls
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,7 +25,7 @@ class Context:
 
     Args:
         config: What every operation shares.
-        open_workspace: Opens the calls for the DMS workspace of an id.
+        open_workspace: Opens the DMS workspace of an id.
         airflow: The instance.
         session: The session with it, open by the time an operation runs; only `doctor` opens it itself, step by step.
         transport: Sends a request anywhere.
@@ -35,7 +35,7 @@ class Context:
     """
 
     config: Config
-    open_workspace: Callable[[str], AbstractContextManager[Calls]]
+    open_workspace: Callable[[str], AbstractContextManager[Workspace]]
     airflow: AirflowClient
     session: AirflowSession
     transport: Transport

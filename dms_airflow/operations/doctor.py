@@ -21,7 +21,8 @@ from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.inputs import input_field, parse_choice
 from dms_airflow.core.result import Ending, Result, Table
-from dms_airflow.operations.deploy import check_rights, parse_workspace_id
+from dms_airflow.deploy.publish import check_rights
+from dms_airflow.operations.deploy import parse_workspace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

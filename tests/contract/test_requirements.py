@@ -78,3 +78,12 @@ def test_the_package_depends_on_what_the_image_has() -> None:
 
     assert sorted(one.name for one in package) == sorted(wanted)
     assert [one.name for one in package if lock[one.name.replace("_", "-")] not in one.specifier] == []
+
+
+def test_the_wheel_has_every_file_of_the_package() -> None:
+    declared = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]
+    others = {path for path in (PROJECT / "dms_airflow").rglob("*.*") if path.suffix not in (".py", ".pyc")}
+
+    named = {PROJECT / package.replace(".", "/") / name for package, names in declared.items() for name in names}
+    assert others == named
+    assert others

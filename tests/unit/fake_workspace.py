@@ -9,8 +9,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
+from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.core.errors import AnswerLostError, WorkspaceDeniedError, WorkspaceError
-from dms_airflow.deploy.workspace import Workspace
 from sandbox.workspace import Workspace as SandboxWorkspace
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ class FakeWorkspace(Workspace):
     """Answers a deploy's calls, and lets a test put faults and second writers between them."""
 
     def __init__(self, folder: Path, behaviour: Behaviour | None = None) -> None:
-        super().__init__(self, "af-1")
+        self._instance_id = "af-1"
         self.order: AbstractContextManager[object] = nullcontext()
         """A lock that a test puts here lets no other call come between a call and what the test does before it."""
         self.dms = SandboxWorkspace(

@@ -154,13 +154,8 @@ def test_files_at_home(tmp_path: Path) -> None:
 
     assert isinstance(first, ProfileFile)
     assert isinstance(second, ProfileFile)
-    assert (first.path, first.profile, first.is_of_command_line, first.origin) == (
-        command_line,
-        "",
-        True,
-        "the file ~/.aliyun/config.json",
-    )
-    assert (second.path, second.profile, second.is_of_command_line) == (ini, "deploy", False)
+    assert (first.path, first.profile, first.origin) == (command_line, "", "the file ~/.aliyun/config.json")
+    assert (second.path, second.profile) == (ini, "deploy")
 
 
 def test_a_runner_of_ones_own_may_be_an_ecs_instance() -> None:

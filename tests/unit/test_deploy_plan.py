@@ -9,9 +9,9 @@ import pytest
 from dms_airflow.core.errors import DeployError, WorkspaceError
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import Manifest, parse_manifest
-from dms_airflow.deploy.plan import Change, Plan, find_secrets, make_plan, read_checkout, render_diff
+from dms_airflow.deploy.plan import Plan, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.rollout import Fate, Rollout
-from dms_airflow.deploy.write import Writer
+from dms_airflow.deploy.write import Change, Writer
 from sandbox.workspace import Behaviour, Missing, refused
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
 from tests.unit.fakes import FakeClock, FakeLog

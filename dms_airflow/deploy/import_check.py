@@ -1,0 +1,234 @@
+"""Steps 2 to 4 of the deploy gate: what Airflow's command line and its scheduler find when they import the files."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from dms_airflow.airflow.commands.verdict import Verdict
+from dms_airflow.airflow.dags import strip_member
+from dms_airflow.checkout.dag_source import find_exit
+from dms_airflow.checkout.source_lines import contradicts, split_lines
+from dms_airflow.core import tracebacks
+from dms_airflow.core.result import Annotation, Ending, Level
+from dms_airflow.core.text import join
+from dms_airflow.import_errors.fetch import LIST
+from dms_airflow.import_errors.instance import SHORTEST_LIMIT
+from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
+from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from dms_airflow.airflow.commands.send import Execution
+    from dms_airflow.deploy.deployed_files import DeployedFiles
+    from dms_airflow.import_errors.parse import DagImportError
+    from dms_airflow.import_errors.snapshots import Snapshot
+
+    # The errors that were found, and why they may not be all.
+    Found = tuple[tuple[DagImportError, ...], "Problem | None"]
+
+CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
+
+# What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
+# as if reserialize had not run, and every DAG of it is logged as not written.
+CLASH = re.compile(
+    r"^(?:sqlalchemy\.[\w.]+\.)?(?:PendingRollbackError|IntegrityError|InternalError|StaleDataError)\b", re.MULTILINE
+)
+
+HINT_EXIT = "A DAG file must not call sys.exit() or os._exit(), and must not wait for anything, when it is imported."
+HINT_UNTOUCHED = " The last good versions of all DAGs are untouched."
+HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Problem:
+    """What fails the gate besides import errors."""
+
+    message: str
+    ending: Ending = Ending.FAILURE
+    file: str | None = None
+    line: int | None = None
+
+    def to_annotation(self) -> Annotation:
+        """Report it."""
+        if self.ending is Ending.TIMEOUT:
+            return Annotation(level=Level.ERROR, title="Time ran out", message=self.message)
+        return Annotation(level=Level.ERROR, title="Deploy not verified", message=self.message, file=self.file, line=self.line)
+
+
+def make_timeout(awaited: Sequence[str], hint: str) -> Problem | None:
+    """Report what is still awaited when time is up; None when nothing is."""
+    message = f"Still waiting for {join(awaited, 20)} when time ran out.\n{hint}"
+    return Problem(message=message, ending=Ending.TIMEOUT) if awaited else None
+
+
+class ImportCheck:
+    """Lets Airflow import and serialize the DAG files."""
+
+    def __init__(self, files: DeployedFiles) -> None:
+        self._files = files
+        self._instance = files.instance
+        self._checkout = files.checkout
+        self.printed: tuple[str, ...] = ()
+        """What the last command printed that imported all files, by stream."""
+
+    @property
+    def hint(self) -> str:
+        """What a DAG file must not do, and whether anything is lost."""
+        return HINT_EXIT + (HINT_UNTOUCHED if self._instance.version.keeps_broken_dags else "")
+
+    # --- step 2 ----------------------------------------------------------------------------------------------------------
+
+    def find_errors(self) -> Found:
+        """Let Airflow import every file now; wait while an error is that of an older version of its file."""
+        if not self._instance.version.cli_import_is_reliable:
+            return self._find_processed()
+
+        def fetch_state() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
+            # Where the report hung, this would hang as long.
+            execution = None if self._files.hangs else self._import_now()
+            if execution is None:
+                return (None, ()), ()
+            errors = read_list(execution.outcome.records or [], execution.stdout, self._instance.folders)
+            located = locate(errors, self._checkout, read_dag_files(execution.stdout))
+            stale = [f"{error.file} (an error of another version)" for error in located if self._is_stale(error)]
+            empty = self._files.list_empty(error.instance_path for error in located) if _is_usable(execution) else ()
+            if empty:
+                # Before the next import, so that an error is never older than the report.
+                self._files.fetch()
+            return (execution, located), (*stale, *empty)
+
+        (execution, errors), awaited = self._instance.poll(fetch_state)
+        self.printed = (execution.stdout, execution.stderr) if execution else ()
+        if awaited or (execution and _is_usable(execution)):
+            return errors, make_timeout(awaited, self._files.hint)
+        return errors, self._find_culprit(execution)
+
+    def _import_now(self) -> Execution | None:
+        """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
+        bundles = tuple(dict.fromkeys(dag.bundle for dag in self._files.dags if dag.bundle and dag.is_active))
+        options = self._instance.version.list_import_options(bundles)
+        execution = self._instance.run(LIST, *options, "-o", "json", "-v")
+        there = read_bundles(execution.stdout) if execution else ()
+        if there and set(there) != {options[index + 1] for index, word in enumerate(options) if word == "-B"}:
+            execution = self._instance.run(LIST, *self._instance.version.list_import_options(there), "-o", "json", "-v")
+        return execution
+
+    def _find_processed(self) -> Found:
+        """Let the dag-processor import every file that is there, where the command line does so in another way."""
+        return self.wait_for_scheduler(self._files.paths - self._files.unread, ()) or ((), None)
+
+    def _is_stale(self, error: DagImportError) -> bool:
+        """Whether the traceback shows lines that the checkout's file does not have."""
+        file = self._files.find_file(error.instance_path) if self._files.verify_source else None
+        if file is None:
+            return False
+        frames = [frame for frame in tracebacks.parse(error.stack_trace).frames if frame.file == error.instance_path]
+        lines = split_lines(self._checkout.read(file))
+        return any(contradicts(lines, frame.line, frame.source) for frame in frames if frame.source)
+
+    def _find_culprit(self, execution: Execution | None) -> Problem:
+        """Find the DAG file that kept Airflow from answering: the last imported one, one that hangs alone, or a changed one."""
+        reason = f"airflow {LIST} did not answer in time"
+        if execution is not None:
+            reason = f"airflow {LIST} gave no usable output: {execution.outcome.reason}"
+            if imports := read_dag_files(execution.stdout):  # the last one ended the interpreter
+                return self._report_culprit(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.")
+        # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
+        files = self._files
+        folder = files.folder or ("" if files.report is None and files.dags else "DAGS_FOLDER")
+        awaited = {f"{folder}{path}": file for path, file in files.expected.awaited.items()}
+        same = sorted(path for path, is_same in files.compare_sources(awaited).items() if is_same)
+        changed = sorted(awaited.keys() - same)
+        if not self._instance.version.can_import_one_file:
+            if len(changed) == 1:
+                return self._report_culprit(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.")
+            suspected = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
+            return Problem(message=f"{reason}\n{suspected}\n{self.hint}")
+        if execution is not None:
+            return Problem(message=f"{reason}\n{self.hint}")
+        return self._import_alone([*changed, *same], reason)
+
+    def _import_alone(self, suspects: Sequence[str], reason: str) -> Problem:
+        """Import files one by one, up to the first that keeps Airflow from answering."""
+        for number, path in enumerate(suspects):
+            if self._instance.remaining < 0:
+                left = join(suspects[number:])
+                return Problem(message=f"{reason}. {number} DAG files import alone; no time was left for {left}.\n{self.hint}")
+            limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
+            alone = self._instance.run(LIST, "-S", path, "-o", "json", limit=limit)
+            if alone is None or not _is_usable(alone):
+                said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
+                return self._report_culprit(path, f"{reason}\nAlone, {path} gives: {said}.")
+        return Problem(message=f"{reason}, but each of the {len(suspects)} DAG files imports alone.\n{self.hint}")
+
+    def _report_culprit(self, path: str, message: str) -> Problem:
+        # The other files show where the DAG folder is.
+        file = self._checkout.map_paths([path, *(dag.path for dag in self._files.dags)]).get(path)
+        line = find_exit(self._checkout.read(file)) if file else None
+        return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file), line=line)
+
+    # --- step 3 ----------------------------------------------------------------------------------------------------------
+
+    def reserialize(self) -> Found:
+        """Write every DAG to the database. Never with options: each of them drops DAGs without errors."""
+        if not any(file.dag_ids for file in self._files.report or ()):
+            return (), None  # it would write nothing, and delete all
+
+        def fetch_state() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
+            before = self._instance.view()
+            execution = self._instance.run("dags reserialize")
+            if execution is None:
+                return (None, False, ()), ()
+            is_written, errors = self._read_reserialize(execution, before)
+            if not is_written and CLASH.search(f"{execution.stdout}\n{execution.outcome.reason}"):
+                return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
+            return (execution, is_written, errors), ()
+
+        (execution, is_written, errors), awaited = self._instance.poll(fetch_state)
+        if awaited or errors or is_written:
+            return errors, make_timeout(awaited, HINT_SCHEDULER)
+        if execution is None:
+            return (), Problem(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
+        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self.hint}")
+
+    def _read_reserialize(self, execution: Execution, before: Snapshot) -> tuple[bool, tuple[DagImportError, ...]]:
+        """Find out whether it wrote DAGs, and which of them do not serialize."""
+        files = self._files
+        if execution.outcome.verdict is Verdict.FAILED:
+            places = {dag_id: files.locate(file.path) for file in files.report or () for dag_id in file.dag_ids}
+            return False, locate(read_ending(execution.stderr, places), self._checkout, files.paths)
+        change = compare_snapshots(before, self._instance.view(), ())
+        errors = find_unserialized(change, self._instance, execution)
+        return bool(change.written), locate(errors, self._checkout, files.paths)
+
+    # --- step 4 ----------------------------------------------------------------------------------------------------------
+
+    def wait_for_scheduler(self, changed: Iterable[str], known: Iterable[DagImportError]) -> Found | None:
+        """Let the scheduler parse changed files, and those of which only it has an error, and wait for the results.
+
+        Args:
+            changed: Absolute paths.
+            known: Errors that were found already: their files are left out.
+
+        Returns:
+            None when there is no such file.
+        """
+        broken = {error.instance_path for error in known}
+        # The errors of deleted files stay in the database for a while: left out.
+        there, everywhere = self._files.paths, self._files.folder is None
+        rows = {strip_member(error.path) for error in self._instance.list_stored_errors()}
+        stored = {path for path in rows if path in there or everywhere} - broken
+        wanted = set(changed) - broken
+        if not stored and not wanted:
+            return None
+        errors, awaited = wait_for_reparse(self._instance, self._instance.view(), stored | wanted, wanted)
+        found = tuple(read_error(error.path, error.stack_trace) for error in errors)
+        return locate(found, self._checkout, there), make_timeout(awaited, HINT_SCHEDULER)
+
+
+def _is_usable(execution: Execution) -> bool:
+    """Whether the list of import errors is complete."""
+    return execution.outcome.succeeded or execution.outcome.lists_errors
