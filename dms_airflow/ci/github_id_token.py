@@ -5,7 +5,6 @@ https://docs.github.com/actions/reference/security/oidc
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
@@ -16,8 +15,6 @@ from dms_airflow.core.http.urls import allows_plain_http
 from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dms_airflow.ci.runner import Runner
     from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
@@ -87,7 +84,8 @@ def _split_url(url: str) -> tuple[str, str, str]:
 
 
 def _explain_absence(runner: Runner) -> IdTokenError:
-    if runner.event_name != "pull_request_target" and is_from_fork(runner.event_file):
+    pull_request = runner.read_pull_request()
+    if runner.event_name == "pull_request" and pull_request and pull_request.is_from_fork:
         return IdTokenError("This pull request comes from a fork, and so its jobs get no id-token.", HINT_FORK)
     return IdTokenError(
         "role-to-assume needs the job's id-token, and this job may not have one: it lacks the permission id-token: write.",
@@ -103,14 +101,3 @@ def _explain_refusal(answer: Response, base: str) -> IdTokenError:
     error.is_transient = is_transient_status(answer.status)
     error.retry_after = parse_retry_after(answer.headers)
     return error
-
-
-def is_from_fork(event_file: Path | None) -> bool:
-    """Tell from the event whether the pull request's branch lies in another repository; False when that is not known."""
-    try:
-        pull_request = json.loads(event_file.read_text(encoding="utf-8"))["pull_request"] if event_file else {}
-        head, base = (pull_request[side]["repo"] for side in ("head", "base"))
-        # A fork that was deleted is null.
-        return bool(head is None or head["full_name"] != base["full_name"])
-    except (OSError, ValueError, RecursionError, LookupError, TypeError):
-        return False

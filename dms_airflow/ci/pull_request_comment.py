@@ -1,55 +1,59 @@
 """The one comment of a pull request for an instance and an operation, on GitHub, Gitea and Forgejo.
 
-https://docs.github.com/rest/issues/comments; Gitea and Forgejo have the same routes. Of two comments, which parallel jobs make,
-the newest stays: a job that made a comment deletes the one that was made before it.
+It takes two requests on GitHub and two or three elsewhere, and one more to delete a second comment: of two, which parallel jobs
+make, the newest stays. GitHub's REST does not tell a job who owns its token, and its GraphQL lists the comments with that, also
+in the response to a new one: https://docs.github.com/graphql/reference/mutations#addcomment
 """
 
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlsplit
 
-from dms_airflow.ci.github_id_token import is_from_fork
 from dms_airflow.ci.reports.comment import make_key, parse_states, render_comment
-from dms_airflow.ci.runner import System
-from dms_airflow.core.errors import ActionError, CommentError, NetworkError
+from dms_airflow.ci.runner import PullRequest, System
+from dms_airflow.core.errors import ActionError, AnswerError, NetworkError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.result import Annotation, Ending, Level
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from typing import Self
 
-    from dms_airflow.ci.runner import Runner
     from dms_airflow.ci.summary import Occasion
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http.exchange import Response, Transport
+    from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.result import Result
 
 OPERATIONS = ("dags list-import-errors", "deploy", "deploy-gate", "smoke-test")
 
 TIMEOUT = 10.0  # seconds for a request
 LIMIT = 20.0  # seconds within which the last request begins
-MOST_PAGES = 25  # of 100 comments: an issue of GitHub's has at most 2500
 
-NEXT = "The next step brings the comment up to date; it needs pull-requests: write."
-HINT_PERMISSION = (
-    "Give the job this line: permissions: { contents: read, pull-requests: write }. In a locked conversation, only those who "
-    "may write to the repository can comment."
+HINT = (
+    "It needs github-token: ${{ github.token }}, and in the job: permissions: { contents: read, pull-requests: write }. In a "
+    "locked conversation, only those who may write to the repository can comment. Where it is something else, the next step "
+    "brings the comment up to date."
 )
 HINT_FORK = (
     "The pull request comes from a fork: whatever the workflow says, its jobs get a token without pull-requests: write. "
     "docs/operations/pull-requests.md shows a workflow_run that has it."
 )
-HINT_TOKEN = "Give github-token: ${{ github.token }}, or another valid token with pull-requests: write."  # noqa: S105 - none
-HINT_DELETED = f"Somebody deleted it, or a newer job's comment took its place. {NEXT}"
-HINT_LIMIT = f"The rate limit of the token is used up. {NEXT}"
+
+# Of a conversation with more than 200 comments, the middle is not looked through: one of the first jobs writes the comment.
+_NODES = "{ nodes { url body viewerDidAuthor } }"
+_COMMENTS = f"... on PullRequest {{ first: comments(first: 100) {_NODES} last: comments(last: 100) {_NODES} }}"
+_FETCH = f"query($id: ID!) {{ found: node(id: $id) {{ {_COMMENTS} }} }}"
+_CREATE = (
+    "mutation($id: ID!, $body: String!) "
+    f"{{ found: addComment(input: {{subjectId: $id, body: $body}}) {{ subject {{ {_COMMENTS} }} }} }}"
+)
 
 
 def update_comment(
@@ -62,59 +66,29 @@ def update_comment(
     """
     if config.comment == "never" or not config.github_token or not config.instance_id or result.ending is Ending.CANCELLED:
         return ()
-    head = Head.read(ci.runner)
-    if head is None or occasion.operation not in OPERATIONS:
+    pull_request = ci.runner.read_pull_request()
+    if pull_request is None or occasion.operation not in OPERATIONS:
         ci.info(f"No comment: only pull requests of GitHub, Gitea and Forgejo have one, by {', '.join(OPERATIONS)}.")
         return ()
     deadline = clock.monotonic() + LIMIT
-    comment = _Comment(head=head, config=config, ci=ci, transport=transport, clock=clock, deadline=deadline)
+    comments = _Comments(pull_request=pull_request, config=config, ci=ci, transport=transport, clock=clock, deadline=deadline)
     try:
-        comment.update(result, occasion)
+        comments.update(result, occasion)
     except ActionError as error:
         reason, hint = error.message, error.hint
     except (LookupError, TypeError, ValueError):
-        reason, hint = "A response was not as GitHub documents it.", NEXT
+        reason, hint = "A response was not as GitHub documents it.", HINT
     else:
         return ()
-    message = f"The comment of pull request {head.number} was not written. {reason}\n{hint}"
-    return (Annotation(level=Level.NOTICE, title=CommentError.title, message=message),)
+    message = f"The comment of pull request {pull_request.number} was not written. {reason}\n{hint}"
+    return (Annotation(level=Level.NOTICE, title="Comment not written", message=message),)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Head:
-    """What a pull request wants to merge: the job's own commit is a merge of it. The repository is maybe that of a fork."""
+class _Comments:
+    """The comments of a pull request."""
 
-    number: int
-    commit: str
-    repository: str
-
-    @classmethod
-    def read(cls, runner: Runner) -> Self | None:
-        """Read it from the event; None where the event is another one."""
-        is_one = runner.event_name in ("pull_request", "pull_request_target")
-        if not is_one or not runner.event_file or runner.system not in (System.GITHUB, System.GITEA, System.FORGEJO):
-            return None
-        try:
-            event = json.loads(runner.event_file.read_text(encoding="utf-8"))["pull_request"]
-            commit, repository = bytes.fromhex(event["head"]["sha"]).hex(), event["head"]["repo"]  # null: a deleted fork
-            return cls(number=int(event["number"]), commit=commit, repository=repository["full_name"] if repository else "")
-        except (OSError, ValueError, RecursionError, LookupError, TypeError):
-            return None
-
-    def name_page(self, runner: Runner, file: str | None, line: int | None) -> str:
-        """Name the page of a file: at the head, where it would be at the job's own commit."""
-        page = runner.name_page(file, line)
-        repository, found, path = page.partition(f"/{runner.sha}/" if runner.sha else "\0")
-        if not found or not self.repository:
-            return page
-        return f"{repository.replace(runner.repository, self.repository, 1)}/{self.commit}/{path}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Comment:
-    """What finds and writes the comment."""
-
-    head: Head
+    pull_request: PullRequest
     config: Config
     ci: CiSystem
     transport: Transport
@@ -122,56 +96,52 @@ class _Comment:
     deadline: float
 
     def update(self, result: Result, occasion: Occasion) -> None:
-        """Create the comment or bring it up to date by two or three requests, and delete a second one by one more.
+        """Create the comment, or bring it up to date.
 
         Raises:
             ActionError: That is not possible.
         """
         key, runner = make_key(occasion), self.ci.runner
-        repository = f"{runner.api_url}/repos/{quote(runner.repository)}/issues"
-        comments = f"{repository}/{self.head.number}/comments"
-        marked = self._list_marked(comments, key)
-        login = self._fetch_login() if marked else ""
-        own = [one for one in marked if one["user"]["login"] == login]
-        states = (own and parse_states(own[-1]["body"], key)) or []
+        issues = f"{runner.api_url}/repos/{quote(runner.repository)}/issues"
+        own = self._fetch_own(key, issues)
+        states = (own and parse_states(own[-1][1], key)) or []
         was_failing = bool(states) and states[0].ending is not Ending.SUCCESS
         if self.config.comment == "failure" and result.ending is Ending.SUCCESS and not was_failing:
             return
-        find_page = partial(self.head.name_page, runner)
-        commit, run_url = self.head.commit, runner.run_url
-        body = render_comment(result, occasion, commit, states, redact=self.ci.redact, name_page=find_page, run_url=run_url)
+        name_page = partial(runner.name_page, head=self.pull_request)
+        commit, run_url = self.pull_request.commit, runner.run_url
+        body = render_comment(result, occasion, commit, states, redact=self.ci.redact, name_page=name_page, run_url=run_url)
         if own:
-            self._send("PATCH", f"{repository}/comments/{int(own.pop()['id'])}", {"body": body})
+            self._send("PATCH", f"{issues}/comments/{own[-1][0]}", {"body": body})
+        elif runner.system is System.GITHUB:
+            own = self._query(_CREATE, key, body=body)
         else:
-            made = self._send("POST", comments, {"body": body}).parse()
-            login, number = made["user"]["login"], made["id"]
-            own = [one for one in self._list_marked(comments, key) if one["user"]["login"] == login and one["id"] < number]
-        if own:
-            self._send("DELETE", f"{repository}/comments/{int(own.pop()['id'])}")
-        self.ci.info(f"The comment of pull request {self.head.number} is up to date.")
+            self._send("POST", f"{issues}/{self.pull_request.number}/comments", {"body": body})
+        if len(own) > 1:
+            with suppress(ActionError):  # another job was faster, or the next one deletes it
+                self._send("DELETE", f"{issues}/comments/{own[-2][0]}")
+        self.ci.info(f"The comment of pull request {self.pull_request.number} is up to date.")
 
-    def _list_marked(self, comments: str, key: str) -> list[dict[str, Any]]:
-        """List the comments with this mark, whoever wrote them, the oldest first."""
-        found: list[dict[str, Any]] = []
-        for page in range(1, MOST_PAGES + 1):
-            response = self._send("GET", comments, query=f"per_page=100&page={page}")
-            found += [one for one in response.parse() if parse_states(one["body"] or "", key) is not None]
-            if 'rel="next"' not in response.headers.get("Link", ""):  # Gitea gives all at once, without this header
-                break
-        return sorted(found, key=lambda one: int(one["id"]))
+    def _fetch_own(self, key: str, issues: str) -> list[tuple[int, str]]:
+        """Fetch the comments with a mark that the owner of the token wrote, the oldest first: their ids and texts."""
+        if self.ci.runner.system is System.GITHUB:
+            return self._query(_FETCH, key)
+        listed = self._send("GET", f"{issues}/{self.pull_request.number}/comments")  # all at once, whatever their number
+        marked = [one for one in listed if parse_states(one["body"], key) is not None]
+        login = self._send("GET", f"{self.ci.runner.api_url}/user")["login"] if marked else ""
+        return [(int(one["id"]), one["body"]) for one in marked if one["user"]["login"] == login]
 
-    def _fetch_login(self) -> str:
-        """Fetch the login of the token's owner. By REST, GitHub gives it to the token of a person, not to that of a job."""
-        runner = self.ci.runner
-        if runner.system is not System.GITHUB:
-            return str(self._send("GET", f"{runner.api_url}/user").parse()["login"])
-        response = self._send("POST", runner.graphql_url, {"query": "query { viewer { login } }"}, is_read=True)
-        return str(response.parse()["data"]["viewer"]["login"])
+    def _query(self, query: str, key: str, **variables: str) -> list[tuple[int, str]]:
+        """Send a query to GitHub, and return what `_fetch_own` does. Only the URL of a comment has its id in REST."""
+        body = {"query": query, "variables": {"id": self.pull_request.node_id, **variables}}
+        found = self._send("POST", self.ci.runner.graphql_url, body, may_repeat=query == _FETCH)["data"]["found"]
+        subject = found.get("subject", found)
+        nodes = {int(one["url"].rpartition("-")[2]): one for side in ("first", "last") for one in subject[side]["nodes"]}
+        own = ((number, one["body"]) for number, one in nodes.items() if one["viewerDidAuthor"])
+        return [(number, text) for number, text in own if parse_states(text, key) is not None]
 
-    def _send(
-        self, method: str, url: str, body: Mapping[str, str] | None = None, *, query: str = "", is_read: bool = False
-    ) -> Response:
-        """Send one request.
+    def _send(self, method: str, url: str, body: Mapping[str, Any] | None = None, *, may_repeat: bool = False) -> Any:
+        """Send a request, and return the JSON of its response.
 
         Raises:
             ActionError: It failed. A comment whose creation may have succeeded is not created again.
@@ -181,29 +151,19 @@ class _Comment:
         content = json.dumps(body).encode() if body else None
         exchange = partial(self.transport.exchange, method, f"{parts.scheme}://{parts.netloc}", parts.path)
 
-        def send() -> Response:
-            response = exchange(query=query, headers=headers, body=content, timeout=TIMEOUT)
-            is_gone = method == "DELETE" and response.status == HTTPStatus.NOT_FOUND
-            if response.status >= HTTPStatus.MULTIPLE_CHOICES and not is_gone:
-                raise self._explain(response, method)
-            return response
+        def send() -> Any:
+            response = exchange(headers=headers, body=content, timeout=TIMEOUT)
+            answer = response.parse_object()
+            refused = answer if response.status >= HTTPStatus.MULTIPLE_CHOICES else next(iter(answer.get("errors", ())), None)
+            if refused is None:
+                return answer or (response.parse() if response.body else None)
+            # GraphQL refuses with a type in place of a status.
+            said = " ".join(f"{refused.get('type', response.status)} {refused.get('message', '')}".split())[:200]
+            is_fork = self.pull_request.is_from_fork and self.ci.runner.event_name == "pull_request"
+            is_transient = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+            raise AnswerError(f"{method} was answered: {said}.", HINT_FORK if is_fork else HINT, is_transient=is_transient)
 
         def may_retry(error: ActionError) -> bool:
-            return error.is_transient and (is_read or method != "POST" or isinstance(error, NetworkError))
+            return error.is_transient and (may_repeat or method != "POST" or isinstance(error, NetworkError))
 
         return retry(send, clock=self.clock, log=self.ci, deadline=self.deadline, may_retry=may_retry)
-
-    def _explain(self, response: Response, method: str) -> CommentError:
-        runner, status, headers = self.ci.runner, response.status, response.headers
-        is_denied = status in (HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND)
-        if status == HTTPStatus.TOO_MANY_REQUESTS or "Retry-After" in headers or headers.get("X-RateLimit-Remaining") == "0":
-            hint = HINT_LIMIT
-        elif is_denied and runner.event_name == "pull_request" and is_from_fork(runner.event_file):
-            hint = HINT_FORK
-        elif status == HTTPStatus.NOT_FOUND and method == "PATCH":
-            hint = HINT_DELETED
-        else:
-            hint = HINT_PERMISSION if is_denied else HINT_TOKEN if status == HTTPStatus.UNAUTHORIZED else NEXT
-        reason = " ".join(str(response.parse_object().get("message", "")).split())[:200]
-        message = f"{method} was answered {status}{f' ({reason})' if reason else ''}."
-        return CommentError(message, hint, is_transient=status >= HTTPStatus.INTERNAL_SERVER_ERROR)

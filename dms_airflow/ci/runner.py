@@ -8,6 +8,7 @@ Yunxiao Flow: https://help.aliyun.com/zh/yunxiao/user-guide/environment-variable
 
 from __future__ import annotations
 
+import json
 import re
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -114,6 +115,20 @@ def detect_system(environ: Mapping[str, str]) -> System:
 
 
 @dataclass(frozen=True, kw_only=True)
+class PullRequest:
+    """What an event says of a pull request. The job's own commit is a merge of `commit`, its head.
+
+    `node_id`: its id in GraphQL; only GitHub has one. `repository`: that of the head; empty when it was a fork and was deleted.
+    """
+
+    number: int
+    node_id: str
+    commit: str
+    repository: str
+    is_from_fork: bool
+
+
+@dataclass(frozen=True, kw_only=True)
 class Runner:
     """What a step knows of the job around it. What the CI system does not say is None or empty.
 
@@ -154,20 +169,41 @@ class Runner:
         place = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(filter(None, (self.run_id, self.run_attempt, self.job, self.step))))
         return "__".join(filter(None, (prefix, place.strip("-"))))
 
-    def name_page(self, file: str | None, line: int | None) -> str:
+    def read_pull_request(self) -> PullRequest | None:
+        """Read the pull request that the job runs for; None where it runs for something else, or the event cannot be read."""
+        if self.event_name not in ("pull_request", "pull_request_target") or not self.event_file:
+            return None
+        try:
+            event = json.loads(self.event_file.read_text(encoding="utf-8"))["pull_request"]
+            head, base = event["head"], event["base"]["repo"]["full_name"]
+            repository = head["repo"]["full_name"] if head["repo"] else ""
+            return PullRequest(
+                number=int(event["number"]),
+                node_id=str(event.get("node_id", "")),
+                commit=bytes.fromhex(head["sha"]).hex(),
+                repository=repository,
+                is_from_fork=repository != base,
+            )
+        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+            return None
+
+    def name_page(self, file: str | None, line: int | None, head: PullRequest | None = None) -> str:
         """Name the page of a file, and of a line of it, at the commit that is checked out; empty where there is none.
 
         Args:
             file: Path relative to the root of the repository that it is in.
             line: From 1.
+            head: Named in place of the job's own commit.
         """
         if not file:
             return ""
         pages = _PAGES.get(self.system, "blob")
+        is_known = self.repository and self.sha and self.system in {System.GITHUB, *_PAGES}
+        own = f"{self.server_url}/{self.repository}/{pages}/{self.sha}" if is_known else ""
         base = find_page(self.workspace, file, self.server_url, pages)
-        if base is None and self.repository and self.sha and self.system in {System.GITHUB, *_PAGES}:
-            # Files without Git: those of the job's own commit.
-            base = f"{self.server_url}/{self.repository}/{pages}/{self.sha}"
+        base = own if base is None else base  # files without Git: those of the job's own commit
+        if head and head.repository and base == own:
+            base = f"{self.server_url}/{head.repository}/{pages}/{head.commit}"
         page = f"{base}/{quote(file, errors='replace')}" if base else ""
         return f"{page}#L{line}" if page and line else page
 

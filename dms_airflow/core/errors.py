@@ -25,8 +25,7 @@
     ├── DeployError           a deploy cannot begin
     ├── ConflictError         somebody else changed the target of a deploy
     ├── NotPublishedError     the workspace was not published
-    ├── FileError             a file that an input names could not be written
-    └── CommentError          the comment of the pull request was not written
+    └── FileError             a file that an input names could not be written
     Cancelled                 the runner asked the step to stop           exit 130
 
 A DAG run that failed or an import error is not an exception but a `Result` (see result.py). Each title is an entry in
@@ -275,12 +274,6 @@ class FileError(ActionError):
     """The result file or a report file could not be written."""
 
     title = "File not written"
-
-
-class CommentError(ActionError):
-    """The comment of the pull request could not be written; the step ends as it would without."""
-
-    title = "Comment not written"
 
 
 class Cancelled(BaseException):

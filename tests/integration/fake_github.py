@@ -1,9 +1,8 @@
 """A stand-in of GitHub's API for the comments of pull requests, as its documentation has it; and of Gitea's.
 
 https://docs.github.com/rest/issues/comments
-https://docs.github.com/rest/using-the-rest-api/using-pagination-in-the-rest-api
-https://docs.github.com/rest/using-the-rest-api/rate-limits-for-the-rest-api
-https://docs.github.com/graphql/reference/queries#user (`viewer`)
+https://docs.github.com/graphql/reference: `node`, `addComment`, `IssueComment`
+https://docs.github.com/graphql/overview/rate-limits-and-query-limits-for-the-graphql-api
 https://docs.gitea.com/api: the comments of an issue come all at once, and `GET /user` answers to every token.
 """
 
@@ -16,7 +15,6 @@ from collections import defaultdict, deque
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
 from sandbox.front import Answer, Server
 
@@ -31,10 +29,16 @@ BOT, OTHER_BOT = "github-actions[bot]", "reviewer[bot]"
 LONGEST = 65_536  # characters
 REPOSITORY = "acme/dags"
 NUMBER = 7
+NODE_ID = "PR_kwDOA0B1C25x"
 
 # "Resource not accessible by integration" is what GitHub says to a token without the permission.
 DENIED = (403, {"message": "Resource not accessible by integration"})
 LOCKED = (403, {"message": "Unable to create comment because issue is locked."})
+
+
+def refuse(kind: str, message: str) -> tuple[int, Mapping[str, Any]]:
+    """Make the status and the body by which GraphQL refuses a query."""
+    return 200, {"data": {"found": None}, "errors": [{"type": kind, "path": ["found"], "message": message}]}
 
 
 @dataclass
@@ -65,22 +69,25 @@ class FakeGitHub:
         """Let somebody comment."""
         with self.lock:
             self.last_id += 1
-            self.comments[self.last_id] = {"id": self.last_id, "user": {"login": login}, "body": body}
+            url = f"{self.url}/{REPOSITORY}/pull/{NUMBER}#issuecomment-{self.last_id}"
+            self.comments[self.last_id] = {"id": self.last_id, "html_url": url, "user": {"login": login}, "body": body}
             return self.last_id
 
-    def fail(self, method: str, status: int, message: Mapping[str, Any] | None = None, *, times: int = 1) -> None:
-        """Let the next requests with a method fail."""
-        self.faults[method].extend([to_answer(status, message or {})] * times)
+    def fail(self, name: str, status: int, message: Mapping[str, Any] | None = None, *, times: int = 1) -> None:
+        """Let the next requests with a method, or the next queries or mutations, fail."""
+        self.faults[name].extend([to_answer(status, message or {})] * times)
 
-    def lose(self, method: str) -> None:
-        """Let the next request with a method be done, and its response get lost."""
-        self.faults[method].append(Answer(kind="github", status=0, is_lost=True))
+    def lose(self, name: str) -> None:
+        """Let the next such request be done, and its response get lost."""
+        self.faults[name].append(Answer(kind="github", status=0, is_lost=True))
 
     def answer(self, request: Request) -> Answer:
         """Answer a request."""
+        is_graphql = request.path == "/api/graphql"
+        name = json.loads(request.body)["query"].partition("(")[0] if is_graphql else request.method
         with self.lock:
-            self.requests.append(f"{request.method} {request.path}")
-            fault = self.faults[request.method].popleft() if self.faults[request.method] else None
+            self.requests.append(f"{name} {request.path}")
+            fault = self.faults[name].popleft() if self.faults[name] else None
             if fault and not fault.is_lost:
                 return fault
             answer = self._answer(request)
@@ -92,31 +99,38 @@ class FakeGitHub:
             return to_answer(401, {"message": "Bad credentials"})
         body = json.loads(request.body) if request.body else {}
         if request.path == "/api/graphql" and not self.is_gitea:
-            return to_answer(200, {"data": {"viewer": {"login": login}}})
+            return self._query(login, body["query"], body["variables"])
         prefix = "/api/v1" if self.is_gitea else "/api/v3"
         path = request.path.removeprefix(prefix) if request.path.startswith(f"{prefix}/") else ""
         if path == "/user":
             return to_answer(200, {"login": login}) if self.is_gitea or not login.endswith("[bot]") else to_answer(*DENIED)
         if path == f"/repos/{REPOSITORY}/issues/{NUMBER}/comments":
-            return self._list(request) if request.method == "GET" else self._create(login, body)
+            return self._list_or_create(request.method, login, body)
         if (match := re.fullmatch(rf"/repos/{REPOSITORY}/issues/comments/(\d+)", path)) and int(match[1]) in self.comments:
             return self._change(request.method, int(match[1]), body)
         return to_answer(404, {"message": "Not Found"})
 
-    def _list(self, request: Request) -> Answer:
-        """List the comments "ordered by ascending ID": `per_page` is 30 when it is not given, and at most 100."""
+    def _query(self, login: str, query: str, variables: Mapping[str, str]) -> Answer:
+        """Answer the query and the mutation that are needed here. Both give the oldest comments first."""
+        if variables["id"] != NODE_ID:
+            return to_answer(*refuse("NOT_FOUND", f"Could not resolve to a node with the global id of '{variables['id']}'"))
+        is_mutation = query.startswith("mutation")
+        if is_mutation:
+            if len(variables["body"]) > LONGEST:
+                return to_answer(*refuse("UNPROCESSABLE", f"Body is too long (maximum is {LONGEST} characters)"))
+            self.write(login, variables["body"])
         every = [self.comments[number] for number in sorted(self.comments)]
-        if self.is_gitea:
-            return to_answer(200, every)
-        query = parse_qs(request.query)
-        size, page = min(100, int(query.get("per_page", ["30"])[0])), int(query.get("page", ["1"])[0])
-        rest = every[page * size :]
-        link = [("Link", f'<{self.url}/x?page={page + 1}>; rel="next", <{self.url}/x?page=99>; rel="last"')] if rest else []
-        return to_answer(200, every[(page - 1) * size : page * size], *link)
+        nodes = [
+            {"url": one["html_url"], "body": one["body"], "viewerDidAuthor": one["user"]["login"] == login} for one in every
+        ]
+        fields = r"comments\((first|last): 100\) \{ nodes \{ url body viewerDidAuthor \} \}"
+        assert re.findall(fields, query) == ["first", "last"], query
+        subject = {"first": {"nodes": nodes[:100]}, "last": {"nodes": nodes[-100:]}}
+        return to_answer(200, {"data": {"found": {"subject": subject} if is_mutation else subject}})
 
-    def _create(self, login: str, body: Mapping[str, str]) -> Answer:
-        if len(body["body"]) > LONGEST:
-            return to_answer(422, {"message": f"Validation Failed: body is too long (maximum is {LONGEST} characters)"})
+    def _list_or_create(self, method: str, login: str, body: Mapping[str, str]) -> Answer:
+        if method == "GET":
+            return to_answer(200, [self.comments[number] for number in sorted(self.comments)])
         return to_answer(201, self.comments[self.write(login, body["body"])])
 
     def _change(self, method: str, number: int, body: Mapping[str, str]) -> Answer:

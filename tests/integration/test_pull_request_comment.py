@@ -22,14 +22,15 @@ from dms_airflow.core.http.exchange import Transport
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from tests.integration.fake_github import (
     BOT,
-    DENIED,
     LOCKED,
+    NODE_ID,
     NUMBER,
     OTHER,
     OTHER_BOT,
     REPOSITORY,
     TOKEN,
     FakeGitHub,
+    refuse,
     serve,
     to_answer,
 )
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from tests.integration.fake_dms import FakeDms
 
 HEADS = ["3fa9c1d" + "0" * 33, "b0a61e2" + "0" * 33, "77d10c5" + "0" * 33]
-COMMENTS = f"/api/v3/repos/{REPOSITORY}/issues/{NUMBER}/comments"
+FETCH, CREATE = "query /api/graphql", "mutation /api/graphql"
 ONE = f"/api/v3/repos/{REPOSITORY}/issues/comments"
 SOUND = Result(ending=Ending.SUCCESS, headline="No import errors", findings=())
 
@@ -100,7 +101,7 @@ class Job:
         """Write the event, as far as it matters here: https://docs.github.com/webhooks/webhook-events-and-payloads#pull_request."""
         base = {"sha": "b" * 40, "repo": {"full_name": REPOSITORY}}
         repo = {"full_name": repository} if repository else None
-        event = {"pull_request": {"number": NUMBER, "head": {"sha": head, "repo": repo}, "base": base}}
+        event = {"pull_request": {"number": NUMBER, "node_id": NODE_ID, "head": {"sha": head, "repo": repo}, "base": base}}
         self.event_file.write_text(json.dumps(event))
 
     def run(
@@ -140,17 +141,17 @@ def make_jobs(number: int, github: FakeGitHub, folder: Path) -> list[Job]:
 # --- exactly one comment --------------------------------------------------------------------------------------------------
 
 
-def test_the_first_step_creates_the_comment_by_three_requests(github: FakeGitHub, job: Job) -> None:
+def test_the_first_step_creates_the_comment_by_two_requests(github: FakeGitHub, job: Job) -> None:
     assert job.run(break_files("a")) == []
 
     [body] = github.bodies
     assert body.startswith(
         "### ❌ Failed: 1 causes\n\ndeploy-gate on <code>af-1</code> at <code>3fa9c1d</code>. Failed after 1.0 s"
     )
-    assert github.requests == [f"GET {COMMENTS}", f"POST {COMMENTS}", f"GET {COMMENTS}"]
+    assert github.requests == [FETCH, CREATE]
 
 
-def test_the_next_step_edits_it_in_place_by_three_requests(github: FakeGitHub, job: Job) -> None:
+def test_the_next_step_edits_it_in_place_by_two_requests(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
     github.requests.clear()
 
@@ -158,7 +159,7 @@ def test_the_next_step_edits_it_in_place_by_three_requests(github: FakeGitHub, j
 
     assert [*github.comments] == [1001]
     assert github.bodies[0].startswith("### ✅ Succeeded: No import errors\n")
-    assert github.requests == [f"GET {COMMENTS}", "POST /api/graphql", f"PATCH {ONE}/1001"]
+    assert github.requests == [FETCH, f"PATCH {ONE}/1001"]
 
 
 def test_each_instance_and_operation_has_its_own(github: FakeGitHub, job: Job) -> None:
@@ -214,26 +215,54 @@ def test_a_comment_of_the_tokens_owner_that_only_quotes_the_mark_is_not_it(githu
     assert github.comments[1002]["body"] == quote
 
 
-def test_it_is_found_on_a_later_page(github: FakeGitHub, job: Job) -> None:
-    for _ in range(250):
-        github.write("octocat", "LGTM")
-    job.run(break_files("a"))
+@pytest.mark.parametrize(("before", "after"), [(0, 250), (50, 300), (99, 99), (250, 0), (250, 99)])
+def test_it_is_found_in_a_long_conversation_by_the_same_two_requests(
+    github: FakeGitHub, job: Job, before: int, after: int
+) -> None:
+    for number in (before, after):
+        for _ in range(number):
+            github.write("octocat", "LGTM")
+        job.run(break_files("a"))
     github.requests.clear()
 
     job.run(SOUND)
 
-    assert len(github.comments) == 251
-    assert github.requests.count(f"GET {COMMENTS}") == 3
+    assert len(github.comments) == before + 1 + after
+    assert [request.partition(" ")[0] for request in github.requests] == ["query", "PATCH"]
 
 
 def test_the_newest_of_two_stays(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
     github.write(BOT, github.bodies[0])
+    github.requests.clear()
 
     job.run(SOUND)
 
     assert [*github.comments] == [1002]
     assert github.bodies[0].startswith("### ✅")
+    assert github.requests == [FETCH, f"PATCH {ONE}/1002", f"DELETE {ONE}/1001"]
+
+
+def test_of_many_each_step_deletes_one(github: FakeGitHub, job: Job) -> None:
+    job.run(break_files("a"))
+    for _ in range(3):
+        github.write(BOT, github.bodies[0])
+
+    for _ in range(3):
+        job.run(SOUND)
+
+    assert [*github.comments] == [1004]
+
+
+def test_a_second_comment_that_cannot_be_deleted_is_left_to_the_next_step(github: FakeGitHub, job: Job) -> None:
+    job.run(break_files("a"))
+    github.write(BOT, github.bodies[0])
+    github.fail("DELETE", 403)
+
+    assert job.run(SOUND) == []
+    assert [*github.comments] == [1001, 1002]
+    assert job.run(SOUND) == []
+    assert [*github.comments] == [1002]
 
 
 def test_a_second_comment_that_another_job_deleted_first(github: FakeGitHub, job: Job) -> None:
@@ -248,7 +277,9 @@ def test_after_a_hundred_runs_at_the_same_time_and_again_there_is_one(github: Fa
     jobs = make_jobs(100, github, tmp_path)
     with ThreadPoolExecutor(20) as pool:
         for _ in range(2):
+            github.requests.clear()
             list(pool.map(lambda one: one.run(break_files("ab")), jobs))
+            assert len(github.requests) <= 3 * 100
 
     assert len(github.comments) == 1
     assert github.bodies[0].startswith("### ❌ Failed: 2 causes\n")
@@ -262,7 +293,7 @@ def test_of_jobs_that_all_saw_no_comment_one_remains(
     answer = FakeGitHub.answer
 
     def wait_to_create(self: FakeGitHub, request: Request) -> Answer:
-        if request.method == "POST":
+        if b'"mutation(' in request.body:
             have_looked.wait(30)
         return answer(self, request)
 
@@ -274,11 +305,11 @@ def test_of_jobs_that_all_saw_no_comment_one_remains(
 
     assert notices == [[]] * 30
     assert [*github.comments] == [1030]
-    assert len(github.requests) <= 4 * 30
+    assert len(github.requests) == 3 * 30 - 1
 
 
 def test_a_comment_whose_response_was_lost_is_not_created_again(github: FakeGitHub, job: Job) -> None:
-    github.lose("POST")
+    github.lose("mutation")
 
     [notice] = job.run(break_files("a"))
 
@@ -294,7 +325,7 @@ def test_a_comment_whose_response_was_lost_is_not_created_again(github: FakeGitH
 def test_with_failure_there_is_no_comment_while_all_is_well(github: FakeGitHub, job: Job) -> None:
     assert job.run(SOUND, when="failure") == []
 
-    assert github.requests == [f"GET {COMMENTS}"]
+    assert github.requests == [FETCH]
 
 
 def test_with_failure_it_is_kept_up_to_date_until_it_is_fixed(github: FakeGitHub, job: Job) -> None:
@@ -330,7 +361,8 @@ def test_pull_request_target_has_a_comment(github: FakeGitHub, job: Job) -> None
 
 @pytest.mark.parametrize("system", [System.GITLAB, System.JENKINS, System.YUNXIAO, System.PLAIN])
 def test_elsewhere_nothing_is_written(github: FakeGitHub, job: Job, system: System) -> None:
-    job.runner = replace(job.runner, system=system)
+    variables = {**github.environ, "GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(job.event_file)}
+    job.runner = Runner.from_environ(variables, system)
 
     assert job.run(break_files("a")) == []
     assert github.requests == []
@@ -414,12 +446,10 @@ def test_ten_older_states_are_kept_folded(github: FakeGitHub, job: Job) -> None:
     assert folded.splitlines() == [f"- ❌ <code>{number:07x}</code>: 1 finding" for number in range(13, 3, -1)]
 
 
-@pytest.mark.parametrize(
-    "states", ["[]", "[1]", '[["x","failure",1,null]]', '[["3fa9c1d","failure",1,"%"]]', f"[{'[' * 9999}]"]
-)
+@pytest.mark.parametrize("states", ["", "x", "x:failure:1:?", "3fa9c1d:unknown:1:", "3fa9c1d:failure:-1:", ":" * 9999])
 def test_a_mark_that_somebody_edited_is_no_state(github: FakeGitHub, job: Job, states: str) -> None:
     job.run(break_files("a"))
-    before, _, _ = github.bodies[0].rpartition("[[")
+    before, _, _ = github.bodies[0].rpartition("3fa9c1d:")
     github.comments[1001]["body"] = f"{before}{states} -->\r\n"
 
     assert job.run(SOUND) == []
@@ -462,36 +492,39 @@ def test_three_hundred_long_findings_fit_and_what_is_left_out_is_counted(github:
 # --- what can go wrong ----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("name", ["query", "mutation"])
 @pytest.mark.parametrize(
-    ("method", "status", "words"),
+    ("refusal", "answer"),
     [
-        ("GET", 401, "Give github-token"),
-        ("GET", 403, "permissions: { contents: read, pull-requests: write }"),
-        ("GET", 404, "permissions: { contents: read, pull-requests: write }"),
-        ("POST", 403, "permissions: { contents: read, pull-requests: write }"),
-        ("POST", 410, "it needs pull-requests: write"),
-        ("POST", 422, "it needs pull-requests: write"),
-        ("POST", 429, "rate limit"),
-        ("POST", 500, "it needs pull-requests: write"),
+        ((401, {"message": "Bad credentials"}), "401 Bad credentials"),
+        ((403, {"message": "why\n::error::x"}), "403 why ::error::x"),
+        ((403, {"message": "API rate limit exceeded"}), "403 API rate limit exceeded"),
+        ((422, {"message": "Validation Failed", "errors": [{"code": "custom"}]}), "422 Validation Failed"),
+        ((429, {"message": "You have exceeded a secondary rate limit."}), "429 You have exceeded a secondary rate limit."),
+        ((503, {}), "503"),
+        (refuse("FORBIDDEN", "Resource not accessible by integration"), "FORBIDDEN Resource not accessible by integration"),
+        (refuse("NOT_FOUND", "Could not resolve to a node"), "NOT_FOUND Could not resolve to a node"),
+        (refuse("UNPROCESSABLE", "issue is locked"), "UNPROCESSABLE issue is locked"),
+        (refuse("RATE_LIMIT", "API rate limit exceeded"), "RATE_LIMIT API rate limit exceeded"),
     ],
 )
 def test_a_request_that_is_refused_gives_one_notice_that_names_the_permission(
-    github: FakeGitHub, job: Job, method: str, status: int, words: str
+    github: FakeGitHub, job: Job, name: str, refusal: tuple[int, dict[str, Any]], answer: str
 ) -> None:
-    github.fail(method, status, {"message": "why\n::error::x"}, times=9)
+    github.fail(name, *refusal, times=9)
 
     [notice] = job.run(break_files("a"))
 
     assert notice.level is Level.NOTICE
     assert notice.title == "Comment not written"
-    assert f"{method} was answered {status} (why ::error::x).\n" in notice.message
-    assert words in notice.message
-    assert "pull-requests: write" in notice.message
+    assert f"The comment of pull request 7 was not written. POST was answered: {answer}.\n" in notice.message
+    assert "permissions: { contents: read, pull-requests: write }" in notice.message
     assert github.comments == {}
 
 
 def test_a_locked_conversation(github: FakeGitHub, job: Job) -> None:
-    github.fail("POST", *LOCKED)
+    job.run(break_files("a"))
+    github.fail("PATCH", *LOCKED)
 
     [notice] = job.run(break_files("a"))
 
@@ -501,7 +534,7 @@ def test_a_locked_conversation(github: FakeGitHub, job: Job) -> None:
 
 def test_a_forks_token(github: FakeGitHub, job: Job) -> None:
     job.write_event(HEADS[0], "stranger/dags")
-    github.fail("POST", *DENIED)
+    github.fail("mutation", *refuse("FORBIDDEN", "Resource not accessible by integration"))
 
     [notice] = job.run(break_files("a"))
 
@@ -509,24 +542,27 @@ def test_a_forks_token(github: FakeGitHub, job: Job) -> None:
     assert "workflow_run" in notice.message
 
 
-@pytest.mark.parametrize("headers", [{"X-RateLimit-Remaining": "0"}, {"Retry-After": "60"}])
-def test_a_rate_limit_is_not_waited_for(github: FakeGitHub, job: Job, headers: dict[str, str]) -> None:
-    github.faults["GET"].append(to_answer(403, {"message": "API rate limit exceeded"}, *headers.items()))
+@pytest.mark.parametrize("status", [200, 403, 429])
+def test_a_rate_limit_is_not_waited_for(github: FakeGitHub, job: Job, status: int) -> None:
+    body = {"message": "API rate limit exceeded", "errors": [{"type": "RATE_LIMIT", "message": "API rate limit exceeded"}]}
+    github.faults["query"].append(to_answer(status, body, ("X-RateLimit-Remaining", "0"), ("Retry-After", "60")))
 
     [notice] = job.run(break_files("a"))
 
-    assert "The rate limit of the token is used up" in notice.message
+    assert "API rate limit exceeded" in notice.message
+    assert "the next step brings the comment up to date" in notice.message
     assert job.clock.slept == []
     assert len(github.requests) == 1
 
 
 def test_a_comment_that_was_deleted_meanwhile(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
-    github.fail("PATCH", 404)
+    github.fail("PATCH", 404, {"message": "Not Found"})
 
     [notice] = job.run(SOUND)
 
-    assert "Somebody deleted it" in notice.message
+    assert "PATCH was answered: 404 Not Found." in notice.message
+    assert "the next step brings the comment up to date" in notice.message
 
 
 def test_a_comment_that_was_deleted_before_is_written_again(github: FakeGitHub, job: Job) -> None:
@@ -540,20 +576,15 @@ def test_a_comment_that_was_deleted_before_is_written_again(github: FakeGitHub, 
 def test_reads_and_edits_are_sent_again_after_a_fault_that_passes(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
     github.requests.clear()
-    github.fail("GET", 502)
-    github.fail("POST", 503)
+    github.fail("query", 502)
     github.lose("PATCH")
 
     assert job.run(SOUND) == []
-    assert github.requests == [
-        *[f"GET {COMMENTS}"] * 2,
-        *["POST /api/graphql"] * 2,
-        *[f"PATCH {ONE}/1001"] * 2,
-    ]
+    assert github.requests == [*[FETCH] * 2, *[f"PATCH {ONE}/1001"] * 2]
 
 
 def test_a_github_that_is_down_is_asked_five_times(github: FakeGitHub, job: Job) -> None:
-    github.fail("GET", 503, times=99)
+    github.fail("query", 503, times=99)
 
     [notice] = job.run(break_files("a"))
 
@@ -563,8 +594,8 @@ def test_a_github_that_is_down_is_asked_five_times(github: FakeGitHub, job: Job)
 
 def test_all_requests_share_the_time(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
-    github.fail("GET", 503, times=4)
-    github.fail("POST", 503, times=9)
+    github.fail("query", 503, times=4)
+    github.fail("PATCH", 503, times=9)
 
     [notice] = job.run(break_files("a"))
 
@@ -572,10 +603,10 @@ def test_all_requests_share_the_time(github: FakeGitHub, job: Job) -> None:
     assert job.clock.slept == [1, 2, 4, 8, 1, 2]
 
 
-@pytest.mark.parametrize("body", [None, [1], [{"id": 1}], [{"id": "x", "body": None}]])
-def test_a_response_of_another_form(github: FakeGitHub, job: Job, body: Any) -> None:
-    github.faults["GET"].append(to_answer(200, body))
-    github.faults["POST"].append(to_answer(201, body))
+@pytest.mark.parametrize("name", ["query", "mutation"])
+@pytest.mark.parametrize("body", [None, [1], {"data": None}, {"data": {"found": {"first": {"nodes": [{"url": "x"}]}}}}])
+def test_a_response_of_another_form(github: FakeGitHub, job: Job, name: str, body: Any) -> None:
+    github.faults[name].append(to_answer(200, body))
 
     [notice] = job.run(break_files("a"))
 
@@ -584,10 +615,10 @@ def test_a_response_of_another_form(github: FakeGitHub, job: Job, body: Any) -> 
 
 def test_the_token_is_in_no_line(github: FakeGitHub, job: Job) -> None:
     job.run(break_files("a"))
-    github.fail("GET", 403)
+    github.fail("query", 403)
     job.run(break_files("a"))
 
-    assert f"GET {COMMENTS} -> 200 in " in job.log.getvalue()
+    assert "POST /api/graphql -> 200 in " in job.log.getvalue()
     assert TOKEN not in job.log.getvalue()
 
 
@@ -607,6 +638,7 @@ def test_gitea_and_forgejo(tmp_path: Path, system: System) -> None:
 
     assert len(gitea.comments) == 151
     path = f"/api/v1/repos/{REPOSITORY}/issues"
+    assert gitea.requests[:2] == [f"GET {path}/{NUMBER}/comments", f"POST {path}/{NUMBER}/comments"]
     assert gitea.requests[-3:] == [f"GET {path}/{NUMBER}/comments", "GET /api/v1/user", f"PATCH {path}/comments/1151"]
     assert f"https://gitea.example.com/acme/dags/src/commit/{HEADS[0]}/dags/a.py#L3" in gitea.bodies[-1]
 
@@ -646,7 +678,7 @@ def test_a_comment_that_cannot_be_written_changes_no_verdict(
     dms: FakeDms, run_here: Callable[..., Step], github: FakeGitHub, variables: dict[str, str], *, listing: str, exit_code: int
 ) -> None:
     dms.airflow.commands["dags list-import-errors"] = (f"{listing}\n", "")
-    github.fail("POST", *DENIED, times=9)
+    github.fail("mutation", *refuse("FORBIDDEN", "Resource not accessible by integration"), times=9)
 
     step = run_here({**INPUTS, "comment": "always"}, variables, TOKEN)
 

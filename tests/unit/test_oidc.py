@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dms_airflow.alibaba_cloud.assume_role import write_trust_policy
-from dms_airflow.ci.github_id_token import is_from_fork
+from dms_airflow.ci.runner import Runner
 from dms_airflow.core.secrets.tokens import IdToken, read_claims
 
 if TYPE_CHECKING:
@@ -66,26 +67,26 @@ def test_the_trust_policy_to_paste() -> None:
 
 
 @pytest.mark.parametrize(
-    ("event", "is_fork"),
-    [
-        ({"pull_request": {"head": {"repo": {"full_name": "stranger/dags"}}, "base": {"repo": {"full_name": "o/dags"}}}}, True),
-        ({"pull_request": {"head": {"repo": None}, "base": {"repo": {"full_name": "o/dags"}}}}, True),
-        ({"pull_request": {"head": {"repo": {"full_name": "o/dags"}}, "base": {"repo": {"full_name": "o/dags"}}}}, False),
-        ({"ref": "refs/heads/main"}, False),
-        ({"pull_request": {"head": 1}}, False),
-        ([], False),
-    ],
+    ("head", "is_fork"), [({"full_name": "stranger/dags"}, True), (None, True), ({"full_name": "o/dags"}, False), (1, False)]
 )
-def test_pull_requests_from_forks(tmp_path: Path, event: Any, *, is_fork: bool) -> None:
-    file = tmp_path / "event.json"
-    file.write_text(json.dumps(event))
+def test_pull_requests_from_forks(tmp_path: Path, head: Any, *, is_fork: bool) -> None:
+    event = {"number": 7, "head": {"sha": "ab" * 20, "repo": head}, "base": {"repo": {"full_name": "o/dags"}}}
+    (tmp_path / "event.json").write_text(json.dumps({"pull_request": event}))
+    runner = Runner(workspace=tmp_path, event_name="pull_request", event_file=tmp_path / "event.json")
 
-    assert is_from_fork(file) is is_fork
+    pull_request = runner.read_pull_request()
+
+    assert (pull_request is not None and pull_request.is_from_fork) is is_fork
 
 
-def test_without_an_event_nothing_is_a_fork(tmp_path: Path) -> None:
-    assert is_from_fork(None) is False
-    assert is_from_fork(tmp_path / "nosuch") is False
+@pytest.mark.parametrize("text", [None, "[]", "[", '{"ref": "refs/heads/main"}', '{"pull_request": {"head": 1}}'])
+def test_an_event_of_another_kind_has_no_pull_request(tmp_path: Path, text: str | None) -> None:
+    if text is not None:
+        (tmp_path / "event.json").write_text(text)
+    runner = Runner(workspace=tmp_path, event_name="pull_request", event_file=tmp_path / "event.json")
+
+    assert runner.read_pull_request() is None
+    assert replace(runner, event_file=None).read_pull_request() is None
 
 
 def test_a_pods_token_names_its_audience_in_a_list() -> None:

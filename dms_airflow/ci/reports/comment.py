@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import re
-from base64 import b64decode, b64encode
 from dataclasses import dataclass, replace
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Self
 
 from dms_airflow.ci.summary import ENDED, MARKS, Writer, describe_occasion, tabulate
 from dms_airflow.core.findings import count
@@ -22,16 +20,17 @@ if TYPE_CHECKING:
 
 # GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
 # are never cut, and for what the tables say of rows that were left out.
-ROOM = 58_000  # bytes
+ROOM = 56_000  # bytes
 LONGEST_MESSAGE = 2000  # bytes of an annotation, which are up to six times as many when they are escaped
 
 MOST_STATES = 11  # the last one, and ten older ones
 MOST_COMPARABLE = 2  # states whose findings are kept: a job that is run again is compared with the commit before
 MOST_FINDINGS = 400  # kept of a state; with more, nothing is compared
-ID_LENGTH = 4  # bytes that are kept of a fingerprint
+ID_LENGTH = 8  # characters that are kept of a fingerprint
 
-_STATUSES = {one.status: one for one in (Ending.TIMEOUT, Ending.FAILURE, Ending.SUCCESS)}
-_MARK = re.compile(r"^<!-- dms-airflow (?P<key>[0-9a-f]{32}) (?P<states>\[[^<>\n]*\]) -->\s*\Z", re.MULTILINE)
+_ENDINGS = {one.status: one for one in (Ending.TIMEOUT, Ending.FAILURE, Ending.SUCCESS)}
+_STATE = re.compile(rf"([0-9a-f]{{7}}):({'|'.join(_ENDINGS)}):([0-9]{{1,9}}):(\?|[0-9a-f]*)")
+_MARK = re.compile(r"^<!-- dms-airflow (?P<key>[0-9a-f]{32}) (?P<states>[^<>\n]*) -->\s*\Z", re.MULTILINE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,35 +40,20 @@ class State:
     commit: str
     ending: Ending
     total: int
-    ids: frozenset[bytes] | None
+    ids: frozenset[str] | None
 
     @classmethod
     def of(cls, result: Result, commit: str) -> Self:
         """Take from a result what a later comment needs to know of it."""
         shown = [one for one in result.findings or () if one.is_shown]
         is_known = result.findings is not None and len(shown) <= MOST_FINDINGS
-        ids = frozenset(_shorten(one.fingerprint) for one in shown) if is_known else None
+        ids = frozenset(one.fingerprint[:ID_LENGTH] for one in shown) if is_known else None
         return cls(commit=commit[:7], ending=result.ending, total=len(shown), ids=ids)
 
-    @classmethod
-    def parse(cls, value: Any) -> Self:
-        """Parse what `write` made; somebody may have edited it.
-
-        Raises:
-            ValueError: It is something else.
-        """
-        match value:
-            case [str(commit), str(status), int(total), str() | None as text] if re.fullmatch("[0-9a-f]{7}", commit):
-                raw = b64decode(text or "", validate=True)
-                ids = frozenset(raw[at : at + ID_LENGTH] for at in range(0, len(raw), ID_LENGTH))
-                if status in _STATUSES:
-                    return cls(commit=commit, ending=_STATUSES[status], total=total, ids=None if text is None else ids)
-        raise ValueError("not a state")
-
-    def write(self, *, is_comparable: bool) -> list[Any]:
+    def write(self, *, is_comparable: bool) -> str:
         """Write it for the mark, in characters that do not end an HTML comment."""
-        ids = None if self.ids is None or not is_comparable else b64encode(b"".join(sorted(self.ids))).decode()
-        return [self.commit, self.ending.status, self.total, ids]
+        ids = "?" if self.ids is None or not is_comparable else "".join(sorted(self.ids))
+        return f"{self.commit}:{self.ending.status}:{self.total}:{ids}"
 
 
 def make_key(occasion: Occasion) -> str:
@@ -82,10 +66,11 @@ def parse_states(body: str, key: str) -> list[State] | None:
     match = _MARK.search(body)
     if match is None or match["key"] != key:
         return None
-    try:
-        return [State.parse(one) for one in json.loads(match["states"])][:MOST_STATES]
-    except (ValueError, RecursionError):
-        return []
+    states = []
+    for commit, status, total, ids in _STATE.findall(match["states"]):
+        known = None if ids == "?" else frozenset(re.findall("." * ID_LENGTH, ids))
+        states.append(State(commit=commit, ending=_ENDINGS[status], total=int(total), ids=known))
+    return states[:MOST_STATES]
 
 
 def render_comment(
@@ -123,12 +108,15 @@ def render_comment(
     )
     findings = result.findings or ()
     before = next((one for one in older if one.ids is not None), None)
-    if before and now.ids is not None:
-        known = before.ids or frozenset()
-        writer.add(f"{_compare(known, now.ids)} since <code>{before.commit}</code>.\n\n")
-        if known:
-            marks = ("" if _shorten(one.fingerprint) in known else "(new) " for one in findings)
-            findings = tuple(replace(one, message=f"{mark}{one.message}") for one, mark in zip(findings, marks, strict=True))
+    if before and before.ids is not None and now.ids is not None:
+        parts = ((len(before.ids - now.ids), "fixed"), (len(now.ids - before.ids), "new"))
+        changes = ", ".join(f"{number} {word}" for number, word in parts if number) or "No finding is new or fixed"
+        writer.add(f"{changes} since <code>{before.commit}</code>.\n\n")
+        if before.ids:
+            new = now.ids - before.ids
+            findings = tuple(
+                replace(one, message=f"(new) {one.message}") if one.fingerprint[:ID_LENGTH] in new else one for one in findings
+            )
     annotations = [replace(one, message=cut_middle(one.message, LONGEST_MESSAGE)) for one in result.annotations]
     writer.add_annotations(annotations, ROOM // 2)
     for table in (*tabulate(findings, name_page), *result.blocks):
@@ -136,14 +124,5 @@ def render_comment(
             writer.add_block(table)
     lines = [f"- {MARKS[one.ending]} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
     history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
-    carried = [one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older))]
-    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(occasion)} {json.dumps(carried)} -->\n"
-
-
-def _shorten(fingerprint: str) -> bytes:
-    return bytes.fromhex(fingerprint[: 2 * ID_LENGTH])
-
-
-def _compare(before: frozenset[bytes], now: frozenset[bytes]) -> str:
-    parts = ((len(before - now), "fixed"), (len(now - before), "new"))
-    return ", ".join(f"{number} {word}" for number, word in parts if number) or "No finding is new or fixed"
+    carried = " ".join(one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older)))
+    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(occasion)} {carried} -->\n"
