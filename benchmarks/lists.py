@@ -19,7 +19,7 @@ from benchmarks import stand_in
 from benchmarks.measure import Cost, compare, run
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dags import fetch_sources
-from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.http.exchange import Transport
 from sandbox.runner import Runner
 
@@ -61,7 +61,7 @@ class World:
     """A client of the instance."""
 
     def __init__(self, session: Session) -> None:
-        self.clock, self.log = SystemClock(), cast("Any", Silence())
+        self.clock, self.log = Clock(), cast("Any", Silence())
         transport = Transport(http=requests.Session(), clock=self.clock, log=self.log)
         self.airflow = AirflowClient(
             session=cast("Any", session),

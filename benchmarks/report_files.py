@@ -1,15 +1,20 @@
 """10,000 import errors, each of a cause of its own, with whole tracebacks: the whole step, with every report file.
 
-Floor: the start of a step, and `json.loads` of the answer.
+Floor: the start of a step, and `json.loads` of the answer. Each file is checked as its readers would.
 """
 
 from __future__ import annotations
 
+import gzip
 import json
 import sys
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+import jsonschema
+import junitparser
+import xmlschema
 
 from benchmarks import stand_in
 from benchmarks.import_errors import INSTANCE, name_file, write_source, write_traceback
@@ -27,6 +32,29 @@ FILES: Mapping[str, str] = {
     "code-quality-file": "a.json",
     "result-file": "r.json",
 }
+SARIF_LIMIT = 10_000_000  # bytes after gzip that GitHub takes
+JUNIT_LIMIT = 30_000_000  # bytes that GitLab takes
+SCHEMAS = Path(__file__).parents[1] / "tests" / "schemas"
+
+
+def check(folder: Path) -> None:
+    """Check the files by the schemas of SARIF and of Jenkins' plugin, by junitparser, and by what GitLab and GitHub accept."""
+    sarif, junit, code_quality, result = (folder / path for path in FILES.values())
+    whole = json.loads(sarif.read_bytes())
+    jsonschema.Draft4Validator(json.loads((SCHEMAS / "sarif-2.1.0.json").read_bytes())).validate(whole)
+    assert len(whole["runs"][0]["results"]) == ERRORS
+    assert len(gzip.compress(sarif.read_bytes())) < SARIF_LIMIT
+    xmlschema.XMLSchema(SCHEMAS / "junit-10.xsd").validate(junit)
+    assert [suite.failures for suite in junitparser.JUnitXml.fromfile(str(junit))] == [ERRORS]
+    assert junit.stat().st_size < JUNIT_LIMIT
+    entries = json.loads(code_quality.read_bytes())
+    assert {frozenset(entry) for entry in entries} == {
+        frozenset({"description", "check_name", "fingerprint", "severity", "location"})
+    }
+    assert len({entry["fingerprint"] for entry in entries}) == ERRORS
+    outputs = json.loads(result.read_bytes())["outputs"]
+    assert len(outputs["import-errors"]) == len(outputs["findings"]) == len(outputs["json"]) == ERRORS
+    print("  all files are valid")
 
 
 def main() -> None:
@@ -51,6 +79,7 @@ def main() -> None:
 
         compare("10,000 errors, no file", lambda: step({}), parse, ROUNDS, "reported")
         compare("10,000 errors, all files", lambda: step(FILES), parse, ROUNDS, "reported")
+        check(Path(folder))
         for name, path in FILES.items():
             cost = step({name: path})
             written = Path(folder, path).stat().st_size / 1e6

@@ -19,6 +19,7 @@ from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.dag_runs.wait import Watch, wait_for_runs
 from dms_airflow.operations.context import Context
@@ -31,7 +32,7 @@ FIXED = 5.0  # seconds between two looks of the peer
 TIMEOUT = 7200.0  # seconds
 
 
-class Clock:
+class SimulatedClock(Clock):
     """A clock that only sleeping moves."""
 
     now = 0.0
@@ -66,7 +67,7 @@ class Airflow:
         tasks: The tasks run one after the other; seconds of each.
     """
 
-    clock: Clock
+    clock: SimulatedClock
     tasks: tuple[float, ...]
     host: str = "https://airflow.example"
     version: str = "2.10.4"
@@ -112,7 +113,7 @@ def describe_run(run_id: str, seconds: float, now: float | None = None) -> dict[
 
 def wait(tasks: tuple[float, ...]) -> tuple[int, float]:
     """Wait as the action does; give requests and delay."""
-    clock = Clock()
+    clock = SimulatedClock()
     airflow = Airflow(clock, tasks)
     nothing, log = cast("Any", None), cast("Any", Silence())
     context = Context(
@@ -134,7 +135,7 @@ def wait(tasks: tuple[float, ...]) -> tuple[int, float]:
 
 def poll(tasks: tuple[float, ...]) -> tuple[int, float]:
     """Wait as the peer does: sleep five seconds, ask for the run."""
-    clock = Clock()
+    clock = SimulatedClock()
     airflow = Airflow(clock, tasks)
     state = "running"
     while state == "running":

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
-from dms_airflow.ci.runner import System, detect_system
+from dms_airflow.ci.runner import System
 from dms_airflow.core.contract import INPUTS
-from dms_airflow.core.errors import InputError, InputProblem
+from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
 from dms_airflow.core.inputs import (
     InputValueError,
@@ -21,6 +20,7 @@ from dms_airflow.core.inputs import (
     parse_boolean,
     parse_choice,
     parse_operation,
+    parse_pattern,
     parse_text,
     parse_whole_number,
     quote_value,
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.ci.runner import Runner
     from dms_airflow.operations import Operation
-
-_REGION = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)+")
-_INSTANCE_ID = re.compile(r"af-[A-Za-z0-9_-]+")
 
 
 def parse_endpoint(text: str) -> Endpoint:
@@ -56,46 +53,18 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(scheme=scheme.lower(), authority=authority)
 
 
-def parse_region(text: str) -> str:
-    """Read a region id."""
-    word = parse_text(text)
-    if not _REGION.fullmatch(word):
-        raise InputValueError(f"must be a region id such as cn-hangzhou, not {quote_value(word)}")
-    return word
-
-
-def parse_instance_id(text: str) -> str:
-    """Read an Airflow instance's id."""
-    word = parse_text(text)
-    if not _INSTANCE_ID.fullmatch(word):
-        raise InputValueError(f"must be an Airflow instance id such as af-1a2b3c, not {quote_value(word)}")
-    return word
-
-
 def parse_arn(kind: str) -> Callable[[str], str]:
     """Read the ARN of a RAM role or of an OIDC identity provider.
 
     https://github.com/aliyun/configure-aliyun-credentials-action#inputs
     """
-
-    def parse(text: str) -> str:
-        word = parse_text(text)
-        if not re.fullmatch(rf"acs:ram::[0-9]+:{kind}/\S+", word):
-            raise InputValueError(f"must be an ARN such as acs:ram::1234567890123456:{kind}/github, not {quote_value(word)}")
-        return word
-
-    return parse
+    return parse_pattern(rf"acs:ram::[0-9]+:{kind}/\S+", f"an ARN such as acs:ram::1234567890123456:{kind}/github")
 
 
-def parse_session_name(text: str) -> str:
-    """Read the name of a role session.
-
-    https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
-    """
-    word = parse_text(text)
-    if not re.fullmatch(r"[A-Za-z0-9.@_-]{2,64}", word):
-        raise InputValueError(f"must be 2 to 64 letters, digits, dots, hyphens, underscores or @, not {quote_value(word)}")
-    return word
+parse_region = parse_pattern(r"[a-z0-9]+(?:-[a-z0-9]+)+", "a region id such as cn-hangzhou")
+parse_instance_id = parse_pattern(r"af-[A-Za-z0-9_-]+", "an Airflow instance id such as af-1a2b3c")
+# https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
+parse_session_name = parse_pattern(r"[A-Za-z0-9.@_-]{2,64}", "2 to 64 letters, digits, dots, hyphens, underscores or @")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,7 +129,7 @@ class Inputs:
 
     Args:
         config: Those that all operations share. A wrong one has its default's value.
-        operation: The module of the operation; None when there is no such operation.
+        operation: The module of the operation; None when there is no such operation, which is a problem, too.
         params: Those of the operation.
         problems: What is wrong with them.
     """
@@ -170,25 +139,10 @@ class Inputs:
     params: Any
     problems: tuple[InputProblem, ...]
 
-    def require(self) -> tuple[Operation, Any]:
-        """Give the operation and its inputs.
-
-        Raises:
-            InputError: Any input is wrong.
-        """
-        if self.problems or not self.operation:
-            raise InputError(self.problems)
-        return self.operation, self.params
-
 
 def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     """Parse the inputs of a step, and collect everything that is wrong with them."""
     problems: list[InputProblem] = []
-    try:
-        detect_system(environ)
-    except ValueError:
-        words = f"must be one of {', '.join(System)}, not {quote_value(environ['DMS_AIRFLOW_CI'])}"
-        problems.append(InputProblem(name="DMS_AIRFLOW_CI", message=words))
     problems.extend(_check_variables(environ))
     config = load(Config, environ, problems)
     operation, params = None, None
@@ -208,7 +162,10 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
 
 
 def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
-    """Find variables that are almost that of an input: a misspelt `dry-run` must not become a deploy."""
+    """Find a wrong CI system, and variables that are almost that of an input: a misspelt `dry-run` must not become a deploy."""
+    word = environ.get("DMS_AIRFLOW_CI", "")
+    if word.strip() and word.strip().lower() not in tuple(System):
+        yield InputProblem(name="DMS_AIRFLOW_CI", message=f"must be one of {', '.join(System)}, not {quote_value(word)}")
     known = [list_variables(name)[0] for name in INPUTS]
     for name in (one for one in environ if one.startswith("DMS_AIRFLOW_") and one not in known):
         # Not by the whole names, which all begin alike.

@@ -43,12 +43,6 @@ class _Parser(argparse.ArgumentParser):
         self.exit(2, f"dms-airflow: {message}\nSee dms-airflow --help.\n")
 
 
-class _Refuse(argparse.Action):
-    def __call__(self, parser: argparse.ArgumentParser, _: object, __: object, option: str | None = None) -> NoReturn:
-        name = str(option).removeprefix("--")
-        parser.error(f"{option} is a secret, and no option: set {list_variables(name)[0]}, or give {option}-file PATH")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser: an option for each input, by groups."""
     parser = _Parser(
@@ -69,12 +63,8 @@ def make_parser() -> argparse.ArgumentParser:
         for name in inputs:
             if name in SECRETS:
                 group.add_argument(f"--{name}-file", metavar="PATH", help=f"File with it. {_describe(name)}")
-                group.add_argument(f"--{name}", action=_Refuse, help=argparse.SUPPRESS)
             elif inputs[name].default in ("true", "false"):
-                field = name.replace("-", "_")
-                for word, option, about in (("true", f"--{name}", ""), ("false", f"--no-{name}", "Do not: ")):
-                    shown = argparse.SUPPRESS if inputs[name].default == word else f"{about}{_describe(name)}"
-                    group.add_argument(option, action="store_const", const=word, dest=field, help=shown)
+                group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=_describe(name))
             else:
                 group.add_argument(f"--{name}", metavar="VALUE", help=_describe(name))
     return parser
@@ -90,15 +80,21 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], bool]:
     end = list(arguments).index("--") if "--" in arguments else len(arguments)
     options, unknown = parser.parse_known_intermixed_args(arguments[:end])
     if unknown:
-        name = unknown[0].partition("=")[0]
-        parser.error(f"unknown option {name}; options of the Airflow command come after --, as in: dags list -- --output json")
-    values = {name.replace("_", "-"): text for name, text in vars(options).items() if isinstance(text, str)}
+        option = unknown[0].partition("=")[0]
+        if (name := option.removeprefix("--")) in SECRETS:
+            parser.error(f"{option} is a secret, and no option: set {list_variables(name)[0]}, or give {option}-file PATH")
+        parser.error(
+            f"unknown option {option}; options of the Airflow command come after --, as in: dags list -- --output json"
+        )
+    found = vars(options)
+    is_json, operation, words = found.pop("json"), *_split_operation([*found.pop("words"), *arguments[end + 1 :]])
+    switches = {True: "true", False: "false"}
+    values = {name.replace("_", "-"): switches.get(one, one) for name, one in found.items() if one is not None}
     for name in SECRETS & {one.removesuffix("-file") for one in values}:
         values[name] = _read_secret(parser, name, values.pop(f"{name}-file"))
-    operation, words = _split_operation([*options.words, *arguments[end + 1 :]])
     values |= {"operation": operation} if operation else {}
     values |= {"arguments": (_SEPARATORS[operation].join if operation in _SEPARATORS else shlex.join)(words)} if words else {}
-    return {list_variables(name)[0]: text for name, text in values.items()}, options.json
+    return {list_variables(name)[0]: text for name, text in values.items()}, is_json
 
 
 def _split_operation(words: Sequence[str]) -> tuple[str, Sequence[str]]:
@@ -117,6 +113,6 @@ def _read_secret(parser: argparse.ArgumentParser, name: str, path: str) -> str:
 
 def _describe(name: str) -> str:
     declared = INPUTS[name]
-    default = f" Default: {declared.default}." if declared.default not in ("", "true", "false") else ""
+    default = f" Default: {declared.default}." if declared.default else ""
     # argparse fills in what follows a percent sign.
     return f"{declared.meaning}{default}".replace("%", "%%").replace("`", "")

@@ -14,8 +14,8 @@ from dms_airflow.ci.report import report
 from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
-from dms_airflow.core.clock import SystemClock, TerminalClock
-from dms_airflow.core.errors import ActionError, Cancelled
+from dms_airflow.core.clock import Clock, TerminalClock
+from dms_airflow.core.errors import ActionError, Cancelled, InputError
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import run_operation
 from dms_airflow.operations.context import Context
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Inputs
     from dms_airflow.connect import Connection
-    from dms_airflow.core.clock import Clock
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 
@@ -52,7 +51,7 @@ def main(
         The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
     """
     ci = open_ci_system(environ, stdout)
-    clock = clock or (TerminalClock(stdout) if ci.runner.is_terminal else SystemClock())
+    clock = clock or (TerminalClock(stdout) if ci.runner.is_terminal else Clock())
     started = clock.monotonic()
     for secret in list_secrets(environ):
         ci.mask(secret)
@@ -83,9 +82,10 @@ def main(
 def _run(inputs: Inputs, connection: Connection, ci: CiSystem, clock: Clock) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
     config = inputs.config
+    if inputs.problems or not inputs.operation:
+        return InputError(inputs.problems).to_result()
     try:
-        operation, params = inputs.require()
-        for word in params.list_secrets():
+        for word in inputs.params.list_secrets():
             ci.mask_word(word)
         ci.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
         context = Context(
@@ -98,7 +98,7 @@ def _run(inputs: Inputs, connection: Connection, ci: CiSystem, clock: Clock) -> 
             clock=clock,
             log=ci,
         )
-        return run_operation(operation, params, context)
+        return run_operation(inputs.operation, inputs.params, context)
     except ActionError as error:
         return error.to_result()
     except Cancelled as cancelled:

@@ -25,7 +25,7 @@ from dms_airflow.alibaba_cloud.sdk import (
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
-from dms_airflow.core.secrets.tokens import IdToken, read_claims
+from dms_airflow.core.secrets.tokens import read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -51,7 +51,7 @@ HINT_PROXY = "The response is not from STS: check HTTPS_PROXY and NO_PROXY in th
 
 
 def assume_role(
-    role: OidcRole, *, fetch_token: Callable[[str], IdToken], temp: Path | None, ca_bundle: str, clock: Clock, log: Log
+    role: OidcRole, *, fetch_token: Callable[[str], str], temp: Path | None, ca_bundle: str, clock: Clock, log: Log
 ) -> Keys:
     """Exchange a token for a role.
 
@@ -68,11 +68,11 @@ def assume_role(
         NetworkError: STS was not reached.
     """
     if role.token_file:
-        value = _read_token(role)
-        log.mask(value)
-        return _exchange(role, role.token_file, IdToken(value=value, claims=read_claims(value)), ca_bundle, clock)
+        token = _read_token(role)
+        log.mask(token)
+        return _exchange(role, role.token_file, token, ca_bundle, clock)
     token = fetch_token(role.audience)
-    with _write_privately(role, token.value, temp) as path:
+    with _write_privately(role, token, temp) as path:
         return _exchange(role, path, token, ca_bundle, clock)
 
 
@@ -100,7 +100,7 @@ def _write_privately(role: OidcRole, token: str, temp: Path | None) -> Iterator[
         yield file.name
 
 
-def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, clock: Clock) -> Keys:
+def _exchange(role: OidcRole, token_file: str, token: str, ca_bundle: str, clock: Clock) -> Keys:
     with stub_imports():
         from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
         from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
@@ -124,7 +124,7 @@ def _exchange(role: OidcRole, token_file: str, token: IdToken, ca_bundle: str, c
     raise failure
 
 
-def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token: IdToken) -> ActionError:
+def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token: str) -> ActionError:
     if fault := explain_network_failure(last, "AssumeRoleWithOIDC"):
         hint = HINT_HOST if isinstance(fault, UnknownHostError) else fault.hint
         return type(fault)(fault.message, hint, is_transient=fault.is_transient, retry_after=last.retry_after)
@@ -150,17 +150,17 @@ def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token
         retry_after=last.retry_after,
     )
     known = refusal.find_code(STS_CODES) or UNKNOWN_STS_CODE
-    shown = ", ".join(f"{name} {value}" for name, value in token.claims.items())
-    claims = f" The id-token's claims: {shown}." if shown else ""
+    claims = read_claims(token)
+    shown = f" The id-token's claims: {', '.join(f'{name} {value}' for name, value in claims.items())}." if claims else ""
     hint = known.hint
     blocks: tuple[Folded, ...] = ()
     # Without all three a policy would let in more than this job; without the subject, everybody on GitHub.
-    if known.is_missing_trust and {"iss", "sub", "aud"} <= token.claims.keys():
-        policy = write_trust_policy(token.claims, role.provider_arn)
+    if known.is_missing_trust and {"iss", "sub", "aud"} <= claims.keys():
+        policy = write_trust_policy(claims, role.provider_arn)
         hint = f"{HINT_TRUST} {HINT_POLICY}\n{policy}"
         blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
     return RoleError(
-        f"{failed}: {known.meaning} {refusal}.{claims}",
+        f"{failed}: {known.meaning} {refusal}.{shown}",
         hint,
         is_transient=refusal.is_transient(known),
         retry_after=refusal.retry_after,

@@ -22,9 +22,6 @@ _CLASSES: Mapping[System, type[CiSystem]] = {
 
 def open_ci_system(environ: Mapping[str, str], stdout: TextIO) -> CiSystem:
     """Find the CI system by the variables that it sets. A wrong `DMS_AIRFLOW_CI` is reported with the inputs."""
-    try:
-        system = detect_system(environ)
-    except ValueError:
-        system = System.PLAIN
+    system = detect_system(environ)
     runner = Runner.from_environ(environ, system, is_terminal=stdout.isatty())
     return _CLASSES.get(system, CiSystem)(runner, stdout)

@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.result import Annotation
-    from dms_airflow.core.secrets.tokens import IdToken
 
 
 class GitHub(CiSystem):
@@ -72,7 +71,7 @@ class GitHub(CiSystem):
         if self.runner.summary_file is not None:
             _append(self.runner.summary_file, markdown)
 
-    def fetch_id_token(self, audience: str, transport: Transport) -> IdToken:
+    def fetch_id_token(self, audience: str, transport: Transport) -> str:
         """Give the job's id-token for an audience.
 
         Raises:

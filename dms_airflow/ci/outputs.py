@@ -30,36 +30,15 @@ def render_outputs(outputs: Mapping[str, Any]) -> tuple[dict[str, str], tuple[An
     written: dict[str, str] = {}
     warnings: list[Annotation] = []
     for name, value in outputs.items():
+        text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if name in ("stdout", "stderr"):
-            written[name] = cut_middle(str(value), TEXT_OUTPUT_LIMIT)
-            continue
-        text = _write_output(value)
-        if text is None:
+            text = cut_middle(text, TEXT_OUTPUT_LIMIT)
+        elif count_bytes(text) > JSON_OUTPUT_LIMIT:
             text, what = _shorten_list(value) if isinstance(value, list) else ("", "was left empty")
-            warnings.append(
-                Annotation(
-                    level=Level.WARNING,
-                    title=f"Output {name} is too long",
-                    message=f"The output {name} is too long for one and {what}. "
-                    "Set result-file to have the whole answer in a file.",
-                )
-            )
+            message = f"The output {name} is too long for one and {what}. Set result-file to have the whole answer in a file."
+            warnings.append(Annotation(level=Level.WARNING, title=f"Output {name} is too long", message=message))
         written[name] = text
     return written, tuple(warnings)
-
-
-def _write_output(value: Any) -> str | None:
-    """Write an output as text; None when it is too long for one. A list is written no further than that."""
-    if isinstance(value, list):
-        texts, room = [], JSON_OUTPUT_LIMIT - len("[]") + len(", ")
-        for entry in value:
-            texts.append(json.dumps(entry, ensure_ascii=False))
-            room -= count_bytes(texts[-1]) + len(", ")
-            if room < 0:
-                return None
-        return f"[{', '.join(texts)}]"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-    return text if count_bytes(text) <= JSON_OUTPUT_LIMIT else None
 
 
 def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import fields, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dms_airflow.ci.outputs import fit_annotations, list_annotations, render_outputs
@@ -68,19 +69,18 @@ def report(
         outputs=outputs,
     )
     if config.files or result_stream:
-        from dms_airflow.ci.reports.files import write_files  # noqa: PLC0415 - most steps write none, and each would pay for XML
-
-        result = write_files(result, occasion, config, ci, result_stream)
+        lost = _write_files(result, occasion, config, ci, result_stream)
+        ending = Ending.FAILURE if lost and result.ending is Ending.SUCCESS else result.ending
+        result = replace(result, ending=ending, annotations=(*annotations, *lost))
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     _log_findings(findings or (), ci)
     ci.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
-    failures = [_try_to_write("outputs", lambda: ci.write_outputs(texts))]
+    lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
     if config.summary and ci.has_summary:
         summary = render_summary(result, occasion, ci.redact, ci.runner.name_page)
-        failures.append(_try_to_write("job summary", lambda: ci.write_summary(summary)))
+        lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
     notices = update_comment(result, occasion)
-    lost = [annotation for annotation in failures if annotation]
     annotations = list_annotations((*result.annotations, *lost, *notices), findings or ())
     for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
         if config.annotations:
@@ -108,29 +108,48 @@ def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
             ci.info(f"  {affected}")
 
 
-def _try_to_write(what: str, write: Callable[[], None]) -> Annotation | None:
-    """Write a file of the CI system's; a step whose outputs nobody can read is no success."""
+def _write_files(
+    result: Result, occasion: Occasion, config: Config, ci: CiSystem, result_stream: TextIO | None
+) -> list[Annotation]:
+    """Write the files that the inputs name; return what to say of those that could not be written.
+
+    Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
+    """
+    from dms_airflow.ci.reports.files import render_file  # noqa: PLC0415 - most steps write none, and each would pay for XML
+
+    lost: list[Annotation] = []
+    for name, path in config.files.items():
+        if name != "result-file" and result.findings is None:
+            ci.info(f"{name} is not written: nothing was found out about the DAG files.")
+            continue
+        write = partial(ci.write_file, ci.runner.workspace / path, render_file(name, result, occasion))
+        lost += _try_to_write(f"{name} {path}", write)
+    if result_stream:
+        result_stream.writelines(render_file("result-file", result, occasion))
+    return lost
+
+
+def _try_to_write(what: str, write: Callable[[], None]) -> list[Annotation]:
+    """Write a file; a step whose outputs or files nobody can read is no success."""
     try:
         write()
     except OSError as error:
         message = (
-            f"The {what} could not be written: {error.strerror}.\n"
-            "Everything else was done; check the disk and the folders of this machine."
+            f"{what} could not be written: {error.strerror}.\n"
+            "Everything else was done. Give a path that can be written, and check the disk and the folders of this machine."
         )
-        return Annotation(level=Level.ERROR, title="Report not written", message=message)
-    return None
+        return [Annotation(level=Level.ERROR, title="File not written", message=message)]
+    return []
 
 
 def _redact_record(record: R, ci: CiSystem) -> R:
     """Redact the texts of a record to be shown; out of a path only what is secret everywhere."""
-    redacted: dict[str, Any] = {}
-    for field in fields(record):
-        value = getattr(record, field.name)
-        redact = ci.redact_secrets if field.name == "file" else ci.redact
-        if type(value) is str:
-            redacted[field.name] = redact(value)
-        elif isinstance(value, tuple):
-            redacted[field.name] = tuple(map(redact, value))
+    values = {field.name: getattr(record, field.name) for field in fields(record)}
+    redacted: dict[str, Any] = {
+        name: _redact_texts(value, ci.redact_secrets if name == "file" else ci.redact)
+        for name, value in values.items()
+        if type(value) in (str, tuple)
+    }
     return replace(record, **redacted)
 
 
@@ -150,8 +169,8 @@ def _redact_texts(value: Any, redact: Callable[[str], str]) -> Any:
     """
     if isinstance(value, str):
         return redact(value)
-    if isinstance(value, list):
-        return [_redact_texts(inner, redact) for inner in value]
+    if isinstance(value, list | tuple):
+        return type(value)(_redact_texts(inner, redact) for inner in value)
     if isinstance(value, dict):
         return {key: _redact_texts(inner, redact) for key, inner in value.items()}
     if isinstance(value, int | float) and not isinstance(value, bool):

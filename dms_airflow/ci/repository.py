@@ -39,19 +39,6 @@ def find_page(workspace: Path, file: str, server_url: str, pages: str) -> str | 
     return f"{server_url}/{name}/{pages}/{commit}" if name and commit else ""
 
 
-def read_file(workspace: Path, file: str) -> bytes:
-    """Read a file of a checkout; empty where it cannot be read.
-
-    Args:
-        workspace: The folder with the checkouts.
-        file: Path relative to the root of its repository.
-    """
-    root = _find_root(_list_roots(workspace), file)
-    with suppress(OSError):
-        return (root / file).read_bytes() if root else b""
-    return b""
-
-
 def _find_root(roots: Iterable[Path], file: str) -> Path | None:
     return next((root for root in roots if _is_file(root / file)), None)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class System(StrEnum):
     """The CI systems that the action knows, by the words that `DMS_AIRFLOW_CI` takes."""
 
-    GITHUB = "github"
     FORGEJO = "forgejo"
     GITEA = "gitea"
+    GITHUB = "github"
     GITLAB = "gitlab"
     JENKINS = "jenkins"
     YUNXIAO = "yunxiao"
@@ -96,22 +96,19 @@ _PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "
 
 
 def detect_system(environ: Mapping[str, str]) -> System:
-    """Find the CI system by what it sets. Forgejo also says that it is Gitea, and both that they are GitHub.
+    """Find the CI system by the word in `DMS_AIRFLOW_CI`, else by what it sets; a word that is none of them means none.
 
-    Raises:
-        ValueError: `DMS_AIRFLOW_CI` has a word that is none of them.
+    Forgejo also says that it is Gitea, and both that they are GitHub. Yunxiao Flow sets nothing of its own.
     """
-    if name := environ.get("DMS_AIRFLOW_CI", "").strip().lower():
-        return System(name)
-    signs = (
-        (System.FORGEJO, "FORGEJO_ACTIONS"),
-        (System.GITEA, "GITEA_ACTIONS"),
-        (System.GITHUB, "GITHUB_ACTIONS"),
-        (System.GITLAB, "GITLAB_CI"),
-    )
-    found = next((system for system, sign in signs if environ.get(sign) == "true"), None)
-    # Yunxiao Flow sets nothing of its own: only its name in DMS_AIRFLOW_CI shows it.
-    return found or (System.JENKINS if environ.get("JENKINS_URL") and environ.get("BUILD_ID") else System.PLAIN)
+    signs = {
+        System.FORGEJO: environ.get("FORGEJO_ACTIONS") == "true",
+        System.GITEA: environ.get("GITEA_ACTIONS") == "true",
+        System.GITHUB: environ.get("GITHUB_ACTIONS") == "true",
+        System.GITLAB: environ.get("GITLAB_CI") == "true",
+        System.JENKINS: environ.get("JENKINS_URL") and environ.get("BUILD_ID"),
+    }
+    word = environ.get("DMS_AIRFLOW_CI", "").strip().lower()
+    return next((one for one in System if one == word or (not word and signs.get(one))), System.PLAIN)
 
 
 @dataclass(frozen=True, kw_only=True)

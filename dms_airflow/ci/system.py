@@ -13,7 +13,6 @@ from dms_airflow.core.errors import IdTokenError
 from dms_airflow.core.files import change_owner
 from dms_airflow.core.result import Level
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
-from dms_airflow.core.secrets.tokens import IdToken, read_claims
 from dms_airflow.core.secrets.values import mask_passwords
 from dms_airflow.core.text import cut_middle
 
@@ -27,9 +26,6 @@ if TYPE_CHECKING:
 
 # What one folded text may add to the log.
 FOLD_LIMIT = 512 * 1024  # bytes
-
-# So much of a file is encoded at once.
-PIECE = 1024 * 1024  # characters
 
 _COLOURS = {Level.ERROR: "\x1b[31m", Level.WARNING: "\x1b[33m", Level.NOTICE: "\x1b[36m"}
 _PLAIN = "\x1b[0m"
@@ -151,16 +147,14 @@ class CiSystem:
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             with path.open("w", encoding="utf-8", errors="backslashreplace") as file:
-                for piece in pieces:
-                    for start in range(0, len(piece), PIECE):
-                        file.write(piece[start : start + PIECE])
+                file.writelines(pieces)
         finally:
             # Else the next `git clean` of a self-hosted runner fails.
             change_owner(self.runner.workspace, *made)
 
     # --- what the CI system gives ------------------------------------------------------------------------------------
 
-    def fetch_id_token(self, audience: str, transport: Transport) -> IdToken:
+    def fetch_id_token(self, audience: str, transport: Transport) -> str:
         """Give the job's id-token for an audience.
 
         Raises:
@@ -172,7 +166,7 @@ class CiSystem:
                 "role-to-assume needs an id-token, and the variable DMS_AIRFLOW_ID_TOKEN is not set.", self.how_to_get_an_id
             )
         self.mask(self.runner.id_token)
-        return IdToken(value=self.runner.id_token, claims=read_claims(self.runner.id_token))
+        return self.runner.id_token
 
     how_to_get_an_id = (
         "Set it to an id-token that your CI system issues for the identity provider's client id, or give access-key-id and "

@@ -5,27 +5,14 @@ from __future__ import annotations
 import threading
 import time
 from datetime import UTC, datetime
-from typing import Protocol, TextIO
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 
-class Clock(Protocol):
-    """What the action needs of time. Seconds throughout."""
-
-    def monotonic(self) -> float:
-        """Seconds since some fixed moment."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Return after so many seconds."""
-        ...
-
-    def time_of_day(self) -> datetime:
-        """Date and time, with a time zone. It may jump."""
-        ...
-
-
-class SystemClock:
-    """The machine's own clock."""
+class Clock:
+    """The machine's own clock. Seconds throughout."""
 
     def monotonic(self) -> float:
         """Seconds since some fixed moment."""
@@ -36,11 +23,11 @@ class SystemClock:
         time.sleep(seconds)
 
     def time_of_day(self) -> datetime:
-        """Date and time in UTC."""
+        """Date and time in UTC. It may jump."""
         return datetime.now(UTC)
 
 
-class TerminalClock(SystemClock):
+class TerminalClock(Clock):
     """The same, for a person who watches: while the step waits, a line shows for how long it has run."""
 
     def __init__(self, terminal: TextIO) -> None:

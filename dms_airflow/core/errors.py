@@ -24,8 +24,7 @@
     │   └── WorkspaceDeniedError  because the identity has no permission
     ├── DeployError           a deploy cannot begin
     ├── ConflictError         somebody else changed the target of a deploy
-    ├── NotPublishedError     the workspace was not published
-    └── FileError             a file that an input names could not be written
+    └── NotPublishedError     the workspace was not published
     Cancelled                 the runner asked the step to stop           exit 130
 
 A DAG run that failed or an import error is not an exception but a `Result` (see result.py). Each title is an entry in
@@ -268,12 +267,6 @@ class NotPublishedError(ActionError):
     """The workspace was not published."""
 
     title = "Not published"
-
-
-class FileError(ActionError):
-    """The result file or a report file could not be written."""
-
-    title = "File not written"
 
 
 class Cancelled(BaseException):

@@ -1,8 +1,7 @@
 """The border: variables become frozen, typed dataclasses, or a complete list of what is wrong with them.
 
 A dataclass names its inputs by its fields (`on_paused` reads ``DMS_AIRFLOW_ON_PAUSED``, else ``INPUT_ON-PAUSED``), each
-declared with `input_field`. Names,
-descriptions and defaults that a workflow author sees stand in action.yml; a contract test holds the two together. An empty
+declared with `input_field`. What an author reads of it is in contract.py; a contract test holds the two together. An empty
 string means "not given", as GitHub passes it for an expression without a value.
 """
 
@@ -12,13 +11,14 @@ import json
 import re
 import shlex
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dms_airflow.core.errors import InputProblem
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
+    from _typeshed import DataclassInstance
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
@@ -37,11 +37,7 @@ class InputValueError(ValueError):
     """A value that an input cannot have. The message says what was expected."""
 
 
-class _Dataclass(Protocol):
-    __dataclass_fields__: ClassVar[dict[str, Any]]
-
-
-T = TypeVar("T", bound=_Dataclass)
+T = TypeVar("T", bound="DataclassInstance")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +72,7 @@ def input_field(parse: Callable[[str], Any], *, default: Any = None, required: b
     return field(default=default, repr=not secret, metadata={"source": source})
 
 
-def list_inputs(cls: type[_Dataclass]) -> dict[str, Source]:
+def list_inputs(cls: type[DataclassInstance]) -> dict[str, Source]:
     """List the inputs that a dataclass reads, by the names in action.yml."""
     return {one.name.replace("_", "-"): one.metadata["source"] for one in fields(cls) if "source" in one.metadata}
 
@@ -156,6 +152,18 @@ def parse_boolean(text: str) -> bool:
         return words[text.strip().lower()]
     except KeyError:
         raise InputValueError(f"must be true or false, not {quote_value(text)}") from None
+
+
+def parse_pattern(pattern: str, expected: str) -> Callable[[str], str]:
+    """One line of text that matches a regular expression as a whole."""
+
+    def parse(text: str) -> str:
+        word = parse_text(text)
+        if not re.fullmatch(pattern, word):
+            raise InputValueError(f"must be {expected}, not {quote_value(word)}")
+        return word
+
+    return parse
 
 
 def parse_choice(*choices: str) -> Callable[[str], str]:

@@ -28,10 +28,6 @@ class Log(Protocol):
         """Keep a secret, just born, out of everything that is printed or written from now on."""
         ...
 
-    def mask_word(self, word: str) -> None:
-        """Mask a secret word of the author in what is printed and in Airflow's output."""
-        ...
-
     def mask_in_log(self, value: str) -> None:
         """Mask a value in what is printed, but not in the outputs: the author requested it."""
         ...

@@ -16,7 +16,7 @@ from urllib.parse import parse_qs
 import pytest
 import requests
 
-from dms_airflow.core.clock import SystemClock
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import AnswerTimeoutError
 from dms_airflow.core.http.exchange import Transport
 from dms_airflow.main import main
@@ -498,7 +498,7 @@ def test_a_report_that_cannot_be_written_is_no_success(dms: FakeDms, workspace: 
     code = main({**inputs, "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(workspace), variable: str(tmp_path)}, log)
 
     assert code == 1
-    assert "::error title=Report not written::The " in log.getvalue()
+    assert "::error title=File not written::The " in log.getvalue()
 
 
 def test_an_everyday_word_set_as_a_variable_spares_the_outputs(dms: FakeDms, run: Run) -> None:
@@ -571,7 +571,7 @@ def test_an_answer_byte_by_byte_cannot_outlast_the_time_limit() -> None:
 
         thread = threading.Thread(target=drip)
         thread.start()
-        transport = Transport(http=requests.Session(), clock=SystemClock(), log=FakeLog())
+        transport = Transport(http=requests.Session(), clock=Clock(), log=FakeLog())
         try:
             with pytest.raises(AnswerTimeoutError):
                 transport.exchange("GET", f"http://127.0.0.1:{listener.getsockname()[1]}", "/", timeout=0.3)

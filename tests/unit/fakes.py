@@ -14,6 +14,7 @@ from requests.structures import CaseInsensitiveDict
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.operations.context import Context
 
@@ -25,7 +26,7 @@ R = TypeVar("R")
 
 
 @dataclass
-class FakeClock:
+class FakeClock(Clock):
     """A clock that moves when somebody sleeps."""
 
     now: float = 1000.0
@@ -76,10 +77,6 @@ class FakeLog:
     def mask(self, secret: str) -> None:
         """Remember a secret."""
         self.secrets.append(secret)
-
-    def mask_word(self, word: str) -> None:
-        """Remember a secret word."""
-        self.secrets.append(word)
 
     def mask_in_log(self, value: str) -> None:
         """Remember a private value."""

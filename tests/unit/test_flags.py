@@ -109,7 +109,7 @@ def test_help_shows_every_input_in_its_group(capsys: pytest.CaptureFixture[str])
     assert [title for title in GROUPS if f"\n{title}:\n" not in shown] == ["Operation"]
     secrets = {name for name, source in list_inputs(Config).items() if source.secret}
     options = {
-        f"--{name}-file " if name in secrets else f"--no-{name}" if one.default == "true" else f"--{name}"
+        f"--{name}-file " if name in secrets else f"--{name}"
         for name, one in INPUTS.items()
         if name not in ("operation", "arguments")
     }

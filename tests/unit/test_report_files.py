@@ -7,21 +7,25 @@ import json
 from dataclasses import replace
 from pathlib import Path
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 import junitparser
-import pytest
 import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.ci.reports import junit, sarif
 from dms_airflow.ci.reports.code_quality import render_code_quality
+from dms_airflow.ci.reports.files import render_file
 from dms_airflow.ci.reports.junit import render_junit
-from dms_airflow.ci.reports.sarif import hash_lines, render_sarif
+from dms_airflow.ci.reports.sarif import render_sarif
+from dms_airflow.ci.summary import Occasion
 from dms_airflow.core.findings import Finding, Rule, group
-from dms_airflow.core.result import DAG_FILES, Check, Level
+from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result
+
+if TYPE_CHECKING:
+    import pytest
 
 SCHEMAS = Path(__file__).parents[1] / "schemas"
 SARIF = jsonschema.Draft4Validator(json.loads((SCHEMAS / "sarif-2.1.0.json").read_text(encoding="utf-8")))
@@ -55,10 +59,6 @@ DEPRECATED = Finding(
 FINDINGS = (BROKEN, UNPLACED, KNOWN, DEPRECATED)
 
 
-def nothing(_: str) -> bytes:
-    return b""
-
-
 def read_sarif(text: str) -> Any:
     whole = json.loads(text)
     SARIF.validate(whole)
@@ -75,9 +75,7 @@ def read_junit(text: str) -> junitparser.JUnitXml:
 
 
 def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
-    source = b" a\nb\n  \t\tc\n d"
-
-    run = read_sarif(render_sarif(FINDINGS, "1.2.3", lambda file: source if file == "dags/lib/my region.py" else b""))
+    run = read_sarif(render_sarif(FINDINGS, "1.2.3"))
 
     assert run["results"] == [
         {
@@ -93,10 +91,7 @@ def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
                     }
                 }
             ],
-            "partialFingerprints": {
-                "primaryLocationLineHash": "54703d4cd895b18:1",
-                "dmsAirflowFinding/v1": "0123456789abcdef0123456789abcdef",
-            },
+            "partialFingerprints": {"dmsAirflowFinding/v1": "0123456789abcdef0123456789abcdef"},
         },
         {
             "ruleId": "import-error",
@@ -111,7 +106,7 @@ def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
                     }
                 }
             ],
-            "partialFingerprints": {"primaryLocationLineHash": "c129715d7a2bc9a3:1", "dmsAirflowFinding/v1": "c" * 32},
+            "partialFingerprints": {"dmsAirflowFinding/v1": "c" * 32},
             "baselineState": "unchanged",
         },
         {
@@ -127,13 +122,13 @@ def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
                     }
                 }
             ],
-            "partialFingerprints": {"primaryLocationLineHash": f"{'e' * 32}:1", "dmsAirflowFinding/v1": "e" * 32},
+            "partialFingerprints": {"dmsAirflowFinding/v1": "e" * 32},
         },
     ]
 
 
 def test_a_finding_without_a_place_is_a_notification_of_the_run() -> None:
-    run = read_sarif(render_sarif(FINDINGS, "1.2.3", nothing))
+    run = read_sarif(render_sarif(FINDINGS, "1.2.3"))
 
     assert run["invocations"] == [
         {
@@ -153,7 +148,7 @@ def test_a_finding_without_a_place_is_a_notification_of_the_run() -> None:
 
 
 def test_sarif_names_the_tool_and_explains_every_rule() -> None:
-    driver = read_sarif(render_sarif((), "1.2.3", nothing))["tool"]["driver"]
+    driver = read_sarif(render_sarif((), "1.2.3"))["tool"]["driver"]
 
     assert (driver["name"], driver["semanticVersion"]) == ("dms-airflow", "1.2.3")
     assert [rule["id"] for rule in driver["rules"]] == [
@@ -169,9 +164,7 @@ def test_sarif_names_the_tool_and_explains_every_rule() -> None:
 
 
 def test_a_message_makes_no_link() -> None:
-    (result,) = read_sarif(render_sarif([replace(BROKEN, message="see [here](https://x)", affects=())], "1", nothing))[
-        "results"
-    ]
+    (result,) = read_sarif(render_sarif([replace(BROKEN, message="see [here](https://x)", affects=())], "1"))["results"]
 
     assert result["message"]["text"] == "see [here] (https://x)"
 
@@ -180,7 +173,7 @@ def test_no_more_results_are_written_than_github_takes(monkeypatch: pytest.Monke
     monkeypatch.setattr(sarif, "MOST_RESULTS", 7)
     findings = [replace(BROKEN, message=str(number), affects=()) for number in range(10)]
 
-    run = read_sarif(render_sarif(findings, "1", nothing))
+    run = read_sarif(render_sarif(findings, "1"))
 
     assert [result["message"]["text"] for result in run["results"]] == ["0", "1", "2", "3", "4", "5", "6"]
     assert run["invocations"][0]["toolExecutionNotifications"] == [
@@ -193,7 +186,7 @@ def test_the_file_is_no_larger_than_github_takes(monkeypatch: pytest.MonkeyPatch
     noise = Random(1)
     findings = [replace(BROKEN, message=f"{number} {noise.randbytes(4000).hex()}") for number in range(150)]
 
-    run = read_sarif(text := render_sarif(findings, "1", nothing))
+    run = read_sarif(text := render_sarif(findings, "1"))
 
     assert 250_000 < len(gzip.compress(text.encode())) < 350_000
     numbers = [int(result["message"]["text"].split()[0]) for result in run["results"]]
@@ -201,33 +194,6 @@ def test_the_file_is_no_larger_than_github_takes(monkeypatch: pytest.MonkeyPatch
     assert run["invocations"][0]["toolExecutionNotifications"] == [
         {"level": "warning", "message": {"text": f"{150 - len(numbers)} more findings did not fit into this file."}}
     ]
-
-
-# The vectors of github/codeql-action itself, whose action upload-sarif computes these hashes: src/fingerprints.test.ts
-@pytest.mark.parametrize(
-    ("text", "hashes"),
-    [
-        ("", "c129715d7a2bc9a3:1"),
-        (" a\nb\n  \t\tc\n d", "271789c17abda88f:1 54703d4cd895b18:1 180aee12dab6264:1 a23a3dc5e078b07b:1"),
-        (
-            " hello; \t\r\nworld!!!\r\n\n\r  \t\tGreetings\r End\r\n",
-            (
-                "e9496ae3ebfced30:1 fb7c023a8b9ccb3f:1 ce8ba1a563dcdaca:1 e20e36e16fcb0cc8:1 b3edc88f2938467e:1 "
-                "c8e28b0b4002a3a0:1 c129715d7a2bc9a3:1"
-            ),
-        ),
-        (
-            "Lorem ipsum dolor sit amet.\n" * 10,
-            (
-                "a7f2ff13bc495cf2:1 a7f2ff13bc495cf2:2 a7f2ff13bc495cf2:3 a7f2ff13bc495cf2:4 a7f2ff13bc495cf2:5 "
-                "a7f2ff13bc495cf2:6 a7f2ff1481e87703:1 "
-                "a9cf91f7bbf1862b:1 55ec222b86bcae53:1 cc97dc7b1d7d8f7b:1 c129715d7a2bc9a3:1"
-            ),
-        ),
-    ],
-)
-def test_a_line_has_the_hash_that_upload_sarif_computes(text: str, hashes: str) -> None:
-    assert list(hash_lines(text, range(1, 99)).values()) == hashes.split()
 
 
 # --- JUnit ------------------------------------------------------------------------------------------------------------------
@@ -311,7 +277,7 @@ def test_any_text_gives_valid_files(name: str, text: str) -> None:
     finding = replace(BROKEN, message=text, file=name or None, affects=(name,), details=text)
 
     read_junit(render_junit([finding], [Check(suite=name, name=text, failure=text)]))
-    read_sarif(render_sarif([finding], "1", nothing))
+    read_sarif(render_sarif([finding], "1"))
     json.loads(render_code_quality([finding])).copy()
 
 
@@ -348,6 +314,40 @@ def test_no_findings_are_an_empty_report() -> None:
     assert render_code_quality([]) == "[]\n"
 
 
+# --- result-file ------------------------------------------------------------------------------------------------------------
+
+
+def test_the_result_file_has_each_traceback_once() -> None:
+    failed = replace(BROKEN, rule=Rule.TASK_FAILED, affects=("etl.load",), fingerprint="f" * 32)
+    warning = Annotation(level=Level.WARNING, title="t", message="m")
+    errors = [{"file": "dags/a.py", "stack_trace": BROKEN.details}]
+    result = Result(
+        ending=Ending.FAILURE,
+        headline="2 causes",
+        outputs={"import-errors": errors, "json": '[ {"a":1}]'},
+        annotations=(warning,),
+        findings=(BROKEN, failed),
+    )
+    occasion = Occasion(operation="version", instance_id="af-1", region="", airflow_url="", airflow_version="", duration=1.0)
+
+    whole = json.loads("".join(render_file("result-file", result, occasion)))
+
+    assert {**whole, "annotations": [(one["title"], one["message"]) for one in whole["annotations"]]} == {
+        "operation": "version",
+        "instance-id": "af-1",
+        "headline": "2 causes",
+        "outputs": {"import-errors": errors, "json": [{"a": 1}]},
+        "annotations": [
+            ("t", "m"),
+            ("DAG import error: KeyError", "KeyError: 'region'\nsecond line\n2 DAG files: dags/a.py, dags/b.py"),
+            (
+                "DAG import error: KeyError",
+                f"KeyError: 'region'\nsecond line\nTask instance: etl.load\n{BROKEN.details}",
+            ),
+        ],
+    }
+
+
 # --- all --------------------------------------------------------------------------------------------------------------------
 
 
@@ -358,6 +358,6 @@ def test_the_files_of_very_many_errors_are_valid() -> None:
         for number in range(1000)
     )
 
-    assert len(read_sarif(render_sarif(findings, "1", nothing))["results"]) == 1000
+    assert len(read_sarif(render_sarif(findings, "1"))["results"]) == 1000
     assert [suite.failures for suite in read_junit(render_junit(findings, []))] == [1000]
     assert len({entry["fingerprint"] for entry in json.loads(render_code_quality(findings))}) == 1000

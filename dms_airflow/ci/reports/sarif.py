@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections import Counter, defaultdict
-from functools import reduce
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -17,7 +15,7 @@ from dms_airflow.core.findings import Rule, describe
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from dms_airflow.core.findings import Finding
 
@@ -65,10 +63,8 @@ _HELP = {
     ),
 }
 
-_HASHED = 100  # characters, from a line's start on
 
-
-def render_sarif(findings: Sequence[Finding], version: str, read_file: Callable[[str], bytes]) -> str:
+def render_sarif(findings: Sequence[Finding], version: str) -> str:
     """Write findings as a SARIF file.
 
     A finding without a place in the checkout becomes a notification of the run: GitHub refuses a result without a location.
@@ -76,10 +72,9 @@ def render_sarif(findings: Sequence[Finding], version: str, read_file: Callable[
     Args:
         findings: Most important first. Where not all fit, the last are left out, and a notification counts them.
         version: Of this action.
-        read_file: Gives the bytes of a file of the checkout; empty where it cannot be read.
     """
     placed = [finding for finding in findings if finding.file]
-    results = list(_take_what_fits(_write_results(placed[:MOST_RESULTS], read_file)))
+    results = list(_take_what_fits(map(_write_result, placed[:MOST_RESULTS])))
     notifications = [_write_notification(finding) for finding in findings if not finding.file][:MOST_RESULTS]
     if left := len(placed) - len(results):
         notifications.append({"level": "warning", "message": {"text": f"{left} more findings did not fit into this file."}})
@@ -111,11 +106,12 @@ def _take_what_fits(results: Iterable[str]) -> Iterator[str]:
 
 def _write_rule(rule: Rule) -> dict[str, Any]:
     summary, _, explanation = _HELP[rule].partition(". ")
+    short = {"text": f"{summary}."}
     return {
         "id": rule.id,
         "name": rule.id.title().replace("-", ""),
-        "shortDescription": {"text": f"{summary}."},
-        "fullDescription": {"text": f"{summary}."},
+        "shortDescription": short,
+        "fullDescription": short,
         "help": {"text": explanation},
         "helpUri": f"{HOME}/blob/main/docs/troubleshooting.md",
         "defaultConfiguration": {"level": str(rule.level)},
@@ -127,68 +123,23 @@ def _write_notification(finding: Finding) -> dict[str, Any]:
     return {"level": str(finding.level), "message": {"text": text}, "associatedRule": {"id": finding.rule.id}}
 
 
-def _write_results(findings: Sequence[Finding], read_file: Callable[[str], bytes]) -> Iterator[str]:
-    wanted: defaultdict[str, set[int]] = defaultdict(set)
-    for finding in findings:
-        wanted[str(finding.file)].add(finding.line or 1)
-    hashes: dict[str, dict[int, str]] = {}
-    rules = list(Rule)
-    for finding in findings:
-        file, line = str(finding.file), finding.line or 1
-        if file not in hashes:
-            hashes[file] = hash_lines(read_file(file).decode("utf-8", "replace"), wanted[file])
-        region = {"startLine": line, **({"startColumn": finding.column} if finding.column else {})}
-        location = {"artifactLocation": {"uri": quote(file, errors="replace"), "uriBaseId": "%SRCROOT%"}, "region": region}
-        result = {
-            "ruleId": finding.rule.id,
-            "ruleIndex": rules.index(finding.rule),
-            "level": str(finding.level),
-            "message": {"text": _write_text(finding)},
-            "locations": [{"physicalLocation": location}],
-            "partialFingerprints": {
-                "primaryLocationLineHash": hashes[file].get(line, f"{finding.fingerprint}:1"),
-                "dmsAirflowFinding/v1": finding.fingerprint,
-            },
-            **({} if finding.new else {"baselineState": "unchanged"}),
-        }
-        yield json.dumps(result)
+def _write_result(finding: Finding) -> str:
+    region = {"startLine": finding.line or 1, **({"startColumn": finding.column} if finding.column else {})}
+    file = {"uri": quote(str(finding.file), errors="replace"), "uriBaseId": "%SRCROOT%"}
+    result = {
+        "ruleId": finding.rule.id,
+        "ruleIndex": list(Rule).index(finding.rule),
+        "level": str(finding.level),
+        "message": {"text": _write_text(finding)},
+        "locations": [{"physicalLocation": {"artifactLocation": file, "region": region}}],
+        # The action upload-sarif adds the one that GitHub compares, and warns of any that it would compute otherwise:
+        # https://github.com/github/codeql-action/blob/main/src/fingerprints.ts
+        "partialFingerprints": {"dmsAirflowFinding/v1": finding.fingerprint},
+        **({} if finding.new else {"baselineState": "unchanged"}),
+    }
+    return json.dumps(result)
 
 
 def _write_text(finding: Finding) -> str:
     # In a SARIF message `[text](place)` is a link.
     return cut_middle(describe(finding), LONGEST_MESSAGE).replace("](", "] (")
-
-
-def hash_lines(text: str, lines: Iterable[int]) -> dict[int, str]:
-    """Hash lines as the action upload-sarif does, which warns of each result whose hash is another one.
-
-    A hash is of the 100 characters from the line's start on, without blanks, so that it lasts when lines move; a number after
-    it tells equal ones apart: https://github.com/github/codeql-action/blob/main/src/fingerprints.ts
-
-    Args:
-        text: The whole file.
-        lines: The numbers of those that are wanted, from 1.
-
-    Returns:
-        The hashes by line; of a line that the file does not have, none.
-    """
-    wanted = frozenset(lines)
-    text = text.replace("\r\n", "\n").replace("\r", "\n").replace(" ", "").replace("\t", "")
-    if not text.isascii():
-        units = text.encode("utf-16-le", "surrogatepass")
-        text = "".join(chr(low | high << 8) for low, high in zip(units[::2], units[1::2], strict=True))
-    seen: Counter[str] = Counter()
-    hashes: dict[int, str] = {}
-    start = 0
-    for number, line in enumerate(text.split("\n"), 1):
-        hashed = text[start : start + _HASHED]
-        seen[hashed] += 1
-        start += len(line) + 1
-        if number in wanted:
-            hashes[number] = f"{_hash(hashed):x}:{seen[hashed]}"
-    return hashes
-
-
-def _hash(text: str) -> int:
-    codes = ([*map(ord, text), 0xFFFF] + [0] * _HASHED)[:_HASHED]
-    return reduce(lambda value, code: value * 37 + code, codes, 0) % 2**64

@@ -11,14 +11,13 @@ import json
 import ssl
 from dataclasses import dataclass
 from http import HTTPStatus
-from http.client import HTTPResponse, IncompleteRead
 from http.cookiejar import DefaultCookiePolicy
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 import requests
 from requests import exceptions as http_errors
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
@@ -166,44 +165,8 @@ class Transport:
         raise failure
 
 
-class _Lines:
-    """Reads the lines of a stream, and remembers the last one."""
-
-    def __init__(self, stream: IO[bytes]) -> None:
-        self._stream = stream
-        self.last = b""
-
-    def readline(self, limit: int = -1) -> bytes:
-        """Read a line; empty at the end of the stream."""
-        self.last = self._stream.readline(limit)
-        return self.last
-
-
-class _WholeHeaders(HTTPResponse):
-    """Refuses headers that broke off: Python takes the end of the connection for the end of the headers."""
-
-    def begin(self) -> None:
-        """Read the status line and the headers."""
-        stream = self.fp
-        lines = _Lines(stream)
-        self.fp = lines  # type: ignore[assignment]
-        try:
-            super().begin()
-        finally:
-            self.fp = stream
-        if lines.last.strip(b"\r\n") or not lines.last:
-            self.close()
-            raise IncompleteRead(lines.last)
-
-
-class _Connection(HTTPConnection):
-    response_class = _WholeHeaders
-
-
 class _SecureConnection(HTTPSConnection):
     """Tells a handshake that failed from a response that was lost."""
-
-    response_class = _WholeHeaders
 
     def connect(self) -> None:
         """Connect, and shake hands."""
@@ -221,15 +184,8 @@ class _SecureConnection(HTTPSConnection):
             raise HandshakeError(self, "no handshake")
 
 
-class _Pool(HTTPConnectionPool):
-    ConnectionCls = _Connection
-
-
 class _SecurePool(HTTPSConnectionPool):
     ConnectionCls = _SecureConnection
-
-
-_POOLS = {"http": _Pool, "https": _SecurePool}
 
 
 class _Adapter(HTTPAdapter):
@@ -238,12 +194,12 @@ class _Adapter(HTTPAdapter):
     def init_poolmanager(self, *args: Any, **options: Any) -> None:
         """Make the pools of direct connections."""
         super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = _POOLS
+        self.poolmanager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _SecurePool}
 
     def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
         """Make the pools of connections through a proxy."""
         manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = _POOLS
+        manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _SecurePool}
         return manager
 
 
@@ -253,8 +209,7 @@ def restrict_session(http: requests.Session) -> None:
     Even a session that is to follow none would read the whole body of a redirect, however long and slow.
     """
     http.get_redirect_target = _find_no_target  # type: ignore[method-assign]
-    for scheme in _POOLS:
-        http.mount(f"{scheme}://", _Adapter())
+    http.mount("https://", _Adapter())
 
 
 def _find_no_target(resp: requests.Response) -> None:

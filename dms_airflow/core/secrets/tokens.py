@@ -23,14 +23,6 @@ class LoginToken:
 CLAIMS = ("iss", "sub", "aud", "job_workflow_ref")
 
 
-@dataclass(frozen=True, kw_only=True)
-class IdToken:
-    """A job's id-token, with those of its claims that may be shown."""
-
-    value: str = field(repr=False)
-    claims: Mapping[str, str]
-
-
 def read_claims(token: str) -> Mapping[str, str]:
     """Read the claims that may be shown. The signature is STS's business."""
     try:
