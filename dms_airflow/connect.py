@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -18,9 +18,10 @@ from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.exchange import Transport
+from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.ci.runner import Runner
@@ -30,17 +31,7 @@ if TYPE_CHECKING:
     from dms_airflow.core.log import Log
 
 
-@dataclass(frozen=True, kw_only=True)
-class Connection:
-    """The instance, as far as it is known before anything was sent."""
-
-    transport: Transport
-    session: AirflowSession
-    airflow: AirflowClient
-    open_workspace: Callable[[str], WorkspaceCalls]
-
-
-def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clock) -> Connection:
+def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clock) -> Context:
     """Put the client of the instance together; its session is opened by the operation."""
     runner, log = ci.runner, ci
     transport = Transport(http=requests.Session(), clock=clock, log=log, ca_bundle=runner.ca_bundle)
@@ -59,7 +50,6 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
         is_endpoint_given=config.endpoint is not None,
         store=_find_store(config, runner, environ, clock, log),
     )
-    airflow = AirflowClient(session=session, transport=transport, clock=clock, log=log)
     open_workspace = partial(
         WorkspaceCalls,
         instance_id=config.instance_id,
@@ -69,7 +59,16 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
         clock=clock,
         log=log,
     )
-    return Connection(transport=transport, session=session, airflow=airflow, open_workspace=open_workspace)
+    return Context(
+        config=config,
+        open_workspace=open_workspace,
+        airflow=AirflowClient(session=session, transport=transport, clock=clock, log=log),
+        session=session,
+        transport=transport,
+        runner=runner,
+        clock=clock,
+        log=log,
+    )
 
 
 def _obtain_keys(

@@ -18,7 +18,6 @@ from dms_airflow.core.clock import Clock, TerminalClock
 from dms_airflow.core.errors import ActionError, Cancelled, InputError
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.operations import run_operation
-from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Inputs
-    from dms_airflow.connect import Connection
+    from dms_airflow.operations.context import Context
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 
@@ -59,19 +58,19 @@ def main(
         with redirect_stderr(ci.redact_stream()) as others:
             inputs = parse_inputs(environ, ci.runner)
             config = inputs.config
-            connection = connect(config, ci, environ, clock)
-            result = _run(inputs, connection, ci, clock)
+            context = connect(config, ci, environ, clock)
+            result = _run(inputs, context, ci)
             before_report()
             others.flush()
         occasion = Occasion(
             operation=config.operation,
             instance_id=config.instance_id,
             region=config.region,
-            airflow_url=connection.session.host,
-            airflow_version=version.number if (version := connection.airflow.known_version) else "",
+            airflow_url=context.session.host,
+            airflow_version=version.number if (version := context.airflow.known_version) else "",
             duration=clock.monotonic() - started,
         )
-        comment = partial(update_comment, config=config, ci=ci, transport=connection.transport, clock=clock)
+        comment = partial(update_comment, config=config, ci=ci, transport=context.transport, clock=clock)
         return report(result, occasion, config, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
@@ -79,30 +78,19 @@ def main(
         return Ending.FAILURE.exit_code
 
 
-def _run(inputs: Inputs, connection: Connection, ci: CiSystem, clock: Clock) -> Result:
+def _run(inputs: Inputs, context: Context, ci: CiSystem) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
-    config = inputs.config
     if inputs.problems or not inputs.operation:
         return InputError(inputs.problems).to_result()
     try:
         for word in inputs.params.list_secrets():
             ci.mask_word(word)
-        ci.info(f"dms-airflow {__version__}: {config.operation} on {config.instance_id}")
-        context = Context(
-            config=config,
-            airflow=connection.airflow,
-            session=connection.session,
-            open_workspace=connection.open_workspace,
-            transport=connection.transport,
-            runner=ci.runner,
-            clock=clock,
-            log=ci,
-        )
+        ci.info(f"dms-airflow {__version__}: {inputs.config.operation} on {inputs.config.instance_id}")
         return run_operation(inputs.operation, inputs.params, context)
     except ActionError as error:
         return error.to_result()
     except Cancelled as cancelled:
-        return _report_cancelled(cancelled, is_connected=bool(connection.session.host))
+        return _report_cancelled(cancelled, is_connected=bool(context.session.host))
     except Exception as error:  # noqa: BLE001 - as above
         return _report_bug(error, ci)
 

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 class System(StrEnum):
     """The CI systems that the action knows, by the words that `DMS_AIRFLOW_CI` takes."""
 
+    GITHUB = "github"
     FORGEJO = "forgejo"
     GITEA = "gitea"
-    GITHUB = "github"
     GITLAB = "gitlab"
     JENKINS = "jenkins"
     YUNXIAO = "yunxiao"
@@ -108,7 +108,8 @@ def detect_system(environ: Mapping[str, str]) -> System:
         System.JENKINS: environ.get("JENKINS_URL") and environ.get("BUILD_ID"),
     }
     word = environ.get("DMS_AIRFLOW_CI", "").strip().lower()
-    return next((one for one in System if one == word or (not word and signs.get(one))), System.PLAIN)
+    found = (one for one in System if one == word) if word else (one for one, is_there in signs.items() if is_there)
+    return next(found, System.PLAIN)
 
 
 @dataclass(frozen=True, kw_only=True)

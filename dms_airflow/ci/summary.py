@@ -22,19 +22,13 @@ if TYPE_CHECKING:
 SUMMARY_LIMIT = 1000 * 1024  # bytes; the rest is left to what other tools of the same step may add
 FOLDED_LIMIT = 100 * 1024  # bytes of one folded text
 
-MARKS = {
-    Ending.SUCCESS: "✅",
-    Ending.FAILURE: "❌",
-    Ending.TIMEOUT: "⏱️",
-    Ending.CANCELLED: "🚫",
-    Ending.REFUSED: "❌",
-}
+# The mark and the words of each ending.
 ENDED = {
-    Ending.SUCCESS: "Succeeded",
-    Ending.FAILURE: "Failed",
-    Ending.TIMEOUT: "Timed out",
-    Ending.CANCELLED: "Cancelled",
-    Ending.REFUSED: "Failed",
+    Ending.SUCCESS: ("✅", "Succeeded"),
+    Ending.FAILURE: ("❌", "Failed"),
+    Ending.TIMEOUT: ("⏱️", "Timed out"),
+    Ending.CANCELLED: ("🚫", "Cancelled"),
+    Ending.REFUSED: ("❌", "Failed"),
 }
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Every ASCII punctuation mark but the comma, and the hyphen inside of a word, which mean nothing there.
@@ -69,7 +63,7 @@ def render_summary(
     """
     writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {MARKS[result.ending]} {writer.cell(occasion.operation or 'dms-airflow')} "
+        f"### {ENDED[result.ending][0]} {writer.cell(occasion.operation or 'dms-airflow')} "
         f"on {writer.cell(occasion.instance_id or '?')}\n\n"
         f"**{writer.cell(result.headline)}**\n\n{describe_occasion(result, occasion, writer)}\n\n"
     )
@@ -78,7 +72,13 @@ def render_summary(
     blocks = [*tabulate(findings, name_page), *result.blocks]
     shown = [block for block in blocks if not isinstance(block, Folded)]
     folded = [block for block in blocks if isinstance(block, Folded)]
-    for block in (*shown, *map(_fold, filter(_has_traceback, findings)), *folded):
+    # The log of a failed task, which has its traceback, is a block of its own.
+    tracebacks = [
+        Folded(heading=f"Traceback: {one.place} {one.headline}", text=one.details)
+        for one in findings
+        if one.details and one.rule is not Rule.TASK_FAILED
+    ]
+    for block in (*shown, *tracebacks, *folded):
         writer.add_block(block)
     return writer.finish()
 
@@ -88,7 +88,7 @@ def describe_occasion(result: Result, occasion: Occasion, writer: Writer) -> str
     name = f"Airflow {occasion.airflow_version}".strip()
     airflow = f" on {writer.cell(Link(text=name, url=occasion.airflow_url))}" if occasion.airflow_url else ""
     region = f" in {writer.cell(occasion.region)}" if occasion.region else ""
-    return f"{ENDED[result.ending]} after {occasion.duration:.1f} s{airflow}{region}."
+    return f"{ENDED[result.ending][1]} after {occasion.duration:.1f} s{airflow}{region}."
 
 
 def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:
@@ -119,15 +119,6 @@ def _link(finding: Finding, name_page: Callable[[str | None, int | None], str]) 
 def _describe_affected(finding: Finding) -> str:
     stopped = f"Out of service: {join(finding.out_of_service, NAMES_SHOWN)}" if finding.out_of_service else ""
     return ". ".join(filter(None, (describe_affected(finding), stopped)))
-
-
-def _has_traceback(finding: Finding) -> bool:
-    # The log of a failed task, which has its traceback, is a block of its own.
-    return bool(finding.details) and finding.rule is not Rule.TASK_FAILED
-
-
-def _fold(finding: Finding) -> Folded:
-    return Folded(heading=f"Traceback: {finding.place} {finding.headline}", text=finding.details)
 
 
 class Writer:

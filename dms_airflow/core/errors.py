@@ -1,32 +1,5 @@
 """The errors that keep the action from a result.
 
-::
-
-    ActionError
-    ├── InputError            wrong inputs, all of them at once           exit 2
-    ├── CredentialsError      no usable credentials
-    ├── IdTokenError          GitHub gave the job no id-token
-    ├── RoleError             the id-token was not exchanged for a role
-    ├── TokenError            CreateAirflowLoginToken was refused
-    ├── LoginError            the login token did not become a session
-    ├── NetworkError          the host could not be reached
-    │   └── UnknownHostError  because there is no such host
-    ├── AnswerError           a response came, but not a usable one
-    ├── AnswerLostError       the request was sent, but no response came
-    ├── AnswerTimeoutError    the same, because time ran out              status timeout
-    ├── DagNotFoundError      the DAG to be triggered does not exist
-    ├── DagNotReadyError      it exists, but its run would not start
-    ├── RunGoneError          the DAG run was deleted during the wait
-    ├── TriggerRefusedError   Airflow created no DAG run
-    ├── UnhealthyError        the instance's metadatabase or scheduler is not healthy
-    ├── CheckError            a check of `doctor` failed
-    ├── WorkspaceError        DMS refused a call for workspace code
-    │   └── WorkspaceDeniedError  because the identity has no permission
-    ├── DeployError           a deploy cannot begin
-    ├── ConflictError         somebody else changed the target of a deploy
-    └── NotPublishedError     the workspace was not published
-    Cancelled                 the runner asked the step to stop           exit 130
-
 A DAG run that failed or an import error is not an exception but a `Result` (see result.py). Each title is an entry in
 docs/troubleshooting.md; each message says what failed and for which thing; each hint names the likely cause and the next
 step. No message may hold a secret, a query string, a header or a body.
@@ -59,11 +32,15 @@ class ActionError(Exception):
         blocks: Further parts of the job summary.
     """
 
-    title: ClassVar[str]
+    title: ClassVar[str] = ""
     ending: ClassVar[Ending] = Ending.FAILURE
 
     is_transient = False
     """Whether the same call may succeed a moment later. The caller knows whether a second call does harm."""
+
+    def __init_subclass__(cls, *, title: str = "", ending: Ending | None = None) -> None:
+        cls.title = title or cls.title
+        cls.ending = ending or cls.ending
 
     def __init__(
         self,
@@ -112,11 +89,8 @@ class InputProblem:
     unless: tuple[str, ...] = ()
 
 
-class InputError(ActionError):
+class InputError(ActionError, title="Wrong input", ending=Ending.REFUSED):
     """Wrong inputs; nothing was sent anywhere."""
-
-    title = "Wrong input"
-    ending = Ending.REFUSED
 
     def __init__(self, problems: Sequence[InputProblem]) -> None:
         lines = [f"{problem.name}: {problem.message}" for problem in problems]
@@ -126,56 +100,37 @@ class InputError(ActionError):
     def to_result(self) -> Result:
         """Report each wrong input in an annotation of its own."""
         count = len(self.problems)
-        return Result(
-            ending=self.ending,
-            headline="1 wrong input" if count == 1 else f"{count} wrong inputs",
-            annotations=tuple(
-                Annotation(
-                    level=Level.ERROR,
-                    title=f"{self.title}: {problem.name}",
-                    message=f"{problem.name}: {problem.message}",
-                )
-                for problem in self.problems
-            ),
-            outputs=self.outputs,
-            blocks=self.blocks,
+        annotations = (
+            Annotation(level=Level.ERROR, title=f"{self.title}: {one.name}", message=f"{one.name}: {one.message}")
+            for one in self.problems
         )
+        headline = "1 wrong input" if count == 1 else f"{count} wrong inputs"
+        return Result(ending=self.ending, headline=headline, annotations=tuple(annotations))
 
 
-class CredentialsError(ActionError):
+class CredentialsError(ActionError, title="No credentials"):
     """No usable credentials for Alibaba Cloud."""
 
-    title = "No credentials"
 
-
-class IdTokenError(ActionError):
+class IdTokenError(ActionError, title="No id-token"):
     """GitHub gave the job no id-token."""
 
-    title = "No id-token"
 
-
-class RoleError(ActionError):
+class RoleError(ActionError, title="Role not assumed"):
     """STS did not exchange the id-token for the role."""
 
-    title = "Role not assumed"
 
-
-class TokenError(ActionError):
+class TokenError(ActionError, title="No login token"):
     """Alibaba Cloud did not return a login token."""
 
-    title = "No login token"
 
-
-class LoginError(ActionError):
+class LoginError(ActionError, title="Login failed"):
     """Airflow's host rejected the login token or the session."""
 
-    title = "Login failed"
 
-
-class NetworkError(ActionError):
+class NetworkError(ActionError, title="Host not reached"):
     """A host could not be reached; the request did not get there."""
 
-    title = "Host not reached"
     is_transient = True
 
 
@@ -185,88 +140,62 @@ class UnknownHostError(NetworkError):
     is_transient = False
 
 
-class AnswerError(ActionError):
+class AnswerError(ActionError, title="Unusable answer"):
     """A response came that cannot be used."""
 
-    title = "Unusable answer"
 
-
-class AnswerLostError(ActionError):
+class AnswerLostError(ActionError, title="Answer lost"):
     """The request was sent, but no response came: it may have been carried out."""
 
-    title = "Answer lost"
     is_transient = True
 
 
-class AnswerTimeoutError(AnswerLostError):
+class AnswerTimeoutError(AnswerLostError, title="Time ran out", ending=Ending.TIMEOUT):
     """As AnswerLostError, because the time allowed ran out."""
 
-    title = "Time ran out"
-    ending = Ending.TIMEOUT
 
-
-class DagNotFoundError(ActionError):
+class DagNotFoundError(ActionError, title="DAG not found"):
     """The DAG to be triggered does not exist."""
 
-    title = "DAG not found"
 
-
-class DagNotReadyError(ActionError):
+class DagNotReadyError(ActionError, title="DAG not ready"):
     """A run of the DAG would not be created, or never start."""
 
-    title = "DAG not ready"
 
-
-class RunGoneError(ActionError):
+class RunGoneError(ActionError, title="DAG run gone"):
     """The DAG run that was waited for no longer exists."""
 
-    title = "DAG run gone"
 
-
-class TriggerRefusedError(ActionError):
+class TriggerRefusedError(ActionError, title="Trigger refused"):
     """Airflow created no DAG run."""
 
-    title = "Trigger refused"
 
-
-class UnhealthyError(ActionError):
+class UnhealthyError(ActionError, title="Instance not healthy"):
     """The instance's metadatabase or scheduler is not healthy."""
 
-    title = "Instance not healthy"
 
-
-class CheckError(ActionError):
+class CheckError(ActionError, title="Check failed"):
     """A part of the connection to Airflow does not work as it must."""
 
-    title = "Check failed"
 
-
-class WorkspaceError(ActionError):
+class WorkspaceError(ActionError, title="Workspace call refused"):
     """DMS refused a call for the workspace or its code."""
-
-    title = "Workspace call refused"
 
 
 class WorkspaceDeniedError(WorkspaceError):
     """DMS refused it because the identity lacks a permission."""
 
 
-class DeployError(ActionError):
+class DeployError(ActionError, title="Deploy refused"):
     """A deploy cannot begin; nothing was written."""
 
-    title = "Deploy refused"
 
-
-class ConflictError(ActionError):
+class ConflictError(ActionError, title="Target changed by somebody else"):
     """Somebody else changed the target of a deploy while it ran."""
 
-    title = "Target changed by somebody else"
 
-
-class NotPublishedError(ActionError):
+class NotPublishedError(ActionError, title="Not published"):
     """The workspace was not published."""
-
-    title = "Not published"
 
 
 class Cancelled(BaseException):

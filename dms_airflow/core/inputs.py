@@ -147,11 +147,7 @@ def _unify_lines(text: str) -> str:
 
 def parse_boolean(text: str) -> bool:
     """A boolean word of YAML 1.2, in any case. https://yaml.org/spec/1.2.2/#10212-boolean."""
-    words = {"true": True, "false": False}
-    try:
-        return words[text.strip().lower()]
-    except KeyError:
-        raise InputValueError(f"must be true or false, not {quote_value(text)}") from None
+    return parse_choice("true", "false")(text) == "true"
 
 
 def parse_pattern(pattern: str, expected: str) -> Callable[[str], str]:

@@ -284,9 +284,7 @@ def find_titles(source: str) -> Iterator[str]:
     """Give a pattern for the title of each error class, Annotation and Finding; what is filled in matches any text."""
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ClassDef):
-            for line in node.body:
-                if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "title":
-                    yield read_title(line.value)
+            yield from (read_title(keyword.value) for keyword in node.keywords if keyword.arg == "title")
         elif isinstance(node, ast.Call) and ast.unparse(node.func) in ("Annotation", "Finding"):
             titles = [keyword.value for keyword in node.keywords if keyword.arg == "title"]
             assert len(titles) == 1, f"an Annotation without a title: {ast.unparse(node)}"
@@ -310,8 +308,7 @@ HEADINGS = re.findall(r"^## (.*)$", TROUBLESHOOTING, re.MULTILINE)
 
 def test_titles_are_found() -> None:
     source = """
-class LoginError(ActionError):
-    title = "Login failed"
+class LoginError(ActionError, title="Login failed"):
     def f(self):
         return Annotation(level=1, title=self.title, message=self.title)
 def g():

@@ -55,7 +55,7 @@ def test_accepted(parse: Callable[[str], object], text: str, value: object) -> N
         (inputs.parse_text, "a\x00b", "one line"),
         (inputs.parse_lines, "a\x1b[0m", "control character"),
         (inputs.parse_lines, "a\rb", "control character"),
-        (inputs.parse_boolean, "yes", 'must be true or false, not "yes"'),
+        (inputs.parse_boolean, "yes", 'must be one of true, false, not "yes"'),
         (inputs.parse_boolean, "1", "true or false"),
         (inputs.parse_choice("fail", "ignore"), "maybe", 'must be one of fail, ignore, not "maybe"'),
         (inputs.parse_duration, "soon", "such as 90, 90s, 15m or 1h30m"),
@@ -115,7 +115,7 @@ def test_load_reports_every_problem_once() -> None:
 
     assert [(problem.name, problem.message) for problem in problems] == [
         ("instance-id", "is required"),
-        ("wait", 'must be true or false, not "si"'),
+        ("wait", 'must be one of true, false, not "si"'),
         ("timeout", 'must be a time span such as 90, 90s, 15m or 1h30m, not "x"'),
         ("secret", "is needed"),
     ]

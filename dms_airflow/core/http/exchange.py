@@ -28,7 +28,6 @@ from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, Han
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from requests import PreparedRequest
     from requests.structures import CaseInsensitiveDict
 
     from dms_airflow.core.clock import Clock
@@ -99,7 +98,7 @@ class Transport:
         self._clock = clock
         self._log = log
         http.headers["User-Agent"] = f"dms-airflow/{__version__}"
-        http.auth = _keep_as_is
+        http.auth = lambda request: request  # in place of a password from `.netrc`
         restrict_session(http)
         # A cookie goes where the caller says, never where its own Domain= would have it.
         http.cookies.set_policy(DefaultCookiePolicy(allowed_domains=()))
@@ -208,12 +207,8 @@ def restrict_session(http: requests.Session) -> None:
 
     Even a session that is to follow none would read the whole body of a redirect, however long and slow.
     """
-    http.get_redirect_target = _find_no_target  # type: ignore[method-assign]
+    http.get_redirect_target = lambda _: None  # type: ignore[method-assign,assignment]
     http.mount("https://", _Adapter())
-
-
-def _find_no_target(resp: requests.Response) -> None:
-    """Replace the method of requests that finds where a redirect leads."""
 
 
 def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
@@ -258,8 +253,3 @@ def _must_have_body(response: requests.Response) -> bool:
 
 def _reject_constant(word: str) -> None:
     raise ValueError(f"{word} is not a JSON value")
-
-
-def _keep_as_is(request: PreparedRequest) -> PreparedRequest:
-    """Replace the function of requests that takes a password from `.netrc`."""
-    return request

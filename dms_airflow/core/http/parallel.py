@@ -18,7 +18,6 @@ if TYPE_CHECKING:
 CONCURRENCY = 8  # calls at once
 
 GRACE = 0.5  # seconds that all calls together may take longer than each of them
-WAIT_SLICE = 0.2  # seconds
 
 
 def map_parallel(
@@ -36,22 +35,14 @@ def map_parallel(
     Raises:
         AnswerTimeoutError: Time is up, and not everything is done.
     """
-    from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait  # noqa: PLC0415 - most steps need no threads
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - most steps need no threads
 
     pool = ThreadPoolExecutor(CONCURRENCY)
+    left = None if deadline == math.inf else max(0.0, deadline - clock.monotonic()) + GRACE
     try:
-        futures = [pool.submit(function, thing) for thing in things]
-        while True:
-            # By slices: a signal that comes just before Python begins to wait is seen only when it has waited.
-            done, pending = wait(futures, timeout=WAIT_SLICE, return_when=FIRST_EXCEPTION)
-            if failed := next((future for future in done if future.exception()), None):
-                failed.result()
-            if not pending:
-                return [future.result() for future in futures]
-            if clock.monotonic() > deadline + GRACE:
-                raise AnswerTimeoutError(
-                    f"{whom} was still responding when time ran out.",
-                    "Check in Airflow what happened, or allow more time with timeout.",
-                )
+        return list(pool.map(function, things, timeout=left))
+    except TimeoutError:
+        message = f"{whom} was still responding when time ran out."
+        raise AnswerTimeoutError(message, "Check in Airflow what happened, or allow more time with timeout.") from None
     finally:
         pool.shutdown(wait=False, cancel_futures=True)
