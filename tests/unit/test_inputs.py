@@ -56,7 +56,7 @@ def test_accepted(parse: Callable[[str], object], text: str, value: object) -> N
         (inputs.parse_lines, "a\x1b[0m", "control character"),
         (inputs.parse_lines, "a\rb", "control character"),
         (inputs.parse_boolean, "yes", 'must be one of true, false, not "yes"'),
-        (inputs.parse_boolean, "1", "true or false"),
+        (inputs.parse_boolean, "1", "true, false"),
         (inputs.parse_choice("fail", "ignore"), "maybe", 'must be one of fail, ignore, not "maybe"'),
         (inputs.parse_duration, "soon", "such as 90, 90s, 15m or 1h30m"),
         (inputs.parse_duration, "1h30", "such as"),

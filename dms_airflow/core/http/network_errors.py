@@ -47,61 +47,11 @@ class HandshakeError(NewConnectionError):
     """The connection broke while it was made: nothing was sent."""
 
 
-# What an exception of requests, or its cause, means for the request. The first row that matches counts. Whatever may come
-# up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
-_FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
-    ((NameResolutionError,), UnknownHostError, "{base}: no such host.", HINT_DNS),
-    (
-        (HandshakeError,),
-        NetworkError,
-        "{base}: the connection broke before anything was sent.",
-        f"{HINT_REFUSED} {HINT_TLS}",
-    ),
-    ((NewConnectionError,), NetworkError, "{base}: the connection was refused.", HINT_REFUSED),
-    ((ssl.SSLCertVerificationError,), NetworkError, "{base}: its TLS certificate is not trusted.", HINT_TLS),
-    (
-        (http_errors.ConnectTimeout, ConnectTimeoutError),
-        NetworkError,
-        f"{{base}}: no connection within {CONNECT_TIMEOUT:g} s.",
-        HINT_REFUSED,
-    ),
-    (
-        (http_errors.ReadTimeout, ReadTimeoutError),
-        AnswerTimeoutError,
-        "{what} at {base} was sent, but no response came in time.",
-        HINT_LOST,
-    ),
-    (
-        (http_errors.SSLError, ssl.SSLError),
-        AnswerLostError,
-        "{what} at {base}: the TLS connection failed before the response was complete.",
-        f"{HINT_TLS} {HINT_LOST}",
-    ),
-    (
-        (http_errors.ProxyError,),
-        AnswerLostError,
-        "{what} at {base}: the proxy closed the connection before the response was complete.",
-        f"{HINT_PROXY} {HINT_LOST}",
-    ),
-    (
-        (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError),
-        AnswerLostError,
-        "{what} at {base} was sent, but the connection broke before the response was complete.",
-        HINT_LOST,
-    ),
-    (
-        (http_errors.InvalidURL, http_errors.InvalidHeader, http_errors.InvalidSchema, LocationParseError, ProxySchemeUnknown),
-        NetworkError,
-        "{base}: {what} could not be sent.",
-        f"{HINT_PROXY} SOCKS proxies are not supported.",
-    ),
-    ((Exception,), AnswerLostError, "{what} at {base} failed before the response was complete.", HINT_LOST),
-)
-
-
-# These faults stay whatever is tried again.
-_LASTING = (
-    ssl.SSLCertVerificationError,
+_CONNECT_TIMEOUTS = (http_errors.ConnectTimeout, ConnectTimeoutError)
+_READ_TIMEOUTS = (http_errors.ReadTimeout, ReadTimeoutError)
+_TLS_ERRORS = (http_errors.SSLError, ssl.SSLError)
+_BROKEN = (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError)
+_NEVER_SENT = (
     http_errors.InvalidURL,
     http_errors.InvalidHeader,
     http_errors.InvalidSchema,
@@ -109,17 +59,42 @@ _LASTING = (
     ProxySchemeUnknown,
 )
 
+# What an exception of requests, or its cause, means for the request. The first row that matches counts. Whatever may come
+# up after the request left does not prove that it did not: a TLS alert, a proxy that hangs up.
+_FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, str], ...] = (
+    ((NameResolutionError,), UnknownHostError, "no such host", HINT_DNS),
+    ((HandshakeError,), NetworkError, "the connection broke before anything was sent", f"{HINT_REFUSED} {HINT_TLS}"),
+    ((NewConnectionError,), NetworkError, "the connection was refused", HINT_REFUSED),
+    ((ssl.SSLCertVerificationError,), NetworkError, "its TLS certificate is not trusted", HINT_TLS),
+    (_CONNECT_TIMEOUTS, NetworkError, f"no connection within {CONNECT_TIMEOUT:g} s", HINT_REFUSED),
+    (_READ_TIMEOUTS, AnswerTimeoutError, " was sent, but no response came in time", HINT_LOST),
+    (_TLS_ERRORS, AnswerLostError, ": the TLS connection failed before the response was complete", f"{HINT_TLS} {HINT_LOST}"),
+    (
+        (http_errors.ProxyError,),
+        AnswerLostError,
+        ": the proxy closed the connection before the response was complete",
+        f"{HINT_PROXY} {HINT_LOST}",
+    ),
+    (_BROKEN, AnswerLostError, " was sent, but the connection broke before the response was complete", HINT_LOST),
+    (_NEVER_SENT, NetworkError, "the request could not be sent", f"{HINT_PROXY} SOCKS proxies are not supported."),
+    ((Exception,), AnswerLostError, " failed before the response was complete", HINT_LOST),
+)
+
+# These faults stay whatever is tried again.
+_LASTING = (ssl.SSLCertVerificationError, *_NEVER_SENT)
+
 
 def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     """Turn an exception of requests, of urllib3 or of the system into the error that says what it means for the request."""
     chain = list(_unfold(error))
     if certain := _find_bundle_fault(chain, base) or _find_proxy_fault(chain, what, base):
         return certain
-    _, meaning, text, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
+    _, meaning, words, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
+    message = f"{base}: {words}." if issubclass(meaning, NetworkError) else f"{what} at {base}{words}."
     is_transient = False if any(isinstance(one, _LASTING) for one in chain) else None
     if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
         is_transient = True
-    return meaning(text.format(base=base, what=what), hint, is_transient=is_transient)
+    return meaning(message, hint, is_transient=is_transient)
 
 
 def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkError | None:
