@@ -61,7 +61,10 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
     except (NetworkError, AnswerLostError, AnswerError) as error:
         message = f"GitHub gave no id-token. {error.message}"
         raise IdTokenError(message, HINT_GITHUB, is_transient=error.is_transient) from None
-    token = answer.parse_object().get("value")
+    try:
+        token = answer.parse()["value"]
+    except (ValueError, LookupError, TypeError):
+        token = None
     if answer.status != HTTPStatus.OK or not token or not isinstance(token, str):
         is_denied = answer.status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN)
         raise IdTokenError(

@@ -142,8 +142,9 @@ def test_a_job_without_the_permission(dms: FakeDms, cloud: FakeCloud, run: Run) 
 
 def test_a_pull_request_from_a_fork(cloud: FakeCloud, run: Run, tmp_path: Path) -> None:
     event = tmp_path / "event.json"
-    repos = {"head": {"repo": {"full_name": "stranger/dags"}}, "base": {"repo": {"full_name": "octo-org/dags"}}}
-    event.write_text(json.dumps({"pull_request": repos}))
+    head = {"sha": "ab" * 20, "repo": {"full_name": "stranger/dags"}}
+    pull_request = {"number": 7, "head": head, "base": {"repo": {"full_name": "octo-org/dags"}}}
+    event.write_text(json.dumps({"pull_request": pull_request}))
 
     step = run({**VERSION, **cloud.role_inputs}, {"GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(event)})
 
