@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
-from typing import TYPE_CHECKING
+from functools import cache, partial
+from typing import TYPE_CHECKING, Any
 
 import requests
 
@@ -23,7 +23,7 @@ from dms_airflow.operations.context import Context
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.alibaba_cloud.credentials import CredentialsSource, Keys
     from dms_airflow.ci.runner import Runner
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
@@ -33,65 +33,43 @@ if TYPE_CHECKING:
 
 def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clock) -> Context:
     """Put the client of the instance together; its session is opened by the operation."""
-    runner, log = ci.runner, ci
-    transport = Transport(http=requests.Session(), clock=clock, log=log, ca_bundle=runner.ca_bundle)
+    runner, ca_bundle = ci.runner, ci.runner.ca_bundle
+    transport = Transport(http=requests.Session(), clock=clock, log=ci, ca_bundle=ca_bundle)
+
+    @cache
+    def find_source() -> CredentialsSource:
+        source = find_credentials(config, runner, environ)
+        ci.info(f"Using the credentials of {source.origin}.")
+        return source
+
+    def obtain() -> Keys:
+        fetch_token = partial(ci.fetch_id_token, transport=transport)
+        exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=ca_bundle, clock=clock, log=ci)
+        keys = obtain_keys(find_source(), assume_role=exchange, ca_bundle=ca_bundle, clock=clock)
+        for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
+            ci.mask(secret)
+        return replace(keys, origin=find_source().origin)
+
+    instance: dict[str, Any] = {"instance_id": config.instance_id, "endpoint": config.openapi, "ca_bundle": ca_bundle}
     session = AirflowSession(
-        obtain_keys=partial(_obtain_keys, config, ci, environ, transport=transport, clock=clock, told=set()),
-        fetch_token=partial(
-            fetch_login_token,
-            instance_id=config.instance_id,
-            endpoint=config.openapi,
-            ca_bundle=runner.ca_bundle,
-            clock=clock,
-        ),
+        obtain_keys=obtain,
+        fetch_token=partial(fetch_login_token, **instance, clock=clock),
         transport=transport,
         clock=clock,
-        log=log,
+        log=ci,
         is_endpoint_given=config.endpoint is not None,
-        store=_find_store(config, runner, environ, clock, log),
-    )
-    open_workspace = partial(
-        WorkspaceCalls,
-        instance_id=config.instance_id,
-        obtain_keys=session.obtain_keys,
-        endpoint=config.openapi,
-        ca_bundle=runner.ca_bundle,
-        clock=clock,
-        log=log,
+        store=_find_store(config, runner, environ, clock, ci),
     )
     return Context(
         config=config,
-        open_workspace=open_workspace,
-        airflow=AirflowClient(session=session, transport=transport, clock=clock, log=log),
+        open_workspace=partial(WorkspaceCalls, **instance, obtain_keys=session.obtain_keys, clock=clock, log=ci),
+        airflow=AirflowClient(session=session, transport=transport, clock=clock, log=ci),
         session=session,
         transport=transport,
         runner=runner,
         clock=clock,
-        log=log,
+        log=ci,
     )
-
-
-def _obtain_keys(
-    config: Config,
-    ci: CiSystem,
-    environ: Mapping[str, str],
-    *,
-    transport: Transport,
-    clock: Clock,
-    told: set[str],
-) -> Keys:
-    """Obtain keys, and log where they come from the first time."""
-    runner, log = ci.runner, ci
-    source = find_credentials(config, runner, environ)
-    if source.origin not in told:
-        log.info(f"Using the credentials of {source.origin}.")
-        told.add(source.origin)
-    fetch_token = partial(ci.fetch_id_token, transport=transport)
-    exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=runner.ca_bundle, clock=clock, log=log)
-    keys = obtain_keys(source, assume_role=exchange, ca_bundle=runner.ca_bundle, clock=clock)
-    for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
-        log.mask(secret)
-    return replace(keys, origin=source.origin)
 
 
 def _find_store(config: Config, runner: Runner, environ: Mapping[str, str], clock: Clock, log: Log) -> SessionFile | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import traceback
-from contextlib import redirect_stderr
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -55,13 +54,12 @@ def main(
     for secret in list_secrets(environ):
         ci.mask(secret)
     try:
-        with redirect_stderr(ci.redact_stream()) as others:
+        with ci.redact_stderr():
             inputs = parse_inputs(environ, ci.runner)
             config = inputs.config
             context = connect(config, ci, environ, clock)
             result = _run(inputs, context, ci)
             before_report()
-            others.flush()
         occasion = Occasion(
             operation=config.operation,
             instance_id=config.instance_id,

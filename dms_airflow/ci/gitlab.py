@@ -8,14 +8,12 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 from dms_airflow.ci.system import CiSystem
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-    from dms_airflow.ci.runner import Runner
 
 # GitLab refuses a file of more than 5 KB, and with it the whole report.
 MOST_BYTES = 5000
@@ -31,9 +29,7 @@ class GitLab(CiSystem):
         "of the identity provider in RAM whose issuer is your GitLab."
     )
 
-    def __init__(self, runner: Runner, stdout: TextIO) -> None:
-        super().__init__(runner, stdout)
-        self._sections = 0
+    _sections = 0
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
         """Write the short outputs as variables for later jobs: `run-id` is ``DMS_AIRFLOW_OUTPUT_RUN_ID``."""

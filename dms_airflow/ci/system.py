@@ -7,7 +7,8 @@ from a log. No secret is ever printed to be masked there; redaction is the only 
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING, TextIO, cast
+from contextlib import contextmanager, redirect_stderr
+from typing import TYPE_CHECKING, TextIO
 
 from dms_airflow.core.errors import IdTokenError
 from dms_airflow.core.files import change_owner
@@ -17,7 +18,7 @@ from dms_airflow.core.secrets.values import mask_passwords
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from dms_airflow.ci.runner import Runner
@@ -29,22 +30,6 @@ FOLD_LIMIT = 512 * 1024  # bytes
 
 _COLOURS = {Level.ERROR: "\x1b[31m", Level.WARNING: "\x1b[33m", Level.NOTICE: "\x1b[36m"}
 _PLAIN = "\x1b[0m"
-
-
-class _Stream(io.TextIOBase):
-    def __init__(self, print_line: Callable[[str], None]) -> None:
-        self._print_line = print_line
-        self._rest = ""
-
-    def write(self, text: str) -> int:
-        *lines, self._rest = f"{self._rest}{text}".split("\n")
-        if lines:
-            self._print_line("\n".join(lines))
-        return len(text)
-
-    def flush(self) -> None:
-        if self._rest:
-            self.write("\n")
 
 
 class CiSystem:
@@ -100,9 +85,15 @@ class CiSystem:
         """Keep a value out of what is printed; outputs keep it."""
         self._private.add(value)
 
-    def redact_stream(self) -> TextIO:
-        """Give a stream for what others print, such as warnings of libraries: each line becomes one of the log."""
-        return cast("TextIO", _Stream(self.info))
+    @contextmanager
+    def redact_stderr(self) -> Iterator[None]:
+        """Print what others print on stderr meanwhile, such as warnings of libraries, as lines of the log."""
+        with redirect_stderr(io.StringIO()) as others:
+            try:
+                yield
+            finally:
+                if text := others.getvalue():
+                    self.info(text.removesuffix("\n"))
 
     # --- what report prints ------------------------------------------------------------------------------------------
 
@@ -128,7 +119,8 @@ class CiSystem:
         line = f":{annotation.line}" if annotation.line else ""
         place = f"{annotation.file}{line}: " if annotation.file else ""
         head = self._flatten(f"{place}{annotation.level}: {annotation.title}")
-        self._stdout.write(self._colour(disarm(head), annotation.level) + "\n")
+        colour, plain = (_COLOURS[annotation.level], _PLAIN) if self.runner.is_terminal else ("", "")
+        self._stdout.write(f"{colour}{disarm(head)}{plain}\n")
         self.info("\n".join(f"  {line}" for line in annotation.message.split("\n")))
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
@@ -180,9 +172,6 @@ class CiSystem:
 
     def _end_fold(self) -> None:
         pass
-
-    def _colour(self, text: str, level: Level) -> str:
-        return f"{_COLOURS[level]}{text}{_PLAIN}" if self.runner.is_terminal else text
 
     def _write_lines(self, text: str) -> None:
         for line in text.split("\n"):

@@ -10,24 +10,18 @@ class Log(Protocol):
 
     def info(self, text: str) -> None:
         """Print lines of the story."""
-        ...
 
     def fold(self, title: str, text: str) -> None:
         """Print a long text under a title that opens it."""
-        ...
 
     def debug(self, text: str) -> None:
         """Print a line that only a debugging run shows."""
-        ...
 
     def redact(self, text: str) -> str:
         """Mask secrets in a text that is to be cut: half a secret would not be recognized afterwards."""
-        ...
 
     def mask(self, secret: str) -> None:
         """Keep a secret, just born, out of everything that is printed or written from now on."""
-        ...
 
     def mask_in_log(self, value: str) -> None:
         """Mask a value in what is printed, but not in the outputs: the author requested it."""
-        ...

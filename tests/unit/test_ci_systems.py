@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sys
 from io import StringIO
 from pathlib import Path
 
@@ -134,12 +135,15 @@ def test_what_libraries_print_becomes_lines_of_the_log() -> None:
     log = StringIO()
     ci = open_ci_system({}, log)
     ci.mask("hunter2-hunter2")
-    stream = ci.redact_stream()
 
-    stream.write("a hunter2")
-    stream.write("-hunter2\nb\nc")
-    stream.flush()
-    stream.flush()
+    def fail() -> None:
+        with ci.redact_stderr():
+            sys.stderr.write("a hunter2")
+            sys.stderr.write("-hunter2\nb\nc")
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
 
     assert log.getvalue() == "a ***\nb\nc\n"
 

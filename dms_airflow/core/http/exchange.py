@@ -18,7 +18,7 @@ import requests
 from requests import exceptions as http_errors
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
+from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from dms_airflow import __version__
@@ -183,23 +183,15 @@ class _SecureConnection(HTTPSConnection):
             raise HandshakeError(self, "no handshake")
 
 
-class _SecurePool(HTTPSConnectionPool):
-    ConnectionCls = _SecureConnection
-
-
 class _Adapter(HTTPAdapter):
     """Uses these connections, directly and through a proxy."""
 
-    def init_poolmanager(self, *args: Any, **options: Any) -> None:
-        """Make the pools of direct connections."""
-        super().init_poolmanager(*args, **options)
-        self.poolmanager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _SecurePool}
-
-    def proxy_manager_for(self, *args: Any, **options: Any) -> Any:
-        """Make the pools of connections through a proxy."""
-        manager = super().proxy_manager_for(*args, **options)
-        manager.pool_classes_by_scheme = {"http": HTTPConnectionPool, "https": _SecurePool}
-        return manager
+    def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
+        """Get the pool of connections to a host."""
+        pool = super().get_connection_with_tls_context(*args, **options)
+        if isinstance(pool, HTTPSConnectionPool):
+            pool.ConnectionCls = _SecureConnection
+        return pool
 
 
 def restrict_session(http: requests.Session) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from itertools import count
+from operator import attrgetter
 from typing import TYPE_CHECKING, TypeVar
 
 from urllib3.util import Retry
@@ -33,11 +34,6 @@ LONGEST_PAUSE = 30.0
 FIRST_POLLS = 3  # a fault that was there from the beginning is reported after so many polls
 
 
-def is_transient(error: ActionError) -> bool:
-    """Whether the same call may succeed a moment later."""
-    return error.is_transient
-
-
 def retry(
     call: Callable[[], T],
     *,
@@ -45,7 +41,7 @@ def retry(
     log: Log,
     deadline: float | None = None,
     tries: int | None = TRIES,
-    may_retry: Callable[[ActionError], bool] = is_transient,
+    may_retry: Callable[[ActionError], bool] = attrgetter("is_transient"),
 ) -> T:
     """Call a function, and again after a pause while it fails with transient errors.
 
