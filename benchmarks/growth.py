@@ -19,6 +19,7 @@ from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.outputs import fit_annotations
 from dms_airflow.ci.summary import Occasion, render_summary
+from dms_airflow.config import Config
 from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
@@ -34,7 +35,9 @@ SIZE = 60_000  # characters, the smallest of three
 WORST = 7.0  # times as long for four times as much
 SHORTEST = 0.05  # seconds: what ends sooner says nothing
 
-OCCASION = Occasion(operation="rest", instance_id="af-1", region="r", airflow_url="", airflow_version="", duration=1.0)
+OCCASION = Occasion(
+    config=Config(operation="rest", instance_id="af-1", region="r"), airflow_url="", airflow_version="", duration=1.0
+)
 
 # Long runs of what the patterns look for, without what would end it.
 UNITS = (

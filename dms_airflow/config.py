@@ -142,8 +142,7 @@ class Inputs:
 
 def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     """Parse the inputs of a step, and collect everything that is wrong with them."""
-    problems: list[InputProblem] = []
-    problems.extend(_check_variables(environ))
+    problems = list(_check_variables(environ))
     config = load(Config, environ, problems)
     operation, params = None, None
     if config.operation:

@@ -61,15 +61,13 @@ def main(
             result = _run(inputs, context, ci)
             before_report()
         occasion = Occasion(
-            operation=config.operation,
-            instance_id=config.instance_id,
-            region=config.region,
+            config=config,
             airflow_url=context.session.host,
             airflow_version=version.number if (version := context.airflow.known_version) else "",
             duration=clock.monotonic() - started,
         )
-        comment = partial(update_comment, config=config, ci=ci, transport=context.transport, clock=clock)
-        return report(result, occasion, config, ci, result_stream, update_comment=comment)
+        comment = partial(update_comment, ci=ci, transport=context.transport, clock=clock)
+        return report(result, occasion, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)

@@ -57,17 +57,18 @@ _CREATE = (
 
 
 def update_comment(
-    result: Result, occasion: Occasion, *, config: Config, ci: CiSystem, transport: Transport, clock: Clock
+    result: Result, occasion: Occasion, *, ci: CiSystem, transport: Transport, clock: Clock
 ) -> tuple[Annotation, ...]:
     """Bring the comment of the pull request up to date, where the author wants one.
 
     Returns:
         A notice when that was not possible; the step ends as it would without.
     """
+    config = occasion.config
     if config.comment == "never" or not config.github_token or not config.instance_id or result.ending is Ending.CANCELLED:
         return ()
     pull_request = ci.runner.read_pull_request()
-    if pull_request is None or occasion.operation not in OPERATIONS:
+    if pull_request is None or config.operation not in OPERATIONS:
         ci.info(f"No comment: only pull requests of GitHub, Gitea and Forgejo have one, by {', '.join(OPERATIONS)}.")
         return ()
     deadline = clock.monotonic() + LIMIT

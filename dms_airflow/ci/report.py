@@ -19,7 +19,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.ci.summary import Occasion
     from dms_airflow.ci.system import CiSystem
-    from dms_airflow.config import Config
 
 R = TypeVar("R", Annotation, Finding, Check)
 
@@ -31,7 +30,6 @@ AIRFLOWS_OWN = frozenset({"stdout", "stderr", "json", "import-errors", "findings
 def report(
     result: Result,
     occasion: Occasion,
-    config: Config,
     ci: CiSystem,
     result_stream: TextIO | None = None,
     *,
@@ -41,8 +39,7 @@ def report(
 
     Args:
         result: How it went.
-        occasion: What it was about.
-        config: What to write.
+        occasion: What it was about, and what to write.
         ci: Where to.
         result_stream: Where the whole result goes as JSON, if anywhere.
         update_comment: Writes the comment of the pull request; returns what to say when it could not.
@@ -50,6 +47,7 @@ def report(
     Returns:
         The exit code.
     """
+    config = occasion.config
     # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
         **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
@@ -69,7 +67,7 @@ def report(
         outputs=outputs,
     )
     if config.files or result_stream:
-        lost = _write_files(result, occasion, config, ci, result_stream)
+        lost = _write_files(result, occasion, ci, result_stream)
         ending = Ending.FAILURE if lost and result.ending is Ending.SUCCESS else result.ending
         result = replace(result, ending=ending, annotations=(*annotations, *lost))
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
@@ -108,9 +106,7 @@ def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
             ci.info(f"  {affected}")
 
 
-def _write_files(
-    result: Result, occasion: Occasion, config: Config, ci: CiSystem, result_stream: TextIO | None
-) -> list[Annotation]:
+def _write_files(result: Result, occasion: Occasion, ci: CiSystem, result_stream: TextIO | None) -> list[Annotation]:
     """Write the files that the inputs name; return what to say of those that could not be written.
 
     Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
@@ -118,7 +114,7 @@ def _write_files(
     from dms_airflow.ci.reports.files import render_file  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
     lost: list[Annotation] = []
-    for name, path in config.files.items():
+    for name, path in occasion.config.files.items():
         if name != "result-file" and result.findings is None:
             ci.info(f"{name} is not written: nothing was found out about the DAG files.")
             continue

@@ -14,6 +14,7 @@ from dms_airflow.core.text import cut_middle, join
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    from dms_airflow.config import Config
     from dms_airflow.core.findings import Finding
     from dms_airflow.core.result import Annotation
 
@@ -40,11 +41,9 @@ _REFERENCE = re.compile(r"[@#]|://|www\.|-\d|\b[0-9A-Fa-f]{7,40}\b|:[\w+-]+:", r
 
 @dataclass(frozen=True, kw_only=True)
 class Occasion:
-    """What the summary says besides the result."""
+    """What a report says besides the result."""
 
-    operation: str
-    instance_id: str
-    region: str
+    config: Config
     airflow_url: str
     airflow_version: str
     duration: float  # seconds
@@ -63,8 +62,8 @@ def render_summary(
     """
     writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {ENDED[result.ending][0]} {writer.cell(occasion.operation or 'dms-airflow')} "
-        f"on {writer.cell(occasion.instance_id or '?')}\n\n"
+        f"### {ENDED[result.ending][0]} {writer.cell(occasion.config.operation or 'dms-airflow')} "
+        f"on {writer.cell(occasion.config.instance_id or '?')}\n\n"
         f"**{writer.cell(result.headline)}**\n\n{describe_occasion(result, occasion, writer)}\n\n"
     )
     writer.add_annotations(result.annotations, FOLDED_LIMIT)
@@ -87,7 +86,7 @@ def describe_occasion(result: Result, occasion: Occasion, writer: Writer) -> str
     """Say in a sentence how long it took, and where."""
     name = f"Airflow {occasion.airflow_version}".strip()
     airflow = f" on {writer.cell(Link(text=name, url=occasion.airflow_url))}" if occasion.airflow_url else ""
-    region = f" in {writer.cell(occasion.region)}" if occasion.region else ""
+    region = f" in {writer.cell(occasion.config.region)}" if occasion.config.region else ""
     return f"{ENDED[result.ending][1]} after {occasion.duration:.1f} s{airflow}{region}."
 
 
@@ -105,20 +104,17 @@ def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int |
     )
     for heading, same in kinds:
         if same:
-            rows = [(_link(one, name_page), one.headline, _describe_affected(one)) for one in same]
+            rows = [_make_row(one, name_page) for one in same]
             shown = 3 if any(affected for *_, affected in rows) else 2
             columns = ("Where to fix it", "What is wrong", "What it affects")
             yield Table(heading=heading, columns=columns[:shown], rows=tuple(row[:shown] for row in rows))
 
 
-def _link(finding: Finding, name_page: Callable[[str | None, int | None], str]) -> str | Link:
+def _make_row(finding: Finding, name_page: Callable[[str | None, int | None], str]) -> tuple[str | Link, str, str]:
     page = name_page(finding.file, finding.line)
-    return Link(text=finding.place, url=page) if page else finding.place
-
-
-def _describe_affected(finding: Finding) -> str:
     stopped = f"Out of service: {join(finding.out_of_service, NAMES_SHOWN)}" if finding.out_of_service else ""
-    return ". ".join(filter(None, (describe_affected(finding), stopped)))
+    affected = ". ".join(filter(None, (describe_affected(finding), stopped)))
+    return (Link(text=finding.place, url=page) if page else finding.place), finding.headline, affected
 
 
 class Writer:

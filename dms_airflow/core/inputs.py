@@ -54,6 +54,8 @@ class Source:
         Raises:
             InputValueError: The value cannot be; Python reads a byte of the environment that is not UTF-8 as half a surrogate.
         """
+        if not text:
+            raise InputValueError("is required")
         if _SURROGATE.search(text):
             raise InputValueError("holds a byte that is not UTF-8; save the file that the value is read from as UTF-8")
         return self.parse(text)
@@ -100,10 +102,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
     wrong: set[str] = set()
     for name, source in list_inputs(cls).items():
         text = read_input(environ, name)
-        if not text.strip():
-            if source.required:
-                problems.append(InputProblem(name=name, message="is required"))
-                wrong.add(name)
+        if not text and not source.required:
             continue
         try:
             values[name.replace("-", "_")] = source.parse_input(text)

@@ -20,7 +20,6 @@ from dms_airflow.ci.runner import Runner
 from dms_airflow.ci.summary import Occasion
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
-from dms_airflow.core.inputs import load
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 from dms_airflow.operations import COMMON_OUTPUTS
 from sandbox.runner import parse_command, read_outputs
@@ -30,9 +29,7 @@ from tests.unit.test_leaks import FORMS
 
 SECRET = "qX~/s3 \"cr'et\\%41+é"
 OCCASION = Occasion(
-    operation="dags list",
-    instance_id="af-1",
-    region="cn-hangzhou",
+    config=Config(operation="dags list", instance_id="af-1", region="cn-hangzhou"),
     airflow_url="https://h/a",
     airflow_version="2.10.4",
     duration=1.0,
@@ -84,10 +81,13 @@ def check(data: bytes, folder: Path) -> None:
     )
     workflow.info(text)
     workflow.fold(text, text)
-    config = replace(
-        load(Config, {}, []), result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
-    )
-    report(result, OCCASION, config, workflow)
+    files = {
+        "result_file": "r.json",
+        "sarif_file": "r.sarif",
+        "junit_file": "r.xml",
+        "code_quality_file": "c.json",
+    }
+    report(result, replace(OCCASION, config=replace(OCCASION.config, **files)), workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")

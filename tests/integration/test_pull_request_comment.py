@@ -117,11 +117,9 @@ class Job:
         is_kin = self.runner.system in (System.GITEA, System.FORGEJO)
         ci = (Forgejo if is_kin else GitHub)(self.runner, self.log)
         transport = Transport(http=requests.Session(), clock=self.clock, log=ci)
-        occasion = Occasion(
-            operation=operation, instance_id=instance, region="cn-hangzhou", airflow_url="", airflow_version="", duration=1.0
-        )
-        config = Config(instance_id=instance, operation=operation, comment=when, github_token=token)
-        return list(update_comment(result, occasion, config=config, ci=ci, transport=transport, clock=self.clock))
+        config = Config(instance_id=instance, operation=operation, region="cn-hangzhou", comment=when, github_token=token)
+        occasion = Occasion(config=config, airflow_url="", airflow_version="", duration=1.0)
+        return list(update_comment(result, occasion, ci=ci, transport=transport, clock=self.clock))
 
 
 @pytest.fixture

@@ -10,14 +10,13 @@ import pytest
 
 from dms_airflow.ci.reports.comment import State, make_key, parse_states, render_comment
 from dms_airflow.ci.summary import Occasion
+from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from tests.markdown import find_foreign
 
 OCCASION = Occasion(
-    operation="deploy",
-    instance_id="af-1",
-    region="cn-hangzhou",
+    config=Config(operation="deploy", instance_id="af-1", region="cn-hangzhou"),
     airflow_url="https://h/airflow/1",
     airflow_version="2.10.4",
     duration=1.26,

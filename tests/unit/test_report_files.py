@@ -21,6 +21,7 @@ from dms_airflow.ci.reports.files import render_file
 from dms_airflow.ci.reports.junit import render_junit
 from dms_airflow.ci.reports.sarif import render_sarif
 from dms_airflow.ci.summary import Occasion
+from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result
 
@@ -328,7 +329,9 @@ def test_the_result_file_has_each_traceback_once() -> None:
         annotations=(warning,),
         findings=(BROKEN, failed),
     )
-    occasion = Occasion(operation="version", instance_id="af-1", region="", airflow_url="", airflow_version="", duration=1.0)
+    occasion = Occasion(
+        config=Config(operation="version", instance_id="af-1", region=""), airflow_url="", airflow_version="", duration=1.0
+    )
 
     whole = json.loads("".join(render_file("result-file", result, occasion)))
 

@@ -11,14 +11,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dms_airflow.ci.summary import SUMMARY_LIMIT, Occasion, render_summary
+from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import cut_middle
 
 OCCASION = Occasion(
-    operation="dags list",
-    instance_id="af-1",
-    region="cn-hangzhou",
+    config=Config(operation="dags list", instance_id="af-1", region="cn-hangzhou"),
     airflow_url="https://h/airflow/1",
     airflow_version="2.10.4",
     duration=1.26,
@@ -53,7 +52,7 @@ def test_a_whole_summary() -> None:
 
 
 def test_a_step_that_did_not_come_to_airflow() -> None:
-    occasion = replace(OCCASION, operation="", instance_id="", region="", airflow_url="", airflow_version="")
+    occasion = replace(OCCASION, config=Config(), airflow_url="", airflow_version="")
 
     summary = render_summary(Result(ending=Ending.REFUSED, headline="no"), occasion, str, name_page)
 

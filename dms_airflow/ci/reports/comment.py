@@ -58,7 +58,7 @@ class State:
 
 def make_key(occasion: Occasion) -> str:
     """Make the name of the comment: there is one for each instance and operation."""
-    return sha256(f"{occasion.operation}\0{occasion.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
+    return sha256(f"{occasion.config.operation}\0{occasion.config.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def parse_states(body: str, key: str) -> list[State] | None:
@@ -104,7 +104,7 @@ def render_comment(
     page = f" {writer.cell(Link(text='Job', url=run_url))}" if run_url else ""
     writer.add(
         f"### {mark} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
-        f"{writer.cell(occasion.operation)} on {writer.cell(occasion.instance_id)} at <code>{now.commit}</code>. "
+        f"{writer.cell(occasion.config.operation)} on {writer.cell(occasion.config.instance_id)} at <code>{now.commit}</code>. "
         f"{describe_occasion(result, occasion, writer)}{page}\n\n"
     )
     findings = result.findings or ()

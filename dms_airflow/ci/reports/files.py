@@ -41,8 +41,8 @@ def _render_result(result: Result, occasion: Occasion) -> Iterator[str]:
     # The tracebacks of import errors are in the output `import-errors`.
     findings = (one if one.rule is Rule.TASK_FAILED else replace(one, details="") for one in result.findings or ())
     whole: dict[str, Any] = {
-        "operation": occasion.operation,
-        "instance-id": occasion.instance_id,
+        "operation": occasion.config.operation,
+        "instance-id": occasion.config.instance_id,
         "headline": result.headline,
         "outputs": {**result.outputs, "json": mark} if answer else dict(result.outputs),
         "annotations": [asdict(one) for one in (*result.annotations, *map(annotate, findings))],

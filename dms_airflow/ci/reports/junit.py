@@ -19,7 +19,7 @@ from dms_airflow.core.result import DAG_FILES, Check, Level
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from dms_airflow.core.findings import Finding
 
@@ -41,9 +41,12 @@ def render_junit(findings: Sequence[Finding], checks: Sequence[Check]) -> str:
     errors = [finding for finding in findings if finding.rule.level is Level.ERROR]
     found = {name: finding for finding in reversed(errors) for name in finding.affects}
     texts = _Texts()
+    files = (name for finding in errors if finding.rule is not Rule.TASK_FAILED for name in finding.affects)
+    there = {check.subject for check in checks}
+    further = (Check(suite=DAG_FILES, name=name) for name in files if name not in there)
     root = Element("testsuites", name="dms-airflow")
     suites: dict[str, Element] = {}
-    for check in dict.fromkeys((*checks, *_list_affected_files(errors, checks))):
+    for check in dict.fromkeys((*checks, *further)):
         suite = suites.get(check.suite)
         if suite is None:
             suite = suites[check.suite] = SubElement(root, "testsuite", name=_clean(check.suite))
@@ -52,13 +55,6 @@ def render_junit(findings: Sequence[Finding], checks: Sequence[Check]) -> str:
         _count(element)
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
-
-
-def _list_affected_files(errors: Sequence[Finding], checks: Sequence[Check]) -> Iterator[Check]:
-    there = {check.subject for check in checks}
-    for finding in errors:
-        if finding.rule is not Rule.TASK_FAILED:
-            yield from (Check(suite=DAG_FILES, name=name) for name in finding.affects if name not in there)
 
 
 class _Texts:

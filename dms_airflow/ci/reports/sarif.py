@@ -75,7 +75,11 @@ def render_sarif(findings: Sequence[Finding], version: str) -> str:
     """
     placed = [finding for finding in findings if finding.file]
     results = list(_take_what_fits(map(_write_result, placed[:MOST_RESULTS])))
-    notifications = [_write_notification(finding) for finding in findings if not finding.file][:MOST_RESULTS]
+    notifications: list[dict[str, Any]] = [
+        {"level": str(one.level), "message": {"text": _write_text(one)}, "associatedRule": {"id": one.rule.id}}
+        for one in findings
+        if not one.file
+    ][:MOST_RESULTS]
     if left := len(placed) - len(results):
         notifications.append({"level": "warning", "message": {"text": f"{left} more findings did not fit into this file."}})
     driver = {
@@ -116,11 +120,6 @@ def _write_rule(rule: Rule) -> dict[str, Any]:
         "helpUri": f"{HOME}/blob/main/docs/troubleshooting.md",
         "defaultConfiguration": {"level": str(rule.level)},
     }
-
-
-def _write_notification(finding: Finding) -> dict[str, Any]:
-    text = _write_text(finding)
-    return {"level": str(finding.level), "message": {"text": text}, "associatedRule": {"id": finding.rule.id}}
 
 
 def _write_result(finding: Finding) -> str:
