@@ -81,13 +81,10 @@ def check(data: bytes, folder: Path) -> None:
     )
     workflow.info(text)
     workflow.fold(text, text)
-    files = {
-        "result_file": "r.json",
-        "sarif_file": "r.sarif",
-        "junit_file": "r.xml",
-        "code_quality_file": "c.json",
-    }
-    report(result, replace(OCCASION, config=replace(OCCASION.config, **files)), workflow)
+    config = replace(
+        OCCASION.config, result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
+    )
+    report(result, replace(OCCASION, config=config), workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")

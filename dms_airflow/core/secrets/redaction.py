@@ -104,19 +104,23 @@ class Redactor:
         """Replace each secret by ``***``."""
         if not self.is_needed:
             return text
-        spans = list(_find_spans(self._find(text), text))
+        spans = list(self._find_spans(text))
         if self._words:
             spans += (match.span() for match in re.finditer(rf"(?<!\w)(?:{'|'.join(self._words)})(?!\w)", text))
         joined = _GAP.sub("", text)
-        if len(joined) < len(text) and (across := list(_find_spans(self._find(joined, SHORTEST_ENCODED), joined))):
+        if len(joined) < len(text) and (across := list(self._find_spans(joined, SHORTEST_ENCODED))):
             spans += _map_back(across, text)
         return mask_spans(text, spans)
 
-    def _find(self, text: str, shortest: int = SHORTEST_MASKED) -> Iterator[str]:
-        """Find the literals that a text contains."""
+    def _find_spans(self, text: str, shortest: int = SHORTEST_MASKED) -> Iterator[tuple[int, int]]:
+        """Find where each secret begins and ends in a text."""
         for form, (clue, *further) in self._forms.items():
             if clue in text and len(form) >= shortest and all(one in text for one in further):
-                yield from _narrow(list_literals(form), text)
+                for literal in _narrow(list_literals(form), text):
+                    start = text.find(literal)
+                    while start >= 0:
+                        yield start, start + len(literal)
+                        start = text.find(literal, start + len(literal))
 
 
 def list_parts(secret: str) -> list[str]:
@@ -192,15 +196,6 @@ def escape(text: str) -> set[str]:
         re.sub("[^A-Za-z0-9]", lambda match: f"&#{ord(match[0])};", text),
         *(text.replace(quote_mark, inside) for quote_mark, inside in _QUOTED),
     }
-
-
-def _find_spans(literals: Iterable[str], text: str) -> Iterator[tuple[int, int]]:
-    """Find where each literal begins and ends in a text."""
-    for literal in literals:
-        start = text.find(literal)
-        while start >= 0:
-            yield start, start + len(literal)
-            start = text.find(literal, start + len(literal))
 
 
 def _map_back(spans: Iterable[tuple[int, int]], text: str) -> Iterator[tuple[int, int]]:
