@@ -75,14 +75,11 @@ def update_comment(
     comments = _Comments(pull_request=pull_request, config=config, ci=ci, transport=transport, clock=clock, deadline=deadline)
     try:
         comments.update(result, occasion)
-    except ActionError as error:
-        reason, hint = error.message, error.hint
-    except (LookupError, TypeError, ValueError):
-        reason, hint = "A response was not as GitHub documents it.", HINT
-    else:
-        return ()
-    message = f"The comment of pull request {pull_request.number} was not written. {reason}\n{hint}"
-    return (Annotation(level=Level.NOTICE, title="Comment not written", message=message),)
+    except (ActionError, LookupError, TypeError, ValueError) as error:
+        said = f"{error.message}\n{error.hint}" if isinstance(error, ActionError) else f"The response is no known one.\n{HINT}"
+        message = f"The comment of pull request {pull_request.number} was not written. {said}"
+        return (Annotation(level=Level.NOTICE, title="Comment not written", message=message),)
+    return ()
 
 
 @dataclass(frozen=True, kw_only=True)

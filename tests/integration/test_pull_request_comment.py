@@ -608,7 +608,7 @@ def test_a_response_of_another_form(github: FakeGitHub, job: Job, name: str, bod
 
     [notice] = job.run(break_files("a"))
 
-    assert "A response was not as GitHub documents it." in notice.message
+    assert "The response is no known one." in notice.message
 
 
 def test_the_token_is_in_no_line(github: FakeGitHub, job: Job) -> None:

@@ -110,14 +110,11 @@ def render_comment(
     findings = result.findings or ()
     before = next((one for one in older if one.ids is not None), None)
     if before and before.ids is not None and now.ids is not None:
-        parts = ((len(before.ids - now.ids), "fixed"), (len(now.ids - before.ids), "new"))
-        changes = ", ".join(f"{number} {word}" for number, word in parts if number) or "No finding is new or fixed"
-        writer.add(f"{changes} since <code>{before.commit}</code>.\n\n")
-        if before.ids:
-            new = now.ids - before.ids
-            findings = tuple(
-                replace(one, message=f"(new) {one.message}") if one.fingerprint[:ID_LENGTH] in new else one for one in findings
-            )
+        new, fixed = now.ids - before.ids, before.ids - now.ids
+        changes = ", ".join(f"{len(ids)} {word}" for ids, word in ((fixed, "fixed"), (new, "new")) if ids)
+        writer.add(f"{changes or 'No finding is new or fixed'} since <code>{before.commit}</code>.\n\n")
+        marks = ("(new) " if before.ids and one.fingerprint[:ID_LENGTH] in new else "" for one in findings)
+        findings = tuple(replace(one, message=f"{mark}{one.message}") for one, mark in zip(findings, marks, strict=True))
     annotations = [replace(one, message=cut_middle(one.message, LONGEST_MESSAGE)) for one in result.annotations]
     writer.add_annotations(annotations, ROOM // 2)
     for table in (*tabulate(findings, name_page), *result.blocks):
