@@ -17,7 +17,7 @@ from dms_airflow.airflow import task_logs as task_log
 from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.ci.outputs import fit_annotations
+from dms_airflow.ci.report import fit_annotations
 from dms_airflow.ci.summary import Occasion, render_summary
 from dms_airflow.config import Config
 from dms_airflow.core import tracebacks

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Never, TextIO, cast
 from dms_airflow.core.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -32,13 +32,6 @@ def cancel(*_: object) -> Never:
     """Stop what is being done, once: what follows the first signal must come to its end."""
     ignore_signals()
     raise Cancelled
-
-
-def load() -> Callable[..., int]:
-    """Import the action itself."""
-    from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
-
-    return main
 
 
 def run(arguments: Sequence[str] = ()) -> int:
@@ -61,7 +54,9 @@ def run(arguments: Sequence[str] = ()) -> int:
             variables, is_json = parse_arguments(arguments)
             environ |= variables
             log, result = (cast("TextIO", sys.stderr), cast("TextIO", sys.stdout)) if is_json else (log, None)
-        return load()(environ, log, before_report=ignore_signals, result_stream=result)
+        from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
+
+        return main(environ, log, before_report=ignore_signals, result_stream=result)
     except Cancelled:
         # Before the action had begun: nothing was sent anywhere.
         words = "Cancelled before anything was sent.\n"

@@ -23,10 +23,10 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.session_store import SessionFile
     from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.alibaba_cloud.login_token import LoginToken
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log
-    from dms_airflow.core.secrets.tokens import LoginToken
 
 LOGIN_TIMEOUT = 30.0  # seconds; a login without a response is tried again with a new token
 

@@ -6,6 +6,7 @@ As in login_token.py the SDK is imported only when it is needed.
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 from contextlib import ExitStack, contextmanager
@@ -25,7 +26,6 @@ from dms_airflow.alibaba_cloud.sdk import (
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
-from dms_airflow.core.secrets.tokens import read_claims
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -48,6 +48,9 @@ HINT_HOST = (
     "of it."
 )
 HINT_PROXY = "The response is not from STS: check HTTPS_PROXY and NO_PROXY in the job's environment."
+
+# The claims that a trust policy may check; none of them is a secret.
+CLAIMS = ("iss", "sub", "aud", "job_workflow_ref")
 
 
 def assume_role(
@@ -166,6 +169,19 @@ def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token
         retry_after=refusal.retry_after,
         blocks=blocks,
     )
+
+
+def read_claims(token: str) -> Mapping[str, str]:
+    """Read the claims that may be shown. The signature is STS's business."""
+    try:
+        payload = token.split(".")[1]
+        value = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    except (ValueError, IndexError, RecursionError):
+        value = {}
+    claims = value if isinstance(value, dict) else {}
+    # Kubernetes names the one audience of a pod's token in a list.
+    single = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in claims.items()}
+    return {name: single[name] for name in CLAIMS if isinstance(single.get(name), str)}
 
 
 def write_trust_policy(claims: Mapping[str, str], provider_arn: str) -> str:

@@ -7,6 +7,7 @@ The SDK is imported only when a token is needed: the import alone takes a third 
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
@@ -24,7 +25,6 @@ from dms_airflow.alibaba_cloud.sdk import (
 )
 from dms_airflow.core.errors import ActionError, AnswerError, TokenError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
-from dms_airflow.core.secrets.tokens import LoginToken
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -48,6 +48,14 @@ HINT_NAME_SERVER = (
     "DMS exists in this region, so the cause is this machine's network: check its name server; a machine that reaches the "
     "internet only through a proxy needs HTTPS_PROXY."
 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoginToken:
+    """The result of CreateAirflowLoginToken: the instance's base URL, and a token that works once."""
+
+    host: str
+    token: str = field(repr=False)
 
 
 def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bundle: str, clock: Clock) -> LoginToken:

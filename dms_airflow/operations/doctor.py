@@ -30,9 +30,9 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.alibaba_cloud.credentials import Keys
+    from dms_airflow.alibaba_cloud.login_token import LoginToken
     from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.core.result import Annotation, Diagram, Folded
-    from dms_airflow.core.secrets.tokens import LoginToken
     from dms_airflow.operations.context import Context
 
 N = TypeVar("N")

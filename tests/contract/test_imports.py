@@ -14,8 +14,8 @@ IMPORT = """
 import json, sys
 before = set(sys.modules)
 sys.path.insert(0, sys.argv[1])
-from dms_airflow import command
-command.load()
+import dms_airflow.command
+import dms_airflow.main
 from dms_airflow.operations import find_operation
 find_operation(sys.argv[2])
 if sys.argv[3] == "token":

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.alibaba_cloud.assume_role import write_trust_policy
+from dms_airflow.alibaba_cloud.assume_role import read_claims, write_trust_policy
 from dms_airflow.ci.runner import Runner
-from dms_airflow.core.secrets.tokens import read_claims
 
 if TYPE_CHECKING:
     from pathlib import Path

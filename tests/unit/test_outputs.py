@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from dms_airflow.ci.outputs import fit_annotations, list_annotations, render_outputs
+from dms_airflow.ci.report import fit_annotations, list_annotations, render_outputs
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Level
 

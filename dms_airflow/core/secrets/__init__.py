@@ -1,1 +1,1 @@
-"""Secrets: found in texts, masked in everything that is shown, and tokens that pass from one remote to another."""
+"""Secrets: found in texts, and masked in everything that is shown."""
