@@ -127,7 +127,7 @@ class _Comments:
         listed = self._send("GET", f"{issues}/{self.pull_request.number}/comments")  # all at once, whatever their number
         marked = [one for one in listed if parse_states(one["body"], key) is not None]
         login = self._send("GET", f"{self.ci.runner.api_url}/user")["login"] if marked else ""
-        return [(int(one["id"]), one["body"]) for one in marked if one["user"]["login"] == login]
+        return sorted((int(one["id"]), one["body"]) for one in marked if one["user"]["login"] == login)
 
     def _query(self, query: str, key: str, **variables: str) -> list[tuple[int, str]]:
         """Send a query to GitHub, and return what `_fetch_own` does. Only the URL of a comment has its id in REST."""
@@ -136,7 +136,7 @@ class _Comments:
         subject = found.get("subject", found)
         nodes = {int(one["url"].rpartition("-")[2]): one for side in ("first", "last") for one in subject[side]["nodes"]}
         own = ((number, one["body"]) for number, one in nodes.items() if one["viewerDidAuthor"])
-        return [(number, text) for number, text in own if parse_states(text, key) is not None]
+        return sorted((number, text) for number, text in own if parse_states(text, key) is not None)
 
     def _send(self, method: str, url: str, body: Mapping[str, Any] | None = None, *, may_repeat: bool = False) -> Any:
         """Send a request, and return the JSON of its response.

@@ -22,8 +22,8 @@ GROUPS: Mapping[str, Mapping[str, Input]] = {
         "instance-id": Input("Id of the Airflow instance, `af-…`.", required=True),
         "endpoint": Input(
             "OpenAPI endpoint in place of `dms.<region>.aliyuncs.com`: `host`, `host:port` or a URL (VPC endpoint, proxy, "
-            "sandbox). `http://` only for loopback and private addresses and host names without a dot, here and for the "
-            "Airflow host that the token answer names, any `https` host with this input, and one of DMS without it."
+            "sandbox). `http://` only for loopback and private addresses and host names without a dot, also of the Airflow "
+            "host that the token answer names. With this input, that may be any `https` host; else it must be one of DMS."
         ),
     },
     "Credentials": {
