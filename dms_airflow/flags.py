@@ -6,7 +6,7 @@ import argparse
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
 from dms_airflow.config import Config
@@ -36,16 +36,9 @@ SECRETS = {name for name, source in list_inputs(Config).items() if source.secret
 _SEPARATORS = {"cli": "\n", "rest": " ", "smoke-test": " ", "doctor": " "}
 
 
-class _Parser(argparse.ArgumentParser):
-    """Ends with 2, and never repeats a value: it may be a secret that was given as an option."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"dms-airflow: {message}\nSee dms-airflow --help.\n")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Make the parser: an option for each input, by groups."""
-    parser = _Parser(
+    parser = argparse.ArgumentParser(
         prog="dms-airflow",
         usage=USAGE,
         description="Run Airflow commands and REST calls, deploys and checks on an Airflow instance of Alibaba Cloud DMS.",
