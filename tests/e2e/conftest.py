@@ -13,13 +13,15 @@ import pytest
 
 from sandbox import NotInstalledError, Sandbox
 from sandbox.installation import wanted_version
-from sandbox.runner import Runner
+from tests.forking import ForkingRunner, serve_forks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
-    from sandbox.runner import Step
+    from sandbox.runner import Runner, Step
+
+    NewRunner = Callable[[Path, Path], Runner]
 
 
 def pytest_report_header() -> str:
@@ -53,10 +55,20 @@ def workspace(tmp_path: Path) -> Path:
     return folder
 
 
-def make_act(sandbox: Sandbox, workspace: Path, temp: Path) -> Callable[..., Step]:
+@pytest.fixture(scope="session")
+def new_runner() -> Iterator[NewRunner]:
+    """Make a runner of a checkout and a folder. Its steps are forks, as in tests/integration, but for `test_connection`."""
+    with serve_forks() as server:
+
+        def make(workspace: Path, temp: Path) -> Runner:
+            temp.mkdir(exist_ok=True)
+            return ForkingRunner(workspace=workspace, temp=temp, server=server)
+
+        yield make
+
+
+def make_act(sandbox: Sandbox, runner: Runner) -> Callable[..., Step]:
     """Give what runs the whole action against a sandbox: an operation, its arguments, further inputs."""
-    temp.mkdir()
-    runner = Runner(workspace=workspace, temp=temp)
     connection = {
         "endpoint": sandbox.endpoint,
         "instance-id": sandbox.instance_id,
@@ -74,6 +86,6 @@ def make_act(sandbox: Sandbox, workspace: Path, temp: Path) -> Callable[..., Ste
 
 
 @pytest.fixture
-def act(sandbox: Sandbox, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
+def act(sandbox: Sandbox, new_runner: NewRunner, workspace: Path, tmp_path: Path) -> Callable[..., Step]:
     """Run the whole action against the sandbox."""
-    return make_act(sandbox, workspace, tmp_path / "runner")
+    return make_act(sandbox, new_runner(workspace, tmp_path / "runner"))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from sandbox.runner import Step
+    from tests.e2e.conftest import NewRunner
 
     Act = Callable[..., Step]
 
@@ -290,8 +291,8 @@ def plant(workspace: Path, files: Mapping[str, str | None]) -> None:
             (workspace / "dags" / path).write_text(text, encoding="utf-8")
 
 
-def test_each_kind_of_change(target: Sandbox, workspace: Path, tmp_path: Path) -> None:
-    act = make_act(target, workspace, tmp_path / "runner")
+def test_each_kind_of_change(target: Sandbox, new_runner: NewRunner, workspace: Path, tmp_path: Path) -> None:
+    act = make_act(target, new_runner(workspace, tmp_path / "runner"))
     steps = []
     for number in range(3):
         plant(workspace, give_version(number))
@@ -368,10 +369,12 @@ def find_missing(step: Step) -> set[tuple[str, str, str, int]]:
     return {(one["rule"], name[1] if name else "", one["file"], one["line"]) for one, name in zip(found, names, strict=True)}
 
 
-def test_what_the_instance_lacks_is_on_its_line(target: Sandbox, workspace: Path, tmp_path: Path) -> None:
+def test_what_the_instance_lacks_is_on_its_line(
+    target: Sandbox, new_runner: NewRunner, workspace: Path, tmp_path: Path
+) -> None:
     fill(target)
     plant(workspace, LACKING)
-    act = make_act(target, workspace, tmp_path / "runner")
+    act = make_act(target, new_runner(workspace, tmp_path / "runner"))
     since = target.requests
 
     step = act("deploy", dags_path="dags", prune="true")
@@ -387,7 +390,7 @@ def test_what_the_instance_lacks_is_on_its_line(target: Sandbox, workspace: Path
     assert (silent.exit_code, find_missing(silent)) == (0, set()), silent.log
 
 
-def test_with_a_secrets_backend_there_is_silence(workspace: Path, tmp_path: Path) -> None:
+def test_with_a_secrets_backend_there_is_silence(new_runner: NewRunner, workspace: Path, tmp_path: Path) -> None:
     kept = dict.fromkeys(("no_conn", "no_conn_of_a_helper", "no_conn_of_a_template"), "http://kept.example")
     shown = Settings(variables={f"AIRFLOW__{'API' if IS_3 else 'WEBSERVER'}__EXPOSE_CONFIG": "True"})
     (tmp_path / "dags").mkdir()
@@ -395,7 +398,7 @@ def test_with_a_secrets_backend_there_is_silence(workspace: Path, tmp_path: Path
         fill(sandbox)
         plant(workspace, LACKING)
 
-        step = make_act(sandbox, workspace, tmp_path / "runner")("deploy", dags_path="dags")
+        step = make_act(sandbox, new_runner(workspace, tmp_path / "runner"))("deploy", dags_path="dags")
 
     assert step.exit_code == 0, step.log
     assert {rule for rule, *_ in find_missing(step)} == {"missing-pool", "missing-triggerer"}

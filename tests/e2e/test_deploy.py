@@ -10,13 +10,13 @@ import pytest
 
 from sandbox import Sandbox
 from sandbox.installation import wanted_version
-from sandbox.runner import Runner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
     from pathlib import Path
 
-    from sandbox.runner import Step
+    from sandbox.runner import Runner, Step
+    from tests.e2e.conftest import NewRunner
 
 DAG = '''"""{0}"""
 
@@ -46,15 +46,15 @@ def target(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     """An instance with an empty DAG folder."""
     folder = tmp_path_factory.mktemp("target") / "dags"
     folder.mkdir()
-    with Sandbox.start(dags=folder, reads_published=request.param) as sandbox:
+    with Sandbox.start(dags=folder, reads_published=request.param, forks_commands=True) as sandbox:
         yield sandbox
 
 
 @pytest.fixture(scope="module")
-def deploy(target: Sandbox, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Step]:
+def deploy(target: Sandbox, new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Step]:
     """Deploy these files."""
     workspace = tmp_path_factory.mktemp("checkout")
-    runner = Runner(workspace=workspace, temp=tmp_path_factory.mktemp("temp"))
+    runner = new_runner(workspace, tmp_path_factory.mktemp("temp"))
 
     def run(files: Mapping[str, str], **inputs: str) -> Step:
         for file in workspace.rglob("*.py"):
@@ -85,9 +85,8 @@ def own(sandbox: Sandbox) -> dict[str, str]:
     return {str(file.relative_to(sandbox.workspace.store.dags)): text for file, text in files.items()}
 
 
-def trigger_all(sandbox: Sandbox, tmp_path: Path, since: float) -> None:
+def trigger_all(sandbox: Sandbox, runner: Runner, since: float) -> None:
     """Each DAG of before can be triggered, a minute after the verdict at the latest."""
-    runner = Runner(workspace=tmp_path, temp=tmp_path)
     body = '{"logical_date": null}' if wanted_version().startswith("3.") else "{}"
     for name in NAMES:
         inputs = {"operation": "rest", "arguments": f"POST /dags/{name}/dagRuns", "body": body}
@@ -97,7 +96,7 @@ def trigger_all(sandbox: Sandbox, tmp_path: Path, since: float) -> None:
 
 
 def test_good_then_broken_then_mended_then_deleted_and_renamed(
-    target: Sandbox, deploy: Callable[..., Step], tmp_path: Path
+    target: Sandbox, deploy: Callable[..., Step], new_runner: NewRunner, tmp_path: Path
 ) -> None:
     good = deploy(OLD, expect_dags=" ".join(NAMES))
     assert good.exit_code == 0, good.log
@@ -116,7 +115,7 @@ def test_good_then_broken_then_mended_then_deleted_and_renamed(
         since = time.monotonic()
         assert (step.exit_code, step.outputs["rolled-back"]) == (1, "true"), step.log
         assert own(target) == OLD
-        trigger_all(target, tmp_path, since)
+        trigger_all(target, new_runner(tmp_path, tmp_path), since)
 
     mended = {**OLD, "shop_0.py": OLD["shop_0.py"].replace("task_id=NAME", 'task_id="mended"')}
     step = deploy(mended)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sandbox.runner import Step
+    from tests.e2e.conftest import NewRunner
 
     Act = Callable[..., Step]
 
@@ -203,7 +204,7 @@ def test_the_stored_error_of_a_mended_file_is_parsed_away(deploy: Deploy, act: A
 
 
 @pytest.mark.airflow("2", "Airflow 3 has no view of the files but its dag-processor's")
-def test_a_new_broken_file_that_rest_does_not_know(workspace: Path, tmp_path: Path) -> None:
+def test_a_new_broken_file_that_rest_does_not_know(new_runner: NewRunner, workspace: Path, tmp_path: Path) -> None:
     shutil.copytree(GOOD_DAGS, workspace / "dags")
     # A scheduler that lists the folder when it starts, and not again while this test runs.
     settings = Settings(variables={"AIRFLOW__SCHEDULER__DAG_DIR_LIST_INTERVAL": "86400"})
@@ -211,7 +212,7 @@ def test_a_new_broken_file_that_rest_does_not_know(workspace: Path, tmp_path: Pa
     shutil.copytree(GOOD_DAGS, dags)
     (dags / "listed.py").write_text(NAME_ERROR, encoding="utf-8")
     with Sandbox.start(dags=dags, settings=settings, forks_commands=True) as sandbox:
-        act = make_act(sandbox, workspace, tmp_path / "runner")
+        act = make_act(sandbox, new_runner(workspace, tmp_path / "runner"))
         deadline = time.monotonic() + LONG
         while not is_stored(act, "listed.py"):
             assert time.monotonic() < deadline

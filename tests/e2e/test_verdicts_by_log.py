@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from sandbox.runner import Step
+    from tests.e2e.conftest import NewRunner
 
     Act = Callable[..., Step]
 
@@ -55,7 +56,7 @@ def setting(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def act(setting: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
+def act(setting: str, new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
     """Run the action on an instance whose scheduler, tasks and commands have a log setting. `broken` adds a file."""
     workspace = tmp_path_factory.mktemp("workspace")
     (workspace / "dags").mkdir()
@@ -63,7 +64,7 @@ def act(setting: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]
     dags = tmp_path_factory.mktemp("instance") / "dags"
     shutil.copytree(workspace / "dags", dags)
     with Sandbox.start(dags=dags, settings=LOG_SETTINGS[wanted_version()][setting]) as sandbox:
-        run = make_act(sandbox, workspace, tmp_path_factory.mktemp("runner") / "temp")
+        run = make_act(sandbox, new_runner(workspace, tmp_path_factory.mktemp("runner")))
 
         def act(operation: str, arguments: str = "", *, broken: bool = False, **inputs: str) -> Step:
             files = [folder / "invoices.py" for folder in (workspace / "dags", Path(sandbox.dags_folder))]

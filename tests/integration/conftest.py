@@ -10,9 +10,9 @@ import pytest
 from dms_airflow.main import main
 from sandbox import cloud as sandbox_cloud
 from sandbox.runner import Runner
+from tests.forking import ForkingRunner, serve_forks
 from tests.integration.fake_cloud import FakeCloud
 from tests.integration.fake_dms import FakeDms, serve
-from tests.integration.forking import ForkingRunner, serve_forks
 from tests.leaks import find_leaks
 from tests.unit.fakes import FakeClock
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from sandbox.runner import Runner
+from tests.forking import ForkingRunner
 from tests.integration.fake_dms import KEY
-from tests.integration.forking import ForkingRunner
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
