@@ -78,11 +78,14 @@ contract: $(SETUP) ## action.yml == code, docs == generated, imports point down
 integration: $(SETUP) ## The whole action as a process, against a scripted DMS
 	$(BIN)/pytest -n 4 tests/integration
 
-e2e: $(addprefix e2e-,$(AIRFLOWS)) ## The whole action against a real Airflow 2.10.4, then against 3.2.2 (e2e-3.2.2: only that one)
+e2e: $(addprefix sandbox-,$(AIRFLOWS)) ## The whole action against a real Airflow 2.10.4 and 3.2.2, side by side (e2e-3.2.2: only that one)
+	@$(MAKE) --no-print-directory -j2 $(addprefix e2e-,$(AIRFLOWS))
 
-e2e-%: $(SETUP)
+sandbox-%: $(SETUP)
 	@SANDBOX_AIRFLOW=$* $(BIN)/python -m sandbox install
-	SANDBOX_AIRFLOW=$* $(BIN)/pytest -n 2 --dist loadfile tests/e2e
+
+e2e-%: sandbox-%
+	SANDBOX_AIRFLOW=$* $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
 container: $(TOOLS) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
 	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest tests/container

@@ -19,7 +19,7 @@ from sandbox.page import render_page, render_summary
 from sandbox.runner import PROJECT, Runner, Step
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
 REPORT = PROJECT / "demo-report"
 DAG = "daily_orders"
@@ -60,17 +60,17 @@ def break_files(checkout: Path) -> None:
     shutil.copytree(BROKEN_DAGS, checkout / "dags", dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
 
 
-def repair_files(checkout: Path) -> None:
-    """Correct every broken file."""
-    for name, edits in REPAIRS.items():
+def repair_files(checkout: Path, names: Iterable[str] = tuple(REPAIRS)) -> None:
+    """Correct the broken files of these names."""
+    for name in names:
         file = checkout / "dags" / name
         text = file.read_text(encoding="utf-8")
-        for old, new in edits:
+        for old, new in REPAIRS[name]:
             text = text.replace(old, new)
         file.write_text(text, encoding="utf-8")
 
 
-def run_step(sandbox: Sandbox, runner: Runner, **inputs: str) -> Step:
+def run_step(sandbox: Sandbox, runner: Runner, environ: Mapping[str, str] | None = None, **inputs: str) -> Step:
     """Run the action as a workflow's step."""
     connection = {
         "endpoint": sandbox.endpoint,
@@ -79,7 +79,7 @@ def run_step(sandbox: Sandbox, runner: Runner, **inputs: str) -> Step:
         "access-key-id": sandbox.access_key_id,
         "access-key-secret": sandbox.access_key_secret,
     }
-    return runner.run(connection | {name.replace("_", "-"): value for name, value in inputs.items()})
+    return runner.run(connection | {name.replace("_", "-"): value for name, value in inputs.items()}, environ)
 
 
 def main() -> int:

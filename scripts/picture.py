@@ -1,4 +1,4 @@
-"""Draws the pictures in docs/images, in light and dark: a broken deploy, a DAG run, `doctor`, from real runs.
+"""Draws the pictures in docs/images, in light and dark, from real runs: a broken deploy, a comment, a DAG run, `doctor`.
 
 Needs Chromium (Debian: apt-get install chromium fonts-noto-color-emoji), npm for fetching Mermaid, and the sandbox
 (`make sandbox`); `make picture` calls it. The pages imitate GitHub's file view and job summary; annotation, code and summary
@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import html
+import json
 import os
 import pty
 import re
@@ -26,10 +27,11 @@ PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
 
 from sandbox import Sandbox  # noqa: E402 - the project's own folder comes first
-from sandbox.demo import break_files, prepare, run_step  # noqa: E402
+from sandbox.demo import break_files, prepare, repair_files, run_step  # noqa: E402
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
 from sandbox.page import render_page, render_summary  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
+from tests.integration.fake_github import NUMBER, REPOSITORY, TOKEN, serve  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -166,6 +168,33 @@ def photograph_deploy(chromium: str) -> None:
     photograph_themes(chromium, "deploy-summary", [("deploy summary", summary)], 760)
 
 
+def photograph_comment(chromium: str) -> None:
+    """Take the picture of a pull request's comment after its second commit: two errors are fixed, and one is new."""
+    with prepare() as (sandbox, checkout, runner), serve() as github:
+        event_file = checkout.parent / "event.json"
+        environ = {
+            "GITHUB_EVENT_NAME": "pull_request",
+            "GITHUB_EVENT_PATH": str(event_file),
+            "GITHUB_REPOSITORY": REPOSITORY,
+            **github.environ,
+        }
+
+        def push(commit: str) -> None:
+            repository = {"full_name": REPOSITORY}
+            head, base = {"sha": commit * 5, "repo": repository}, {"sha": "0" * 40, "repo": repository}
+            event_file.write_text(json.dumps({"pull_request": {"number": NUMBER, "head": head, "base": base}}))
+            run_step(sandbox, runner, environ, operation="deploy", dags_path="dags", comment="always", github_token=TOKEN)
+
+        break_files(checkout)
+        added_later = (checkout / "dags" / "returns.py").rename(checkout.parent / "returns.py")
+        push("3fa9c1d0")
+        repair_files(checkout, ("ad_spend.py", "inventory_sync.py"))
+        added_later.rename(checkout / "dags" / "returns.py")
+        push("b0a61e27")
+    [comment] = github.bodies
+    photograph_themes(chromium, "comment", [("github-actions bot commented", hide_folders(render_summary(comment)))], 620)
+
+
 def photograph_doctor(chromium: str) -> None:
     """Take the picture of a terminal in which the command has examined the way to an instance."""
     command = "dms-airflow doctor --region cn-hangzhou --instance-id af-1a2b3c"
@@ -215,6 +244,7 @@ def main() -> int:
         return 1
     photograph_doctor(chromium)
     photograph_deploy(chromium)
+    photograph_comment(chromium)
     photograph_themes(chromium, "dag-run", [("run summary", render_summary(run_dag()))], 1250)
     return 0
 

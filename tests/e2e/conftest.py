@@ -37,6 +37,15 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
             pytest.skip(f"Airflow {major} only: {reason}")
 
 
+# Each takes minutes, much of them waiting. Started last, one would keep one worker busy while the others have no more tests.
+LONGEST = ("test_deploy.py", "test_dag_changes.py", "test_deploy_gate.py", "test_dag_runs.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest."""
+    items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
 @pytest.fixture(scope="session")
 def sandbox() -> Iterator[Sandbox]:
     """A running sandbox. A test that changes it puts it back."""

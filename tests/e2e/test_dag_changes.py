@@ -394,7 +394,9 @@ def test_with_a_secrets_backend_there_is_silence(new_runner: NewRunner, workspac
     kept = dict.fromkeys(("no_conn", "no_conn_of_a_helper", "no_conn_of_a_template"), "http://kept.example")
     shown = Settings(variables={f"AIRFLOW__{'API' if IS_3 else 'WEBSERVER'}__EXPOSE_CONFIG": "True"})
     (tmp_path / "dags").mkdir()
-    with Sandbox.start(dags=tmp_path / "dags", settings=local_secrets({"no_var": "x"}, kept) | shown) as sandbox:
+    with Sandbox.start(
+        dags=tmp_path / "dags", settings=local_secrets({"no_var": "x"}, kept) | shown, forks_commands=True
+    ) as sandbox:
         fill(sandbox)
         plant(workspace, LACKING)
 

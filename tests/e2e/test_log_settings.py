@@ -113,18 +113,6 @@ def test_log_setting__has_its_effect_on_a_command(small_sandbox: Sandbox, name: 
     assert [one for one, has_effect in EFFECTS.items() if has_effect(result)] == [name], (result.stdout, result.stderr)
 
 
-def test_log_setting__holds_for_the_scheduler(tmp_path: Path) -> None:
-    dags = tmp_path / "dags"
-    dags.mkdir()
-    (dags / "orders.py").write_text(SOUND)
-
-    with Sandbox.start(dags=dags, settings=LOG_SETTINGS[VERSION]["json"]) as sandbox:
-        log = (sandbox.run_folder / "scheduler.log").read_text()
-
-    [entry] = [json.loads(line) for line in lines_with(log, "Starting the scheduler")]
-    assert (entry["level"], entry["event"]) == ("info", "Starting the scheduler")
-
-
 def test_variables__are_those_of_the_process(small_sandbox: Sandbox) -> None:
     with small_sandbox.command_settings(Settings(variables={"AIRFLOW__CORE__DEFAULT_POOL_TASK_SLOT_COUNT": "7"})):
         value = small_sandbox.run_airflow("config", "get-value", "core", "default_pool_task_slot_count")

@@ -491,18 +491,21 @@ def dag_ids(sandbox: Sandbox) -> set[str]:
     return {dag["dag_id"] for dag in json.loads(listed.stdout.splitlines()[-1])}
 
 
-def test_workspace__is_read_live() -> None:
-    with Sandbox.start(with_scheduler=False) as sandbox:
-        save_dag(sandbox, "invoices.py", NEW_DAG)
+def test_workspace__is_read_live(sandbox: Sandbox) -> None:
+    since = sandbox.requests
 
-        assert (sandbox.dags_folder / "invoices.py").read_text() == NEW_DAG
-        assert "invoices" in dag_ids(sandbox)
-        [entry] = [entry for entry in sandbox.journal() if entry["kind"] == "openapi"]
-        assert (entry["action"], entry["status"]) == ("SaveWorkspaceCode", 200)
+    save_dag(sandbox, "invoices.py", NEW_DAG)
+
+    assert (sandbox.dags_folder / "invoices.py").read_text() == NEW_DAG
+    assert "invoices" in dag_ids(sandbox)
+    [entry] = [entry for entry in sandbox.journal(since) if entry["kind"] == "openapi"]
+    assert (entry["action"], entry["status"]) == ("SaveWorkspaceCode", 200)
+    (sandbox.dags_folder / "invoices.py").unlink()
+    sandbox.run_airflow("dags", "delete", "--yes", "invoices")
 
 
 def test_workspace__is_read_from_its_published_copy_after_a_delay() -> None:
-    with Sandbox.start(with_scheduler=False, reads_published=True) as sandbox:
+    with Sandbox.start(with_scheduler=False, reads_published=True, forks_commands=True) as sandbox:
         sandbox.workspace.behaviour = sandbox.workspace.behaviour.but(copies_after=0.1)
         before = dag_ids(sandbox)
         save_dag(sandbox, "invoices.py", NEW_DAG)
@@ -563,7 +566,12 @@ def _processes_of(run_folder: str) -> dict[int, str]:
     return found
 
 
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+BY_GUARD = pytest.mark.airflow("2", "the guard ends the processes of each Airflow alike")
+
+
+@pytest.mark.parametrize(
+    "ending", [pytest.param(signal.SIGTERM, marks=BY_GUARD), pytest.param(signal.SIGINT, marks=BY_GUARD), signal.SIGKILL]
+)
 def test_end__leaves_no_process(sandbox: Sandbox, tmp_path: Path, ending: signal.Signals) -> None:
     ready_file = tmp_path / "ready.json"
     command = [sys.executable, "-m", "sandbox", "start", "--ready-file", str(ready_file)]

@@ -5,9 +5,9 @@ Each setting needs a sandbox of its own, which takes 20 s to start: only a log a
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -19,6 +19,7 @@ from tests.e2e.conftest import make_act
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from sandbox.runner import Step
     from tests.e2e.conftest import NewRunner
@@ -56,27 +57,39 @@ def setting(request: pytest.FixtureRequest) -> str:
 
 
 @pytest.fixture(scope="module")
-def act(setting: str, new_runner: NewRunner, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Act]:
-    """Run the action on an instance whose scheduler, tasks and commands have a log setting. `broken` adds a file."""
-    workspace = tmp_path_factory.mktemp("workspace")
-    (workspace / "dags").mkdir()
-    (workspace / "dags" / "orders.py").write_text(SOUND)
-    dags = tmp_path_factory.mktemp("instance") / "dags"
-    shutil.copytree(workspace / "dags", dags)
+def target(setting: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sandbox]:
+    """An instance whose scheduler, tasks and commands have a log setting."""
+    dags = tmp_path_factory.mktemp("instance")
+    (dags / "orders.py").write_text(SOUND)
     with Sandbox.start(dags=dags, settings=LOG_SETTINGS[wanted_version()][setting]) as sandbox:
-        run = make_act(sandbox, new_runner(workspace, tmp_path_factory.mktemp("runner")))
+        yield sandbox
 
-        def act(operation: str, arguments: str = "", *, broken: bool = False, **inputs: str) -> Step:
-            files = [folder / "invoices.py" for folder in (workspace / "dags", Path(sandbox.dags_folder))]
-            for file in files if broken else ():
-                file.write_text(BROKEN)
-            try:
-                return run(operation, arguments, **inputs)
-            finally:
-                for file in files:
-                    file.unlink(missing_ok=True)
 
-        yield act
+@pytest.fixture
+def act(target: Sandbox, new_runner: NewRunner, workspace: Path, tmp_path: Path) -> Act:
+    """Run the action on it. `broken` adds a file."""
+    shutil.copytree(target.dags_folder, workspace / "dags")
+    run = make_act(target, new_runner(workspace, tmp_path / "runner"))
+
+    def act(operation: str, arguments: str = "", *, broken: bool = False, **inputs: str) -> Step:
+        files = [folder / "invoices.py" for folder in (workspace / "dags", target.dags_folder)]
+        for file in files if broken else ():
+            file.write_text(BROKEN)
+        try:
+            return run(operation, arguments, **inputs)
+        finally:
+            for file in files:
+                file.unlink(missing_ok=True)
+
+    return act
+
+
+def test_the_scheduler_has_the_setting(target: Sandbox, setting: str) -> None:
+    log = (target.run_folder / "scheduler.log").read_text()
+
+    if setting == "json":
+        [entry] = [json.loads(line) for line in log.splitlines() if "Starting the scheduler" in line]
+        assert (entry["level"], entry["event"]) == ("info", "Starting the scheduler")
 
 
 @pytest.mark.parametrize("operation", ["dags list-import-errors", "dags reserialize", "deploy-gate"])
