@@ -1,3 +1,3 @@
-"""Tests; docs/development/testing.md says what each tier proves."""
+"""Tests; tests/README.md says what each tier proves."""
 
 from __future__ import annotations
