@@ -15,7 +15,7 @@ from dms_airflow.alibaba_cloud.assume_role import assume_role
 from dms_airflow.alibaba_cloud.credentials import find_credentials
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
-from dms_airflow.alibaba_cloud.workspace import WorkspaceCalls
+from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.exchange import Transport
 from dms_airflow.operations.context import Context
@@ -62,7 +62,7 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
     )
     return Context(
         config=config,
-        open_workspace=partial(WorkspaceCalls, **instance, obtain_keys=session.obtain_keys, clock=clock, log=ci),
+        open_workspace=partial(Workspace, **instance, obtain_keys=session.obtain_keys, clock=clock, log=ci),
         airflow=AirflowClient(session=session, transport=transport, clock=clock, log=ci),
         session=session,
         transport=transport,

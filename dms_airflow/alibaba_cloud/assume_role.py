@@ -9,18 +9,20 @@ from __future__ import annotations
 import base64
 import json
 import re
-from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.alibaba_cloud.error_codes import HINT_TRUST, STS_CODES, UNKNOWN_STS_CODE, Refusal
+from dms_airflow.alibaba_cloud.error_codes import STS
 from dms_airflow.alibaba_cloud.sdk import (
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
+    attempt,
     explain_network_failure,
     fetch_keys,
     guard_sdk,
+    parse_body_refusal,
     stub_imports,
 )
 from dms_airflow.core.errors import ActionError, RoleError, UnknownHostError
@@ -28,7 +30,7 @@ from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from dms_airflow.alibaba_cloud.credentials import Keys, OidcRole
     from dms_airflow.alibaba_cloud.sdk import LastExchange
@@ -40,6 +42,7 @@ HINT_POLICY = (
     "keep the name of the repository:"
 )
 HINT_BUSY = "This is a failure of STS; run the step again."
+HINT_OTHER = "Look the code up in the error codes of STS, API AssumeRoleWithOIDC."
 HINT_FILE = "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must write a token to this file, and this step must be able to read it."
 HINT_TEMP = "The folder for temporary files (RUNNER_TEMP, else TMPDIR) must be writable, on a disk that is not full."
 HINT_HOST = (
@@ -75,8 +78,17 @@ def assume_role(
         log.mask(token)
         return _exchange(role, role.token_file, token, ca_bundle, clock)
     token = fetch_token(role.audience)
-    with _write_privately(role, token, temp) as path:
-        return _exchange(role, path, token, ca_bundle, clock)
+    folder = temp if temp and temp.is_dir() else None
+    try:
+        # Of mode 0600, with a random name; it is deleted at the end in any case.
+        with NamedTemporaryFile("w", prefix="dms-airflow-", dir=folder) as file:
+            file.write(token)
+            file.flush()
+            return _exchange(role, file.name, token, ca_bundle, clock)
+    except OSError as error:
+        where = f" under {folder}" if folder else ""
+        message = f"could not be assumed: the id-token could not be put into a file{where} ({error.strerror})."
+        raise RoleError(f"{role.role_arn} {message}", HINT_TEMP) from None
 
 
 def _read_token(role: OidcRole) -> str:
@@ -87,47 +99,31 @@ def _read_token(role: OidcRole) -> str:
         raise RoleError(f"{role.role_arn} {message}", HINT_FILE) from None
 
 
-@contextmanager
-def _write_privately(role: OidcRole, token: str, temp: Path | None) -> Iterator[str]:
-    """Keep the token in a file of mode 0600 with a random name; the file is deleted at the end in any case."""
-    folder = temp if temp and temp.is_dir() else None
-    with ExitStack() as stack:
-        try:
-            file = stack.enter_context(NamedTemporaryFile("w", prefix="dms-airflow-", dir=folder))
-            file.write(token)
-            file.flush()
-        except OSError as error:
-            where = f" under {folder}" if folder else ""
-            message = f"could not be assumed: the id-token could not be put into a file{where} ({error.strerror})."
-            raise RoleError(f"{role.role_arn} {message}", HINT_TEMP) from None
-        yield file.name
-
-
 def _exchange(role: OidcRole, token_file: str, token: str, ca_bundle: str, clock: Clock) -> Keys:
     with stub_imports():
         from alibabacloud_credentials.http import HttpOptions  # noqa: PLC0415 - see the module's docstring
         from alibabacloud_credentials.provider import OIDCRoleArnCredentialsProvider  # noqa: PLC0415
 
-    failure: ActionError
+    def fetch() -> Keys:
+        provider = OIDCRoleArnCredentialsProvider(
+            role_arn=role.role_arn,
+            oidc_provider_arn=role.provider_arn,
+            oidc_token_file_path=token_file,
+            role_session_name=role.session_name,
+            duration_seconds=role.duration,
+            sts_endpoint=role.sts_host,
+            http_options=HttpOptions(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT),
+        )
+        return fetch_keys(provider, ca_bundle)
+
     with guard_sdk(clock) as last:
-        try:
-            provider = OIDCRoleArnCredentialsProvider(
-                role_arn=role.role_arn,
-                oidc_provider_arn=role.provider_arn,
-                oidc_token_file_path=token_file,
-                role_session_name=role.session_name,
-                duration_seconds=role.duration,
-                sts_endpoint=role.sts_host,
-                http_options=HttpOptions(connect_timeout=CONNECT_TIMEOUT, read_timeout=READ_TIMEOUT),
-            )
-            return fetch_keys(provider, ca_bundle)
-        except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-            failure = _explain_failure(error, last, role, token)
-    # Outside of the except clause, so that no traceback shows the SDK's exception, which holds the id-token's URL.
-    raise failure
+        keys, error = attempt(fetch)
+    if keys is None:
+        raise _explain_failure(error, last, role, token)
+    return keys
 
 
-def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token: str) -> ActionError:
+def _explain_failure(error: Exception | None, last: LastExchange, role: OidcRole, token: str) -> ActionError:
     if fault := explain_network_failure(last, "AssumeRoleWithOIDC"):
         hint = HINT_HOST if isinstance(fault, UnknownHostError) else fault.hint
         return type(fault)(fault.message, hint, is_transient=fault.is_transient, retry_after=last.retry_after)
@@ -145,25 +141,19 @@ def _explain_failure(error: Exception, last: LastExchange, role: OidcRole, token
         message = f"{failed}: {role.sts_host} answered {status} without an error code."
         hint = HINT_BUSY if is_transient_status(status) else HINT_PROXY
         return RoleError(message, hint, is_transient=is_transient_status(status), retry_after=last.retry_after)
-    refusal = Refusal(
-        code=str(body["Code"]),
-        message=str(body.get("Message") or ""),
-        request_id=str(body.get("RequestId") or ""),
-        status=status,
-        retry_after=last.retry_after,
-    )
-    known = refusal.find_code(STS_CODES) or UNKNOWN_STS_CODE
+    refusal = replace(parse_body_refusal(body), status=status, retry_after=last.retry_after)
+    known = refusal.find_code(STS)
     claims = read_claims(token)
     shown = f" The id-token's claims: {', '.join(f'{name} {value}' for name, value in claims.items())}." if claims else ""
-    hint = known.hint
+    hint = known.hint if known else HINT_OTHER
     blocks: tuple[Folded, ...] = ()
     # Without all three a policy would let in more than this job; without the subject, everybody on GitHub.
-    if known.is_missing_trust and {"iss", "sub", "aud"} <= claims.keys():
+    if known and known.is_missing_trust and {"iss", "sub", "aud"} <= claims.keys():
         policy = write_trust_policy(claims, role.provider_arn)
-        hint = f"{HINT_TRUST} {HINT_POLICY}\n{policy}"
+        hint += f" {HINT_POLICY}\n{policy}"
         blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
     return RoleError(
-        f"{failed}: {known.meaning} {refusal}.{shown}",
+        f"{failed}: {known.meaning if known else 'STS refused'} {refusal}.{shown}",
         hint,
         is_transient=refusal.is_transient(known),
         retry_after=refusal.retry_after,

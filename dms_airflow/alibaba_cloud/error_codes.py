@@ -16,12 +16,7 @@ E = TypeVar("E", bound=ActionError)
 # The groups of codes that a call may get.
 OPENAPI = ("common", "openapi")
 TOKEN = (*OPENAPI, "token")
-STS_CODES = ("common", "sts")
-
-HINT_TRUST = (
-    "In the RAM console (https://ram.console.aliyun.com), Alibaba Cloud's users and roles, under Identities → Roles → the role "
-    "→ Trust Policy, allow the id-token's claims."
-)
+STS = ("common", "sts")
 
 # With SignatureDoesNotMatch the gateway quotes the request that it verified; one of its headers is the security token.
 _QUOTED_REQUEST = re.compile(
@@ -114,8 +109,3 @@ class Refusal:
             is_transient=self.is_transient(known),
             retry_after=self.retry_after,
         )
-
-
-UNKNOWN_STS_CODE = ErrorCode(
-    pattern="", meaning="STS refused", hint="Look the code up in the error codes of STS, API AssumeRoleWithOIDC."
-)

@@ -207,6 +207,3 @@ class Workspace:
 
 def _to_map(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-WorkspaceCalls = Workspace

@@ -15,7 +15,7 @@ import pytest
 import yaml
 from markdown_it import MarkdownIt
 
-from dms_airflow.alibaba_cloud.error_codes import STS_CODES, TOKEN, load_codes
+from dms_airflow.alibaba_cloud.error_codes import STS, TOKEN, load_codes
 from dms_airflow.config import Config
 from dms_airflow.core.contract import GROUPS, Input
 from dms_airflow.core.inputs import load
@@ -365,7 +365,7 @@ def test_the_page_for_a_red_gate_fits_two_screens() -> None:
     ("heading", "code"),
     [
         *(("## No login token", code) for code in load_codes(TOKEN)),
-        *(("## Role not assumed", code) for code in load_codes(STS_CODES)),
+        *(("## Role not assumed", code) for code in load_codes(STS)),
     ],
 )
 def test_every_error_code_is_explained(heading: str, code: ErrorCode) -> None:
