@@ -15,7 +15,7 @@ from urllib.parse import quote
 from benchmarks.stand_in import describe_dag
 from dms_airflow.airflow import task_logs as task_log
 from dms_airflow.airflow.commands import output as console
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.report import fit_annotations
 from dms_airflow.ci.summary import Occasion, render_summary

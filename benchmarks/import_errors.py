@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 
 from benchmarks.measure import Cost, compare, run
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.import_errors.parse import locate, read_dag_files, read_list

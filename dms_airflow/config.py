@@ -1,4 +1,4 @@
-"""The inputs that all operations share, and with those of the operation the whole step, parsed once from the environment."""
+"""Parses the inputs from the environment, once: those that all operations share, then those of the operation."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
+from dms_airflow.alibaba_cloud.hosts import find_openapi_host
 from dms_airflow.ci.runner import System
 from dms_airflow.core.contract import INPUTS
 from dms_airflow.core.errors import InputProblem
@@ -120,7 +121,7 @@ class Config:
     @property
     def openapi(self) -> Endpoint:
         """The OpenAPI endpoint: the author's, else the region's."""
-        return self.endpoint or Endpoint(scheme="https", authority=f"dms.{self.region}.aliyuncs.com")
+        return self.endpoint or Endpoint(scheme="https", authority=find_openapi_host(self.region))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""From the inputs to a client of the instance: credentials, login token, session. Nothing is sent yet."""
+"""Makes the client of the instance from the inputs: credentials, login token, session. Sends nothing yet."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line of `dms-airflow`: an option for each input, which counts as a variable that a shell exported."""
+"""The command line of `dms-airflow`: one option for each input; it sets the input's variable for this run."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The story of a step: parse the inputs, connect, run, report. The one place that turns an exception into an exit code."""
+"""Runs one step: parses the inputs, connects, runs the operation, reports. Turns exceptions into exit codes."""
 
 from __future__ import annotations
 

@@ -181,7 +181,7 @@ def tabulate_packages(root: Path) -> str:
     """Write the table of the packages: the sentence of each, and what it may import by pyproject.toml's import rules."""
     rules = tomllib.loads((root / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
     layers = [[one.strip() for one in layer.split("|")] for layer in rules[0]["layers"]]
-    lines = ["| package | its sentence | may import |", "|---|---|---|"]
+    lines = ["| package | what it does | may import |", "|---|---|---|"]
     for depth, layer in enumerate(layers):
         for package in layer:
             folder = root / "dms_airflow" / package

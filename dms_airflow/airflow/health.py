@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, UnhealthyError
-from dms_airflow.core.http.retry import poll
+from dms_airflow.core.polling import poll
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""From the author's credentials to signed calls of DMS's OpenAPI."""
+"""The author's credentials, Alibaba Cloud's hosts, signed calls of STS and DMS's OpenAPI, and their error codes."""

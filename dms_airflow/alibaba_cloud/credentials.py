@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from dms_airflow.alibaba_cloud.hosts import find_sts_host
 from dms_airflow.core.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -248,10 +249,3 @@ def make_session_name(runner: Runner) -> str:
     """Make a role session name that shows the workflow run in ActionTrail, with characters that STS accepts."""
     name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository)))
     return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)[:LONGEST_SESSION_NAME].strip("-")
-
-
-def find_sts_host(environ: Mapping[str, str]) -> str:
-    """Find STS's host as the SDKs do: regional or in a VPC where their variables say so, else the central one."""
-    prefix = "sts-vpc" if environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").lower() == "true" else "sts"
-    region = environ.get("ALIBABA_CLOUD_STS_REGION", "")
-    return f"{prefix}.{region}.aliyuncs.com" if region else "sts.aliyuncs.com"

@@ -13,10 +13,10 @@ from dms_airflow.core.http.retry import is_transient_status
 
 E = TypeVar("E", bound=ActionError)
 
-# The groups of codes that a call may get.
-OPENAPI = ("common", "openapi")
-TOKEN = (*OPENAPI, "token")
-STS = ("common", "sts")
+# The groups of codes that a call may get, in the order in which they are searched.
+OPENAPI = ("openapi", "common")
+TOKEN = ("openapi", "token", "common")
+STS = ("sts", "common")
 
 # With SignatureDoesNotMatch the gateway quotes the request that it verified; one of its headers is the security token.
 _QUOTED_REQUEST = re.compile(

@@ -1,1 +1,1 @@
-"""The author's repository: which of its files and lines an instance path or a traceback means."""
+"""The author's repository: maps paths and tracebacks of the instance to its files and lines."""

@@ -1,1 +1,1 @@
-"""The CI system around the step: what it gives us, and how results are reported to it."""
+"""The CI system: what it gives a step, and what it gets: summary with all tables, annotations, files, comment."""

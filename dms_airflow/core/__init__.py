@@ -1,1 +1,1 @@
-"""What every package builds on: errors, results, findings, time, inputs, secrets, retry, one HTTP exchange. Knows no remote."""
+"""For every package: errors, results, findings, inputs, secrets, time, polling, HTTP and retries. Knows no remote."""

@@ -1,1 +1,1 @@
-"""DAG runs: triggered once, waited for, explained, reported."""
+"""DAG runs: triggered once, waited for, explained, made into findings."""

@@ -88,7 +88,7 @@ def _report(
     for log in logs:
         context.log.fold(log.heading, log.text)
     upstream = _fetch_upstream(finished, airflow)
-    problems = [_annotate(one, airflow) for one in completions]
+    problems = [_annotate_run(one, airflow) for one in completions]
     illustrations = [block for one in completions for block in _illustrate(one, upstream.get(one.run.dag_id, {}), airflow)]
     return Result(
         ending=min((one.ending for one in completions), key=_ENDINGS.index),
@@ -183,7 +183,7 @@ def _count_tasks(finding: Finding) -> Finding:
 # --- the runs themselves --------------------------------------------------------------------------------------------------
 
 
-def _annotate(completion: Completion, airflow: AirflowClient) -> Annotation | None:
+def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation | None:
     """Annotate a run that did not succeed for a reason that no failed task shows."""
     run, instances = completion.run, completion.instances
     page = f"Its page: {format_run_url(airflow, run)}"

@@ -10,6 +10,7 @@ from dms_airflow.airflow.dag_runs import fetch_run
 from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
+from dms_airflow.core.polling import choose_pause
 from dms_airflow.core.text import format_elapsed
 from dms_airflow.dag_runs.stalls import explain_stall
 
@@ -21,11 +22,9 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.operations.context import Context
 
-# Seconds between two polls: a share of the time that has passed, so that the end of a short run is seen soon and a long run
-# costs few requests.
-SHORTEST_PAUSE = 1.0
-PAUSE_SHARE = 0.2
-LONGEST_PAUSE = 15.0
+# Of the pauses between two polls (core/polling): as a share of the time that has passed, and in seconds.
+RUN_PAUSE_SHARE = 0.2
+RUN_LONGEST_PAUSE = 15.0
 
 # How long errors may last that are not transient: a missing permission, a refused login.
 ERROR_LIMIT = 120.0  # seconds
@@ -155,7 +154,7 @@ def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Con
         left = deadline - clock.monotonic()
         if left <= 0:
             return
-        pause = poll_interval or choose_pause(clock.monotonic() - began)
+        pause = poll_interval or choose_pause(clock.monotonic() - began, share=RUN_PAUSE_SHARE, longest=RUN_LONGEST_PAUSE)
         clock.sleep(min(left, max(pause, *(watch.retry_after for watch in unfinished))))
         now = clock.monotonic()
         try:
@@ -167,8 +166,3 @@ def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Con
             for line in watch.news:
                 context.log.info(f"{format_elapsed(now - began):>8}  {prefix}{line}")
             watch.news.clear()
-
-
-def choose_pause(elapsed: float) -> float:
-    """Choose the seconds until the next poll by the seconds since the wait began."""
-    return min(LONGEST_PAUSE, max(SHORTEST_PAUSE, elapsed * PAUSE_SHARE))

@@ -1,1 +1,1 @@
-"""The checkout's files in the instance's DAG folder: planned, written, published, verified, taken back."""
+"""The checkout's files in the instance's DAG folder: planned, written, published, verified, rolled back."""

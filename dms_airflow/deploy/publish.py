@@ -19,7 +19,7 @@ from dms_airflow.core.errors import (
     WorkspaceDeniedError,
     WorkspaceError,
 )
-from dms_airflow.core.http.retry import poll
+from dms_airflow.core.polling import poll
 from dms_airflow.core.result import Folded
 from dms_airflow.deploy.manifest import NAME
 from dms_airflow.deploy.write import ROOT, find_folder, read_file

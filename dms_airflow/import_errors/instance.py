@@ -11,7 +11,7 @@ from dms_airflow.airflow.commands.send import Execution, run_command
 from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, parse_load_time
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
-from dms_airflow.core.http.retry import poll
+from dms_airflow.core.polling import poll
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.snapshots import Snapshot
 
@@ -171,7 +171,7 @@ class Instance:
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
     def poll(self, fetch_state: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
-        """Call a function until it awaits nothing or time is up, as `core.http.retry.poll` does."""
+        """Call a function until it awaits nothing or time is up, as `core.polling.poll` does."""
         clock, log = self._context.clock, self._context.log
         return poll(fetch_state, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)
 

@@ -81,7 +81,7 @@ def report_errors(
         },
         findings=group((*causes, *warned)),
         annotations=tuple(_warn(baseline)),
-        blocks=tuple(_tabulate(resolved, context.runner)),
+        blocks=tuple(_tabulate_resolved(resolved, context.runner)),
     )
 
 
@@ -143,7 +143,7 @@ def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:
     return not params.counts(error), not error.new, place, error.line or 0, error.instance_path
 
 
-def _tabulate(resolved: Sequence[Finding], runner: Runner) -> Iterator[Table]:
+def _tabulate_resolved(resolved: Sequence[Finding], runner: Runner) -> Iterator[Table]:
     if resolved:
         rows = tuple((_link(finding, runner), finding.headline, *finding.affects) for finding in resolved)
         columns = ("Where it was", "What was wrong", "DAG file on the instance")

@@ -11,7 +11,7 @@ import difflib
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.core.contract import GROUPS, SHARED
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.inputs import InputValueError, list_inputs, quote_value, read_input

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
-from dms_airflow.airflow.commands.table import find_command, suggest_command
+from dms_airflow.airflow.commands.known_commands import find_command, suggest_command
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import group
 from dms_airflow.core.inputs import InputValueError, input_field, iterate_lines, parse_words, quote_value

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.arguments import CommandLine
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.run import TimedParams, execute
-from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.core.inputs import input_field, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table

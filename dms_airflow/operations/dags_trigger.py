@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.run import TimedParams, execute
 from dms_airflow.airflow.commands.send import Execution
-from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, Verdict
 from dms_airflow.airflow.dag_runs import DagRun, fetch_run, parse_refusal, parse_run
 from dms_airflow.core.errors import ActionError, InputProblem, add_outputs

@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from dms_airflow import __version__, operations
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.config import Config
 from dms_airflow.core.contract import INPUTS as DECLARED
 from dms_airflow.core.inputs import list_inputs, load

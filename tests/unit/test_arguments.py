@@ -14,7 +14,7 @@ from dms_airflow.airflow.commands.arguments import (
     option_value,
     read_positionals,
 )
-from dms_airflow.airflow.commands.table import COMMANDS, Command, find_command
+from dms_airflow.airflow.commands.known_commands import COMMANDS, Command, find_command
 
 ADD = COMMANDS["connections add"]
 SET = COMMANDS["variables set"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from dms_airflow.airflow.commands.table import COMMANDS, find_command, suggest_command
+from dms_airflow.airflow.commands.known_commands import COMMANDS, find_command, suggest_command
 
 SUPPORTED = {
     "dags": (

@@ -14,9 +14,9 @@ from dms_airflow.alibaba_cloud.credentials import (
     OidcRole,
     ProfileFile,
     find_credentials,
-    find_sts_host,
     make_session_name,
 )
+from dms_airflow.alibaba_cloud.hosts import find_sts_host
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, list_secrets
 from dms_airflow.core.errors import CredentialsError

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.airflow.commands.table import find_command
+from dms_airflow.airflow.commands.known_commands import find_command
 from dms_airflow.airflow.commands.verdict import Verdict, judge
 from dms_airflow.import_errors.parse import add_tracebacks, read_list
 

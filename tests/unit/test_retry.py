@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, TokenError
-from dms_airflow.core.http.retry import poll, retry
+from dms_airflow.core.http.retry import retry
+from dms_airflow.core.polling import poll
 from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:

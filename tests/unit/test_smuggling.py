@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dms_airflow.airflow.commands.arguments import CommandLine
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.core.inputs import InputValueError, iterate_lines, parse_json_object, parse_names, parse_words
 from dms_airflow.operations.cli import parse_commands
 from dms_airflow.operations.rest import parse_request

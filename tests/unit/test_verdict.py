@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.airflow.commands.table import COMMANDS, Command, find_command
+from dms_airflow.airflow.commands.known_commands import COMMANDS, Command, find_command
 from dms_airflow.airflow.commands.verdict import (
     ADVICE_CONFIRM,
     ADVICE_JSON,

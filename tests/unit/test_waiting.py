@@ -12,8 +12,9 @@ import pytest
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, NetworkError, RunGoneError
 from dms_airflow.core.http.exchange import Response
+from dms_airflow.core.polling import choose_pause
 from dms_airflow.core.text import format_elapsed
-from dms_airflow.dag_runs.wait import Watch, choose_pause, wait_for_runs
+from dms_airflow.dag_runs.wait import RUN_LONGEST_PAUSE, RUN_PAUSE_SHARE, Watch, wait_for_runs
 from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 
 if TYPE_CHECKING:
@@ -340,7 +341,7 @@ def test_lines_of_several_runs_name_their_dag() -> None:
     [(0.0, 1.0), (5.0, 1.0), (10.0, 2.0), (50.0, 10.0), (75.0, 15.0), (1e5, 15.0)],
 )
 def test_pauses_grow_with_the_time(elapsed: float, pause: float) -> None:
-    assert choose_pause(elapsed) == pause
+    assert choose_pause(elapsed, share=RUN_PAUSE_SHARE, longest=RUN_LONGEST_PAUSE) == pause
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0s"), (59.9, "59s"), (61, "1m01s"), (3599, "59m59s"), (3725, "1h02m")])

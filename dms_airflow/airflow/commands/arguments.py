@@ -9,14 +9,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.core.secrets import values as secret_values
 from dms_airflow.core.secrets.values import MASK
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from dms_airflow.airflow.commands.table import Command
+    from dms_airflow.airflow.commands.known_commands import Command
 
 
 @dataclass(frozen=True, kw_only=True)

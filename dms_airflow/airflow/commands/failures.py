@@ -13,8 +13,8 @@ from dms_airflow.core.tracebacks import CAUSED, HANDLING
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from dms_airflow.airflow.commands.known_commands import Command
     from dms_airflow.airflow.commands.output import LogRecord
-    from dms_airflow.airflow.commands.table import Command
 
 _LONGEST_WORD = 500  # lines that a word of the command may have
 

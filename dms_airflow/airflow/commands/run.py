@@ -23,8 +23,8 @@ from dms_airflow.airflow.commands.arguments import (
     read_positionals,
     show,
 )
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.send import run_command
-from dms_airflow.airflow.commands.table import COMMANDS
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict
 from dms_airflow.airflow.dags import fetch_dag
 from dms_airflow.airflow.version import AIRFLOW_2

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.client import encode_query
-from dms_airflow.airflow.commands.table import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.airflow.pages import is_unknown_route, quote_beginning
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3

@@ -29,8 +29,8 @@ from dms_airflow.airflow.commands.output import find_records, has_no_records, ha
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from dms_airflow.airflow.commands.known_commands import Command, NoEffect
     from dms_airflow.airflow.commands.output import Records
-    from dms_airflow.airflow.commands.table import Command, NoEffect
 
 LONGEST_REASON = 500
 
