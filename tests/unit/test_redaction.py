@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 from hypothesis import assume, example, given, settings
@@ -240,6 +241,8 @@ def test_what_is_between_two_secrets_in_pieces_stays() -> None:
 def test_no_form_of_a_secret_is_left(secret: str, form: str, neighbour: str) -> None:
     assume(len(secret.strip()) >= 8)
     assume(form not in DISGUISES or show(secret) == secret.replace("\n", ""))
+    # What looks like an escaped line break separates letters, and is no letter of a disguised secret.
+    assume(form not in DISGUISES or len(re.sub(r"\\\w*", "", secret.strip())) >= 8)
     redacted = redact(f"{neighbour}{FORMS[form](secret)}{neighbour}", secret).replace("***", "\0")
 
     assert find_leaks({"here": redacted}, [secret.strip()]) == []
