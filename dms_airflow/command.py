@@ -69,8 +69,12 @@ def run(arguments: Sequence[str] = ()) -> int:
 
 def main() -> Never:
     """Run the action, and end the process."""
-    exit_code = run(sys.argv[1:])
+    try:
+        exit_code = run(sys.argv[1:])
+    except SystemExit as ended:  # --help, --version, a wrong option
+        exit_code = int(ended.code or 0)
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: it would wait for threads whose requests nobody waits for any more, and a cancelled step has no time.
+    # And SIGALRM would have its default handler while Python ends: it kills the process.
     os._exit(exit_code)

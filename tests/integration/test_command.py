@@ -160,6 +160,15 @@ def read_screen(screen: int) -> bytes:
         return b""
 
 
+@pytest.mark.parametrize(("option", "exit_code"), [("--version", 0), ("--help", 0), ("--nonsense", 2)])
+def test_the_commands_own_timer_does_not_kill_it_while_python_ends(option: str, exit_code: int) -> None:
+    code = "import sys; from dms_airflow import command; command.TICK = 0.002; command.main()"
+
+    ran = subprocess.run([sys.executable, "-c", code, option], cwd=PROJECT, capture_output=True, check=False)
+
+    assert ran.returncode == exit_code
+
+
 def test_the_image_finds_the_command_by_its_name(tmp_path: Path) -> None:
     # As in the Dockerfile: the name is a link to the file, which finds the package in its own folder.
     (tmp_path / "dms-airflow").symlink_to(PROJECT / "entrypoint.py")
