@@ -31,7 +31,7 @@ from sandbox.demo import break_files, prepare, repair_files, run_step  # noqa: E
 from sandbox.lifecycle import NIGHTLY_DAGS  # noqa: E402
 from sandbox.page import render_page, render_summary  # noqa: E402
 from sandbox.runner import Runner  # noqa: E402
-from tests.integration.fake_github import NUMBER, REPOSITORY, TOKEN, serve  # noqa: E402
+from tests.integration.fake_github import NODE_ID, NUMBER, REPOSITORY, TOKEN, serve  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -182,7 +182,8 @@ def photograph_comment(chromium: str) -> None:
         def push(commit: str) -> None:
             repository = {"full_name": REPOSITORY}
             head, base = {"sha": commit * 5, "repo": repository}, {"sha": "0" * 40, "repo": repository}
-            event_file.write_text(json.dumps({"pull_request": {"number": NUMBER, "head": head, "base": base}}))
+            pull_request = {"number": NUMBER, "node_id": NODE_ID, "head": head, "base": base}
+            event_file.write_text(json.dumps({"pull_request": pull_request}))
             run_step(sandbox, runner, environ, operation="deploy", dags_path="dags", comment="always", github_token=TOKEN)
 
         run_step(sandbox, runner, operation="deploy", dags_path="dags")

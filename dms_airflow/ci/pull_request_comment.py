@@ -76,7 +76,7 @@ def update_comment(
     try:
         comments.update(result, occasion)
     except (ActionError, LookupError, TypeError, ValueError) as error:
-        said = f"{error.message}\n{error.hint}" if isinstance(error, ActionError) else f"The response is no known one.\n{HINT}"
+        said = f"{error.message}\n{error.hint}" if isinstance(error, ActionError) else f"The response is unusable.\n{HINT}"
         message = f"The comment of pull request {pull_request.number} was not written. {said}"
         return (Annotation(level=Level.NOTICE, title="Comment not written", message=message),)
     return ()

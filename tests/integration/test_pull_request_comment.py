@@ -608,7 +608,7 @@ def test_a_response_of_another_form(github: FakeGitHub, job: Job, name: str, bod
 
     [notice] = job.run(break_files("a"))
 
-    assert "The response is no known one." in notice.message
+    assert "The response is unusable." in notice.message
 
 
 def test_the_token_is_in_no_line(github: FakeGitHub, job: Job) -> None:
