@@ -47,7 +47,7 @@ check: lint types ## Run what to run before each commit: lint, types, unit, cont
 	$(BIN)/pytest -q -n auto tests/unit tests/contract
 	$(BIN)/pytest -q -n auto -m check tests/integration
 
-test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (some 25 minutes)
+test: lint types unit contract integration e2e ## Run lint, types and all tests but the container's (some 17 minutes)
 
 lint: $(SETUP) ## Lint the code, the pages and their spelling, the workflows and the Dockerfile, and check the format
 	$(BIN)/ruff check .
