@@ -18,7 +18,7 @@ from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.report import fit_annotations
-from dms_airflow.ci.summary import Occasion, render_summary
+from dms_airflow.ci.summary import StepInfo, render_summary
 from dms_airflow.config import Config
 from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
@@ -35,7 +35,7 @@ SIZE = 60_000  # characters, the smallest of three
 WORST = 7.0  # times as long for four times as much
 SHORTEST = 0.05  # seconds: what ends sooner says nothing
 
-OCCASION = Occasion(
+STEP_INFO = StepInfo(
     config=Config(operation="rest", instance_id="af-1", region="r"), airflow_url="", airflow_version="", duration=1.0
 )
 
@@ -74,7 +74,7 @@ def find_lists() -> dict[str, Callable[[int], object]]:
         annotations = tuple(Annotation(level=Level.ERROR, title=f"DAG {each}", message=FRAME) for each in range(number))
         table = Table(heading="t", columns=("a", "b", "c"), rows=rows)
         result = Result(ending=Ending.FAILURE, headline="h", blocks=(table,), annotations=fit_annotations(annotations))
-        return render_summary(result, OCCASION, str, name_page)
+        return render_summary(result, STEP_INFO, str, name_page)
 
     def read_errors(number: int) -> object:
         rows = [{"filepath": f"/opt/airflow/dags/f{each}.py", "error": f"{FRAME}{each}"} for each in range(number)]
@@ -105,7 +105,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
     def render(text: str) -> str:
         table = Table(heading="t", columns=("a",), rows=((text,),))
         result = Result(ending=Ending.FAILURE, headline=text, blocks=(Folded(heading="f", text=text), table))
-        return render_summary(result, OCCASION, redactor.redact, name_page)
+        return render_summary(result, STEP_INFO, redactor.redact, name_page)
 
     readers: dict[str, Callable[[str], object]] = {
         "redact": redactor.redact,

@@ -10,7 +10,7 @@ from dms_airflow import __version__
 from dms_airflow.ci.detect import open_ci_system
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
-from dms_airflow.ci.summary import Occasion
+from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
 from dms_airflow.core.clock import Clock, TerminalClock
@@ -60,14 +60,14 @@ def main(
             context = connect(config, ci, environ, clock)
             result = _run(inputs, context, ci)
             before_report()
-        occasion = Occasion(
+        step_info = StepInfo(
             config=config,
             airflow_url=context.session.host,
             airflow_version=version.number if (version := context.airflow.known_version) else "",
             duration=clock.monotonic() - started,
         )
         comment = partial(update_comment, ci=ci, transport=context.transport, clock=clock)
-        return report(result, occasion, ci, result_stream, update_comment=comment)
+        return report(result, step_info, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)

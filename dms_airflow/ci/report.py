@@ -18,7 +18,7 @@ from dms_airflow.core.text import count_bytes, cut_middle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dms_airflow.ci.summary import Occasion
+    from dms_airflow.ci.summary import StepInfo
     from dms_airflow.ci.system import CiSystem
 
 R = TypeVar("R", Annotation, Finding, Check)
@@ -38,17 +38,17 @@ ANNOTATION_LIMIT = 4096
 
 def report(
     result: Result,
-    occasion: Occasion,
+    step_info: StepInfo,
     ci: CiSystem,
     result_stream: TextIO | None = None,
     *,
-    update_comment: Callable[[Result, Occasion], tuple[Annotation, ...]] = lambda *_: (),
+    update_comment: Callable[[Result, StepInfo], tuple[Annotation, ...]] = lambda *_: (),
 ) -> int:
     """Report to the CI system, and to the person who reads it, how the step went.
 
     Args:
         result: How it went.
-        occasion: What it was about, and what to write.
+        step_info: What it was about, and what to write.
         ci: Where to.
         result_stream: Where the whole result goes as JSON, if anywhere.
         update_comment: Writes the comment of the pull request; returns what to say when it could not.
@@ -56,14 +56,14 @@ def report(
     Returns:
         The exit code.
     """
-    config = occasion.config
+    config = step_info.config
     # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
-        **({"airflow-version": occasion.airflow_version} if occasion.airflow_version else {}),
+        **({"airflow-version": step_info.airflow_version} if step_info.airflow_version else {}),
         **{name: _clean(name, value, ci) for name, value in _list_outputs(result).items()},
         "status": result.ending.status,
-        "duration": round(occasion.duration, 1),
-        "airflow-url": occasion.airflow_url,
+        "duration": round(step_info.duration, 1),
+        "airflow-url": step_info.airflow_url,
     }
     annotations = tuple(_redact_record(one, ci) for one in result.annotations)
     findings = result.findings and tuple(_redact_record(one, ci) for one in result.findings)
@@ -76,18 +76,18 @@ def report(
         outputs=outputs,
     )
     if config.files or result_stream:
-        lost = _write_files(result, occasion, ci, result_stream)
+        lost = _write_files(result, step_info, ci, result_stream)
         ending = Ending.FAILURE if lost and result.ending is Ending.SUCCESS else result.ending
         result = replace(result, ending=ending, annotations=(*annotations, *lost))
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     _log_findings(findings or (), ci)
-    ci.info(f"{result.headline} ({result.ending.status} after {occasion.duration:.1f} s)")
+    ci.info(f"{result.headline} ({result.ending.status} after {step_info.duration:.1f} s)")
     lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
     if config.summary and ci.has_summary:
-        summary = render_summary(result, occasion, ci.redact, ci.runner.name_page)
+        summary = render_summary(result, step_info, ci.redact, ci.runner.name_page)
         lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
-    notices = update_comment(result, occasion)
+    notices = update_comment(result, step_info)
     annotations = list_annotations((*result.annotations, *lost, *notices), findings or ())
     for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
         if config.annotations:
@@ -115,7 +115,7 @@ def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
             ci.info(f"  {affected}")
 
 
-def _write_files(result: Result, occasion: Occasion, ci: CiSystem, result_stream: TextIO | None) -> list[Annotation]:
+def _write_files(result: Result, step_info: StepInfo, ci: CiSystem, result_stream: TextIO | None) -> list[Annotation]:
     """Write the files that the inputs name; return what to say of those that could not be written.
 
     Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
@@ -123,14 +123,14 @@ def _write_files(result: Result, occasion: Occasion, ci: CiSystem, result_stream
     from dms_airflow.ci.reports.files import render_file  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
     lost: list[Annotation] = []
-    for name, path in occasion.config.files.items():
+    for name, path in step_info.config.files.items():
         if name != "result-file" and result.findings is None:
             ci.info(f"{name} is not written: nothing was found out about the DAG files.")
             continue
-        write = partial(ci.write_file, ci.runner.workspace / path, render_file(name, result, occasion))
+        write = partial(ci.write_file, ci.runner.workspace / path, render_file(name, result, step_info))
         lost += _try_to_write(f"{name} {path}", write)
     if result_stream:
-        result_stream.writelines(render_file("result-file", result, occasion))
+        result_stream.writelines(render_file("result-file", result, step_info))
     return lost
 
 

@@ -40,8 +40,8 @@ _REFERENCE = re.compile(r"[@#]|://|www\.|-\d|\b[0-9A-Fa-f]{7,40}\b|:[\w+-]+:", r
 
 
 @dataclass(frozen=True, kw_only=True)
-class Occasion:
-    """What a report says besides the result."""
+class StepInfo:
+    """What a report says of the step besides its result."""
 
     config: Config
     airflow_url: str
@@ -50,21 +50,21 @@ class Occasion:
 
 
 def render_summary(
-    result: Result, occasion: Occasion, redact: Callable[[str], str], name_page: Callable[[str | None, int | None], str]
+    result: Result, step_info: StepInfo, redact: Callable[[str], str], name_page: Callable[[str | None, int | None], str]
 ) -> str:
     """Write the job summary as Markdown in which no text of the result has a meaning of its own.
 
     Args:
         result: What happened.
-        occasion: What it was about.
+        step_info: Which step it was.
         redact: Takes secrets out of a text before it is escaped.
         name_page: Gives the URL of a file of the checkout and of a line in it; empty where there is none.
     """
     writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {ENDED[result.ending][0]} {writer.cell(occasion.config.operation or 'dms-airflow')} "
-        f"on {writer.cell(occasion.config.instance_id or '?')}\n\n"
-        f"**{writer.cell(result.headline)}**\n\n{describe_occasion(result, occasion, writer)}\n\n"
+        f"### {ENDED[result.ending][0]} {writer.cell(step_info.config.operation or 'dms-airflow')} "
+        f"on {writer.cell(step_info.config.instance_id or '?')}\n\n"
+        f"**{writer.cell(result.headline)}**\n\n{describe_step(result, step_info, writer)}\n\n"
     )
     writer.add_annotations(result.annotations, FOLDED_LIMIT)
     findings = result.findings or ()
@@ -82,12 +82,12 @@ def render_summary(
     return writer.finish()
 
 
-def describe_occasion(result: Result, occasion: Occasion, writer: Writer) -> str:
+def describe_step(result: Result, step_info: StepInfo, writer: Writer) -> str:
     """Say in a sentence how long it took, and where."""
-    name = f"Airflow {occasion.airflow_version}".strip()
-    airflow = f" on {writer.cell(Link(text=name, url=occasion.airflow_url))}" if occasion.airflow_url else ""
-    region = f" in {writer.cell(occasion.config.region)}" if occasion.config.region else ""
-    return f"{ENDED[result.ending][1]} after {occasion.duration:.1f} s{airflow}{region}."
+    name = f"Airflow {step_info.airflow_version}".strip()
+    airflow = f" on {writer.cell(Link(text=name, url=step_info.airflow_url))}" if step_info.airflow_url else ""
+    region = f" in {writer.cell(step_info.config.region)}" if step_info.config.region else ""
+    return f"{ENDED[result.ending][1]} after {step_info.duration:.1f} s{airflow}{region}."
 
 
 def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:

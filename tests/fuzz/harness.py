@@ -17,7 +17,7 @@ from pathlib import Path
 from dms_airflow.ci.github import GitHub
 from dms_airflow.ci.report import report
 from dms_airflow.ci.runner import Runner
-from dms_airflow.ci.summary import Occasion
+from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
@@ -28,7 +28,7 @@ from tests.markdown import find_foreign
 from tests.unit.test_leaks import FORMS
 
 SECRET = "qX~/s3 \"cr'et\\%41+é"
-OCCASION = Occasion(
+STEP_INFO = StepInfo(
     config=Config(operation="dags list", instance_id="af-1", region="cn-hangzhou"),
     airflow_url="https://h/a",
     airflow_version="2.10.4",
@@ -82,9 +82,9 @@ def check(data: bytes, folder: Path) -> None:
     workflow.info(text)
     workflow.fold(text, text)
     config = replace(
-        OCCASION.config, result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
+        STEP_INFO.config, result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
     )
-    report(result, replace(OCCASION, config=config), workflow)
+    report(result, replace(STEP_INFO, config=config), workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
-from dms_airflow.ci.summary import ENDED, Writer, describe_occasion, tabulate
+from dms_airflow.ci.summary import ENDED, Writer, describe_step, tabulate
 from dms_airflow.core.findings import count
 from dms_airflow.core.result import Ending, Link, Table
 from dms_airflow.core.text import cut_middle, first_line
@@ -15,7 +15,7 @@ from dms_airflow.core.text import cut_middle, first_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.ci.summary import Occasion
+    from dms_airflow.ci.summary import StepInfo
     from dms_airflow.core.result import Result
 
 # GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
@@ -56,9 +56,9 @@ class State:
         return f"{self.commit}:{self.ending.status}:{self.total}:{ids}"
 
 
-def make_key(occasion: Occasion) -> str:
+def make_key(step_info: StepInfo) -> str:
     """Make the name of the comment: there is one for each instance and operation."""
-    return sha256(f"{occasion.config.operation}\0{occasion.config.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
+    return sha256(f"{step_info.config.operation}\0{step_info.config.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def parse_states(body: str, key: str) -> list[State] | None:
@@ -75,7 +75,7 @@ def parse_states(body: str, key: str) -> list[State] | None:
 
 def render_comment(
     result: Result,
-    occasion: Occasion,
+    step_info: StepInfo,
     commit: str,
     states: Sequence[State],
     *,
@@ -87,14 +87,14 @@ def render_comment(
 
     Args:
         result: What happened.
-        occasion: What it was about.
+        step_info: Which step it was.
         commit: The head of the pull request.
         states: Those that the comment carries, the last one first.
         redact: Takes secrets out of a text before it is escaped.
         name_page: Gives the URL of a file and of a line in it at the head; empty where there is none.
         run_url: The page of the job; may be empty.
     """
-    now = State.of(result, commit)
+    now, config = State.of(result, commit), step_info.config
     # A job that is run again takes the place of its former run.
     older = [one for one in states if one.commit != now.commit][: MOST_STATES - 1]
     writer = Writer(redact, ROOM)
@@ -104,8 +104,8 @@ def render_comment(
     page = f" {writer.cell(Link(text='Job', url=run_url))}" if run_url else ""
     writer.add(
         f"### {mark} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
-        f"{writer.cell(occasion.config.operation)} on {writer.cell(occasion.config.instance_id)} at <code>{now.commit}</code>. "
-        f"{describe_occasion(result, occasion, writer)}{page}\n\n"
+        f"{writer.cell(config.operation)} on {writer.cell(config.instance_id)} at <code>{now.commit}</code>. "
+        f"{describe_step(result, step_info, writer)}{page}\n\n"
     )
     findings = result.findings or ()
     before = next((one for one in older if one.ids is not None), None)
@@ -123,4 +123,4 @@ def render_comment(
     lines = [f"- {ENDED[one.ending][0]} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
     history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
     carried = " ".join(one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older)))
-    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(occasion)} {carried} -->\n"
+    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(step_info)} {carried} -->\n"
