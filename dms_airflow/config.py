@@ -130,7 +130,7 @@ class Inputs:
 
     Args:
         config: Those that all operations share. A wrong one has its default's value.
-        operation: The module of the operation; None when there is no such operation, which is a problem, too.
+        operation: The module of the operation; None if it is unknown, which is a problem, too.
         params: Those of the operation.
         problems: What is wrong with them.
     """

@@ -229,7 +229,7 @@ class AirflowClient:
     def fetch_list(
         self, path: str, query: Iterable[tuple[str, Any]] = (), *, most: int = MOST_ENTRIES, tries: int = TRIES
     ) -> list[dict[str, Any]]:
-        """Fetch all entries of a list, as `fetch_pages` does; an ActionError where a response is no page."""
+        """Fetch all entries of a list, as `fetch_pages` does; an ActionError where a response cannot be read as a page."""
         responses = self.fetch_pages(path, query, most=most, tries=tries)
         return [row for response in responses for row in self._parse_page(response, path).rows]
 

@@ -90,7 +90,7 @@ def create_run(
 
 
 def fetch_run(airflow: AirflowClient, dag_id: str, run_id: str, *, tries: int = TRIES) -> DagRun | None:
-    """Fetch a DAG run; None where there is no such run."""
+    """Fetch a DAG run; None if it does not exist."""
     path = locate_run(dag_id, run_id)
     content = airflow.fetch_object(path, tries=tries)
     if content is None:

@@ -117,7 +117,7 @@ def _parse_seconds(text: str) -> float:
 
 
 def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
-    """Fetch a DAG; None where there is no such DAG."""
+    """Fetch a DAG; None if it does not exist."""
     content = airflow.fetch_object(locate_dag(dag_id))
     if content is None:
         return None

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dms_airflow.core.result import Annotation, Ending, Level, Result
+from dms_airflow.core.text import count
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -99,12 +100,11 @@ class InputError(ActionError, title="Wrong input", ending=Ending.REFUSED):
 
     def to_result(self) -> Result:
         """Report each wrong input in an annotation of its own."""
-        count = len(self.problems)
         annotations = (
             Annotation(level=Level.ERROR, title=f"{self.title}: {one.name}", message=f"{one.name}: {one.message}")
             for one in self.problems
         )
-        headline = "1 wrong input" if count == 1 else f"{count} wrong inputs"
+        headline = count(len(self.problems), "wrong input")
         return Result(ending=self.ending, headline=headline, annotations=tuple(annotations))
 
 

@@ -10,7 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core.result import Annotation, Level
-from dms_airflow.core.text import first_line, join
+from dms_airflow.core.text import count, first_line, join
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -196,11 +196,6 @@ def _rank(finding: Finding) -> tuple[Any, ...]:
 
 
 # --- words ------------------------------------------------------------------------------------------------------------------
-
-
-def count(number: int, thing: str) -> str:
-    """Write a number of things: "1 cause", "2 causes"."""
-    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def count_causes(findings: Sequence[Finding]) -> str:

@@ -66,3 +66,8 @@ def cut_tail(text: str | bytes, limit: int) -> str:
     if notice := _LEFT_OUT.match(raw):
         left += int(notice[1]) - 1
     return f"[… {left} lines before these left out …]\n{raw[start:].decode('utf-8', 'ignore')}"
+
+
+def count(number: int, thing: str) -> str:
+    """Write a number of things: "1 cause", "2 causes"."""
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"

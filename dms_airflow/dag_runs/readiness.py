@@ -26,7 +26,7 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
         context: The log.
 
     Raises:
-        DagNotFoundError: There is no such DAG.
+        DagNotFoundError: The DAG does not exist.
         DagNotReadyError: A run of it would not be created, or never start.
     """
     dag = fetch_dag(airflow, dag_id)

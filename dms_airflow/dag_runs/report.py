@@ -14,9 +14,9 @@ from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progre
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core.errors import ActionError, Cancelled
-from dms_airflow.core.findings import Finding, Rule, count, group
+from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import Annotation, Check, Diagram, Ending, Folded, Level, Link, Result, Table
-from dms_airflow.core.text import cut_middle, cut_tail, format_elapsed
+from dms_airflow.core.text import count, cut_middle, cut_tail, format_elapsed
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
 
 if TYPE_CHECKING:

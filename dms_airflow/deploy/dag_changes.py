@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.dags import parse_load_time
 from dms_airflow.airflow.pages import parse_date
-from dms_airflow.core.findings import count
 from dms_airflow.core.result import Diagram, Table
-from dms_airflow.core.text import join
+from dms_airflow.core.text import count, join
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError
-from dms_airflow.core.findings import count
+from dms_airflow.core.text import count
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.snapshots import wait_for_reparse

@@ -11,7 +11,7 @@ from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.parts import Parts
 from dms_airflow.core.errors import ActionError, Cancelled, DeployError
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
-from dms_airflow.core.text import join
+from dms_airflow.core.text import count, join
 from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.gate import Gate
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
@@ -189,7 +189,7 @@ class FileDeploy:
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
         """Report how the deploy ended."""
         result, beginning = outcome.result, ""
-        what = f"{len(plan.changes)} files of {self.target}"
+        what = f"{count(len(plan.changes), 'file')} of {self.target}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
         match outcome.fate:
             case Fate.VERIFIED:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.airflow.health import await_health
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.core.findings import count
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result, Table
-from dms_airflow.core.text import first_line, join
+from dms_airflow.core.text import count, first_line, join
 from dms_airflow.deploy.dag_changes import list_blocks
 from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.deployed_files import DeployedFiles

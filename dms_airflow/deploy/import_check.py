@@ -214,7 +214,7 @@ class ImportCheck:
             known: Errors that were found already: their files are left out.
 
         Returns:
-            None when there is no such file.
+            None where no file has to be parsed.
         """
         broken = {error.instance_path for error in known}
         # The errors of deleted files stay in the database for a while: left out.

@@ -185,7 +185,7 @@ def check_rights(workspace_id: str, context: Context) -> str:
         except WorkspaceDeniedError:
             raise
         except WorkspaceError:
-            pass  # there is no such action
+            pass  # the action does not exist
     return f"{target} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
 
 

@@ -9,9 +9,10 @@ from dms_airflow.airflow.commands.run import TimedParams
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
-from dms_airflow.core.findings import Finding, Rule, count, count_causes, group
+from dms_airflow.core.findings import Finding, Rule, count_causes, group
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
 from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
+from dms_airflow.core.text import count
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 
 if TYPE_CHECKING:

@@ -64,7 +64,7 @@ def find_operation(name: str) -> Operation:
     """Find the module of an operation.
 
     Raises:
-        InputValueError: There is no such operation; the message suggests the nearest name.
+        InputValueError: The operation is unknown; the message suggests the nearest name.
     """
     if name in OPERATIONS:
         return import_operation(name)

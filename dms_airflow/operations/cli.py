@@ -12,6 +12,7 @@ from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import group
 from dms_airflow.core.inputs import InputValueError, input_field, iterate_lines, parse_words, quote_value
 from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.text import count
 from dms_airflow.import_errors.report import ImportErrorParams
 from dms_airflow.operations import command, dags_list_import_errors, dags_reserialize, dags_trigger
 
@@ -103,7 +104,7 @@ def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
     found = [finding for result in results for finding in result.findings or ()]
     last = results[-1]
     if last.ending is Ending.SUCCESS:
-        headline = f"{len(ran)} commands succeeded" if len(ran) > 1 else "1 command succeeded"
+        headline = f"{count(len(ran), 'command')} succeeded"
     else:
         headline = last.headline + (f"; {len(left)} more not run" if left else "")
     rows = tuple((each["command"], each["status"], each.get("result", "")) for each in (*ran, *left))

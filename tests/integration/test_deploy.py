@@ -191,6 +191,17 @@ def test_a_red_gate_is_taken_back_and_told_on_the_line(dms: FakeDms, checkout: A
     assert "every former DAG can run" in step.log
 
 
+def test_one_file_that_is_taken_back_is_called_one_file(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:
+    checkout(OLD)
+    deploy()
+    checkout({**OLD, "etl.py": BROKEN})
+
+    [warning] = [one for one in deploy().annotations if one.name == "warning"]
+
+    assert warning.data.startswith("The former version of 1 file of /Workspace/code/")
+    assert own(dms) == OLD
+
+
 def test_the_next_deploy_after_a_red_one_stays(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:
     checkout({**NEW, "etl.py": BROKEN})
     assert deploy().outputs["rolled-back"] == "true"

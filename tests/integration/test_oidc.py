@@ -236,7 +236,7 @@ def test_a_role_that_does_not_trust_the_repository(cloud: FakeCloud, run: Run) -
         ),
         (
             {"role-to-assume": "acs:ram::1234567890123456:role/nosuch"},
-            "there is no such role (EntityNotExist.Role: The role not exists: acs:ram::1234567890123456:role/nosuch.",
+            "the role does not exist (EntityNotExist.Role: The role not exists: acs:ram::1234567890123456:role/nosuch.",
             "copy its ARN to role-to-assume",
         ),
         (

@@ -103,7 +103,7 @@ def test_an_unknown_instance(run_here: Run) -> None:
     said = read_refusal(run_here({**VERSION, "instance-id": "af-nosuch"}))
 
     assert "for af-nosuch at" in said
-    assert "there is no such instance in this region (AirflowNotExist" in said
+    assert "the instance does not exist in this region (AirflowNotExist" in said
     assert "Compare instance-id and region" in said
 
 

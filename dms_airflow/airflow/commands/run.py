@@ -190,7 +190,7 @@ def _observe_backfill_create(line: CommandLine, context: Context) -> Conclude:
 
 
 def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int = PAGE_SIZE) -> Sequence[Row]:
-    """Fetch so many entries of a list, by default its first page; none where there is no such list."""
+    """Fetch so many entries of a list, by default its first page; none where Airflow does not have the list."""
     try:
         return context.airflow.fetch_list(path, query, most=most)
     except AnswerError as error:

@@ -73,7 +73,7 @@ class Outcome:
 
     @property
     def json(self) -> str:
-        """The records as JSON; empty where there are none of that form."""
+        """The records as JSON; empty without records."""
         return json.dumps(self.records, ensure_ascii=False) if self.records is not None else ""
 
     @property

@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.findings import count, describe_affected
+from dms_airflow.core.findings import describe_affected
 from dms_airflow.core.result import Level
-from dms_airflow.core.text import cut_middle
+from dms_airflow.core.text import count, cut_middle
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

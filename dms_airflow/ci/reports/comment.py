@@ -8,9 +8,8 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from dms_airflow.ci.summary import ENDED, Writer, describe_step, tabulate
-from dms_airflow.core.findings import count
 from dms_airflow.core.result import Ending, Link, Table
-from dms_airflow.core.text import cut_middle, first_line
+from dms_airflow.core.text import count, cut_middle, first_line
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
