@@ -1,7 +1,7 @@
 """The errors that keep the action from a result.
 
 A DAG run that failed or an import error is not an exception but a `Result` (see result.py). Each title is an entry in
-docs/troubleshooting.md; each message says what failed and for which thing; each hint names the likely cause and the next
+docs/troubleshooting/; each message says what failed and for which thing; each hint names the likely cause and the next
 step. No message may hold a secret, a query string, a header or a body.
 """
 

@@ -31,7 +31,12 @@ if TYPE_CHECKING:
 
 PROJECT = Path(__file__).parents[2]
 ACTION: dict[str, Any] = yaml.safe_load((PROJECT / "action.yml").read_text(encoding="utf-8"))
-TROUBLESHOOTING = (PROJECT / "docs" / "troubleshooting.md").read_text(encoding="utf-8")
+TROUBLESHOOTING = PROJECT / "docs" / "troubleshooting.md"
+ENTRIES = {
+    heading: (file, text)
+    for file in sorted(TROUBLESHOOTING.with_suffix("").glob("*.md"))
+    for heading, text in re.findall(r"^## (.*)\n\n((?:(?!## ).*\n)*)", file.read_text(encoding="utf-8"), re.MULTILINE)
+}
 SOURCES = sorted((PROJECT / "dms_airflow").rglob("*.py"))
 DOCUMENTS = sorted(file for place in ("*.md", "docs/**/*.md", "sandbox/*.md") for file in PROJECT.glob(place))
 EXAMPLES = sorted((PROJECT / "examples").glob("*.yml"))
@@ -147,7 +152,7 @@ def test_each_error_of_the_page_of_faults_is_explained() -> None:
         "Time ran out",
         "Airflow refused the request",
     }
-    assert all(f"\n## {title}\n" in TROUBLESHOOTING for title in titles)
+    assert titles <= set(ENTRIES)
 
 
 def test_the_inputs_of_action_yml_are_current() -> None:
@@ -303,7 +308,7 @@ def read_title(node: ast.expr) -> str:
 
 
 TITLES = sorted({title for file in SOURCES for title in find_titles(file.read_text(encoding="utf-8"))})
-HEADINGS = re.findall(r"^## (.*)$", TROUBLESHOOTING, re.MULTILINE)
+HEADINGS = sorted(ENTRIES)
 
 
 def test_titles_are_found() -> None:
@@ -323,7 +328,7 @@ def h(finding):
 
 @pytest.mark.parametrize("title", TITLES)
 def test_every_title_has_an_entry(title: str) -> None:
-    assert [heading for heading in HEADINGS if re.fullmatch(title, heading)], "docs/troubleshooting.md lacks a heading"
+    assert [heading for heading in HEADINGS if re.fullmatch(title, heading)], "docs/troubleshooting/ has no entry"
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
@@ -331,46 +336,45 @@ def test_every_entry_is_a_title(heading: str) -> None:
     assert [title for title in TITLES if re.fullmatch(title, heading)], "no error or annotation has this title"
 
 
-def test_no_entry_is_there_twice() -> None:
-    assert sorted(HEADINGS) == sorted(set(HEADINGS))
+def test_the_page_of_titles_leads_to_every_entry_once() -> None:
+    links = re.findall(r"\[([^\]]+)\]\((troubleshooting/[^)]+)\)", TROUBLESHOOTING.read_text(encoding="utf-8"))
 
-
-def read_entry(heading: str) -> str:
-    """Return the text of an entry."""
-    return TROUBLESHOOTING.partition(f"\n## {heading}\n\n")[2].partition("\n## ")[0]
-
-
-def test_the_table_at_the_top_leads_to_every_entry_once() -> None:
-    table = TROUBLESHOOTING.partition("\n## ")[0]
-    links = re.findall(r"\[([^\]]+)\]\(#([^)]+)\)", table)
-
-    assert links == [(heading, slugify(heading)) for heading in HEADINGS]
+    assert sorted(links) == [
+        (heading, f"troubleshooting/{ENTRIES[heading][0].name}#{slugify(heading)}") for heading in HEADINGS
+    ]
 
 
 @pytest.mark.parametrize("heading", HEADINGS)
 def test_an_entry_begins_with_what_to_do_in_bold(heading: str) -> None:
-    paragraph = read_entry(heading).partition("\n\n")[0]
+    paragraph = ENTRIES[heading][1].partition("\n\n")[0]
 
     assert re.search(r"\*\*[A-Z].+?\*\*", paragraph, re.DOTALL)
     assert len(paragraph) <= 600
 
 
-def test_the_page_for_a_red_gate_fits_two_screens() -> None:
-    page = (PROJECT / "docs" / "operations" / "deploy-gate.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "page",
+    [
+        "operations/deploy-gate.md",
+        "troubleshooting.md",
+        *sorted({f"troubleshooting/{file.name}" for file, _ in ENTRIES.values()}),
+    ],
+)
+def test_a_page_that_is_read_at_night_fits_two_screens(page: str) -> None:
+    lines = (PROJECT / "docs" / page).read_text(encoding="utf-8").splitlines()
 
-    assert sum(max(1, -(-len(line) // 100)) for line in page.splitlines()) <= 120
+    assert sum(max(1, -(-len(line) // 100)) for line in lines) <= 120
 
 
 @pytest.mark.parametrize(
     ("heading", "code"),
     [
-        *(("## No login token", code) for code in load_codes(TOKEN)),
-        *(("## Role not assumed", code) for code in load_codes(STS)),
+        *(("No login token", code) for code in load_codes(TOKEN)),
+        *(("Role not assumed", code) for code in load_codes(STS)),
     ],
 )
 def test_every_error_code_is_explained(heading: str, code: ErrorCode) -> None:
-    table = TROUBLESHOOTING.partition(heading)[2].partition("\n## ")[0]
-    rows = [line for line in table.splitlines() if line.startswith("|") and code.meaning in line]
+    rows = [line for line in ENTRIES[heading][1].splitlines() if line.startswith("|") and code.meaning in line]
 
     assert len(rows) == 1, f"no row says: {code.meaning}"
     examples = re.findall(r"`([^`]*)`", rows[0].split("|")[1])
