@@ -19,7 +19,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
 from dms_airflow.deploy.publish import parse_setting, publish
 from dms_airflow.deploy.rollout import Rollout
-from dms_airflow.deploy.write import Writer
+from dms_airflow.deploy.write import Target
 from sandbox.openapi import INSTANCE_ID, WORKSPACE_ID
 from tests.integration.fake_dms import KEY, serve
 from tests.unit.fake_workspace import TARGET
@@ -51,11 +51,11 @@ def main() -> None:
             ) as workspace:
                 workspace.fetch_airflow()
                 setting = parse_setting(workspace.fetch_publish_setting())
-                plan = make_plan(workspace, TARGET, files, warn=print)
-                rollout = Rollout(plan, files, Writer(workspace, TARGET, clock=clock, log=log), commit="", run="")
+                plan = make_plan(Target(workspace, TARGET), files, warn=print)
+                rollout = Rollout(plan, commit="", run="")
                 if rollout.is_needed:
                     rollout.run(
-                        lambda ws=workspace, st=setting: publish(ws, st, clock=clock, log=log),  # type: ignore[misc]
+                        lambda ws=workspace, st=setting: publish(ws, st),  # type: ignore[misc]
                         lambda: GREEN,
                         may_take_back=False,
                     )

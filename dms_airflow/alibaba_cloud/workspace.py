@@ -80,8 +80,8 @@ class Workspace:
         self._connect: Callable[[], tuple[Any, Any, Any]] = lambda: prepare_client(
             obtain_keys(), endpoint, ca_bundle, read_timeout=READ_TIMEOUT
         )
-        self._clock = clock
-        self._log = log
+        self.clock = clock
+        self.log = log
         self._renewal = threading.Lock()
         self._renewals = 0
         self._stack = ExitStack()
@@ -89,7 +89,7 @@ class Workspace:
     def __enter__(self) -> Self:
         """Import the SDK, and get keys."""
         self._client = self._connect()
-        self._last = self._stack.enter_context(guard_sdk(self._clock))
+        self._last = self._stack.enter_context(guard_sdk(self.clock))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -109,16 +109,14 @@ class Workspace:
     def list_folder(self, path: str) -> dict[str, Listed]:
         """List one folder by the names of its entries."""
         rows = _to_map(self.fetch("ListWorkspaceCode", path=path)[0].get("Data")).get("List") or ()
-        entries = {str(row.get("Name") or "").rstrip("/").rpartition("/")[2]: row for row in rows}
         return {
-            name: Listed(
+            str(row.get("Name") or "?").rstrip("/").rpartition("/")[2]: Listed(
                 is_folder=bool(row.get("IsDir")),
                 is_link=bool(row.get("Symlink")),
                 size=int(row.get("Size") or 0),
                 mtime=str(row.get("Mtime") or ""),
             )
-            for name, row in entries.items()
-            if name
+            for row in rows
         }
 
     def read(self, path: str) -> tuple[str, str]:
@@ -151,7 +149,7 @@ class Workspace:
 
     def fetch(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Make a call that changes nothing, again while it may succeed a moment later."""
-        return retry(partial(self.send, action, **fields), clock=self._clock, log=self._log)
+        return retry(partial(self.send, action, **fields), clock=self.clock, log=self.log)
 
     def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
         """Make one call, and return its body and headers.
@@ -165,12 +163,12 @@ class Workspace:
         client, messages, options = used
         request = getattr(messages, f"{action}Request")(workspace_id=self._workspace_id, **fields)
         call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
-        started = self._clock.monotonic()
+        started = self.clock.monotonic()
         response, error = attempt(lambda: call(request, options))
         refusal = parse_refusal(error, self._last)
         if response is not None:
             body = response.body.to_map() if response.body else {}
-            self._log.debug(f"{action} {fields.get('path') or ''} {1000 * (self._clock.monotonic() - started):.0f} ms")
+            self.log.debug(f"{action} {fields.get('path') or ''} {1000 * (self.clock.monotonic() - started):.0f} ms")
             # This call has no `Success`. A success may have an error code, too.
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}

@@ -17,23 +17,22 @@ from dms_airflow.deploy.gate import Gate
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.publish import WRITE_ACTIONS, is_below, publish
 from dms_airflow.deploy.rollout import Fate, Rollout
-from dms_airflow.deploy.write import Writer
+from dms_airflow.deploy.write import Target
 from dms_airflow.import_errors.fetch import LIST, list_import_errors
 from dms_airflow.import_errors.instance import Instance
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from dms_airflow.alibaba_cloud.workspace import Workspace
     from dms_airflow.deploy.plan import Plan
-    from dms_airflow.deploy.publish import PublishSetting
+    from dms_airflow.deploy.publish import Destination
     from dms_airflow.deploy.rollout import Outcome
     from dms_airflow.import_errors.snapshots import Snapshot
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy import Params
 
 RESTORED_LIMIT = 120.0  # seconds until Airflow must have the former files again
-MOST_LINES = 50  # of the plan, in the log
 MOST_DIFFS = 20  # in the summary
 
 HINT_AGAIN = (
@@ -50,17 +49,13 @@ class FileDeploy:
         params: The inputs, with the checkout's DAG folder.
         context: The instance and the checkout.
         workspace: The workspace.
-        airflow: The instance, as GetAirflow describes it.
-        setting: How the workspace is published.
-        target: The folder to write to.
+        destination: Where in it.
     """
 
     params: Params
     context: Context
     workspace: Workspace
-    airflow: Mapping[str, object]
-    setting: PublishSetting
-    target: str
+    destination: Destination
     _annotations: list[Annotation] = field(default_factory=list)
     _outputs: dict[str, object] = field(default_factory=dict)
     _blocks: tuple[Table | Folded, ...] = ()
@@ -82,52 +77,44 @@ class FileDeploy:
         secrets = find_secrets(texts)
         for path, line, what in secrets:
             file = f"{params.dags_path}/{path}"
-            message = f"{file}, line {line}, looks like {what}. It is deployed in spite of that."
-            self._warn(Annotation(level=Level.WARNING, title="Secret in a file", message=message, file=file, line=line))
-        plan = make_plan(
-            self.workspace,
-            self.target,
-            texts,
-            keep=is_excluded if params.prune else None,
-            force=params.force,
-            warn=lambda message: self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message)),
-        )
+            self._warn(
+                "Secret in a file", f"{file}, line {line}, looks like {what}. It is deployed in spite of that.", file, line
+            )
+        target = Target(self.workspace, self.destination.folder, force=params.force)
+        plan = make_plan(target, texts, keep=is_excluded if params.prune else None, warn=partial(self._warn, "Manifest"))
         self._outputs |= {"plan": plan.to_json(), "rolled-back": False}
         self._show(plan, {path for path, _, _ in secrets})
         if plan.conflicts and not params.force:
             message = "\n".join(("These files of the target differ, and no deploy wrote them:", *plan.conflicts))
             if not params.dry_run:
                 raise DeployError(message, HINT_CONFLICTS, outputs=self._outputs, blocks=self._blocks)
-            message = f"{message}\n{HINT_CONFLICTS}"
-            self._warn(Annotation(level=Level.WARNING, title=DeployError.title, message=message))
+            self._warn(DeployError.title, f"{message}\n{HINT_CONFLICTS}")
         if params.dry_run:
             context.log.info(f"A dry run reads only. The deploy itself also needs {WRITE_ACTIONS}.")
             return Result(ending=Ending.SUCCESS, headline=f"Plan: {plan.summary}")
-        return self._roll_out(plan, texts)
+        return self._roll_out(plan)
 
     def _show(self, plan: Plan, secret: set[str]) -> None:
         """Print the plan, and add it to the summary; no text of a file is logged."""
         marks, paths = {"created": "+", "changed": "~", "deleted": "-"}, plan.to_json()
         lines = [f"  {mark} {path}" for kind, mark in marks.items() for path in paths[kind]]
-        more = [f"  and {len(lines) - MOST_LINES} more, in the output plan"] if len(lines) > MOST_LINES else []
-        self.context.log.info("\n".join((f"Plan for {plan.target}: {plan.summary}.", *lines[:MOST_LINES], *more)))
+        self.context.log.info("\n".join((f"Plan for {plan.target.folder}: {plan.summary}.", *lines)))
         for name in ("RequirementFile", "PluginsDir", "StartupFile"):
-            place = str(self.airflow.get(name) or "")
-            used = [change.path for change in plan.changes if place and is_below(f"{plan.target}/{change.path}", place)]
+            place = str(self.destination.airflow.get(name) or "")
+            used = [one.path for one in plan.changes if place and is_below(f"{plan.target.folder}/{one.path}", place)]
             if used:
                 message = f"{join(used)} takes effect when the instance is redeployed in DMS's console ({name}). It was not."
-                self._warn(Annotation(level=Level.WARNING, title="Instance must be redeployed", message=message))
+                self._warn("Instance must be redeployed", message)
         rows = tuple((kind, path) for kind in (*marks, "foreign") for path in paths[kind])
         diffs = [(change.path, render_diff(change)) for change in plan.changes if change.path not in secret]
         folded = [Folded(heading=f"Changes of {path}", text=text, language="diff") for path, text in diffs if text]
         table = Table(heading=f"Plan: {plan.summary}", columns=("change", "file"), rows=rows)
         self._blocks = (table, *folded[:MOST_DIFFS])
 
-    def _roll_out(self, plan: Plan, texts: Mapping[str, str]) -> Result:
+    def _roll_out(self, plan: Plan) -> Result:
         params, context = self.params, self.context
-        clock, log, runner = context.clock, context.log, context.runner
-        writer = Writer(self.workspace, self.target, clock=clock, log=log, force=params.force)
-        rollout, watch = Rollout(plan, texts, writer, commit=runner.sha, run=runner.run_url), DagWatch(context)
+        watch = DagWatch(context)
+        rollout = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url)
         if not rollout.is_needed:
             watch.read_before((), (), others_are_known=True)
             result = Gate(params, context, watch).run()
@@ -136,12 +123,12 @@ class FileDeploy:
         self._read_before(watch, plan, view)
         try:
             outcome = rollout.run(
-                lambda: publish(self.workspace, self.setting, clock=clock, log=log),
+                lambda: publish(self.workspace, self.destination.setting),
                 lambda: Gate(params, context, watch).run(),
                 may_take_back=params.on_failure == "rollback",
             )
         except Cancelled:
-            raise Cancelled(self._outputs, f"The deploy to {self.target} was under way. {HINT_AGAIN}") from None
+            raise Cancelled(self._outputs, f"The deploy to {plan.target.folder} was under way. {HINT_AGAIN}") from None
         if outcome.fate is Fate.TAKEN_BACK:
             self._outputs["rolled-back"] = True
             self._wait_for_former_version(view)
@@ -164,53 +151,49 @@ class FileDeploy:
 
     def _wait_for_former_version(self, before: Snapshot) -> None:
         """Wait until, after a deploy was taken back, the former files import and the former DAGs can run."""
-        dag_ids = [dag.dag_id for dag in before.dags if dag.is_active and not dag.has_import_errors]
+        former = {dag.dag_id: dag.path for dag in before.dags if dag.is_active and not dag.has_import_errors}
         broken = {strip_member(error.path) for error in before.errors}
         instance = Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
 
         def fetch_state() -> tuple[None, Sequence[str]]:
-            dags = {dag.dag_id: dag for dag in instance.list_dags()}
-            out = [one for one in dag_ids if one not in dags or not dags[one].is_active or dags[one].has_import_errors]
-            instance.request_parse(dags.values(), (dags[one].path for one in out if one in dags))
+            dags = instance.list_dags()
+            out = former.keys() - {dag.dag_id for dag in dags if dag.is_active and not dag.has_import_errors}
+            instance.request_parse(dags, (former[dag_id] for dag_id in out))
             listing = list_import_errors(CommandLine(name=LIST), RESTORED_LIMIT, self.context)
-            paths = {strip_member(error.instance_path) for error in listing.errors}
-            return None, [*(f"DAG {one}" for one in out), *(f"{path} (import error)" for path in sorted(paths - broken))]
+            paths = {strip_member(error.instance_path) for error in listing.errors} - broken
+            return None, [*(f"DAG {one}" for one in sorted(out)), *(f"{path} (import error)" for path in sorted(paths))]
 
         try:
             _, awaited = instance.poll(fetch_state)
         except ActionError as error:
             awaited = [error.message]
         if awaited:
-            message = f"The former files are back. Not confirmed yet: {join(awaited, 20)}."
-            self._warn(Annotation(level=Level.WARNING, title="Former version not verified", message=message))
+            self._warn("Former version not verified", f"The former files are back. Not confirmed yet: {join(awaited, 20)}.")
         else:
             self.context.log.info("The former files are back: every DAG file imports, and every former DAG can run.")
 
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
         """Report how the deploy ended."""
-        result, beginning = outcome.result, ""
-        what = f"{count(len(plan.changes), 'file')} of {self.target}"
+        fate, result = outcome.fate, outcome.result
+        version = f"version of {count(len(plan.changes), 'file')} of {plan.target.folder}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
-        match outcome.fate:
-            case Fate.VERIFIED:
-                beginning = f"Deployed: {plan.summary}. "
-                if details:
-                    message = f"The deploy is verified; that could not be written to the manifest: {details}"
-                    self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
-            case Fate.TAKEN_BACK:
-                beginning = "Taken back: "
-                message = f"The former version of {what} is back in place and published. {details}".strip()
-                self._warn(Annotation(level=Level.WARNING, title="Deploy taken back", message=message))
-            case Fate.STAYS:
-                message = f"The new version of {what} is in place, published, and not verified. {HINT_AGAIN}"
-                self._warn(Annotation(level=Level.WARNING, title="Deploy not verified", message=message))
-            case Fate.IN_BETWEEN:
-                beginning = "Not taken back: "
-                message = f"The former version of {what} is not back in full.\n{details}\n{HINT_AGAIN}"
-                error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
-                result = replace(result, annotations=(error, *result.annotations))
-        return replace(result, headline=f"{beginning}{result.headline}")
+        if fate is Fate.STAYS:
+            self._warn("Deploy not verified", f"The new {version} is in place, published, and not verified. {HINT_AGAIN}")
+        elif fate is Fate.TAKEN_BACK:
+            self._warn("Deploy taken back", f"The former {version} is back in place and published.")
+        elif fate is Fate.IN_BETWEEN:
+            message = f"The former {version} is not back in full.\n{details}\n{HINT_AGAIN}"
+            error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
+            result = replace(result, annotations=(error, *result.annotations))
+        if details and fate is not Fate.IN_BETWEEN:
+            self._warn("Manifest", f"How the deploy ended could not be written to the manifest: {details}")
+        beginnings = {
+            Fate.VERIFIED: f"Deployed: {plan.summary}. ",
+            Fate.TAKEN_BACK: "Taken back: ",
+            Fate.IN_BETWEEN: "Not taken back: ",
+        }
+        return replace(result, headline=f"{beginnings.get(fate, '')}{result.headline}")
 
-    def _warn(self, warning: Annotation) -> None:
-        self.context.log.info(f"{warning.title}: {warning.message}")
-        self._annotations.append(warning)
+    def _warn(self, title: str, message: str, file: str | None = None, line: int | None = None) -> None:
+        self.context.log.info(f"{title}: {message}")
+        self._annotations.append(Annotation(level=Level.WARNING, title=title, message=message, file=file, line=line))

@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.core.errors import DeployError
 from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
-from dms_airflow.deploy.write import Change, find_folder, map_calls, read_file
+from dms_airflow.deploy.write import Change, map_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
-    from dms_airflow.alibaba_cloud.workspace import Listed, Workspace
+    from dms_airflow.alibaba_cloud.workspace import Listed
+    from dms_airflow.deploy.write import Target
 
 BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
-LONGEST_DIFF = 400  # lines
-LONGEST_COMPARED = 4000  # lines of both texts
+LONGEST_COMPARED = 1000  # lines of both texts: difflib's time grows with the square
 
 _SKIPPED = frozenset({".git", "__pycache__"})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\\]")
@@ -44,7 +44,8 @@ class Plan:
     """What a deploy will do.
 
     Args:
-        target: The folder in the workspace.
+        target: Where.
+        texts: The checkout's files.
         changes: In the order in which they are made.
         unchanged: What the target has already.
         foreign: Files and folders ("x/") of the target that are not ours, and stay.
@@ -53,7 +54,8 @@ class Plan:
         manifest: Of earlier deploys.
     """
 
-    target: str
+    target: Target
+    texts: Mapping[str, str]
     changes: tuple[Change, ...]
     unchanged: tuple[str, ...]
     foreign: tuple[str, ...]
@@ -147,49 +149,45 @@ def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
 
 
 def make_plan(
-    workspace: Workspace,
-    target: str,
-    texts: Mapping[str, str],
-    *,
-    keep: Callable[[str], bool] | None = None,
-    force: bool = False,
-    warn: Callable[[str], None],
+    target: Target, texts: Mapping[str, str], *, keep: Callable[[str], bool] | None = None, warn: Callable[[str], None]
 ) -> Plan:
-    """Compare the checkout with the target folder.
+    """Compare the checkout with the target. With `force`, files of earlier deploys that somebody changed since are deleted too.
 
     Args:
-        workspace: The workspace.
-        target: Its folder.
+        target: The target.
         texts: The checkout's files.
         keep: Files that the checkout lacks are deleted, whoever wrote them, except those for which this is true. None: only
             files of earlier deploys are.
-        force: Delete also files of earlier deploys that somebody changed since.
         warn: Called with what the author should know.
 
     Raises:
         DeployError: A file or link of the target blocks a file.
         ActionError: The target could not be read.
     """
-    top = find_folder(workspace, target)
-    manifest = _read_manifest(workspace, target, warn) if top is not None else Manifest()
+    top = target.list_folder()
+    manifest = _read_manifest(target, warn) if top is not None else Manifest()
     ours = manifest.paths
-    listed = _list_below(workspace, target, top or {}, {*texts, *ours}, is_deep=keep is not None)
+    listed = _list_below(target, top or {}, {*texts, *ours}, is_deep=keep is not None)
     _check_paths(texts, listed)
     files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}
     known = {path for path in texts.keys() & files.keys() if _is_known(path, texts[path], manifest, files[path])}
     surplus = {path for path in files.keys() - texts.keys() if path in ours or (keep and not keep(path))}
-    wanted = sorted((texts.keys() & files.keys()) - known | surplus)
-    contents = map_calls(lambda path: workspace.read(f"{target}/{path}"), wanted)
+    compared = (texts.keys() & files.keys()) - known | surplus
+    contents = map_calls(lambda path: target.workspace.read(f"{target.folder}/{path}"), compared)
     # The listing came before: where its time is an older one, the save fails and the file is read again.
-    read = {path: (text, mtime or files[path].mtime) for path, (text, mtime) in zip(wanted, contents, strict=True)}
-    read |= _read_hidden(workspace, target, {*texts, *ours} - files.keys(), ours)
+    read: dict[str, tuple[str | None, str]] = {
+        path: (text, mtime or files[path].mtime) for path, (text, mtime) in contents.items()
+    }
+    # A listing may be cut, or lack names with a dot in front.
+    hidden = {path for path in {*texts, *ours} - files.keys() if path in ours or path.startswith(".") or "/." in path}
+    read |= {path: found for path, found in map_calls(target.read, hidden).items() if found[0]}
     changes, unchanged, conflicts = list[Change](), list[str](), list[str]()
     for path in sorted(texts.keys() | read.keys()):
         before, mtime = read.get(path, (None, ""))
         after, is_ours = texts.get(path), before is not None and manifest.owns(path, before)
         if path in known or (before is not None and after is not None and _is_same(path, after, manifest, before)):
             unchanged.append(path)
-        elif after is None and path in ours and not is_ours and not force:
+        elif after is None and path in ours and not is_ours and not target.force:
             pass  # an earlier deploy wrote it, and somebody changed it since: it stays
         else:
             changes.append(Change(path, before, after, mtime))
@@ -198,6 +196,7 @@ def make_plan(
     deleted = {change.path for change in changes if change.after is None}
     return Plan(
         target=target,
+        texts=texts,
         changes=tuple(sorted(changes, key=lambda change: change.stage)),
         unchanged=tuple(unchanged),
         foreign=tuple(sorted(listed.keys() - texts.keys() - deleted - {NAME})),
@@ -207,62 +206,53 @@ def make_plan(
     )
 
 
-def _read_hidden(workspace: Workspace, target: str, paths: Iterable[str], known: Iterable[str]) -> dict[str, tuple[str, str]]:
-    """Read files that a listing left out: it may be cut, or lack names with a dot in front."""
-    hidden = [path for path in paths if path in known or path.startswith(".") or "/." in path]
-    found = map_calls(lambda path: read_file(workspace, f"{target}/{path}"), hidden)
-    return {path: (text, mtime) for path, (text, mtime) in zip(hidden, found, strict=True) if text}
-
-
-def _read_manifest(workspace: Workspace, target: str, warn: Callable[[str], None]) -> Manifest:
-    text, mtime = read_file(workspace, f"{target}/{NAME}")
+def _read_manifest(target: Target, warn: Callable[[str], None]) -> Manifest:
+    text, mtime = target.read(NAME)
     if not text:
         return Manifest()
     manifest = parse_manifest(text)
     if manifest is None:
-        warn(f"{target}/{NAME} cannot be read, so the files of earlier deploys are not known.")
+        warn(f"{target.folder}/{NAME} cannot be read, so the files of earlier deploys are not known.")
     elif manifest.is_pending:
         warn(
-            f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.next_commit or '?'}, "
+            f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.commit or '?'}, "
             f"{manifest.run or 'an unknown run'}. This one completes it or takes it back."
         )
     return replace(manifest or Manifest(), text=text, mtime=mtime)
 
 
-def _list_below(
-    workspace: Workspace, target: str, top: Mapping[str, Listed], wanted: Iterable[str], *, is_deep: bool
-) -> dict[str, Listed]:
+def _list_below(target: Target, top: Mapping[str, Listed], wanted: Iterable[str], *, is_deep: bool) -> dict[str, Listed]:
     """List files, and folders ("x/") that were not entered, by their path below the target.
 
     Only folders that may have `wanted` files are entered, with `is_deep` all folders. Links are not entered.
     """
-    parents = {path[: index + 1] for path in wanted for index, letter in enumerate(path) if letter == "/"}
+    parents = {f"{above}/" for path in wanted for above in _list_above(path)}
     listed: dict[str, Listed] = {}
-    level = {"": top}
+    level: Mapping[str, Mapping[str, Listed]] = {"": top}
     while level:
         entries = {
             f"{prefix}{name}{'/' * one.is_folder}": one for prefix, names in level.items() for name, one in names.items()
         }
         entered = [path for path, one in entries.items() if one.is_folder and not one.is_link and (is_deep or path in parents)]
         listed |= {path: one for path, one in entries.items() if path not in entered}
-        contents = map_calls(lambda path: workspace.list_folder(f"{target}/{path[:-1]}"), entered)
-        level = dict(zip(entered, contents, strict=True))
+        level = map_calls(lambda path: target.workspace.list_folder(f"{target.folder}/{path[:-1]}"), entered)
     return listed
+
+
+def _list_above(path: str) -> list[str]:
+    """List the folders above a file."""
+    return [path[:index] for index, letter in enumerate(path) if letter == "/"]
 
 
 def _check_paths(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
     """Refuse to write through a link, over a folder, or below a file."""
-    folders = {path[:index] for path in listed for index, letter in enumerate(path) if letter == "/"}
-    links = {path.rstrip("/") for path, one in listed.items() if one.is_link}
-    problems: list[str] = []
-    for path in texts:
-        above = [path[:index] for index, letter in enumerate(path) if letter == "/"]
-        if way := next((one for one in (*above, path) if one in links), None):
-            problems.append(f"{path}: {way} is a link in the target")
-        elif path in folders:
-            problems.append(f"{path}: is a folder in the target")
-        elif way := next((one for one in above if one in listed), None):
-            problems.append(f"{path}: {way} is a file in the target")
+    there = {path.rstrip("/"): one for path, one in listed.items()}
+    problems = [
+        f"{path}: {place} is a {'link' if there[place].is_link else 'file or folder'} in the target"
+        for path in texts
+        for place in (*_list_above(path), path)
+        if place in there and (there[place].is_link or there[place].is_folder == (place == path))
+    ]
     if problems:
         raise DeployError("These links, files or folders of the target block the deploy:\n" + "\n".join(problems), HINT_LINKS)
 
@@ -270,7 +260,7 @@ def _check_paths(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
 def _is_known(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:
     """Whether the manifest proves, without reading the file, that the target has this text."""
     entry = manifest.files.get(path)
-    if entry is None or path in manifest.written or path in manifest.former or not entry.mtime:
+    if entry is None or path in manifest.former or not entry.mtime:
         return False
     return (entry.exact, entry.size, entry.mtime) == (hash_text(text), listed.size, listed.mtime)
 
@@ -284,7 +274,6 @@ def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
 def render_diff(change: Change) -> str:
     """Write the change of a file as a unified diff; empty when it is long."""
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
-    if len(before) + len(after) > LONGEST_COMPARED:  # difflib's time grows with the square
+    if len(before) + len(after) > LONGEST_COMPARED:
         return ""
-    lines = list(difflib.unified_diff(before, after, f"a/{change.path}", f"b/{change.path}", lineterm=""))
-    return "\n".join(lines) if len(lines) <= LONGEST_DIFF else ""
+    return "\n".join(difflib.unified_diff(before, after, f"a/{change.path}", f"b/{change.path}", lineterm=""))

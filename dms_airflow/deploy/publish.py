@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import ast
 import json
+from collections import Counter
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
 from dms_airflow.core.errors import (
@@ -19,21 +20,20 @@ from dms_airflow.core.errors import (
     WorkspaceDeniedError,
     WorkspaceError,
 )
+from dms_airflow.core.http.retry import retry
 from dms_airflow.core.polling import poll
 from dms_airflow.core.result import Folded
 from dms_airflow.deploy.manifest import NAME
-from dms_airflow.deploy.write import ROOT, find_folder, read_file
+from dms_airflow.deploy.write import ROOT, Target
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from dms_airflow.alibaba_cloud.workspace import Workspace
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
     from dms_airflow.operations.context import Context
 
 LIMIT = 600.0  # seconds
-REPEATS = (5.0, 15.0, 30.0)  # seconds; a publish may be refused while another one runs
+TRIES = 8  # in about 40 seconds; a publish may be refused while another one runs
 UNKNOWN_KEY = 3  # polls that may not know the action yet
 
 # The first four of the failures are documented, and no word for an action that runs:
@@ -54,8 +54,7 @@ HINT_BRANCH = "Nothing was published. Unlock it in the workspace's publish setti
 HINT_REPOSITORY = "Nothing was published. Bind the repository to the workspace, or leave deploy-branch empty to write files."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Repository:
+class Repository(NamedTuple):
     """A Git repository bound to the workspace: its name as DMS writes it, its folder below the root, its branch."""
 
     name: str
@@ -88,7 +87,7 @@ class PublishSetting:
         if self.is_locked and chosen.branch != branch:
             message = f"The publish settings of the workspace lock {chosen.name} to branch {chosen.branch}, not {branch}."
             raise DeployError(message, HINT_BRANCH)
-        changed = (replace(one, branch=branch) if one is chosen else one for one in self.repositories)
+        changed = (one._replace(branch=branch) if one is chosen else one for one in self.repositories)
         return replace(self, repositories=tuple(changed))
 
     def render(self) -> str:
@@ -106,9 +105,9 @@ def is_below(path: str, folder: str) -> bool:
 def parse_setting(data: Mapping[str, Any]) -> PublishSetting:
     """Parse the answer of GetWorkspaceCodePublishSetting. An entry of `Exclude` may be a list written as a text."""
     excluded = [_parse_text(entry) for entry in data.get("Exclude") or ()]
-    rows = [{name: str(row.get(name) or "") for name in ("Repo", "Path", "Branch")} for row in data.get("Repos") or ()]
+    rows = data.get("Repos") or ()
     return PublishSetting(
-        repositories=tuple(Repository(name=row["Repo"], folder=row["Path"], branch=row["Branch"]) for row in rows),
+        repositories=tuple(Repository(*(str(row.get(name) or "") for name in ("Repo", "Path", "Branch"))) for row in rows),
         excluded=tuple(str(one) for entry in excluded for one in (entry if isinstance(entry, list) else [entry])),
         is_locked=bool(data.get("LockRepoBranch")),
     )
@@ -141,32 +140,33 @@ def find_workspace_id(given_id: str, context: Context) -> str:
     raise DeployError(f"The address of the instance, {context.session.host}, lacks its workspace.", "Set workspace-id.")
 
 
-def fetch_ready(workspace: Workspace) -> Mapping[str, object]:
-    """Fetch the instance, which must be deployed.
+@dataclass(frozen=True, kw_only=True)
+class Destination:
+    """The instance, as GetAirflow describes it, the folder to write to, and how that is published."""
+
+    airflow: Mapping[str, object]
+    folder: str
+    setting: PublishSetting
+
+
+def find_destination(workspace: Workspace, deploy_to: str) -> Destination:
+    """Find where a deploy goes: by itself to the instance's DAG folder.
 
     Raises:
-        DeployError: It is not.
+        DeployError: The instance is not deployed or has no DAG folder, or the folder is never published.
     """
     airflow = workspace.fetch_airflow()
     if (status := str(airflow.get("Status"))) != "DEPLOYED":
         hint = "Wait until DMS's console shows the instance as running, then run the step again."
         raise DeployError(f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}.", hint)
-    return airflow
-
-
-def find_target(deploy_to: str, airflow: Mapping[str, object], setting: PublishSetting) -> str:
-    """Find the folder to write to.
-
-    Raises:
-        DeployError: The instance has no DAG folder, or the folder is never published.
-    """
+    setting = parse_setting(workspace.fetch_publish_setting())
     folder = str(airflow.get("DagsDir") or "").removeprefix(ROOT).strip("/")
     if not (deploy_to or folder):
         raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
     target = deploy_to or f"{ROOT}/{folder}"
     if excluded := next((one for one in setting.excluded if is_below(target, one)), None):
         raise DeployError(f"{target} is excluded from publishing, as part of {excluded}.", HINT_EXCLUDED)
-    return target
+    return Destination(airflow=airflow, folder=target, setting=setting)
 
 
 def check_rights(workspace_id: str, context: Context) -> str:
@@ -176,17 +176,18 @@ def check_rights(workspace_id: str, context: Context) -> str:
         ActionError: One of them failed.
     """
     with context.open_workspace(find_workspace_id(workspace_id, context)) as workspace:
-        setting = parse_setting(workspace.fetch_publish_setting())
-        target = find_target("", fetch_ready(workspace), setting)
-        find_folder(workspace, target)
-        read_file(workspace, f"{target}/{NAME}")
+        target = Target(workspace, find_destination(workspace, "").folder)
+        target.list_folder()
+        target.read(NAME)
         try:
             workspace.fetch_status("none")
         except WorkspaceDeniedError:
             raise
         except WorkspaceError:
             pass  # the action does not exist
-    return f"{target} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
+    return (
+        f"{target.folder} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
+    )
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------------
@@ -201,17 +202,17 @@ def parse_status(status: Any) -> tuple[str, str]:
     return str(status.get("phase") or "").strip().upper(), json.dumps(error, ensure_ascii=False) if error else ""
 
 
-def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log: Log) -> None:
+def publish(workspace: Workspace, setting: PublishSetting) -> None:
     """Publish the workspace, and wait until that is done.
 
     Raises:
         NotPublishedError: It failed, or did not end in time.
         ActionError: It could not be begun.
     """
-    key = _begin(workspace, setting.render(), clock=clock, log=log)
+    clock, log = workspace.clock, workspace.log
+    key = _begin(workspace, setting.render())
     log.info(f"Publishing the workspace (action {key}).")
-    unknown: list[str] = []
-    ends: list[str] = []
+    polls = Counter[str]()
 
     def fetch_state() -> tuple[tuple[str, str], Sequence[str]]:
         try:
@@ -219,11 +220,11 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
         except WorkspaceDeniedError:
             raise
         except WorkspaceError as error:
-            unknown.append(error.message)
-            return ("", error.message), () if len(unknown) > UNKNOWN_KEY else ("DMS to list the publish action",)
+            polls["unknown"] += 1
+            return ("", error.message), () if polls["unknown"] > UNKNOWN_KEY else ("DMS to list the publish action",)
         word, error_text = parse_status(answer.get("Status"))
-        ends.extend(["ended"] if answer.get("EndTime") else [])
-        is_over = word == DONE or word in FAILED or len(ends) > 1
+        polls["ended"] += bool(answer.get("EndTime"))
+        is_over = word == DONE or word in FAILED or polls["ended"] > 1
         detail = " ".join(filter(None, (error_text, str(answer.get("Data") or "")))).strip()
         return (word, detail), () if is_over else (f"the publish action, which is {word or 'without a status'}",)
 
@@ -232,31 +233,27 @@ def publish(workspace: Workspace, setting: PublishSetting, *, clock: Clock, log:
         log.info("Published.")
         return
     state = f"is {word or 'unknown'} after {LIMIT:.0f} s" if awaited else f"ended as {word or 'unknown'}"
+    blocks: tuple[Folded, ...] = ()
     try:
-        text = workspace.fetch_log(key)
+        if text := workspace.fetch_log(key):
+            blocks = (Folded(heading=f"Log of the publish action {key}", text=text),)
+            log.fold(blocks[0].heading, text)
     except ActionError as error:
-        text, detail = "", f"{detail} Its log could not be read: {error.message}"
-    heading = f"Log of the publish action {key}"
-    if text:
-        log.fold(heading, text)
-    blocks = (Folded(heading=heading, text=text),) if text else ()
+        detail = f"{detail} Its log could not be read: {error.message}"
     raise NotPublishedError(f"The publish action {key} {state}. {detail}".strip(), HINT, blocks=blocks)
 
 
-def _begin(workspace: Workspace, config: str, *, clock: Clock, log: Log) -> str:
-    """Begin to publish. A repeated publish of the same files does no harm, so that one is sent after a lost response."""
-    has_lost = False
-    for pause in REPEATS:
-        try:
-            return workspace.publish(config)
-        except WorkspaceDeniedError:
-            raise
-        except (AnswerLostError, WorkspaceError) as error:
-            is_lost = isinstance(error, AnswerLostError)
-            if has_lost and is_lost:
-                raise
-            has_lost |= is_lost
-            reason = "A second publish of the same files does no harm" if is_lost else "Another publish may be running"
-            log.info(f"{error.message} {reason}; trying again in {max(pause, error.retry_after):g} s.")
-            clock.sleep(max(pause, error.retry_after))
-    return workspace.publish(config)
+def _begin(workspace: Workspace, config: str) -> str:
+    """Begin to publish; again when that is refused, and once more when no response came: a second publish does no harm."""
+    lost = Counter[bool]()
+
+    def may_repeat(error: ActionError) -> bool:
+        lost[isinstance(error, AnswerLostError)] += 1
+        return lost[True] < 2 and (  # noqa: PLR2004
+            isinstance(error, AnswerLostError)
+            or (isinstance(error, WorkspaceError) and not isinstance(error, WorkspaceDeniedError))
+        )
+
+    clock, log = workspace.clock, workspace.log
+    deadline = clock.monotonic() + LIMIT
+    return retry(lambda: workspace.publish(config), clock=clock, log=log, deadline=deadline, tries=TRIES, may_retry=may_repeat)

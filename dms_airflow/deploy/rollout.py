@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from dms_airflow.core.errors import ActionError, ConflictError
-from dms_airflow.core.result import Ending, Result
+from dms_airflow.core.result import Ending
 from dms_airflow.deploy.manifest import NAME, Entry, Manifest, hash_similar, hash_text
 from dms_airflow.deploy.write import Change
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+    from dms_airflow.core.result import Result
     from dms_airflow.deploy.plan import Plan
-    from dms_airflow.deploy.write import Writer
 
 HINT_OTHER = (
     "Let only one deploy run, at a time: by `concurrency` on GitHub, `resource_group` on GitLab. The other one continues."
@@ -32,19 +32,15 @@ class Fate(Enum):
     IN_BETWEEN = auto()
 
 
-@dataclass(frozen=True, kw_only=True)
-class Outcome:
-    """How a deploy ended.
+class Outcome(NamedTuple):
+    """How a deploy ended: what is in place now, and the result of the gate, or of what failed before it.
 
-    Args:
-        fate: What is in place now.
-        result: Of the gate; or of what failed before it.
-        problems: What could not be taken back or recorded, by path; "" if it concerns no single file.
+    `problems` are what could not be taken back or recorded, by path; "" if it concerns no single file.
     """
 
     fate: Fate
     result: Result
-    problems: Mapping[str, str] = field(default_factory=dict)
+    problems: Mapping[str, str] = {}
 
 
 class Rollout:
@@ -52,34 +48,27 @@ class Rollout:
 
     Args:
         plan: What to write.
-        texts: The checkout's files.
-        writer: Writes them.
         commit: Of the checkout.
         run: Page of this run.
     """
 
-    def __init__(self, plan: Plan, texts: Mapping[str, str], writer: Writer, *, commit: str, run: str) -> None:
+    def __init__(self, plan: Plan, *, commit: str, run: str) -> None:
         self._plan = plan
-        self._texts = texts
-        self._writer = writer
+        self._target = plan.target
         self._listed = dict(plan.listed)
         self._has_begun = False
-        found, changes = plan.manifest, plan.changes
-        written = {change.path: (hash_similar(change.after),) for change in changes if change.after is not None}
-        self._pending = replace(
-            found,
-            next_commit=commit,
-            run=run,
-            is_pending=True,
-            written={path: (*found.written.get(path, ()), *written.get(path, ())) for path in {**found.written, **written}},
-            former={**{change.path: change.before for change in changes}, **found.former},
-        )
+        written = {path: [*hashes] for path, hashes in plan.manifest.written.items()}
+        for change in plan.changes:
+            if change.after is not None:
+                written.setdefault(change.path, []).append(hash_similar(change.after))
+        former = {**{change.path: change.before for change in plan.changes}, **plan.manifest.former}
+        self._pending = replace(plan.manifest, written=written, former=former, commit=commit, run=run)
         self._text = self._pending.render()
 
     @property
     def is_needed(self) -> bool:
         """Whether there is anything to write, publish or verify since the last verified deploy."""
-        return bool(self._plan.changes or self._plan.manifest.is_pending)
+        return self._pending.is_pending
 
     def run(self, publish: Callable[[], None], verify: Callable[[], Result], *, may_take_back: bool) -> Outcome:
         """Write, publish, verify, and take back a deploy that fails.
@@ -97,63 +86,57 @@ class Rollout:
             try:
                 result = verify()
             except ActionError as error:
-                return Outcome(fate=Fate.STAYS, result=error.to_result())
+                return Outcome(Fate.STAYS, error.to_result())
             if result.ending is Ending.SUCCESS:
-                return Outcome(fate=Fate.VERIFIED, result=result, problems=_try_to(self._finish))
+                return Outcome(Fate.VERIFIED, result, _try_to(self._finish))
             if result.ending is Ending.TIMEOUT:
-                return Outcome(fate=Fate.STAYS, result=result)
-        if self._has_begun and may_take_back:
-            return self._take_back(result, publish if has_published else None)
-        stays = Fate.STAYS if has_published else Fate.IN_BETWEEN
-        return Outcome(fate=stays if self._has_begun else Fate.NOT_BEGUN, result=result)
+                return Outcome(Fate.STAYS, result)
+        if not self._has_begun:
+            return Outcome(Fate.NOT_BEGUN, result)
+        if not may_take_back:
+            return Outcome(Fate.STAYS if has_published else Fate.IN_BETWEEN, result)
+        problems = self._restore()
+        if has_published and "" not in problems:
+            problems |= _try_to(publish, "Publishing the former files failed: ")
+        return (
+            Outcome(Fate.IN_BETWEEN, result, problems) if problems else Outcome(Fate.TAKEN_BACK, result, _try_to(self._close))
+        )
 
     def _write(self) -> None:
         """Write the manifest, then the files."""
-        self._writer.apply(Change(NAME, self._plan.manifest.text, self._text, self._plan.manifest.mtime))
+        found = self._plan.manifest
+        self._target.apply(Change(NAME, found.text, self._text, found.mtime))
         self._has_begun = True
-        self._listed |= self._writer.apply_all(self._plan.changes)
+        self._listed |= self._target.apply_all(self._plan.changes)
         self._check_alone()
 
     def _finish(self) -> None:
         """Note in the manifest that this version is verified."""
-        files = {
-            path: Entry(
-                exact=hash_text(text), similar=hash_similar(text), size=one.size if one else -1, mtime=one.mtime if one else ""
-            )
-            for path, text in self._texts.items()
-            for one in [self._listed.get(path)]
-        }
-        verified = Manifest(files=files, commit=self._pending.next_commit, run=self._pending.run)
-        self._writer.apply(Change(NAME, self._text, verified.render()))
-
-    def _take_back(self, result: Result, publish: Callable[[], None] | None) -> Outcome:
-        problems: dict[str, str] = {}
-        problems |= _try_to(lambda: problems.update(self._restore()))
-        if publish and "" not in problems:
-            problems |= _try_to(publish, "Publishing the former files failed: ")
-        if not problems:
-            return Outcome(fate=Fate.TAKEN_BACK, result=result, problems=_try_to(self._close))
-        return Outcome(fate=Fate.IN_BETWEEN, result=result, problems=problems)
+        files: dict[str, Entry] = {}
+        for path, text in self._plan.texts.items():
+            listed = self._listed.get(path)
+            size, mtime = (listed.size, listed.mtime) if listed else (-1, "")
+            files[path] = Entry(hash_text(text), hash_similar(text), size, mtime)
+        verified = Manifest(files=files, commit=self._pending.commit, run=self._pending.run)
+        self._target.apply(Change(NAME, self._text, verified.render()))
 
     def _restore(self) -> dict[str, str]:
-        """Write back the former files, also those that interrupted deploys before this one changed."""
-        self._check_alone()
+        """Write back the former files, also those that interrupted deploys before this one changed; return problems by path."""
         before = {change.path: change.before for change in self._plan.changes}
-        return self._writer.restore(
+        if problems := _try_to(self._check_alone):
+            return problems
+        return self._target.restore(
             self._pending.former, lambda path, text: text == before.get(path) or self._pending.owns(path, text)
         )
 
     def _close(self) -> None:
         """Record in the manifest that everything was restored and published."""
         found = self._plan.manifest
-        text = found.text
-        if found.is_pending:
-            text = Manifest(files=found.files, commit=found.commit, run=found.run).render() if found.files else None
-        self._writer.apply(Change(NAME, self._text, text))
+        self._target.apply(Change(NAME, self._text, Manifest(files=found.files).render() if found.is_pending else found.text))
 
     def _check_alone(self) -> None:
-        text, _ = self._writer.read(NAME)
-        if hash_similar(text or "") != hash_similar(self._text):
+        text, _ = self._target.read(NAME)
+        if hash_similar(text) != hash_similar(self._text):
             raise ConflictError(
                 "Another deploy has started to write to the same folder: the manifest there is not from this deploy.",
                 HINT_OTHER,

@@ -6,21 +6,26 @@ save without a known time, have none; the file is read right before them.
 
 from __future__ import annotations
 
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
-from contextlib import contextmanager
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.core.errors import ActionError, ConflictError, DeployError, WorkspaceDeniedError, WorkspaceError
+from dms_airflow.core.errors import (
+    ActionError,
+    Cancelled,
+    ConflictError,
+    DeployError,
+    WorkspaceDeniedError,
+    WorkspaceError,
+)
 from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from dms_airflow.alibaba_cloud.workspace import Listed, Workspace
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -28,63 +33,20 @@ R = TypeVar("R")
 ROOT = "/Workspace/code"
 
 CALLS_AT_ONCE = 4
-WAIT_SLICE = 0.5  # seconds
 
 HINT_CONFLICT = "Another deploy, or a person in DMS's console, changed the same folder. Their version was not overwritten."
 HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's console (WORKSPACE) with the repository."
 
 
-def find_folder(workspace: Workspace, path: str) -> dict[str, Listed] | None:
-    """List a folder; None when it is missing.
-
-    What a missing folder answers is not documented, so it is missing only when its parent was listed without it: a refused
-    call must not look like an empty folder.
-
-    Raises:
-        ActionError: A part of the path could not be listed, or is not a folder.
-    """
-    try:
-        if there := workspace.list_folder(path):
-            return there
-    except WorkspaceDeniedError:
-        raise
-    except WorkspaceError:
-        pass
-    above = ROOT
-    for name in path.removeprefix(ROOT).strip("/").split("/"):
-        entry = workspace.list_folder(above).get(name)
-        above = f"{above}/{name}"
-        if entry is None:
-            return None
-        if not entry.is_folder or entry.is_link:
-            raise DeployError(f"{above} in the workspace is not a folder.", "Check deploy-to. Nothing was written.")
-    return workspace.list_folder(path)
-
-
-def read_file(workspace: Workspace, path: str) -> tuple[str | None, str]:
-    """Read text and modification time of a file; None when it is missing, as any refusal means but that of a right."""
-    try:
-        return workspace.read(path)
-    except WorkspaceError as error:
-        if isinstance(error, WorkspaceDeniedError) or error.is_transient:
-            raise
-        return None, ""
-
-
-def map_calls(function: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Call a function for each item, four at once. After a failure no further call begins; it is raised when all are over."""
+def map_calls(function: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
+    """Call a function for each item, four at once. After a failure no more calls begin, and it is raised when all are over."""
+    items = list(items)
     pool = ThreadPoolExecutor(CALLS_AT_ONCE)
-    waiting = futures = [pool.submit(function, item) for item in items]
     try:
-        # By slices: a signal that comes just before Python begins to wait is seen only when it has waited.
-        while waiting and not any(future.exception() for future in futures if future.done()):
-            waiting = [*wait(waiting, timeout=WAIT_SLICE, return_when=FIRST_EXCEPTION).not_done]
-    except BaseException:
-        pool.shutdown(wait=False, cancel_futures=True)
-        raise
-    pool.shutdown(wait=True, cancel_futures=True)
-    over = [future for future in futures if not future.cancelled()]
-    return [future.result() for future in [one for one in over if one.exception()] or futures]
+        return dict(zip(items, pool.map(function, items), strict=True))
+    finally:
+        # A step that is cancelled has no time to wait.
+        pool.shutdown(wait=not isinstance(sys.exception(), Cancelled), cancel_futures=True)
 
 
 class Change(NamedTuple):
@@ -112,27 +74,55 @@ class Change(NamedTuple):
         return int(self.path.endswith(".py") and might_define_dag(self.after.encode(errors="replace")))
 
 
-class Writer:
-    """Writes below one folder of a workspace. No text is ever printed.
+class Target:
+    """The folder of a workspace that a deploy writes to. No text is ever printed.
 
     Args:
         workspace: The workspace.
-        target: The folder.
-        clock: For the pauses between tries.
-        log: For tries, and for what the server changed in a text.
+        folder: Its folder.
         force: Overwrite a file that the server does not accept with its own modification time.
     """
 
-    def __init__(self, workspace: Workspace, target: str, *, clock: Clock, log: Log, force: bool = False) -> None:
-        self._workspace = workspace
-        self._target = target
-        self._clock = clock
-        self._log = log
-        self._force = force
+    def __init__(self, workspace: Workspace, folder: str, *, force: bool = False) -> None:
+        self.workspace = workspace
+        self.folder = folder
+        self.force = force
+
+    def list_folder(self, below: str = "") -> dict[str, Listed] | None:
+        """List the folder, or one below it; None when it is missing.
+
+        What a missing folder answers is not documented, so it is missing only when its parent was listed without it: a refused
+        call must not look like an empty folder.
+
+        Raises:
+            ActionError: A part of the path could not be listed, or is not a folder.
+        """
+        path = f"{self.folder}/{below}".rstrip("/")
+        try:
+            if there := self.workspace.list_folder(path):
+                return there
+        except WorkspaceDeniedError:
+            raise
+        except WorkspaceError:
+            pass
+        above = ROOT
+        for name in path.removeprefix(ROOT).strip("/").split("/"):
+            entry = self.workspace.list_folder(above).get(name)
+            above = f"{above}/{name}"
+            if entry is None:
+                return None
+            if not entry.is_folder or entry.is_link:
+                raise DeployError(f"{above} in the workspace is not a folder.", "Check deploy-to. Nothing was written.")
+        return self.workspace.list_folder(path)
 
     def read(self, path: str) -> tuple[str | None, str]:
-        """Read a file's text and modification time; None when it is not there."""
-        return read_file(self._workspace, f"{self._target}/{path}")
+        """Read text and modification time of a file; None when it is missing, as any refusal means but that of a right."""
+        try:
+            return self.workspace.read(f"{self.folder}/{path}")
+        except WorkspaceError as error:
+            if isinstance(error, WorkspaceDeniedError) or error.is_transient:
+                raise
+            return None, ""
 
     def apply(self, change: Change) -> None:
         """Make one change, unless somebody else changed the file first. Doing it again does no harm.
@@ -143,25 +133,24 @@ class Writer:
             ConflictError: Somebody did.
             ActionError: It was not made, or it is not known.
         """
-        mtime = change.mtime
-        is_sent, must_read = False, not mtime or change.kind != "changed"
+        mtime, is_sent = change.mtime, False
 
         def attempt() -> None:
-            nonlocal mtime, is_sent, must_read
+            nonlocal mtime, is_sent
             refusal: WorkspaceError | None = None
-            for refusals in range(4):
-                if must_read:
+            for tries in range(4):
+                if is_sent or not mtime or change.kind != "changed":
                     text, mtime = self.read(change.path)
                     if (text == change.after and change.kind != "created") or (is_sent and _is_same(text, change.after)):
                         return None
                     if not _is_same(text, change.before):
-                        message = f"{self._target}/{change.path} was changed by somebody else while the deploy ran."
+                        message = f"{self.folder}/{change.path} was changed by somebody else while the deploy ran."
                         raise ConflictError(message, HINT_CONFLICT)
                 # Refused although it was not changed: again with the newest time, then by force if that is allowed.
-                is_forced = refusals == 2 or (refusals == 1 and not mtime)  # noqa: PLR2004
-                if refusal and (change.kind != "changed" or refusals > 2 or (is_forced and mtime and not self._force)):  # noqa: PLR2004
+                is_forced = tries == 2 or (tries == 1 and not mtime)  # noqa: PLR2004
+                if refusal and (change.kind != "changed" or tries > 2 or (is_forced and mtime and not self.force)):  # noqa: PLR2004
                     raise refusal
-                is_sent = must_read = True
+                is_sent = True
                 try:
                     return self._send(change, mtime, is_forced=is_forced)
                 except WorkspaceError as error:
@@ -170,17 +159,30 @@ class Writer:
                     refusal = error
             return None
 
-        retry(attempt, clock=self._clock, log=self._log)
+        retry(attempt, clock=self.workspace.clock, log=self.workspace.log)
 
     def _send(self, change: Change, mtime: str, *, is_forced: bool) -> None:
-        path = f"{self._target}/{change.path}"
+        path = f"{self.folder}/{change.path}"
         if change.after is None:
-            self._workspace.delete(path)
+            self.workspace.delete(path)
         else:
-            self._workspace.save(path, change.after, mtime="" if is_forced else mtime, force=is_forced)
+            self.workspace.save(path, change.after, mtime="" if is_forced else mtime, force=is_forced)
+
+    def check(self, change: Change) -> None:
+        """Read a changed file back.
+
+        Raises:
+            ConflictError: It is not as it was written.
+        """
+        text, _ = self.read(change.path)
+        if not _is_same(text, change.after):
+            message = f"{self.folder}/{change.path} differs from what was written; it was read back immediately."
+            raise ConflictError(message, HINT_ALTERED)
+        if (text or "") != (change.after or ""):
+            self.workspace.log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
 
     def apply_all(self, changes: Iterable[Change]) -> dict[str, Listed]:
-        """Make changes: helpers, then DAG files, then, when these were read back, deletions. Give how they are listed then.
+        """Make changes: helpers, then DAG files, then, when these were read back, deletions. Give how the files are listed.
 
         Raises:
             ActionError: The first failure; what had begun is over.
@@ -188,36 +190,14 @@ class Writer:
         helpers, dag_files, deletions = ([change for change in changes if change.stage == stage] for stage in range(3))
         map_calls(self.apply, helpers)
         map_calls(self.apply, dag_files)
-        listed = self.verify([*helpers, *dag_files])
-        map_calls(self.apply, deletions)
-        self.verify(deletions)
-        return listed
-
-    def verify(self, changes: Iterable[Change]) -> dict[str, Listed]:
-        """Read the changed files back, and return the workspace's entries of them.
-
-        Raises:
-            ConflictError: A file is not as it was written.
-        """
-        changes = list(changes)
-        folders = sorted({change.path.rpartition("/")[0] for change in changes})
+        places = {change.path: change.path.rpartition("/") for change in (*helpers, *dag_files)}
         # First listed, then read: an edit in between has another time than the one in the manifest.
-        contents = map_calls(lambda folder: find_folder(self._workspace, f"{self._target}/{folder}".rstrip("/")) or {}, folders)
-        found = zip(folders, contents, strict=True)
-        listed = {f"{folder}/{name}".lstrip("/"): one for folder, names in found for name, one in names.items()}
-
-        def check(change: Change) -> None:
-            text, _ = self.read(change.path) if change.after is not None or change.path in listed else (None, "")
-            # An empty file may be read as a missing one; the listing may leave out those with a dot in front.
-            is_lost = change.after == "" and change.path not in listed and not change.path.rpartition("/")[2].startswith(".")
-            if is_lost or not _is_same(text, change.after):
-                message = f"{self._target}/{change.path} differs from what was written; it was read back immediately."
-                raise ConflictError(message, HINT_ALTERED)
-            if text != change.after:
-                self._log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
-
-        map_calls(check, changes)
-        return {change.path: listed[change.path] for change in changes if change.path in listed}
+        folders = map_calls(self.list_folder, {folder for folder, _, _ in places.values()})
+        map_calls(self.check, [*helpers, *dag_files])
+        map_calls(self.apply, deletions)
+        map_calls(self.check, deletions)
+        found = {path: (folders[folder] or {}).get(name) for path, (folder, _, name) in places.items()}
+        return {path: listed for path, listed in found.items() if listed}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
         """Restore files; return the problem of each file that could not be restored, by its path.
@@ -227,35 +207,26 @@ class Writer:
             is_ours: Whether a text of a path is one that a deploy may have left.
         """
         problems: dict[str, str] = {}
-        changes: dict[str, Change] = {}
 
-        def compare(path: str) -> None:
-            with _record(problems, path):
+        def put_back(change: Change) -> None:
+            path, wanted = change.path, change.after
+            try:
                 text, mtime = self.read(path)
-                if text and text != former[path] and not is_ours(path, text):
-                    raise ConflictError("somebody else changed it in the meantime; their version was kept", "")
-                if text != former[path] and (text or former[path]):
-                    changes[path] = Change(path, text or None, former[path], mtime)
+                if text and text != wanted and not is_ours(path, text):
+                    problems[path] = "somebody else changed it in the meantime; their version was kept"
+                elif text != wanted and (text or wanted is not None):
+                    change = Change(path, text or None, wanted, mtime)
+                    self.apply(change)
+                    self.check(change)
+            except ActionError as error:
+                problems[path] = error.message
 
-        def write(change: Change) -> None:
-            with _record(problems, change.path):
-                self.apply(change)
-                self.verify([change])
-
-        map_calls(compare, former)
+        changes = [Change(path, None, text) for path, text in former.items()]
         for stage in range(3):
-            map_calls(write, [change for change in changes.values() if change.stage == stage])
+            map_calls(put_back, [change for change in changes if change.stage == stage])
         return problems
-
-
-@contextmanager
-def _record(problems: dict[str, str], path: str) -> Iterator[None]:
-    try:
-        yield
-    except ActionError as error:
-        problems[path] = error.message
 
 
 def _is_same(one: str | None, other: str | None) -> bool:
     """Whether two texts are equal, apart from what a server may change; a missing file equals an empty one."""
-    return hash_similar(one or "") == hash_similar(other or "")
+    return hash_similar(one) == hash_similar(other)

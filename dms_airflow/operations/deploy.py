@@ -25,7 +25,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.core.text import join
 from dms_airflow.deploy.file_deploy import FileDeploy
 from dms_airflow.deploy.gate import Gate
-from dms_airflow.deploy.publish import fetch_ready, find_target, find_workspace_id, parse_setting, publish
+from dms_airflow.deploy.publish import find_destination, find_workspace_id, publish
 from dms_airflow.deploy.write import ROOT
 from dms_airflow.operations import deploy_gate
 
@@ -82,25 +82,21 @@ class Params(deploy_gate.Params):
 def run(params: Params, context: Context) -> Result:
     """Deploy files, or a branch of a Git repository that is bound to the workspace."""
     with context.open_workspace(find_workspace_id(params.workspace_id, context)) as workspace:
-        airflow = fetch_ready(workspace)
-        setting = parse_setting(workspace.fetch_publish_setting())
-        target = find_target(params.deploy_to, airflow, setting)
+        destination = find_destination(workspace, params.deploy_to)
         if not params.dags_path and not (context.runner.workspace / CUSTOMARY_FOLDER).is_dir():
             raise DeployError(f"The checkout has no folder {CUSTOMARY_FOLDER}, and dags-path is empty.", HINT_FOLDER)
         params = replace(params, dags_path=params.dags_path or CUSTOMARY_FOLDER)
         if params.deploy_branch:
-            setting = setting.choose_branch(target, params.deploy_branch)
+            setting = destination.setting.choose_branch(destination.folder, params.deploy_branch)
             branches = join([f"{one.name} ({one.branch})" for one in setting.repositories], 20)
             if params.dry_run:
                 headline = f"Would publish the workspace with these branches: {branches}"
                 return Result(ending=Ending.SUCCESS, headline=headline)
             context.log.info(f"Publishing the workspace with these branches: {branches}.")
-            publish(workspace, setting, clock=context.clock, log=context.log)
+            publish(workspace, setting)
             result = Gate(params, context).run()
             return replace(result, headline=f"Branch {params.deploy_branch} published; {result.headline}")
-        if repository := setting.find_repository(target):
+        if repository := destination.setting.find_repository(destination.folder):
             hint = f"Nothing was written. Set deploy-branch: {repository.branch} to publish the branch, or deploy-to."
-            raise DeployError(f"{target} is in the Git repository {repository.name} of the workspace.", hint)
-        return FileDeploy(
-            params=params, context=context, workspace=workspace, airflow=airflow, setting=setting, target=target
-        ).run()
+            raise DeployError(f"{destination.folder} is in the Git repository {repository.name} of the workspace.", hint)
+        return FileDeploy(params=params, context=context, workspace=workspace, destination=destination).run()

@@ -17,10 +17,9 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
 from dms_airflow.deploy.publish import parse_setting, publish
 from dms_airflow.deploy.rollout import Fate, Outcome, Rollout
-from dms_airflow.deploy.write import Writer
+from dms_airflow.deploy.write import Target
 from sandbox.workspace import Behaviour, Missing, Unguarded, lost, refused, throttled, unsuccessful
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
-from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -51,15 +50,13 @@ def deploy(
     workspace: FakeWorkspace, texts: Mapping[str, str], verdict: Result | Callable[[], Result] = GREEN, **options: Any
 ) -> Outcome:
     """Deploy as the operation does, with this verdict of the gate."""
-    clock, log = FakeClock(), FakeLog()
-    made = make_plan(workspace, TARGET, texts, warn=log.info)
+    made = make_plan(workspace.target, texts, warn=workspace.log.info)
     if made.conflicts:
         raise DeployError(f"conflicts: {made.conflicts}", "")
-    writer = Writer(workspace, TARGET, clock=clock, log=log)
-    rollout = Rollout(made, texts, writer, commit="abc", run="https://ci/1")
+    rollout = Rollout(made, commit="abc", run="https://ci/1")
     setting = parse_setting(workspace.fetch_publish_setting())
     return rollout.run(
-        lambda: publish(workspace, setting, clock=clock, log=log),
+        lambda: publish(workspace, setting),
         lambda: verdict if isinstance(verdict, Result) else verdict(),
         may_take_back=options.get("may_take_back", True),
     )
@@ -152,7 +149,7 @@ def test_one_of_500_changed_is_three_saves_and_the_same_commit_none(tmp_path: Pa
     deploy(workspace, {**texts, "team_0/dag_0.py": DAG + "# 2\n"})
     saves = workspace.count("SaveWorkspaceCode")
     workspace.dms.calls.clear()
-    made = make_plan(workspace, TARGET, {**texts, "team_0/dag_0.py": DAG + "# 2\n"}, warn=pytest.fail)
+    made = make_plan(workspace.target, {**texts, "team_0/dag_0.py": DAG + "# 2\n"}, warn=pytest.fail)
 
     assert saves == 3
     assert made.changes == ()
@@ -392,21 +389,20 @@ def test_force_overwrites_what_the_server_does_not_let_go(tmp_path: Path) -> Non
     workspace.dms.fail(
         "SaveWorkspaceCode", lambda call: None if "Force" in call.parameters else unsuccessful("FileModified"), times=50
     )
-    plan = make_plan(workspace, TARGET, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
-    writer = Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog())
+    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
 
     with pytest.raises(ActionError, match="FileModified"):
-        writer.apply(plan.changes[0])
+        workspace.target.apply(plan.changes[0])
     assert workspace.own_files == OLD
 
-    Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog(), force=True).apply(plan.changes[0])
+    Target(workspace, TARGET, force=True).apply(plan.changes[0])
     assert workspace.own_files == {**OLD, "changed.py": "2\n"}
 
 
 def test_a_conflict_is_not_overwritten_with_force_either(tmp_path: Path) -> None:
     workspace = start(tmp_path)
-    plan = make_plan(workspace, TARGET, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
+    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
     workspace.put({"changed.py": "theirs\n"})
 
     with pytest.raises(ConflictError):
-        Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog(), force=True).apply(plan.changes[0])
+        Target(workspace, TARGET, force=True).apply(plan.changes[0])

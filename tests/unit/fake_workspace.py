@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 
 from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.core.errors import AnswerLostError, WorkspaceDeniedError, WorkspaceError
+from dms_airflow.deploy.write import Target
 from sandbox.workspace import Workspace as SandboxWorkspace
+from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +28,13 @@ BODY = frozenset({"Path", "Content", "Mtime", "Force", "Config"})
 class FakeWorkspace(Workspace):
     """Answers a deploy's calls, and lets a test put faults and second writers between them."""
 
+    clock: FakeClock
+    log: FakeLog
+
     def __init__(self, folder: Path, behaviour: Behaviour | None = None) -> None:
         self._instance_id = "af-1"
+        self.clock, self.log = FakeClock(), FakeLog()
+        self.target = Target(self, TARGET)
         self.order: AbstractContextManager[object] = nullcontext()
         """A lock that a test puts here lets no other call come between a call and what the test does before it."""
         self.dms = SandboxWorkspace(

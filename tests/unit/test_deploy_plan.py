@@ -11,10 +11,9 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import Manifest, parse_manifest
 from dms_airflow.deploy.plan import Plan, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.rollout import Fate, Rollout
-from dms_airflow.deploy.write import Change, Writer
+from dms_airflow.deploy.write import Change, Target
 from sandbox.workspace import Behaviour, Missing, refused
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
-from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,13 +32,14 @@ def workspace(tmp_path: Path) -> FakeWorkspace:
 
 def plan(workspace: FakeWorkspace, texts: Mapping[str, str], **options: Any) -> Plan:
     """Plan a deploy."""
-    return make_plan(workspace, TARGET, texts, **{"warn": [].append, **options})
+    target = Target(workspace, TARGET, force=options.pop("force", False))
+    return make_plan(target, texts, **{"warn": [].append, **options})
 
 
 def deploy(workspace: FakeWorkspace, texts: Mapping[str, str], commit: str = "c1") -> Plan:
     """Deploy without a gate."""
     made = plan(workspace, texts)
-    rollout = Rollout(made, texts, Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog()), commit=commit, run="run")
+    rollout = Rollout(made, commit=commit, run="run")
     assert rollout.run(lambda: None, lambda: GREEN, may_take_back=False).fate is Fate.VERIFIED
     return made
 
@@ -215,8 +215,8 @@ def test_links_and_folders_in_the_way_are_refused(workspace: FakeWorkspace) -> N
     assert caught.value.message.splitlines()[1:] == [
         "linked/new.py: linked is a link in the target",
         "link.py: link.py is a link in the target",
-        "a_folder.py: is a folder in the target",
-        "a_file/new.py: a_file is a file in the target",
+        "a_folder.py: a_folder.py is a file or folder in the target",
+        "a_file/new.py: a_file is a file or folder in the target",
     ]
 
 
@@ -256,8 +256,7 @@ def test_a_manifest_that_cannot_be_read_owns_nothing_and_warns(workspace: FakeWo
 
 def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:
     made = plan(workspace, {"etl.py": DAG})
-    writer = Writer(workspace, TARGET, clock=FakeClock(), log=FakeLog())
-    Rollout(made, {"etl.py": DAG}, writer, commit="abc", run="https://ci/1").run(lambda: None, lambda: RED, may_take_back=False)
+    Rollout(made, commit="abc", run="https://ci/1").run(lambda: None, lambda: RED, may_take_back=False)
     warnings: list[str] = []
 
     plan(workspace, {"etl.py": DAG}, warn=warnings.append)
@@ -278,10 +277,8 @@ def test_what_is_no_manifest_is_none(text: str) -> None:
 def test_a_pending_manifest_comes_back_whole() -> None:
     manifest = Manifest(
         commit="a",
-        next_commit="b",
         run="r",
-        is_pending=True,
-        written={"x.py": ("1", "2")},
+        written={"x.py": ["1", "2"]},
         former={"x.py": None, "y.py": "é\r\n"},
     )
 
@@ -297,4 +294,4 @@ def test_a_diff_is_unified_and_left_out_when_it_is_long() -> None:
         "-two",
         "+2",
     ]
-    assert render_diff(Change("a.py", None, "x\n" * 401)) == ""
+    assert render_diff(Change("a.py", None, "x\n" * 1001)) == ""

@@ -11,7 +11,6 @@ from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError,
 from dms_airflow.deploy.publish import PublishSetting, Repository, is_below, parse_setting, parse_status, publish
 from sandbox.workspace import Behaviour, lost, refused, unsuccessful
 from tests.unit.fake_workspace import FakeWorkspace
-from tests.unit.fakes import FakeClock, FakeLog
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,11 +78,11 @@ def test_a_branch_is_refused_where_it_would_be_ignored() -> None:
         locked.choose_branch("/Workspace/code/other", "main")
 
 
-def run(folder: Path, behaviour: Behaviour) -> tuple[FakeWorkspace, FakeClock, FakeLog]:
+def run(folder: Path, behaviour: Behaviour) -> FakeWorkspace:
     """Publish once."""
-    workspace, clock, log = FakeWorkspace(folder, behaviour), FakeClock(), FakeLog()
-    publish(workspace, NOTHING, clock=clock, log=log)
-    return workspace, clock, log
+    workspace = FakeWorkspace(folder, behaviour)
+    publish(workspace, NOTHING)
+    return workspace
 
 
 @pytest.mark.parametrize(
@@ -91,22 +90,19 @@ def run(folder: Path, behaviour: Behaviour) -> tuple[FakeWorkspace, FakeClock, F
     [("SUCCESS",), ("RUNNING", "success"), (None, {"phase": "Created"}, DICT_TEXT, {"phase": "SUCCESS"}), ("", "", "SUCCESS")],
 )
 def test_every_way_to_say_success_is_success(tmp_path: Path, statuses: tuple[Any, ...]) -> None:
-    _, _, log = run(tmp_path, Behaviour(statuses=statuses))
-
-    assert log.lines[-1] == "Published."
+    assert run(tmp_path, Behaviour(statuses=statuses)).log.lines[-1] == "Published."
 
 
 @pytest.mark.parametrize("word", ["ERROR", "TIMEOUT", "CANCEL", "Failed", "cancelled", {"phase": "ERROR"}, "WEIRD"])
 def test_every_other_end_fails_with_the_action_its_error_and_its_log(tmp_path: Path, word: Any) -> None:
-    log = FakeLog()
     workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING", word), action_error="no space", action_log="line\n"))
 
     with pytest.raises(NotPublishedError) as caught:
-        publish(workspace, NOTHING, clock=FakeClock(), log=log)
+        publish(workspace, NOTHING)
 
     assert "ws-" in caught.value.message
     assert caught.value.message.endswith("no space")
-    assert [text for _, text in log.folds] == ["line\n"]
+    assert [text for _, text in workspace.log.folds] == ["line\n"]
 
 
 def test_an_action_without_a_log_fails_all_the_same(tmp_path: Path) -> None:
@@ -115,13 +111,12 @@ def test_an_action_without_a_log_fails_all_the_same(tmp_path: Path) -> None:
 
 
 def test_an_action_that_never_ends_fails_after_ten_minutes(tmp_path: Path) -> None:
-    clock = FakeClock()
     workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING",), has_end_time=False))
 
     with pytest.raises(NotPublishedError, match=r"is RUNNING after 600 s"):
-        publish(workspace, NOTHING, clock=clock, log=FakeLog())
+        publish(workspace, NOTHING)
 
-    assert 1600 <= clock.now < 1632
+    assert 1600 <= workspace.clock.now < 1632
 
 
 def test_a_key_that_is_not_known_at_first_is_asked_for_again(tmp_path: Path) -> None:
@@ -135,22 +130,22 @@ def test_a_publish_that_is_refused_while_another_runs_is_repeated(tmp_path: Path
     workspace = FakeWorkspace(tmp_path)
     workspace.dms.fail("WorkspaceCodePublish", unsuccessful("PublishRunning"), times=3)
 
-    publish(workspace, NOTHING, clock=FakeClock(), log=FakeLog())
+    publish(workspace, NOTHING)
 
     assert workspace.count("WorkspaceCodePublish") == 4
 
 
 def test_a_lost_publish_is_repeated_once_and_said(tmp_path: Path) -> None:
-    workspace, log = FakeWorkspace(tmp_path), FakeLog()
+    workspace = FakeWorkspace(tmp_path)
     workspace.dms.fail("WorkspaceCodePublish", lost(after_effect=True))
 
-    publish(workspace, NOTHING, clock=FakeClock(), log=log)
+    publish(workspace, NOTHING)
 
     assert workspace.count("WorkspaceCodePublish") == 2
-    assert "does no harm" in log.lines[0]
+    assert "lost. Trying again in 1 s." in workspace.log.lines[0]
     workspace.dms.fail("WorkspaceCodePublish", lost(after_effect=True), times=2)
     with pytest.raises(ActionError):
-        publish(workspace, NOTHING, clock=FakeClock(), log=log)
+        publish(workspace, NOTHING)
 
 
 def test_a_publish_without_the_right_is_not_repeated(tmp_path: Path) -> None:
@@ -158,6 +153,6 @@ def test_a_publish_without_the_right_is_not_repeated(tmp_path: Path) -> None:
     workspace.dms.fail("WorkspaceCodePublish", refused("Forbidden.RAM"), times=9)
 
     with pytest.raises(WorkspaceError):
-        publish(workspace, NOTHING, clock=FakeClock(), log=FakeLog())
+        publish(workspace, NOTHING)
 
     assert workspace.count("WorkspaceCodePublish") == 1
