@@ -41,7 +41,7 @@ def main() -> None:
             dms.workspace.calls.clear()
             started = time.perf_counter()
             with Workspace(
-                WORKSPACE_ID,
+                workspace_id=WORKSPACE_ID,
                 instance_id=INSTANCE_ID,
                 obtain_keys=lambda: keys,
                 endpoint=parse_endpoint(dms.endpoint),

@@ -62,7 +62,9 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
     )
     return Context(
         config=config,
-        open_workspace=partial(Workspace, **instance, obtain_keys=session.obtain_keys, clock=clock, log=ci),
+        open_workspace=lambda workspace_id: Workspace(
+            workspace_id=workspace_id, **instance, obtain_keys=session.obtain_keys, clock=clock, log=ci
+        ),
         airflow=AirflowClient(session=session, transport=transport, clock=clock, log=ci),
         session=session,
         transport=transport,

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import threading
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from dms_airflow.core.log import Log
 
 READ_TIMEOUT = 60_000  # milliseconds: a saved text is up to three times its size on the way
-MOST_RENEWALS = 4  # temporary keys live for a quarter of an hour at least
 
 _DENIED = re.compile(r"^Forbidden|NoPermission|UserNotExist")
 
@@ -51,6 +51,7 @@ class Listed(NamedTuple):
     mtime: str
 
 
+@dataclass(kw_only=True)
 class Workspace:
     """One workspace, inside of a `with` block. Each call raises an ActionError, as `send` does.
 
@@ -64,31 +65,19 @@ class Workspace:
         log: Gets a line for each retry.
     """
 
-    def __init__(
-        self,
-        workspace_id: str,
-        *,
-        instance_id: str,
-        obtain_keys: Callable[[], Keys],
-        endpoint: Endpoint,
-        ca_bundle: str,
-        clock: Clock,
-        log: Log,
-    ) -> None:
-        self._workspace_id = workspace_id
-        self._instance_id = instance_id
-        self._connect: Callable[[], tuple[Any, Any, Any]] = lambda: prepare_client(
-            obtain_keys(), endpoint, ca_bundle, read_timeout=READ_TIMEOUT
-        )
-        self.clock = clock
-        self.log = log
-        self._renewal = threading.Lock()
-        self._renewals = 0
-        self._stack = ExitStack()
+    workspace_id: str
+    instance_id: str
+    obtain_keys: Callable[[], Keys]
+    endpoint: Endpoint
+    ca_bundle: str
+    clock: Clock
+    log: Log
 
     def __enter__(self) -> Self:
         """Import the SDK, and get keys."""
         self._client = self._connect()
+        self._renewal = threading.Lock()
+        self._stack = ExitStack()
         self._last = self._stack.enter_context(guard_sdk(self.clock))
         return self
 
@@ -100,7 +89,7 @@ class Workspace:
 
     def fetch_airflow(self) -> Mapping[str, Any]:
         """Fetch the instance: `Status`, `DagsDir` and more."""
-        return _to_map(self.fetch("GetAirflow", airflow_id=self._instance_id)[0].get("Root"))
+        return _to_map(self.fetch("GetAirflow", airflow_id=self.instance_id)[0].get("Root"))
 
     def fetch_publish_setting(self) -> Mapping[str, Any]:
         """Fetch `Exclude`, `LockRepoBranch` and `Repos`."""
@@ -151,8 +140,8 @@ class Workspace:
         """Make a call that changes nothing, again while it may succeed a moment later."""
         return retry(partial(self.send, action, **fields), clock=self.clock, log=self.log)
 
-    def send(self, action: str, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
-        """Make one call, and return its body and headers.
+    def send(self, action: str, *, may_renew: bool = True, **fields: Any) -> tuple[Mapping[str, Any], Mapping[str, str]]:
+        """Make one call, and return its body and headers. Expired keys are renewed once: such a call changed nothing.
 
         Raises:
             WorkspaceError: It was refused.
@@ -161,7 +150,7 @@ class Workspace:
         """
         used = self._client
         client, messages, options = used
-        request = getattr(messages, f"{action}Request")(workspace_id=self._workspace_id, **fields)
+        request = getattr(messages, f"{action}Request")(workspace_id=self.workspace_id, **fields)
         call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
         started = self.clock.monotonic()
         response, error = attempt(lambda: call(request, options))
@@ -173,17 +162,15 @@ class Workspace:
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}
             refusal = parse_body_refusal(body)
-        if refusal and refusal.is_expired and self._renew(used):
-            return self.send(action, **fields)
+        if refusal and refusal.is_expired and may_renew:
+            with self._renewal:
+                if self._client is used:  # no other thread has renewed them
+                    self._client = self._connect()
+            return self.send(action, may_renew=False, **fields)
         raise self._refuse(action, refusal) if refusal else self._explain_failure(action)
 
-    def _renew(self, used: tuple[Any, Any, Any]) -> bool:
-        """Get new keys in place of expired ones: a refused call changed nothing. False when that happened too often."""
-        with self._renewal:
-            if self._client is used:
-                self._renewals += 1
-                self._client = self._connect()
-        return self._renewals <= MOST_RENEWALS
+    def _connect(self) -> tuple[Any, Any, Any]:
+        return prepare_client(self.obtain_keys(), self.endpoint, self.ca_bundle, read_timeout=READ_TIMEOUT)
 
     def _explain_failure(self, action: str) -> ActionError:
         last = self._last
@@ -196,9 +183,9 @@ class Workspace:
         return failure
 
     def _refuse(self, action: str, refusal: Refusal) -> WorkspaceError:
-        call = f"{action} for the workspace {self._workspace_id}"
+        call = f"{action} for the workspace {self.workspace_id}"
         if _DENIED.search(refusal.code):
-            hint = HINT_DENIED.format(action=action, workspace=self._workspace_id)
+            hint = HINT_DENIED.format(action=action, workspace=self.workspace_id)
             return refusal.to_error(WorkspaceDeniedError, call, OPENAPI, hint=hint)
         return refusal.to_error(WorkspaceError, call, OPENAPI, other=HINT_OTHER)
 

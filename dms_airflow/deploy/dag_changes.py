@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-MOST_LINES = 50  # DAGs in the log
 MOST_DETAILS = 10  # of a DAG, in the log and the summary; the output has all
 MOST_DIAGRAMS = 5
 MOST_TASKS = 30  # of a diagram
@@ -212,10 +211,7 @@ def sum_up(changes: Iterable[DagChange]) -> str:
 
 def list_lines(changes: Sequence[DagChange]) -> list[str]:
     """List the changes for the log, one line a DAG; those that are not known together."""
-    known = [change for change in changes if change.kind is not Kind.UNKNOWN]
-    lines = [f"  {change.dag_id}: {_render(change)}" for change in known[:MOST_LINES]]
-    if len(known) > MOST_LINES:
-        lines.append(f"  and {len(known) - MOST_LINES} more, in the output dag-changes")
+    lines = [f"  {change.dag_id}: {_render(change)}" for change in changes if change.kind is not Kind.UNKNOWN]
     if unknown := [change.dag_id for change in changes if change.kind is Kind.UNKNOWN]:
         lines.append(f"  Not known, since one of their versions could not be read: {join(unknown)}")
     return lines

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeVar
 from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError
-from dms_airflow.core.text import count
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance import Instance
 from dms_airflow.import_errors.snapshots import wait_for_reparse
@@ -52,7 +51,7 @@ class DagWatch:
         self._endings: tuple[str, ...] = ()
         self.changed: tuple[str, ...] | None = None
         """The files that this deploy changes, below the DAG folder; None where any may be another."""
-        self._requests, self._seconds, self._read_at = 0, 0.0, 0.0
+        self._read_at = 0.0
         self.has_before = False
 
     def read_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
@@ -81,8 +80,7 @@ class DagWatch:
         gone = {one for one in vanished if one in (self._before if self.changed is None else self._shapes)}
         changes = try_to(lambda: self._compare(files, gone), None, "DAG changes", log)
         if changes is not None:
-            head = f"DAG changes: {sum_up(changes)} ({count(self._requests, 'request')}, {self._seconds:.1f} s)"
-            log.info("\n".join((head, *list_lines(changes))))
+            log.info("\n".join((f"DAG changes: {sum_up(changes)}", *list_lines(changes))))
         return changes
 
     def _compare(self, files: DeployedFiles, vanished: set[str]) -> tuple[DagChange, ...]:
@@ -94,7 +92,6 @@ class DagWatch:
         if not self._shapes and not vanished and defined <= self._before.keys():
             return compare_dags({}, {}, unknown=() if self.changed else defined, now=None)
         dags = list_dags(self._context.airflow, only_active=False)
-        self._requests += 1
         # Airflow may call DAGs active that no file defines any more.
         now = {dag.dag_id: dag for dag in dags if dag.is_active and dag.dag_id in defined and dag.path in own}
         new = now.keys() - self._before.keys()
@@ -121,7 +118,6 @@ class DagWatch:
         clock.sleep(max(0.0, self._read_at + KEPT - clock.monotonic()))
         instance, files = Instance(self._context, timeout=LONGEST, poll_interval=None), {paths[one] for one in doubtful}
         errors, awaited = wait_for_reparse(instance, instance.view(), files, files)
-        self._requests += instance.requests
         sure = {one: shape for one, shape in shapes.items() if one not in doubtful}
         return sure if errors or awaited else sure | self._fetch(doubtful)
 
@@ -134,8 +130,7 @@ class DagWatch:
 
     def _fetch(self, dag_ids: Iterable[str]) -> dict[str, DagShape]:
         """Fetch what DAGs are like: two requests each. What is refused is left out."""
-        started = self._context.clock.monotonic()
-        airflow = self._context.airflow.until(started + LONGEST)
+        airflow = self._context.airflow.until(self._context.clock.monotonic() + LONGEST)
         compared = sorted(dag_ids)[:MOST_COMPARED]
 
         def fetch(path: str) -> dict[str, object] | None:
@@ -146,7 +141,5 @@ class DagWatch:
 
         places = [locate_dag(dag_id) for dag_id in compared]
         answers = airflow.map(fetch, [f"{place}/{what}" for what in ("tasks", "details") for place in places])
-        self._requests += 2 * len(compared)
-        self._seconds += self._context.clock.monotonic() - started
         found = zip(compared, answers[: len(places)], answers[len(places) :], strict=True)
         return {dag_id: parse_shape(details, tasks) for dag_id, tasks, details in found if tasks and details}

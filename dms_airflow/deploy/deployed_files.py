@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.parse import DagImportError
 
 NOTHING_EXPECTED = "any DAG file of the checkout"
-NOTHING_REPORTED = (
-    "airflow dags report to name a file: it names none, though Airflow has active DAGs. Either the DAG folder is empty now, "
-    "or a DAG file prints [] and ends Airflow when it is imported"
-)
 
 NO_DAG = "defines no DAG, so Airflow stores no source of it"
 NO_COPY = "Airflow stores no source of it yet"
@@ -108,7 +104,7 @@ class DeployedFiles:
         if report is None:
             return ()
         if not report and any(dag.is_active for dag in dags):
-            return (NOTHING_REPORTED,)
+            return ("airflow dags report to name a file: the DAG folder is empty, or a file in it ends Airflow early",)
         if not awaited:
             return () if self.expected.doubtful or not self.verify_source else (NOTHING_EXPECTED,)
         parsed = {file.path for file in report}

@@ -77,18 +77,23 @@ class FileDeploy:
         secrets = find_secrets(texts)
         for path, line, what in secrets:
             file = f"{params.dags_path}/{path}"
-            self._warn(
-                "Secret in a file", f"{file}, line {line}, looks like {what}. It is deployed in spite of that.", file, line
-            )
+            message = f"{file}, line {line}, looks like {what}. It is deployed in spite of that."
+            self._warn(Annotation(level=Level.WARNING, title="Secret in a file", message=message, file=file, line=line))
         target = Target(self.workspace, self.destination.folder, force=params.force)
-        plan = make_plan(target, texts, keep=is_excluded if params.prune else None, warn=partial(self._warn, "Manifest"))
+        plan = make_plan(
+            target,
+            texts,
+            keep=is_excluded if params.prune else None,
+            warn=lambda message: self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message)),
+        )
         self._outputs |= {"plan": plan.to_json(), "rolled-back": False}
         self._show(plan, {path for path, _, _ in secrets})
         if plan.conflicts and not params.force:
             message = "\n".join(("These files of the target differ, and no deploy wrote them:", *plan.conflicts))
             if not params.dry_run:
                 raise DeployError(message, HINT_CONFLICTS, outputs=self._outputs, blocks=self._blocks)
-            self._warn(DeployError.title, f"{message}\n{HINT_CONFLICTS}")
+            message = f"{message}\n{HINT_CONFLICTS}"
+            self._warn(Annotation(level=Level.WARNING, title=DeployError.title, message=message))
         if params.dry_run:
             context.log.info(f"A dry run reads only. The deploy itself also needs {WRITE_ACTIONS}.")
             return Result(ending=Ending.SUCCESS, headline=f"Plan: {plan.summary}")
@@ -104,7 +109,7 @@ class FileDeploy:
             used = [one.path for one in plan.changes if place and is_below(f"{plan.target.folder}/{one.path}", place)]
             if used:
                 message = f"{join(used)} takes effect when the instance is redeployed in DMS's console ({name}). It was not."
-                self._warn("Instance must be redeployed", message)
+                self._warn(Annotation(level=Level.WARNING, title="Instance must be redeployed", message=message))
         rows = tuple((kind, path) for kind in (*marks, "foreign") for path in paths[kind])
         diffs = [(change.path, render_diff(change)) for change in plan.changes if change.path not in secret]
         folded = [Folded(heading=f"Changes of {path}", text=text, language="diff") for path, text in diffs if text]
@@ -168,7 +173,8 @@ class FileDeploy:
         except ActionError as error:
             awaited = [error.message]
         if awaited:
-            self._warn("Former version not verified", f"The former files are back. Not confirmed yet: {join(awaited, 20)}.")
+            message = f"The former files are back. Not confirmed yet: {join(awaited, 20)}."
+            self._warn(Annotation(level=Level.WARNING, title="Former version not verified", message=message))
         else:
             self.context.log.info("The former files are back: every DAG file imports, and every former DAG can run.")
 
@@ -178,15 +184,18 @@ class FileDeploy:
         version = f"version of {count(len(plan.changes), 'file')} of {plan.target.folder}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
         if fate is Fate.STAYS:
-            self._warn("Deploy not verified", f"The new {version} is in place, published, and not verified. {HINT_AGAIN}")
+            message = f"The new {version} is in place, published, and not verified. {HINT_AGAIN}"
+            self._warn(Annotation(level=Level.WARNING, title="Deploy not verified", message=message))
         elif fate is Fate.TAKEN_BACK:
-            self._warn("Deploy taken back", f"The former {version} is back in place and published.")
+            message = f"The former {version} is back in place and published."
+            self._warn(Annotation(level=Level.WARNING, title="Deploy taken back", message=message))
         elif fate is Fate.IN_BETWEEN:
             message = f"The former {version} is not back in full.\n{details}\n{HINT_AGAIN}"
             error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
             result = replace(result, annotations=(error, *result.annotations))
         if details and fate is not Fate.IN_BETWEEN:
-            self._warn("Manifest", f"How the deploy ended could not be written to the manifest: {details}")
+            message = f"How the deploy ended could not be written to the manifest: {details}"
+            self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
         beginnings = {
             Fate.VERIFIED: f"Deployed: {plan.summary}. ",
             Fate.TAKEN_BACK: "Taken back: ",
@@ -194,6 +203,6 @@ class FileDeploy:
         }
         return replace(result, headline=f"{beginnings.get(fate, '')}{result.headline}")
 
-    def _warn(self, title: str, message: str, file: str | None = None, line: int | None = None) -> None:
-        self.context.log.info(f"{title}: {message}")
-        self._annotations.append(Annotation(level=Level.WARNING, title=title, message=message, file=file, line=line))
+    def _warn(self, warning: Annotation) -> None:
+        self.context.log.info(f"{warning.title}: {warning.message}")
+        self._annotations.append(warning)

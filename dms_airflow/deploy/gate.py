@@ -42,8 +42,7 @@ HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that
 
 DUPLICATE = "AirflowDagDuplicatedIdException"
 
-NOT_SERIALIZED = "dags reserialize was left out, since it would drop the last good versions of what is broken"
-NOT_SERIALIZED_3 = "dags reserialize is left out while anything is broken"
+NOT_SERIALIZED = "dags reserialize is left out while anything is broken"
 NOT_ASKED = "not checked: on this Airflow only the dag-processor's result is true"
 
 
@@ -70,7 +69,6 @@ class Gate:
         self._problems: list[Problem] = []
         self._unverified: dict[str, str] = {}  # what could not be verified, and why
         self._vanished: tuple[Finding, ...] = ()
-        self._rows: list[tuple[str, ...]] = []  # the steps, what they found, and what they cost
 
     def run(self) -> Result:
         """Take the steps in their order, up to the first that fails the gate."""
@@ -90,10 +88,9 @@ class Gate:
             result = check()
             if self._problems:
                 result = first_line(self._problems[0].message)
+            commands, requests = self._instance.commands - commands, self._instance.requests - requests
             seconds = self._context.clock.monotonic() - began
-            costs = (self._instance.commands - commands, self._instance.requests - requests, f"{seconds:.1f} s")
-            self._rows.append((question, result, *map(str, costs)))
-            self._context.log.info(f"   {result} ({costs[0]} CLI starts, {costs[1]} requests, {costs[2]})")
+            self._context.log.info(f"   {result} ({commands} CLI starts, {requests} requests, {seconds:.1f} s)")
             if self._problems or any(map(self._params.counts, compare(self._errors, self._baseline.errors).errors)):
                 return self._report(None)
         vanished = [dag_id for finding in self._vanished for dag_id in finding.affects]
@@ -146,9 +143,8 @@ class Gate:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
         version = self._instance.version
         if version.cli_import_is_reliable and self._errors:
-            why = NOT_SERIALIZED if version.keeps_broken_dags else NOT_SERIALIZED_3
-            self._unverified = {"whether every DAG serializes": why, **self._unverified}
-            return f"not checked: {why}"
+            self._unverified = {"whether every DAG serializes": NOT_SERIALIZED, **self._unverified}
+            return f"not checked: {NOT_SERIALIZED}"
         if version.cli_import_is_reliable:
             self._errors, problem = self._imports.reserialize()
             self._add_problem(problem)
@@ -273,8 +269,6 @@ class Gate:
     def _list_tables(self, unverified: tuple[tuple[str, str], ...]) -> Iterator[Table]:
         if unverified:
             yield Table(heading="Could not be verified", columns=("what", "why"), rows=unverified)
-        columns = ("question", "found", "CLI starts", "requests", "time")
-        yield Table(heading="Steps", columns=columns, rows=tuple(self._rows), is_detail=True)
         if self._files.report:
             slowest = sorted(self._files.report, key=lambda file: -file.seconds)[:SLOWEST]
             rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)

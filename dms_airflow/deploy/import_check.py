@@ -135,38 +135,33 @@ class ImportCheck:
         if execution is not None:
             reason = f"airflow {LIST} gave no usable output: {execution.outcome.reason}"
             if imports := read_dag_files(execution.stdout):  # the last one ended the interpreter
-                return self._report_culprit(imports[-1], f"{reason}\nThe last file that Airflow imported is {imports[-1]}.")
+                return self._fail(f"{reason}\nThe last file that Airflow imported is {imports[-1]}.", imports[-1])
         # Without a report the paths are those of `fileloc`, or, where no DAG is known, below the DAG folder.
         files = self._files
         folder = files.folder or ("" if files.report is None and files.dags else "DAGS_FOLDER")
         awaited = {f"{folder}{path}": file for path, file in files.expected.awaited.items()}
         same = sorted(path for path, is_same in files.compare_sources(awaited).items() if is_same)
         changed = sorted(awaited.keys() - same)
-        if not self._instance.version.can_import_one_file:
-            if len(changed) == 1:
-                return self._report_culprit(changed[0], f"{reason}\nThe only DAG file that is new or changed is {changed[0]}.")
-            suspected = f"New or changed DAG files: {join(changed, 20)}." if changed else "No DAG file is new or changed."
-            return Problem(message=f"{reason}\n{suspected}\n{self.hint}")
-        if execution is not None:
-            return Problem(message=f"{reason}\n{self.hint}")
+        if execution is not None or not self._instance.version.can_import_one_file:
+            message = f"{reason}\nNew or changed DAG files: {join(changed, 20) or 'none'}."
+            return self._fail(message, changed[0] if len(changed) == 1 else "")
         return self._import_alone([*changed, *same], reason)
 
     def _import_alone(self, suspects: Sequence[str], reason: str) -> Problem:
         """Import files one by one, up to the first that keeps Airflow from answering."""
         for number, path in enumerate(suspects):
             if self._instance.remaining < 0:
-                left = join(suspects[number:])
-                return Problem(message=f"{reason}. {number} DAG files import alone; no time was left for {left}.\n{self.hint}")
+                return self._fail(f"{reason}. {number} DAG files import alone; no time was left for {join(suspects[number:])}.")
             limit = min(CULPRIT_LIMIT, max(SHORTEST_LIMIT, self._instance.remaining))
             alone = self._instance.run(LIST, "-S", path, "-o", "json", limit=limit)
             if alone is None or not _is_usable(alone):
                 said = f"no answer within {limit:.0f} s" if alone is None else alone.outcome.reason
-                return self._report_culprit(path, f"{reason}\nAlone, {path} gives: {said}.")
-        return Problem(message=f"{reason}, but each of the {len(suspects)} DAG files imports alone.\n{self.hint}")
+                return self._fail(f"{reason}\nAlone, {path} gives: {said}.", path)
+        return self._fail(f"{reason}, but each of the {len(suspects)} DAG files imports alone.")
 
-    def _report_culprit(self, path: str, message: str) -> Problem:
+    def _fail(self, message: str, culprit: str = "") -> Problem:
         # The other files show where the DAG folder is.
-        file = self._checkout.map_paths([path, *(dag.path for dag in self._files.dags)]).get(path)
+        file = self._checkout.map_paths([culprit, *(dag.path for dag in self._files.dags)]).get(culprit) if culprit else None
         line = find_exit(self._checkout.read(file)) if file else None
         return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file), line=line)
 
@@ -192,7 +187,7 @@ class ImportCheck:
             return errors, make_timeout(awaited, HINT_SCHEDULER)
         if execution is None:
             return (), Problem(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
-        return (), Problem(message=f"airflow dags reserialize failed: {execution.outcome.reason}\n{self.hint}")
+        return (), self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
 
     def _read_reserialize(self, execution: Execution, before: Snapshot) -> tuple[bool, tuple[DagImportError, ...]]:
         """Find out whether it wrote DAGs, and which of them do not serialize."""

@@ -28,32 +28,15 @@ if TYPE_CHECKING:
     # By rule and name: by file and line, the DAG files of which that file is a part.
     Places = Mapping[tuple[Rule, str], Mapping[tuple[str, int], list[str]]]
 
-_CREATE, _WARN = "Create it in Airflow, or correct the name.", Level.WARNING
+_WARN = Level.WARNING
+_FAIL = "tasks that use it fail. Create it in Airflow, or correct the name."
+_HANG = "tasks that use it never start. Create it in Airflow, or correct the name."
+_WAIT = "healthy triggerer: deferred tasks wait. Start one, or set deferrable=False."
 _FINDINGS = (
-    Finding(
-        rule=Rule.MISSING_CONNECTION,
-        level=_WARN,
-        title="Connection missing",
-        message=f"connection {{}}: tasks that use it fail. {_CREATE}",
-    ),
-    Finding(
-        rule=Rule.MISSING_VARIABLE,
-        level=_WARN,
-        title="Variable missing",
-        message=f"variable {{}}: tasks that use it fail. {_CREATE}",
-    ),
-    Finding(
-        rule=Rule.MISSING_POOL,
-        level=_WARN,
-        title="Pool missing",
-        message=f"pool {{}}: tasks that use it never start. {_CREATE}",
-    ),
-    Finding(
-        rule=Rule.MISSING_TRIGGERER,
-        level=_WARN,
-        title="Triggerer missing",
-        message="healthy triggerer: deferred tasks wait. Start one, or set deferrable=False.",
-    ),
+    Finding(rule=Rule.MISSING_CONNECTION, level=_WARN, title="Connection missing", message=f"connection {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_VARIABLE, level=_WARN, title="Variable missing", message=f"variable {{}}: {_FAIL}"),
+    Finding(rule=Rule.MISSING_POOL, level=_WARN, title="Pool missing", message=f"pool {{}}: {_HANG}"),
+    Finding(rule=Rule.MISSING_TRIGGERER, level=_WARN, title="Triggerer missing", message=_WAIT),
 )
 # What Airflow's database has none of when it is kept elsewhere.
 _ELSEWHERE = {Rule.MISSING_CONNECTION: "AIRFLOW_CONN_…", Rule.MISSING_VARIABLE: "AIRFLOW_VAR_…"}

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
 LONGEST_COMPARED = 1000  # lines of both texts: difflib's time grows with the square
 
-_SKIPPED = frozenset({".git", "__pycache__"})
+_SKIPPED = frozenset({".git", "__pycache__", NAME})
 _CONTROL = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff\\]")
 _SECRETS = {
     "a private key": re.compile(r"-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----"),
@@ -116,8 +116,6 @@ def _walk(folder: Path, prefix: str, above: tuple[Path, ...]) -> Iterator[tuple[
 
 def _read_file(path: str, place: Path, root: Path) -> tuple[str, str]:
     """Read a file's text; or say why it cannot be deployed."""
-    if path == NAME:
-        return "", "this is the name of the deploy's own manifest"
     if _CONTROL.search(path):
         return "", "its name has a control character, a backslash or bytes that are not UTF-8"
     if not place.is_relative_to(root):
@@ -164,7 +162,7 @@ def make_plan(
         DeployError: A file or link of the target blocks a file.
         ActionError: The target could not be read.
     """
-    top = target.list_folder()
+    top = target.list_top()
     manifest = _read_manifest(target, warn) if top is not None else Manifest()
     ours = manifest.paths
     listed = _list_below(target, top or {}, {*texts, *ours}, is_deep=keep is not None)
@@ -235,7 +233,7 @@ def _list_below(target: Target, top: Mapping[str, Listed], wanted: Iterable[str]
         }
         entered = [path for path, one in entries.items() if one.is_folder and not one.is_link and (is_deep or path in parents)]
         listed |= {path: one for path, one in entries.items() if path not in entered}
-        level = map_calls(lambda path: target.workspace.list_folder(f"{target.folder}/{path[:-1]}"), entered)
+        level = map_calls(target.list_folder, entered)
     return listed
 
 

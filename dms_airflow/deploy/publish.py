@@ -177,7 +177,7 @@ def check_rights(workspace_id: str, context: Context) -> str:
     """
     with context.open_workspace(find_workspace_id(workspace_id, context)) as workspace:
         target = Target(workspace, find_destination(workspace, "").folder)
-        target.list_folder()
+        target.list_top()
         target.read(NAME)
         try:
             workspace.fetch_status("none")

@@ -88,8 +88,8 @@ class Target:
         self.folder = folder
         self.force = force
 
-    def list_folder(self, below: str = "") -> dict[str, Listed] | None:
-        """List the folder, or one below it; None when it is missing.
+    def list_top(self) -> dict[str, Listed] | None:
+        """List the folder; None when it is missing.
 
         What a missing folder answers is not documented, so it is missing only when its parent was listed without it: a refused
         call must not look like an empty folder.
@@ -97,23 +97,26 @@ class Target:
         Raises:
             ActionError: A part of the path could not be listed, or is not a folder.
         """
-        path = f"{self.folder}/{below}".rstrip("/")
         try:
-            if there := self.workspace.list_folder(path):
+            if there := self.list_folder(""):
                 return there
         except WorkspaceDeniedError:
             raise
         except WorkspaceError:
             pass
         above = ROOT
-        for name in path.removeprefix(ROOT).strip("/").split("/"):
+        for name in self.folder.removeprefix(ROOT).strip("/").split("/"):
             entry = self.workspace.list_folder(above).get(name)
             above = f"{above}/{name}"
             if entry is None:
                 return None
             if not entry.is_folder or entry.is_link:
                 raise DeployError(f"{above} in the workspace is not a folder.", "Check deploy-to. Nothing was written.")
-        return self.workspace.list_folder(path)
+        return self.list_folder("")
+
+    def list_folder(self, below: str) -> dict[str, Listed]:
+        """List a folder below this one, which exists."""
+        return self.workspace.list_folder(f"{self.folder}/{below}".rstrip("/"))
 
     def read(self, path: str) -> tuple[str | None, str]:
         """Read text and modification time of a file; None when it is missing, as any refusal means but that of a right."""
@@ -196,7 +199,7 @@ class Target:
         map_calls(self.check, [*helpers, *dag_files])
         map_calls(self.apply, deletions)
         map_calls(self.check, deletions)
-        found = {path: (folders[folder] or {}).get(name) for path, (folder, _, name) in places.items()}
+        found = {path: folders[folder].get(name) for path, (folder, _, name) in places.items()}
         return {path: listed for path, listed in found.items() if listed}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -47,14 +46,6 @@ def parse_target(text: str) -> str:
     return path
 
 
-def parse_workspace_id(text: str) -> str:
-    """The id of a workspace."""
-    word = parse_text(text)
-    if not re.fullmatch("[A-Za-z0-9_-]+", word):
-        raise InputValueError(f"must be the id of a workspace, not {quote_value(word)}")
-    return word
-
-
 @dataclass(frozen=True, kw_only=True)
 class Params(deploy_gate.Params):
     """The inputs of a deploy, and those of its gate."""
@@ -62,7 +53,7 @@ class Params(deploy_gate.Params):
     deploy_to: str = input_field(parse_target, default="")
     deploy_branch: str = input_field(parse_text, default="")
     deploy_exclude: str = input_field(parse_lines, default="")
-    workspace_id: str = input_field(parse_workspace_id, default="")
+    workspace_id: str = input_field(parse_text, default="")
     dry_run: bool = input_field(parse_boolean, default=False)
     prune: bool = input_field(parse_boolean, default=False)
     force: bool = input_field(parse_boolean, default=False)

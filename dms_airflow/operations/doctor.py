@@ -19,10 +19,9 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry
-from dms_airflow.core.inputs import input_field, parse_choice
+from dms_airflow.core.inputs import input_field, parse_choice, parse_text
 from dms_airflow.core.result import Ending, Result, Table
 from dms_airflow.deploy.publish import check_rights
-from dms_airflow.operations.deploy import parse_workspace_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -61,7 +60,7 @@ class Params:
     """The inputs of `doctor`."""
 
     arguments: str = input_field(parse_choice("deploy"), default="")
-    workspace_id: str = input_field(parse_workspace_id, default="")
+    workspace_id: str = input_field(parse_text, default="")
 
     def list_secrets(self) -> Sequence[str]:
         """List what must be masked: nothing."""

@@ -348,14 +348,13 @@ def test_an_instance_that_is_not_ready_is_refused(dms: FakeDms, checkout: Any, d
 def test_wrong_inputs_are_told_by_name(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:
     checkout(OLD)
 
-    step = deploy(deploy_to="/tmp", on_failure="retry", prune="yes", workspace_id="a/b")
+    step = deploy(deploy_to="/tmp", on_failure="retry", prune="yes")
 
     assert step.exit_code == 2
     assert sorted(one.properties["title"] for one in step.annotations) == [
         "Wrong input: deploy-to",
         "Wrong input: on-failure",
         "Wrong input: prune",
-        "Wrong input: workspace-id",
     ]
     assert dms.workspace.calls == []
 

@@ -32,7 +32,7 @@ class FakeWorkspace(Workspace):
     log: FakeLog
 
     def __init__(self, folder: Path, behaviour: Behaviour | None = None) -> None:
-        self._instance_id = "af-1"
+        self.instance_id = "af-1"
         self.clock, self.log = FakeClock(), FakeLog()
         self.target = Target(self, TARGET)
         self.order: AbstractContextManager[object] = nullcontext()

@@ -47,13 +47,14 @@ def deploy(workspace: FakeWorkspace, texts: Mapping[str, str], commit: str = "c1
 # --- the checkout ---------------------------------------------------------------------------------------------------------
 
 
-def test_everything_of_the_folder_is_read_but_git_and_bytecode(tmp_path: Path) -> None:
+def test_everything_of_the_folder_is_read_but_git_bytecode_and_a_manifest(tmp_path: Path) -> None:
     for path, text in {
         "etl.py": DAG,
         "sql/a.sql": "select 'é'\r\n",
         "__pycache__/etl.py": "",
         "x.pyc": "",
         ".git/HEAD": "",
+        "dms-airflow-deploy.json": "{}",
     }.items():
         (tmp_path / path).parent.mkdir(exist_ok=True)
         (tmp_path / path).write_bytes(text.encode())
@@ -76,7 +77,6 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
     (dags / "latin.py").write_bytes(b"# \xe9")
     (dags / "back\\slash.py").write_text("")
     (dags / "big.sql").write_bytes(b"x" * (1024 * 1024 + 1))
-    (dags / "dms-airflow-deploy.json").write_text("{}")
 
     with pytest.raises(DeployError) as caught:
         read_checkout(dags, tmp_path / "checkout", lambda _: False)
@@ -86,7 +86,6 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
         "back\\slash.py: its name has a control character, a backslash or bytes that are not UTF-8",
         "big.sql: 1048577 bytes, more than 1 MiB",
         "circle: neither a file nor a folder, or a link that leads nowhere",
-        "dms-airflow-deploy.json: this is the name of the deploy's own manifest",
         "latin.py: not a UTF-8 text; the workspace stores only such texts",
         "logo.png: not a UTF-8 text; the workspace stores only such texts",
         "nowhere.py: neither a file nor a folder, or a link that leads nowhere",
