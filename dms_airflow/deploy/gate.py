@@ -20,7 +20,7 @@ from dms_airflow.core.text import count, first_line, join
 from dms_airflow.deploy.dag_changes import list_blocks
 from dms_airflow.deploy.dag_watch import DagWatch, try_to
 from dms_airflow.deploy.deployed_files import DeployedFiles
-from dms_airflow.deploy.import_check import ImportCheck, Problem, make_timeout
+from dms_airflow.deploy.import_check import HINT_EXIT, GateError, ImportCheck, end_waiting
 from dms_airflow.deploy.missing import find_missing
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance import Instance
@@ -28,11 +28,10 @@ from dms_airflow.import_errors.instance_warnings import find_warnings
 from dms_airflow.import_errors.report import read_known, report_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterator, Sequence
 
     from dms_airflow.core.findings import Finding
     from dms_airflow.deploy.dag_changes import DagChange
-    from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy_gate import Params
 
@@ -64,9 +63,8 @@ class Gate:
         self._instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
         self._files = DeployedFiles(self._instance, self._checkout, verify_source=params.verify_source, watch=self._watch)
         self._imports = ImportCheck(self._files)
-        self._errors: tuple[DagImportError, ...] = ()
         self._is_complete = False  # no import error can be missing from these
-        self._problems: list[Problem] = []
+        self._problem: GateError | None = None
         self._unverified: dict[str, str] = {}  # what could not be verified, and why
         self._vanished: tuple[Finding, ...] = ()
 
@@ -77,21 +75,22 @@ class Gate:
             "Are the files there?": self._check_files,
             "Does every DAG file import?": self._check_imports,
             # What only the scheduler knows to be broken would lose its last good version in the step after this one.
-            "Does the scheduler know of errors?": lambda: self._check_scheduler(()),
+            "Does the scheduler know of errors?": self._imports.wait_for_scheduler,
             "Does every DAG serialize?": self._check_serialization,
-            "Does the scheduler agree?": lambda: self._check_scheduler(self._files.changed),
+            "Does the scheduler agree?": lambda: self._imports.wait_for_scheduler(self._files.changed),
             "Are the expected DAGs there?": self._check_expected,
         }
         for number, (question, check) in enumerate(steps.items()):
             self._context.log.info(f"{number}. {question}")
             commands, requests, began = self._instance.commands, self._instance.requests, self._context.clock.monotonic()
-            result = check()
-            if self._problems:
-                result = first_line(self._problems[0].message)
+            try:
+                result = check()
+            except GateError as error:
+                self._problem, result = error, first_line(error.message)
             commands, requests = self._instance.commands - commands, self._instance.requests - requests
             seconds = self._context.clock.monotonic() - began
             self._context.log.info(f"   {result} ({commands} CLI starts, {requests} requests, {seconds:.1f} s)")
-            if self._problems or any(map(self._params.counts, compare(self._errors, self._baseline.errors).errors)):
+            if self._problem or any(map(self._params.counts, compare(self._imports.errors, self._baseline.errors).errors)):
                 return self._report(None)
         vanished = [dag_id for finding in self._vanished for dag_id in finding.affects]
         return self._report(self._watch.find_changes(self._files, vanished))
@@ -112,57 +111,43 @@ class Gate:
         """Step 1: the instance parses the files of the checkout."""
         names = [file for file in self._checkout.list_files(self._checkout.dags_folder or "") if file.endswith(".py")]
         if self._params.verify_source and not any(might_define_dag(self._checkout.read(file)) for file in names):
-            self._add_problem(Problem(message=f"The checkout holds no DAG file.\n{HINT_CHECKOUT}"))
-        else:
-            self._await_files()
+            raise GateError(message=f"The checkout holds no DAG file.\n{HINT_CHECKOUT}")
+        self._await_files()
         return "all there" if self._files.report is not None else "Airflow gave no report"
 
     def _await_files(self) -> None:
         awaited = self._files.await_all()
         self._unverified = self._files.list_unverified()
-        self._add_problem(make_timeout(awaited, self._files.hint))
+        end_waiting(awaited, self._files.hint)
 
     def _check_imports(self) -> str:
         """Step 2: nothing is broken for a program that reads the files now."""
         before = self._instance.commands
-        self._errors, problem = self._imports.find_errors()
-        self._is_complete = problem is None
-        self._add_problem(problem)
-        if not problem and (self._instance.commands > before + 1 or self._files.report is None):
+        self._imports.find_errors()
+        self._is_complete = True
+        if self._instance.commands > before + 1 or self._files.report is None:
             # A broken version was waited out: only now does Airflow keep a source of the file, or give a report.
             self._await_files()
             if self._files.report is None:
-                message = f"airflow dags report gave no usable output.\n{self._imports.hint}"
-                self._add_problem(Problem(message=message))
+                raise GateError(message=f"airflow dags report gave no usable output.\n{HINT_EXIT}")
         # Before step 3 makes it final. On an Airflow whose command line imports in another way the report proves nothing.
         if self._instance.version.cli_import_is_reliable:
-            self._vanished = self._files.find_vanished(self._errors)
-        return count(len(self._errors), "error")
+            self._vanished = self._files.find_vanished(self._imports.errors)
+        return count(len(self._imports.errors), "error")
 
     def _check_serialization(self) -> str:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
         version = self._instance.version
-        if version.cli_import_is_reliable and self._errors:
+        if version.cli_import_is_reliable and self._imports.errors:
             self._unverified = {"whether every DAG serializes": NOT_SERIALIZED, **self._unverified}
             return f"not checked: {NOT_SERIALIZED}"
         if version.cli_import_is_reliable:
-            self._errors, problem = self._imports.reserialize()
-            self._add_problem(problem)
-        if self._files.unread and not self._problems and not self._errors:
+            self._imports.reserialize()
+        if self._files.unread and not self._imports.errors:
             # Now Airflow has a source of what it had none of in step 1.
             self._files.changed |= self._files.unread
             self._await_files()
-        return count(len(self._errors), "error") if version.cli_import_is_reliable else NOT_ASKED
-
-    def _check_scheduler(self, changed: Iterable[str]) -> str:
-        """Before step 3, and step 4: the scheduler has parsed these files, and those that only it knows to be broken."""
-        waited = self._imports.wait_for_scheduler(changed, self._errors)
-        if waited is None:
-            return "nothing to wait for"
-        errors, problem = waited
-        self._errors += errors
-        self._add_problem(problem)
-        return count(len(errors), "error")
+        return count(len(self._imports.errors), "error") if version.cli_import_is_reliable else NOT_ASKED
 
     def _check_expected(self) -> str:
         """Step 5: the expected DAGs exist, are active, and have no import errors."""
@@ -186,12 +171,10 @@ class Gate:
             return wrong, tuple(f"DAG {dag_id}" for dag_id in wrong if dag_id in defined)
 
         wrong, awaited = self._instance.poll(fetch_state)
-        ending = Ending.TIMEOUT if awaited else Ending.FAILURE
-        self._problems += [Problem(message=f"Expected DAG {dag_id}: {why}", ending=ending) for dag_id, why in wrong.items()]
-        return f"{len(expected) - len(wrong)} of {len(expected)}"
-
-    def _add_problem(self, problem: Problem | None) -> None:
-        self._problems += [problem] if problem else []
+        if wrong:
+            message = "\n".join(f"Expected DAG {dag_id}: {why}" for dag_id, why in wrong.items())
+            raise GateError(message=message, ending=Ending.TIMEOUT if awaited else Ending.FAILURE)
+        return f"{len(expected)} of {len(expected)}"
 
     # --- the report ------------------------------------------------------------------------------------------------------
 
@@ -201,10 +184,10 @@ class Gate:
         Args:
             changes: Of DAGs; None where they are not known.
         """
-        log, files = self._context.log, self._files
+        log, files, problem, errors = self._context.log, self._files, self._problem, self._imports.errors
         stopped = self._list_out_of_service()
         reported = report_errors(
-            self._errors,
+            errors,
             self._params,
             self._context,
             complete=self._is_complete,
@@ -212,22 +195,21 @@ class Gate:
             warnings=self._find_warnings() if self._params.warnings and files.report else (),
             baseline=self._baseline,
         )
-        for problem in self._problems:
-            log.info(problem.message)
         ending, headline = reported.ending, reported.headline
-        if self._problems:
-            ending, headline = self._problems[0].ending, first_line(self._problems[0].message)
+        if problem:
+            log.info(problem.message)
+            ending, headline = problem.ending, first_line(problem.message)
         elif ending is Ending.SUCCESS:
             runs = f"The instance runs this commit: {count(len(files.report or ()), 'DAG file')}"
             headline = f"{runs}; {headline[:1].lower()}{headline[1:]}"
         if stopped:
             headline += f"; out of service until fixed: {join(sorted({one for ids in stopped.values() for one in ids}))}"
-        broken = {files.find_file(error.instance_path) for error in self._errors}
+        broken = {files.find_file(error.instance_path) for error in errors}
         unverified = tuple((what, why) for what, why in self._unverified.items() if what not in broken)
         if unverified:
             log.info(f"Could not be verified: {join([what for what, _ in unverified], 20)}")
             headline += f"; {count(len(unverified), 'thing')} could not be verified"
-        has_errors = bool(self._errors) or self._is_complete
+        has_errors = bool(errors) or self._is_complete
         return replace(
             reported,
             ending=ending,
@@ -237,7 +219,7 @@ class Gate:
                 **({} if changes is None else {"dag-changes": [change.to_json() for change in changes]}),
             },
             findings=(*(reported.findings or ()), *self._vanished) if has_errors else None,
-            annotations=(*(problem.to_annotation() for problem in self._problems), *reported.annotations),
+            annotations=(*([problem.to_annotation()] if problem else ()), *reported.annotations),
             blocks=(*reported.blocks, *list_blocks(changes or (), log.redact), *self._list_tables(unverified)),
             checks=tuple(self._list_checks()),
         )
@@ -247,9 +229,9 @@ class Gate:
 
         Only the command line knows of duplicate ids: they take nothing out of service.
         """
-        if not self._errors or self._instance.version.keeps_broken_dags:
+        if not self._imports.errors or self._instance.version.keeps_broken_dags:
             return {}
-        broken = {strip_member(error.instance_path) for error in self._errors if error.exception != DUPLICATE}
+        broken = {strip_member(error.instance_path) for error in self._imports.errors if error.exception != DUPLICATE}
         dags = [dag for dag in self._files.dags if dag.is_active or dag.has_import_errors]
         return {path: ids for path in broken if (ids := sorted(dag.dag_id for dag in dags if strip_member(dag.path) == path))}
 

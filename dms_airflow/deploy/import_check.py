@@ -12,7 +12,7 @@ from dms_airflow.checkout.dag_source import find_exit
 from dms_airflow.checkout.source_lines import contradicts, split_lines
 from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Level
-from dms_airflow.core.text import join
+from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
 from dms_airflow.import_errors.instance import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.import_errors.snapshots import Snapshot
 
-    # The errors that were found, and why they may not be all.
-    Found = tuple[tuple[DagImportError, ...], "Problem | None"]
-
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
@@ -38,12 +35,11 @@ CLASH = re.compile(
 )
 
 HINT_EXIT = "A DAG file must not call sys.exit() or os._exit(), and must not wait for anything, when it is imported."
-HINT_UNTOUCHED = " The last good versions of all DAGs are untouched."
 HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
 
 
-@dataclass(frozen=True, kw_only=True)
-class Problem:
+@dataclass(eq=False, kw_only=True)
+class GateError(Exception):
     """What fails the gate besides import errors."""
 
     message: str
@@ -58,33 +54,31 @@ class Problem:
         return Annotation(level=Level.ERROR, title="Deploy not verified", message=self.message, file=self.file, line=self.line)
 
 
-def make_timeout(awaited: Sequence[str], hint: str) -> Problem | None:
-    """Report what is still awaited when time is up; None when nothing is."""
-    message = f"Still waiting for {join(awaited, 20)} when time ran out.\n{hint}"
-    return Problem(message=message, ending=Ending.TIMEOUT) if awaited else None
+def end_waiting(awaited: Sequence[str], hint: str) -> None:
+    """Raise a GateError if something is still awaited when time is up."""
+    if awaited:
+        message = f"Still waiting for {join(awaited, 20)} when time ran out.\n{hint}"
+        raise GateError(message=message, ending=Ending.TIMEOUT)
 
 
 class ImportCheck:
-    """Lets Airflow import and serialize the DAG files."""
+    """Lets Airflow import and serialize the DAG files. A GateError is raised where its result is not complete."""
 
     def __init__(self, files: DeployedFiles) -> None:
         self._files = files
         self._instance = files.instance
         self._checkout = files.checkout
+        self.errors: tuple[DagImportError, ...] = ()
         self.printed: tuple[str, ...] = ()
         """What the last command printed that imported all files, by stream."""
 
-    @property
-    def hint(self) -> str:
-        """What a DAG file must not do, and whether anything is lost."""
-        return HINT_EXIT + (HINT_UNTOUCHED if self._instance.version.keeps_broken_dags else "")
-
     # --- step 2 ----------------------------------------------------------------------------------------------------------
 
-    def find_errors(self) -> Found:
+    def find_errors(self) -> None:
         """Let Airflow import every file now; wait while an error is that of an older version of its file."""
-        if not self._instance.version.cli_import_is_reliable:
-            return self._find_processed()
+        if not self._instance.version.cli_import_is_reliable:  # the dag-processor imports in another way
+            self.wait_for_scheduler(self._files.paths - self._files.unread)
+            return
 
         def fetch_state() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
             # Where the report hung, this would hang as long.
@@ -100,11 +94,11 @@ class ImportCheck:
                 self._files.fetch()
             return (execution, located), (*stale, *empty)
 
-        (execution, errors), awaited = self._instance.poll(fetch_state)
+        (execution, self.errors), awaited = self._instance.poll(fetch_state)
         self.printed = (execution.stdout, execution.stderr) if execution else ()
-        if awaited or (execution and _is_usable(execution)):
-            return errors, make_timeout(awaited, self._files.hint)
-        return errors, self._find_culprit(execution)
+        end_waiting(awaited, self._files.hint)
+        if not execution or not _is_usable(execution):
+            raise self._find_culprit(execution)
 
     def _import_now(self) -> Execution | None:
         """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
@@ -116,10 +110,6 @@ class ImportCheck:
             execution = self._instance.run(LIST, *self._instance.version.list_import_options(there), "-o", "json", "-v")
         return execution
 
-    def _find_processed(self) -> Found:
-        """Let the dag-processor import every file that is there, where the command line does so in another way."""
-        return self.wait_for_scheduler(self._files.paths - self._files.unread, ()) or ((), None)
-
     def _is_stale(self, error: DagImportError) -> bool:
         """Whether the traceback shows lines that the checkout's file does not have."""
         file = self._files.find_file(error.instance_path) if self._files.verify_source else None
@@ -129,7 +119,7 @@ class ImportCheck:
         lines = split_lines(self._checkout.read(file))
         return any(contradicts(lines, frame.line, frame.source) for frame in frames if frame.source)
 
-    def _find_culprit(self, execution: Execution | None) -> Problem:
+    def _find_culprit(self, execution: Execution | None) -> GateError:
         """Find the DAG file that kept Airflow from answering: the last imported one, one that hangs alone, or a changed one."""
         reason = f"airflow {LIST} did not answer in time"
         if execution is not None:
@@ -147,7 +137,7 @@ class ImportCheck:
             return self._fail(message, changed[0] if len(changed) == 1 else "")
         return self._import_alone([*changed, *same], reason)
 
-    def _import_alone(self, suspects: Sequence[str], reason: str) -> Problem:
+    def _import_alone(self, suspects: Sequence[str], reason: str) -> GateError:
         """Import files one by one, up to the first that keeps Airflow from answering."""
         for number, path in enumerate(suspects):
             if self._instance.remaining < 0:
@@ -159,18 +149,18 @@ class ImportCheck:
                 return self._fail(f"{reason}\nAlone, {path} gives: {said}.", path)
         return self._fail(f"{reason}, but each of the {len(suspects)} DAG files imports alone.")
 
-    def _fail(self, message: str, culprit: str = "") -> Problem:
+    def _fail(self, message: str, culprit: str = "") -> GateError:
         # The other files show where the DAG folder is.
         file = self._checkout.map_paths([culprit, *(dag.path for dag in self._files.dags)]).get(culprit) if culprit else None
         line = find_exit(self._checkout.read(file)) if file else None
-        return Problem(message=f"{message}\n{self.hint}", file=file and self._checkout.relate(file), line=line)
+        return GateError(message=f"{message}\n{HINT_EXIT}", file=file and self._checkout.relate(file), line=line)
 
     # --- step 3 ----------------------------------------------------------------------------------------------------------
 
-    def reserialize(self) -> Found:
+    def reserialize(self) -> None:
         """Write every DAG to the database. Never with options: each of them drops DAGs without errors."""
         if not any(file.dag_ids for file in self._files.report or ()):
-            return (), None  # it would write nothing, and delete all
+            return  # it would write nothing, and delete all
 
         def fetch_state() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
             before = self._instance.view()
@@ -182,12 +172,12 @@ class ImportCheck:
                 return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
             return (execution, is_written, errors), ()
 
-        (execution, is_written, errors), awaited = self._instance.poll(fetch_state)
-        if awaited or errors or is_written:
-            return errors, make_timeout(awaited, HINT_SCHEDULER)
+        (execution, is_written, self.errors), awaited = self._instance.poll(fetch_state)
+        end_waiting(awaited, HINT_SCHEDULER)
         if execution is None:
-            return (), Problem(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
-        return (), self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
+            raise GateError(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
+        if not self.errors and not is_written:
+            raise self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
 
     def _read_reserialize(self, execution: Execution, before: Snapshot) -> tuple[bool, tuple[DagImportError, ...]]:
         """Find out whether it wrote DAGs, and which of them do not serialize."""
@@ -201,27 +191,24 @@ class ImportCheck:
 
     # --- step 4 ----------------------------------------------------------------------------------------------------------
 
-    def wait_for_scheduler(self, changed: Iterable[str], known: Iterable[DagImportError]) -> Found | None:
+    def wait_for_scheduler(self, changed: Iterable[str] = ()) -> str:
         """Let the scheduler parse changed files, and those of which only it has an error, and wait for the results.
 
-        Args:
-            changed: Absolute paths.
-            known: Errors that were found already: their files are left out.
-
-        Returns:
-            None where no file has to be parsed.
+        `changed` are absolute paths; files with an error that was found already are left out.
         """
-        broken = {error.instance_path for error in known}
+        broken = {error.instance_path for error in self.errors}
         # The errors of deleted files stay in the database for a while: left out.
         there, everywhere = self._files.paths, self._files.folder is None
         rows = {strip_member(error.path) for error in self._instance.list_stored_errors()}
         stored = {path for path in rows if path in there or everywhere} - broken
         wanted = set(changed) - broken
         if not stored and not wanted:
-            return None
+            return "nothing to wait for"
         errors, awaited = wait_for_reparse(self._instance, self._instance.view(), stored | wanted, wanted)
         found = tuple(read_error(error.path, error.stack_trace) for error in errors)
-        return locate(found, self._checkout, there), make_timeout(awaited, HINT_SCHEDULER)
+        self.errors += locate(found, self._checkout, there)
+        end_waiting(awaited, HINT_SCHEDULER)
+        return count(len(found), "error")
 
 
 def _is_usable(execution: Execution) -> bool:

@@ -317,7 +317,7 @@ def test_where_no_file_can_be_tried_alone_the_changed_ones_are_named(
 
     assert step.exit_code == 1
     assert step.annotations[0].properties["file"] == "dags/new.py"
-    assert f"The only DAG file that is new or changed is {FOLDER}/new.py." in step.annotations[0].data
+    assert f"New or changed DAG files: {FOLDER}/new.py." in step.annotations[0].data
     assert "last good versions" not in step.annotations[0].data
 
 
