@@ -51,7 +51,7 @@ def main() -> None:
             ) as workspace:
                 workspace.fetch_airflow()
                 setting = parse_setting(workspace.fetch_publish_setting())
-                plan = make_plan(Target(workspace, TARGET), files, warn=print)
+                plan = make_plan(Target(workspace, TARGET), files)
                 rollout = Rollout(plan, commit="", run="")
                 if rollout.is_needed:
                     rollout.run(

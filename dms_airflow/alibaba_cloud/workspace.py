@@ -144,7 +144,8 @@ class Workspace:
         """Make one call, and return its body and headers. Expired keys are renewed once: such a call changed nothing.
 
         Raises:
-            WorkspaceError: It was refused.
+            WorkspaceDeniedError: It was refused for want of a permission.
+            WorkspaceError: It was refused for another reason.
             AnswerLostError: It may have happened.
             NetworkError: It did not get there.
         """
@@ -182,7 +183,7 @@ class Workspace:
             return type(failure)(failure.message, HINT_LOST, is_transient=failure.is_transient)
         return failure
 
-    def _refuse(self, action: str, refusal: Refusal) -> WorkspaceError:
+    def _refuse(self, action: str, refusal: Refusal) -> ActionError:
         call = f"{action} for the workspace {self.workspace_id}"
         if _DENIED.search(refusal.code):
             hint = HINT_DENIED.format(action=action, workspace=self.workspace_id)

@@ -182,8 +182,8 @@ class WorkspaceError(ActionError, title="Workspace call refused"):
     """DMS refused a call for the workspace or its code."""
 
 
-class WorkspaceDeniedError(WorkspaceError):
-    """DMS refused it because the identity lacks a permission."""
+class WorkspaceDeniedError(ActionError, title="Workspace call refused"):
+    """DMS refused such a call because the identity lacks a permission."""
 
 
 class DeployError(ActionError, title="Deploy refused"):

@@ -80,12 +80,9 @@ class FileDeploy:
             message = f"{file}, line {line}, looks like {what}. It is deployed in spite of that."
             self._warn(Annotation(level=Level.WARNING, title="Secret in a file", message=message, file=file, line=line))
         target = Target(self.workspace, self.destination.folder, force=params.force)
-        plan = make_plan(
-            target,
-            texts,
-            keep=is_excluded if params.prune else None,
-            warn=lambda message: self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message)),
-        )
+        plan = make_plan(target, texts, keep=is_excluded if params.prune else None)
+        if plan.manifest.warning:
+            self._warn(Annotation(level=Level.WARNING, title="Manifest", message=plan.manifest.warning))
         self._outputs |= {"plan": plan.to_json(), "rolled-back": False}
         self._show(plan, {path for path, _, _ in secrets})
         if plan.conflicts and not params.force:

@@ -65,6 +65,16 @@ class Manifest:
         return bool(self.former)
 
     @property
+    def warning(self) -> str:
+        """What the next deploy should know; empty if the last one was verified."""
+        if self.is_pending:
+            return (
+                f"An earlier deploy was interrupted, was not verified, or still runs: commit {self.commit or '?'}, "
+                f"{self.run or 'an unknown run'}. This one completes it or takes it back."
+            )
+        return f"{NAME} cannot be read, so the files of earlier deploys are not known." if self.text and not self.files else ""
+
+    @property
     def paths(self) -> set[str]:
         """Everything that may be ours."""
         return {*self.files, *self.written}
@@ -88,15 +98,15 @@ class Manifest:
         return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def parse_manifest(text: str) -> Manifest | None:
-    """Parse a manifest; None when this version cannot."""
+def parse_manifest(text: str | None, mtime: str = "") -> Manifest:
+    """Parse a manifest; without files where there is none, or when this version cannot."""
     try:
-        content = json.loads(text)
-        if content.pop("version") != 1:
-            return None
-        del content["about"]
-        content["files"] = {path: Entry(*row) for path, row in content["files"].items()}
-        content["former"] = json.loads(zlib.decompress(base64.b64decode(content["former"])))
-        return Manifest(**content)
+        content = json.loads(text or "")
+        if content.pop("version") == 1:
+            del content["about"]
+            content["files"] = {path: Entry(*row) for path, row in content["files"].items()}
+            content["former"] = json.loads(zlib.decompress(base64.b64decode(content["former"])))
+            return Manifest(**content, text=text, mtime=mtime)
     except (ValueError, KeyError, TypeError, AttributeError, zlib.error):
-        return None
+        pass
+    return Manifest(text=text or None, mtime=mtime)

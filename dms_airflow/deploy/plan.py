@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -146,9 +146,7 @@ def find_secrets(texts: Mapping[str, str]) -> list[tuple[str, int, str]]:
 # --- the target -----------------------------------------------------------------------------------------------------------
 
 
-def make_plan(
-    target: Target, texts: Mapping[str, str], *, keep: Callable[[str], bool] | None = None, warn: Callable[[str], None]
-) -> Plan:
+def make_plan(target: Target, texts: Mapping[str, str], *, keep: Callable[[str], bool] | None = None) -> Plan:
     """Compare the checkout with the target. With `force`, files of earlier deploys that somebody changed since are deleted too.
 
     Args:
@@ -156,16 +154,15 @@ def make_plan(
         texts: The checkout's files.
         keep: Files that the checkout lacks are deleted, whoever wrote them, except those for which this is true. None: only
             files of earlier deploys are.
-        warn: Called with what the author should know.
 
     Raises:
         DeployError: A file or link of the target blocks a file.
         ActionError: The target could not be read.
     """
-    top = target.list_top()
-    manifest = _read_manifest(target, warn) if top is not None else Manifest()
+    top = target.list_top() or {}
+    manifest = parse_manifest(*target.read(NAME))
     ours = manifest.paths
-    listed = _list_below(target, top or {}, {*texts, *ours}, is_deep=keep is not None)
+    listed = _list_below(target, top, _list_parents({*texts, *ours}), is_deep=keep is not None)
     _check_paths(texts, listed)
     files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}
     known = {path for path in texts.keys() & files.keys() if _is_known(path, texts[path], manifest, files[path])}
@@ -204,55 +201,41 @@ def make_plan(
     )
 
 
-def _read_manifest(target: Target, warn: Callable[[str], None]) -> Manifest:
-    text, mtime = target.read(NAME)
-    if not text:
-        return Manifest()
-    manifest = parse_manifest(text)
-    if manifest is None:
-        warn(f"{target.folder}/{NAME} cannot be read, so the files of earlier deploys are not known.")
-    elif manifest.is_pending:
-        warn(
-            f"An earlier deploy was interrupted, was not verified, or still runs: commit {manifest.commit or '?'}, "
-            f"{manifest.run or 'an unknown run'}. This one completes it or takes it back."
-        )
-    return replace(manifest or Manifest(), text=text, mtime=mtime)
+def _list_parents(paths: Iterable[str]) -> set[str]:
+    """List the folders above files."""
+    return {path[:index] for path in paths for index, letter in enumerate(path) if letter == "/"}
 
 
-def _list_below(target: Target, top: Mapping[str, Listed], wanted: Iterable[str], *, is_deep: bool) -> dict[str, Listed]:
+def _list_below(target: Target, top: Mapping[str, Listed], parents: set[str], *, is_deep: bool) -> dict[str, Listed]:
     """List files, and folders ("x/") that were not entered, by their path below the target.
 
-    Only folders that may have `wanted` files are entered, with `is_deep` all folders. Links are not entered.
+    Only the `parents` of files are entered, with `is_deep` all folders. Links are not entered.
     """
-    parents = {f"{above}/" for path in wanted for above in _list_above(path)}
     listed: dict[str, Listed] = {}
     level: Mapping[str, Mapping[str, Listed]] = {"": top}
     while level:
         entries = {
             f"{prefix}{name}{'/' * one.is_folder}": one for prefix, names in level.items() for name, one in names.items()
         }
-        entered = [path for path, one in entries.items() if one.is_folder and not one.is_link and (is_deep or path in parents)]
+        folders = {path for path, one in entries.items() if one.is_folder and not one.is_link}
+        entered = folders if is_deep else {path for path in folders if path[:-1] in parents}
         listed |= {path: one for path, one in entries.items() if path not in entered}
         level = map_calls(target.list_folder, entered)
     return listed
 
 
-def _list_above(path: str) -> list[str]:
-    """List the folders above a file."""
-    return [path[:index] for index, letter in enumerate(path) if letter == "/"]
-
-
 def _check_paths(texts: Iterable[str], listed: Mapping[str, Listed]) -> None:
     """Refuse to write through a link, over a folder, or below a file."""
-    there = {path.rstrip("/"): one for path, one in listed.items()}
-    problems = [
-        f"{path}: {place} is a {'link' if there[place].is_link else 'file or folder'} in the target"
-        for path in texts
-        for place in (*_list_above(path), path)
-        if place in there and (there[place].is_link or there[place].is_folder == (place == path))
+    parents, paths = _list_parents(texts), set(texts)
+    blocks = [
+        path
+        for path, one in listed.items()
+        if (path.rstrip("/") in parents and (one.is_link or not one.is_folder))
+        or (path.rstrip("/") in paths and (one.is_link or one.is_folder))
     ]
-    if problems:
-        raise DeployError("These links, files or folders of the target block the deploy:\n" + "\n".join(problems), HINT_LINKS)
+    if blocks:
+        message = "\n".join(("These links, files or folders of the target block the deploy:", *sorted(blocks)))
+        raise DeployError(message, HINT_LINKS)
 
 
 def _is_known(path: str, text: str, manifest: Manifest, listed: Listed) -> bool:

@@ -8,18 +8,12 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from dms_airflow.core.errors import (
-    ActionError,
-    AnswerLostError,
-    DeployError,
-    NotPublishedError,
-    WorkspaceDeniedError,
-    WorkspaceError,
-)
+from dms_airflow.core.errors import ActionError, AnswerLostError, DeployError, NotPublishedError, WorkspaceError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.polling import poll
 from dms_airflow.core.result import Folded
@@ -179,12 +173,8 @@ def check_rights(workspace_id: str, context: Context) -> str:
         target = Target(workspace, find_destination(workspace, "").folder)
         target.list_top()
         target.read(NAME)
-        try:
+        with suppress(WorkspaceError):  # the action does not exist
             workspace.fetch_status("none")
-        except WorkspaceDeniedError:
-            raise
-        except WorkspaceError:
-            pass  # the action does not exist
     return (
         f"{target.folder} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
     )
@@ -217,8 +207,6 @@ def publish(workspace: Workspace, setting: PublishSetting) -> None:
     def fetch_state() -> tuple[tuple[str, str], Sequence[str]]:
         try:
             answer = workspace.fetch_status(key)
-        except WorkspaceDeniedError:
-            raise
         except WorkspaceError as error:
             polls["unknown"] += 1
             return ("", error.message), () if polls["unknown"] > UNKNOWN_KEY else ("DMS to list the publish action",)
@@ -245,15 +233,11 @@ def publish(workspace: Workspace, setting: PublishSetting) -> None:
 
 def _begin(workspace: Workspace, config: str) -> str:
     """Begin to publish; again when that is refused, and once more when no response came: a second publish does no harm."""
-    lost = Counter[bool]()
+    clock, log, lost = workspace.clock, workspace.log, list[AnswerLostError]()
 
     def may_repeat(error: ActionError) -> bool:
-        lost[isinstance(error, AnswerLostError)] += 1
-        return lost[True] < 2 and (  # noqa: PLR2004
-            isinstance(error, AnswerLostError)
-            or (isinstance(error, WorkspaceError) and not isinstance(error, WorkspaceDeniedError))
-        )
+        lost.extend([error] if isinstance(error, AnswerLostError) else [])
+        return isinstance(error, AnswerLostError | WorkspaceError) and len(lost) <= 1
 
-    clock, log = workspace.clock, workspace.log
     deadline = clock.monotonic() + LIMIT
     return retry(lambda: workspace.publish(config), clock=clock, log=log, deadline=deadline, tries=TRIES, may_retry=may_repeat)

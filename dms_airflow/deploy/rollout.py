@@ -132,7 +132,8 @@ class Rollout:
     def _close(self) -> None:
         """Record in the manifest that everything was restored and published."""
         found = self._plan.manifest
-        self._target.apply(Change(NAME, self._text, Manifest(files=found.files).render() if found.is_pending else found.text))
+        verified = Manifest(files=found.files).render() if found.files else None
+        self._target.apply(Change(NAME, self._text, verified if found.is_pending else found.text))
 
     def _check_alone(self) -> None:
         text, _ = self._target.read(NAME)

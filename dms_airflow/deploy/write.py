@@ -8,17 +8,11 @@ from __future__ import annotations
 
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.core.errors import (
-    ActionError,
-    Cancelled,
-    ConflictError,
-    DeployError,
-    WorkspaceDeniedError,
-    WorkspaceError,
-)
+from dms_airflow.core.errors import ActionError, Cancelled, ConflictError, DeployError, WorkspaceError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 
@@ -97,13 +91,9 @@ class Target:
         Raises:
             ActionError: A part of the path could not be listed, or is not a folder.
         """
-        try:
+        with suppress(WorkspaceError):
             if there := self.list_folder(""):
                 return there
-        except WorkspaceDeniedError:
-            raise
-        except WorkspaceError:
-            pass
         above = ROOT
         for name in self.folder.removeprefix(ROOT).strip("/").split("/"):
             entry = self.workspace.list_folder(above).get(name)
@@ -123,7 +113,7 @@ class Target:
         try:
             return self.workspace.read(f"{self.folder}/{path}")
         except WorkspaceError as error:
-            if isinstance(error, WorkspaceDeniedError) or error.is_transient:
+            if error.is_transient:
                 raise
             return None, ""
 
@@ -157,7 +147,7 @@ class Target:
                 try:
                     return self._send(change, mtime, is_forced=is_forced)
                 except WorkspaceError as error:
-                    if isinstance(error, WorkspaceDeniedError) or error.is_transient:
+                    if error.is_transient:
                         raise
                     refusal = error
             return None

@@ -50,7 +50,7 @@ def deploy(
     workspace: FakeWorkspace, texts: Mapping[str, str], verdict: Result | Callable[[], Result] = GREEN, **options: Any
 ) -> Outcome:
     """Deploy as the operation does, with this verdict of the gate."""
-    made = make_plan(workspace.target, texts, warn=workspace.log.info)
+    made = make_plan(workspace.target, texts)
     if made.conflicts:
         raise DeployError(f"conflicts: {made.conflicts}", "")
     rollout = Rollout(made, commit="abc", run="https://ci/1")
@@ -149,7 +149,7 @@ def test_one_of_500_changed_is_three_saves_and_the_same_commit_none(tmp_path: Pa
     deploy(workspace, {**texts, "team_0/dag_0.py": DAG + "# 2\n"})
     saves = workspace.count("SaveWorkspaceCode")
     workspace.dms.calls.clear()
-    made = make_plan(workspace.target, {**texts, "team_0/dag_0.py": DAG + "# 2\n"}, warn=pytest.fail)
+    made = make_plan(workspace.target, {**texts, "team_0/dag_0.py": DAG + "# 2\n"})
 
     assert saves == 3
     assert made.changes == ()
@@ -389,7 +389,7 @@ def test_force_overwrites_what_the_server_does_not_let_go(tmp_path: Path) -> Non
     workspace.dms.fail(
         "SaveWorkspaceCode", lambda call: None if "Force" in call.parameters else unsuccessful("FileModified"), times=50
     )
-    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
+    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"})
 
     with pytest.raises(ActionError, match="FileModified"):
         workspace.target.apply(plan.changes[0])
@@ -401,7 +401,7 @@ def test_force_overwrites_what_the_server_does_not_let_go(tmp_path: Path) -> Non
 
 def test_a_conflict_is_not_overwritten_with_force_either(tmp_path: Path) -> None:
     workspace = start(tmp_path)
-    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"}, warn=pytest.fail)
+    plan = make_plan(workspace.target, {**OLD, "changed.py": "2\n"})
     workspace.put({"changed.py": "theirs\n"})
 
     with pytest.raises(ConflictError):

@@ -93,6 +93,7 @@ class FakeWorkspace(Workspace):
         answer = json.loads(json.dumps(reply.body))
         if reply.status != HTTPStatus.OK or not (answer.get("Success") or action == "GetWorkspaceCodePublishSetting"):
             code = answer.get("ErrorCode") or answer.get("Code")
-            kind = WorkspaceDeniedError if code in ("Forbidden.RAM", "NoPermission") else WorkspaceError
-            raise kind(f"{action}: {code}", "", is_transient=code.startswith("Throttling"))
+            if code in ("Forbidden.RAM", "NoPermission"):
+                raise WorkspaceDeniedError(f"{action}: {code}", "")
+            raise WorkspaceError(f"{action}: {code}", "", is_transient=code.startswith("Throttling"))
         return answer, dict(reply.headers)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.core.errors import DeployError, WorkspaceError
+from dms_airflow.core.errors import DeployError, WorkspaceDeniedError
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import Manifest, parse_manifest
 from dms_airflow.deploy.plan import Plan, find_secrets, make_plan, read_checkout, render_diff
@@ -33,7 +34,7 @@ def workspace(tmp_path: Path) -> FakeWorkspace:
 def plan(workspace: FakeWorkspace, texts: Mapping[str, str], **options: Any) -> Plan:
     """Plan a deploy."""
     target = Target(workspace, TARGET, force=options.pop("force", False))
-    return make_plan(target, texts, **{"warn": [].append, **options})
+    return make_plan(target, texts, **options)
 
 
 def deploy(workspace: FakeWorkspace, texts: Mapping[str, str], commit: str = "c1") -> Plan:
@@ -135,7 +136,7 @@ def test_a_first_deploy_into_a_missing_folder_creates_everything(tmp_path: Path,
 def test_a_refused_listing_is_not_a_missing_folder(workspace: FakeWorkspace) -> None:
     workspace.dms.fail("ListWorkspaceCode", refused("Forbidden.RAM"))
 
-    with pytest.raises(WorkspaceError):
+    with pytest.raises(WorkspaceDeniedError):
         plan(workspace, {"etl.py": DAG})
 
 
@@ -212,10 +213,10 @@ def test_links_and_folders_in_the_way_are_refused(workspace: FakeWorkspace) -> N
         plan(workspace, {"linked/new.py": "1", "link.py": "2", "a_folder.py": "3", "a_file/new.py": "4", "fine.py": "5"})
 
     assert caught.value.message.splitlines()[1:] == [
-        "linked/new.py: linked is a link in the target",
-        "link.py: link.py is a link in the target",
-        "a_folder.py: a_folder.py is a file or folder in the target",
-        "a_file/new.py: a_file is a file or folder in the target",
+        "a_file",
+        "a_folder.py/",
+        "link.py",
+        "linked/",
     ]
 
 
@@ -245,22 +246,18 @@ def test_a_server_that_changes_line_ends_gets_the_file_once(tmp_path: Path) -> N
 def test_a_manifest_that_cannot_be_read_owns_nothing_and_warns(workspace: FakeWorkspace) -> None:
     deploy(workspace, {"etl.py": DAG, "old.py": DAG})
     workspace.put({"dms-airflow-deploy.json": '{"version": 99}'})
-    warnings: list[str] = []
 
-    made = plan(workspace, {"etl.py": DAG + "# 2\n"}, warn=warnings.append)
+    made = plan(workspace, {"etl.py": DAG + "# 2\n"})
 
     assert (made.conflicts, made.foreign) == (("etl.py",), ("old.py",))
-    assert "cannot be read, so the files" in warnings[0]
+    assert "cannot be read, so the files" in made.manifest.warning
 
 
 def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:
     made = plan(workspace, {"etl.py": DAG})
     Rollout(made, commit="abc", run="https://ci/1").run(lambda: None, lambda: RED, may_take_back=False)
-    warnings: list[str] = []
 
-    plan(workspace, {"etl.py": DAG}, warn=warnings.append)
-
-    assert "commit abc, https://ci/1" in warnings[0]
+    assert "commit abc, https://ci/1" in plan(workspace, {"etl.py": DAG}).manifest.warning
 
 
 # --- the manifest and the diff --------------------------------------------------------------------------------------------
@@ -269,8 +266,8 @@ def test_a_deploy_that_did_not_end_is_named(workspace: FakeWorkspace) -> None:
 @pytest.mark.parametrize(
     "text", ["", "[]", "{}", "null", '{"version": 1}', '{"version": 1, "about": "", "files": [1], "commit": ""}']
 )
-def test_what_is_no_manifest_is_none(text: str) -> None:
-    assert parse_manifest(text) is None
+def test_what_is_no_manifest_has_no_files(text: str) -> None:
+    assert parse_manifest(text, "t") == Manifest(text=text or None, mtime="t")
 
 
 def test_a_pending_manifest_comes_back_whole() -> None:
@@ -281,7 +278,8 @@ def test_a_pending_manifest_comes_back_whole() -> None:
         former={"x.py": None, "y.py": "é\r\n"},
     )
 
-    assert parse_manifest(manifest.render()) == manifest
+    text = manifest.render()
+    assert parse_manifest(text, "t") == replace(manifest, text=text, mtime="t")
 
 
 def test_a_diff_is_unified_and_left_out_when_it_is_long() -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError, WorkspaceError
+from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError, WorkspaceDeniedError
 from dms_airflow.deploy.publish import PublishSetting, Repository, is_below, parse_setting, parse_status, publish
 from sandbox.workspace import Behaviour, lost, refused, unsuccessful
 from tests.unit.fake_workspace import FakeWorkspace
@@ -152,7 +152,7 @@ def test_a_publish_without_the_right_is_not_repeated(tmp_path: Path) -> None:
     workspace = FakeWorkspace(tmp_path)
     workspace.dms.fail("WorkspaceCodePublish", refused("Forbidden.RAM"), times=9)
 
-    with pytest.raises(WorkspaceError):
+    with pytest.raises(WorkspaceDeniedError):
         publish(workspace, NOTHING)
 
     assert workspace.count("WorkspaceCodePublish") == 1
