@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
 from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import Level
+from dms_airflow.deploy.manifest import hash_similar
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,13 +20,6 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.instance import Instance
     from dms_airflow.import_errors.parse import DagImportError
 
-NOTHING_EXPECTED = "any DAG file of the checkout"
-
-NO_DAG = "defines no DAG, so Airflow stores no source of it"
-NO_COPY = "Airflow stores no source of it yet"
-NO_REPORT = "airflow dags report gave no usable output"
-MAYBE = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
-
 HINT_ARRIVAL = "Check that the deploy ended well and reaches this instance, and that its scheduler runs. "
 HINT_OLD_TIMES = (
     "Airflow's stored source stays behind when a deploy keeps old modification times (rsync -t, cp -p): let it set new ones, "
@@ -33,6 +28,7 @@ HINT_OLD_TIMES = (
 HINT_NOT_DEPLOYED = "A file that is not deployed belongs outside of dags-path, or into .airflowignore."
 
 
+@dataclass(kw_only=True)
 class DeployedFiles:
     """The DAG files of a checkout on an instance, as `fetch` found them last.
 
@@ -41,27 +37,29 @@ class DeployedFiles:
         checkout: The author's files.
         verify_source: Compare the sources too.
         watch: Learns what the DAGs are like before files of another version are parsed again.
+        report: What the instance parses; None when Airflow gave no report.
+        hangs: Whether no response came to the request for it.
+        dags: What Airflow's database has.
+        folder: The absolute path of the instance's DAG folder; None while no file shows it.
+        checkout_folder: The folder of the checkout that is deployed.
+        expected: The files of the checkout that the instance must have.
+        changed: Absolute paths of files that had another source than the checkout's at any time, or have one that is not
+            compared.
+        unread: Absolute paths of files of which Airflow has no source yet, or, while they are broken, an older one.
     """
 
-    def __init__(self, instance: Instance, checkout: Checkout, *, verify_source: bool, watch: DagWatch) -> None:
-        self.instance = instance
-        self.checkout = checkout
-        self.verify_source = verify_source
-        self._watch = watch
-        self.report: tuple[ParsedFile, ...] | None = None
-        """What the instance parses; None when Airflow gave no report."""
-        self.hangs = False
-        """Whether no response came to the request for it."""
-        self.dags: tuple[Dag, ...] = ()
-        self.folder: str | None = None
-        """The absolute path of the instance's DAG folder; None while no file shows it."""
-        self.checkout_folder = ""
-        """The folder of the checkout that is deployed."""
-        self.expected = Expected(awaited={}, doubtful=())
-        self.changed: frozenset[str] = frozenset()
-        """Absolute paths of files that had another source than the checkout's at any time, or have one that is not compared."""
-        self.unread: frozenset[str] = frozenset()
-        """Absolute paths of files of which Airflow has no source yet, or, while they are broken, an older one."""
+    instance: Instance
+    checkout: Checkout
+    verify_source: bool
+    watch: DagWatch
+    report: tuple[ParsedFile, ...] | None = None
+    hangs: bool = False
+    dags: tuple[Dag, ...] = ()
+    folder: str | None = None
+    checkout_folder: str = ""
+    expected: Expected = field(default_factory=lambda: Expected(awaited={}, doubtful=()))
+    changed: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
 
     # --- paths -----------------------------------------------------------------------------------------------------------
 
@@ -106,13 +104,13 @@ class DeployedFiles:
         if not report and any(dag.is_active for dag in dags):
             return ("airflow dags report to name a file: the DAG folder is empty, or a file in it ends Airflow early",)
         if not awaited:
-            return () if self.expected.doubtful or not self.verify_source else (NOTHING_EXPECTED,)
+            return () if self.expected.doubtful or not self.verify_source else ("any DAG file of the checkout",)
         parsed = {file.path for file in report}
         missing = [f"{file} (not on the instance)" for path, file in awaited.items() if path not in parsed]
         other = self._find_other_versions() if self.verify_source else {}
-        if not self._watch.has_before:
-            self._watch.read_before(dags, other)
-            self._watch.keep_before(self._find_other_versions(other))  # what was parsed meanwhile is not the former version
+        if not self.watch.has_before:
+            self.watch.read_before(dags, other)
+            self.watch.keep_before(self._find_other_versions(other))  # what was parsed meanwhile is not the former version
         self.instance.request_parse(dags, other)
         unchecked = map(self.locate, awaited) if not self.verify_source and self.folder is not None else ()
         self.changed |= {*other, *unchecked}
@@ -139,21 +137,13 @@ class DeployedFiles:
         return {self.locate(path): file for path, file in self.expected.awaited.items() if path in found}
 
     def _find_other_versions(self, among: Collection[str] | None = None) -> dict[str, str]:
-        """Find the files, of all or of these, whose stored source is another one: by their absolute paths, the checkout's.
-
-        Airflow 2 takes a new copy only when the modification time is newer than that of
-        the last (docs/operations/deploy-gate.md).
-        """
+        """Find the files, of all or of these, whose stored source is another one: by their absolute paths, the checkout's."""
         with_source = {path: file for path, file in self._list_with_dag().items() if path not in self.unread}
         files = {path: file for path, file in with_source.items() if among is None or path in among}
         return {path: files[path] for path, is_same in self.compare_sources(files).items() if not is_same}
 
     def compare_sources(self, files: Mapping[str, str]) -> dict[str, bool]:
-        """Compare Airflow's copies of files with the checkout; what it has no copy of is left out.
-
-        Args:
-            files: The checkout's files, by their absolute paths on the instance.
-        """
+        """Compare Airflow's copies with these files of the checkout, by path; what it has no copy of is left out."""
         # Of a file with several DAGs that of an active one: the copies of others are old.
         dags = sorted(self.dags, key=lambda dag: dag.is_active)
         sources = self.instance.fetch_sources({dag.path: dag.source for dag in dags if dag.path in files and dag.source})
@@ -191,14 +181,17 @@ class DeployedFiles:
 
     def list_unverified(self) -> dict[str, str]:
         """List what no view of Airflow can verify of the checkout's files, and why."""
-        unverified = {} if self.report is not None else {"which DAG files the instance parses": NO_REPORT}
+        unverified = {}
+        if self.report is None:
+            unverified["which DAG files the instance parses"] = "airflow dags report gave no usable output"
         without = {file.path for file in self.report or () if not file.dag_ids}
         for path, file in self.expected.awaited.items() if self.verify_source else ():
             if path in without:
-                unverified[file] = NO_DAG
+                unverified[file] = "defines no DAG, so Airflow stores no source of it"
             elif self.locate(path) in self.unread:
-                unverified[file] = NO_COPY
-        return unverified | dict.fromkeys(self.expected.doubtful, MAYBE)
+                unverified[file] = "Airflow stores no source of it yet"
+        maybe = "Airflow may parse it or not (.airflowignore, a zip, a folder that the instance has not)"
+        return unverified | dict.fromkeys(self.expected.doubtful, maybe)
 
     def find_vanished(self, errors: Iterable[DagImportError]) -> tuple[Finding, ...]:
         """Find the DAGs that are active in Airflow's database and that no file of the instance defines any more.
@@ -233,8 +226,4 @@ class DeployedFiles:
 
 def is_same_source(stored: str, content: bytes) -> bool:
     """Compare Airflow's copy of a source with the checkout's file: line ends and a byte order mark mean nothing."""
-    return _unify(stored) == _unify(content.decode("utf-8", "replace"))
-
-
-def _unify(text: str) -> str:
-    return text.removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n")
+    return hash_similar(stored) == hash_similar(content.decode("utf-8", "replace"))

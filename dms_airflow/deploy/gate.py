@@ -42,7 +42,6 @@ HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that
 DUPLICATE = "AirflowDagDuplicatedIdException"
 
 NOT_SERIALIZED = "dags reserialize is left out while anything is broken"
-NOT_ASKED = "not checked: on this Airflow only the dag-processor's result is true"
 
 
 class Gate:
@@ -61,7 +60,9 @@ class Gate:
         self._baseline = read_known(params, context.runner)
         self._checkout = params.open_checkout(context.runner.workspace)
         self._instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
-        self._files = DeployedFiles(self._instance, self._checkout, verify_source=params.verify_source, watch=self._watch)
+        self._files = DeployedFiles(
+            instance=self._instance, checkout=self._checkout, verify_source=params.verify_source, watch=self._watch
+        )
         self._imports = ImportCheck(self._files)
         self._is_complete = False  # no import error can be missing from these
         self._problem: GateError | None = None
@@ -147,7 +148,9 @@ class Gate:
             # Now Airflow has a source of what it had none of in step 1.
             self._files.changed |= self._files.unread
             self._await_files()
-        return count(len(self._imports.errors), "error") if version.cli_import_is_reliable else NOT_ASKED
+        if not version.cli_import_is_reliable:
+            return "not checked: on this Airflow only the dag-processor's result is true"
+        return count(len(self._imports.errors), "error")
 
     def _check_expected(self) -> str:
         """Step 5: the expected DAGs exist, are active, and have no import errors."""

@@ -80,25 +80,22 @@ class ImportCheck:
             self.wait_for_scheduler(self._files.paths - self._files.unread)
             return
 
-        def fetch_state() -> tuple[tuple[Execution | None, tuple[DagImportError, ...]], Sequence[str]]:
+        def fetch_state() -> tuple[None, Sequence[str]]:
             # Where the report hung, this would hang as long.
             execution = None if self._files.hangs else self._import_now()
-            if execution is None:
-                return (None, ()), ()
-            errors = read_list(execution.outcome.records or [], execution.stdout, self._instance.folders)
-            located = locate(errors, self._checkout, read_dag_files(execution.stdout))
-            stale = [f"{error.file} (an error of another version)" for error in located if self._is_stale(error)]
-            empty = self._files.list_empty(error.instance_path for error in located) if _is_usable(execution) else ()
-            if empty:
+            if execution is not None:
+                errors = read_list(execution.outcome.records or [], execution.stdout, self._instance.folders)
+                self.errors = locate(errors, self._checkout, read_dag_files(execution.stdout))
+                self.printed = execution.stdout, execution.stderr
+            if execution is None or not _is_usable(execution):
+                raise self._find_culprit(execution)
+            stale = [f"{error.file} (an error of another version)" for error in self.errors if self._is_stale(error)]
+            if empty := self._files.list_empty(error.instance_path for error in self.errors):
                 # Before the next import, so that an error is never older than the report.
                 self._files.fetch()
-            return (execution, located), (*stale, *empty)
+            return None, (*stale, *empty)
 
-        (execution, self.errors), awaited = self._instance.poll(fetch_state)
-        self.printed = (execution.stdout, execution.stderr) if execution else ()
-        end_waiting(awaited, self._files.hint)
-        if not execution or not _is_usable(execution):
-            raise self._find_culprit(execution)
+        end_waiting(self._instance.poll(fetch_state)[1], self._files.hint)
 
     def _import_now(self) -> Execution | None:
         """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
@@ -162,22 +159,20 @@ class ImportCheck:
         if not any(file.dag_ids for file in self._files.report or ()):
             return  # it would write nothing, and delete all
 
-        def fetch_state() -> tuple[tuple[Execution | None, bool, tuple[DagImportError, ...]], Sequence[str]]:
+        def fetch_state() -> tuple[None, Sequence[str]]:
             before = self._instance.view()
             execution = self._instance.run("dags reserialize")
             if execution is None:
-                return (None, False, ()), ()
+                raise GateError(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
             is_written, errors = self._read_reserialize(execution, before)
             if not is_written and CLASH.search(f"{execution.stdout}\n{execution.outcome.reason}"):
-                return (execution, False, ()), ("dags reserialize, which met another writer of the database",)
-            return (execution, is_written, errors), ()
+                return None, ("dags reserialize, which met another writer of the database",)
+            self.errors = errors
+            if not is_written and not errors:
+                raise self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
+            return None, ()
 
-        (execution, is_written, self.errors), awaited = self._instance.poll(fetch_state)
-        end_waiting(awaited, HINT_SCHEDULER)
-        if execution is None:
-            raise GateError(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
-        if not self.errors and not is_written:
-            raise self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
+        end_waiting(self._instance.poll(fetch_state)[1], HINT_SCHEDULER)
 
     def _read_reserialize(self, execution: Execution, before: Snapshot) -> tuple[bool, tuple[DagImportError, ...]]:
         """Find out whether it wrote DAGs, and which of them do not serialize."""

@@ -25,8 +25,8 @@ def hash_text(text: str) -> str:
 
 
 def hash_similar(text: str | None) -> str:
-    """Hash a text without what a server may change when it saves: byte order mark, line ends, final line feeds."""
-    return hash_text((text or "").removeprefix("\ufeff").replace("\r\n", "\n").rstrip("\n"))
+    """Hash a text without what a server may change when it stores it: byte order mark, line ends, final line feeds."""
+    return hash_text((text or "").removeprefix("\ufeff").replace("\r\n", "\n").replace("\r", "\n").rstrip("\n"))
 
 
 class Entry(NamedTuple):
