@@ -52,9 +52,8 @@ def main() -> None:
                 workspace.fetch_airflow()
                 setting = parse_setting(workspace.fetch_publish_setting())
                 plan = make_plan(Target(workspace, TARGET), files)
-                rollout = Rollout(plan, commit="", run="")
-                if rollout.is_needed:
-                    rollout.run(
+                if plan.changes:
+                    Rollout(plan, commit="", run="").run(
                         lambda ws=workspace, st=setting: publish(ws, st),  # type: ignore[misc]
                         lambda: GREEN,
                         may_take_back=False,

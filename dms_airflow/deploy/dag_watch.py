@@ -42,7 +42,10 @@ def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
 
 
 class DagWatch:
-    """Reads what the DAGs are like before a deploy, and compares."""
+    """Reads what the DAGs are like before a deploy, and compares.
+
+    `changed` are the files that this deploy changes, below the DAG folder; None where any may be another.
+    """
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -50,7 +53,6 @@ class DagWatch:
         self._shapes: dict[str, DagShape | None] = {}
         self._endings: tuple[str, ...] = ()
         self.changed: tuple[str, ...] | None = None
-        """The files that this deploy changes, below the DAG folder; None where any may be another."""
         self._read_at = 0.0
         self.has_before = False
 

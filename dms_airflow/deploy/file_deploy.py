@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import CommandLine
@@ -116,15 +115,14 @@ class FileDeploy:
     def _roll_out(self, plan: Plan) -> Result:
         params, context = self.params, self.context
         watch = DagWatch(context)
-        rollout = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url)
-        if not rollout.is_needed:
+        if not plan.changes and not plan.manifest.is_pending:
             watch.read_before((), (), others_are_known=True)
             result = Gate(params, context, watch).run()
             return replace(result, headline=f"Nothing to deploy; {result.headline}")
         view = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval).view()
         self._read_before(watch, plan, view)
         try:
-            outcome = rollout.run(
+            outcome = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url).run(
                 lambda: publish(self.workspace, self.destination.setting),
                 lambda: Gate(params, context, watch).run(),
                 may_take_back=params.on_failure == "rollback",
@@ -139,10 +137,9 @@ class FileDeploy:
     def _read_before(self, watch: DagWatch, plan: Plan, view: Snapshot) -> None:
         """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
         changed = {change.path for change in plan.changes}
-        root, dags_path = self.context.runner.workspace, self.params.dags_path
-        parts = partial(Parts, self.params.open_checkout(root), dags_path, changed)
+        checkout, folder = self.params.open_checkout(self.context.runner.workspace), self.params.dags_path
         what, log = "DAGs that use the changed files", self.context.log
-        users, unused = try_to(lambda: parts().find_users(changed), (changed, changed), what, log)
+        users, unused = try_to(lambda: Parts(checkout, folder, changed).find_users(changed), (changed, changed), what, log)
         if unused:
             log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
         # What a deploy before this one wrote, and nobody has verified, may not be parsed yet.

@@ -74,11 +74,6 @@ class Manifest:
             )
         return f"{NAME} cannot be read, so the files of earlier deploys are not known." if self.text and not self.files else ""
 
-    @property
-    def paths(self) -> set[str]:
-        """Everything that may be ours."""
-        return {*self.files, *self.written}
-
     def owns(self, path: str, text: str) -> bool:
         """Whether a text of the target is one that a deploy left, or found before it was interrupted."""
         verified = [self.files[path].similar] if path in self.files else []

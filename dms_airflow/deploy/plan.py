@@ -161,7 +161,7 @@ def make_plan(target: Target, texts: Mapping[str, str], *, keep: Callable[[str],
     """
     top = target.list_top() or {}
     manifest = parse_manifest(*target.read(NAME))
-    ours = manifest.paths
+    ours = {*manifest.files, *manifest.written}
     listed = _list_below(target, top, _list_parents({*texts, *ours}), is_deep=keep is not None)
     _check_paths(texts, listed)
     files = {path: one for path, one in listed.items() if not one.is_folder and not one.is_link and path != NAME}

@@ -65,11 +65,6 @@ class Rollout:
         self._pending = replace(plan.manifest, written=written, former=former, commit=commit, run=run)
         self._text = self._pending.render()
 
-    @property
-    def is_needed(self) -> bool:
-        """Whether there is anything to write, publish or verify since the last verified deploy."""
-        return self._pending.is_pending
-
     def run(self, publish: Callable[[], None], verify: Callable[[], Result], *, may_take_back: bool) -> Outcome:
         """Write, publish, verify, and take back a deploy that fails.
 

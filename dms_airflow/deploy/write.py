@@ -131,26 +131,26 @@ class Target:
         def attempt() -> None:
             nonlocal mtime, is_sent
             refusal: WorkspaceError | None = None
-            for tries in range(4):
+            # Refused although it was not changed: again with the newest time, then by force if that is allowed.
+            for is_last in (False, False, True):
                 if is_sent or not mtime or change.kind != "changed":
                     text, mtime = self.read(change.path)
                     if (text == change.after and change.kind != "created") or (is_sent and _is_same(text, change.after)):
-                        return None
+                        return
                     if not _is_same(text, change.before):
                         message = f"{self.folder}/{change.path} was changed by somebody else while the deploy ran."
                         raise ConflictError(message, HINT_CONFLICT)
-                # Refused although it was not changed: again with the newest time, then by force if that is allowed.
-                is_forced = tries == 2 or (tries == 1 and not mtime)  # noqa: PLR2004
-                if refusal and (change.kind != "changed" or tries > 2 or (is_forced and mtime and not self.force)):  # noqa: PLR2004
+                if refusal and (change.kind != "changed" or (is_last and mtime and not self.force)):
                     raise refusal
                 is_sent = True
                 try:
-                    return self._send(change, mtime, is_forced=is_forced)
+                    self._send(change, mtime, is_forced=is_last or (refusal is not None and not mtime))
                 except WorkspaceError as error:
-                    if error.is_transient:
+                    if error.is_transient or is_last:
                         raise
                     refusal = error
-            return None
+                else:
+                    return
 
         retry(attempt, clock=self.workspace.clock, log=self.workspace.log)
 
