@@ -17,7 +17,7 @@ from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.config import parse_endpoint
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
-from dms_airflow.deploy.publish import parse_setting, publish
+from dms_airflow.deploy.publish import find_destination, publish
 from dms_airflow.deploy.rollout import Rollout
 from dms_airflow.deploy.write import Target
 from sandbox.openapi import INSTANCE_ID, WORKSPACE_ID
@@ -49,12 +49,11 @@ def main() -> None:
                 clock=clock,
                 log=log,
             ) as workspace:
-                workspace.fetch_airflow()
-                setting = parse_setting(workspace.fetch_publish_setting())
+                destination = find_destination(workspace, TARGET)
                 plan = make_plan(Target(workspace, TARGET), files)
                 if plan.changes:
                     Rollout(plan, commit="", run="").run(
-                        lambda ws=workspace, st=setting: publish(ws, st),  # type: ignore[misc]
+                        lambda ws=workspace, to=destination: publish(ws, to),  # type: ignore[misc]
                         lambda: GREEN,
                         may_take_back=False,
                     )

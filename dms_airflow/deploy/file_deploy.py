@@ -123,7 +123,7 @@ class FileDeploy:
         self._read_before(watch, plan, view)
         try:
             outcome = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url).run(
-                lambda: publish(self.workspace, self.destination.setting),
+                lambda: publish(self.workspace, self.destination),
                 lambda: Gate(params, context, watch).run(),
                 may_take_back=params.on_failure == "rollback",
             )

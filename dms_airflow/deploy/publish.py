@@ -57,27 +57,33 @@ class Repository(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PublishSetting:
-    """How the workspace is published: repositories, folders left out, and whether the branches are locked."""
+class Destination:
+    """Where a deploy goes: the folder to write to, and the instance, as GetAirflow describes it.
 
+    The rest is how the workspace is published: bound repositories, folders left out, whether the branches are locked.
+    """
+
+    folder: str
+    airflow: Mapping[str, object]
     repositories: tuple[Repository, ...]
     excluded: tuple[str, ...]
     is_locked: bool
 
-    def find_repository(self, target: str) -> Repository | None:
-        """Find the repository in whose folder the target is."""
-        return next((one for one in self.repositories if one.folder and is_below(target, one.folder)), None)
+    @property
+    def repository(self) -> Repository | None:
+        """The repository in whose folder the folder is."""
+        return next((one for one in self.repositories if one.folder and is_below(self.folder, one.folder)), None)
 
-    def choose_branch(self, target: str, branch: str) -> PublishSetting:
-        """Set the branch of the repository with the target, and change nothing else.
+    def choose_branch(self, branch: str) -> Destination:
+        """Set the branch of the repository with the folder, and change nothing else.
 
         Raises:
             DeployError: It is not in a repository, or its branch is locked.
         """
-        chosen = self.find_repository(target)
+        chosen = self.repository
         if chosen is None:
             known = ", ".join(f"{one.name} in {one.folder}" for one in self.repositories) or "none"
-            raise DeployError(f"{target} is not in a Git repository of the workspace (bound: {known}).", HINT_REPOSITORY)
+            raise DeployError(f"{self.folder} is not in a Git repository of the workspace (bound: {known}).", HINT_REPOSITORY)
         if self.is_locked and chosen.branch != branch:
             message = f"The publish settings of the workspace lock {chosen.name} to branch {chosen.branch}, not {branch}."
             raise DeployError(message, HINT_BRANCH)
@@ -96,14 +102,16 @@ def is_below(path: str, folder: str) -> bool:
     return outer != "/" and inner.startswith(outer)
 
 
-def parse_setting(data: Mapping[str, Any]) -> PublishSetting:
+def parse_destination(folder: str, airflow: Mapping[str, Any], setting: Mapping[str, Any]) -> Destination:
     """Parse the answer of GetWorkspaceCodePublishSetting. An entry of `Exclude` may be a list written as a text."""
-    excluded = [_parse_text(entry) for entry in data.get("Exclude") or ()]
-    rows = data.get("Repos") or ()
-    return PublishSetting(
+    excluded = [_parse_text(entry) for entry in setting.get("Exclude") or ()]
+    rows = setting.get("Repos") or ()
+    return Destination(
+        folder=folder,
+        airflow=airflow,
         repositories=tuple(Repository(*(str(row.get(name) or "") for name in ("Repo", "Path", "Branch"))) for row in rows),
         excluded=tuple(str(one) for entry in excluded for one in (entry if isinstance(entry, list) else [entry])),
-        is_locked=bool(data.get("LockRepoBranch")),
+        is_locked=bool(setting.get("LockRepoBranch")),
     )
 
 
@@ -134,15 +142,6 @@ def find_workspace_id(given_id: str, context: Context) -> str:
     raise DeployError(f"The address of the instance, {context.session.host}, lacks its workspace.", "Set workspace-id.")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Destination:
-    """The instance, as GetAirflow describes it, the folder to write to, and how that is published."""
-
-    airflow: Mapping[str, object]
-    folder: str
-    setting: PublishSetting
-
-
 def find_destination(workspace: Workspace, deploy_to: str) -> Destination:
     """Find where a deploy goes: by itself to the instance's DAG folder.
 
@@ -153,14 +152,13 @@ def find_destination(workspace: Workspace, deploy_to: str) -> Destination:
     if (status := str(airflow.get("Status"))) != "DEPLOYED":
         hint = "Wait until DMS's console shows the instance as running, then run the step again."
         raise DeployError(f"The instance is {status}: {airflow.get('DeployErrorMsg') or 'DMS gives no reason'}.", hint)
-    setting = parse_setting(workspace.fetch_publish_setting())
     folder = str(airflow.get("DagsDir") or "").removeprefix(ROOT).strip("/")
     if not (deploy_to or folder):
         raise DeployError("DMS does not say which folder the instance's DAG folder is.", "Set deploy-to.")
-    target = deploy_to or f"{ROOT}/{folder}"
-    if excluded := next((one for one in setting.excluded if is_below(target, one)), None):
-        raise DeployError(f"{target} is excluded from publishing, as part of {excluded}.", HINT_EXCLUDED)
-    return Destination(airflow=airflow, folder=target, setting=setting)
+    destination = parse_destination(deploy_to or f"{ROOT}/{folder}", airflow, workspace.fetch_publish_setting())
+    if excluded := next((one for one in destination.excluded if is_below(destination.folder, one)), None):
+        raise DeployError(f"{destination.folder} is excluded from publishing, as part of {excluded}.", HINT_EXCLUDED)
+    return destination
 
 
 def check_rights(workspace_id: str, context: Context) -> str:
@@ -192,7 +190,7 @@ def parse_status(status: Any) -> tuple[str, str]:
     return str(status.get("phase") or "").strip().upper(), json.dumps(error, ensure_ascii=False) if error else ""
 
 
-def publish(workspace: Workspace, setting: PublishSetting) -> None:
+def publish(workspace: Workspace, destination: Destination) -> None:
     """Publish the workspace, and wait until that is done.
 
     Raises:
@@ -200,7 +198,7 @@ def publish(workspace: Workspace, setting: PublishSetting) -> None:
         ActionError: It could not be begun.
     """
     clock, log = workspace.clock, workspace.log
-    key = _begin(workspace, setting.render())
+    key = _begin(workspace, destination.render())
     log.info(f"Publishing the workspace (action {key}).")
     polls = Counter[str]()
 

@@ -78,16 +78,16 @@ def run(params: Params, context: Context) -> Result:
             raise DeployError(f"The checkout has no folder {CUSTOMARY_FOLDER}, and dags-path is empty.", HINT_FOLDER)
         params = replace(params, dags_path=params.dags_path or CUSTOMARY_FOLDER)
         if params.deploy_branch:
-            setting = destination.setting.choose_branch(destination.folder, params.deploy_branch)
-            branches = join([f"{one.name} ({one.branch})" for one in setting.repositories], 20)
+            destination = destination.choose_branch(params.deploy_branch)
+            branches = join([f"{one.name} ({one.branch})" for one in destination.repositories], 20)
             if params.dry_run:
                 headline = f"Would publish the workspace with these branches: {branches}"
                 return Result(ending=Ending.SUCCESS, headline=headline)
             context.log.info(f"Publishing the workspace with these branches: {branches}.")
-            publish(workspace, setting)
+            publish(workspace, destination)
             result = Gate(params, context).run()
             return replace(result, headline=f"Branch {params.deploy_branch} published; {result.headline}")
-        if repository := destination.setting.find_repository(destination.folder):
+        if repository := destination.repository:
             hint = f"Nothing was written. Set deploy-branch: {repository.branch} to publish the branch, or deploy-to."
             raise DeployError(f"{destination.folder} is in the Git repository {repository.name} of the workspace.", hint)
         return FileDeploy(params=params, context=context, workspace=workspace, destination=destination).run()

@@ -15,7 +15,7 @@ import pytest
 from dms_airflow.core.errors import ActionError, ConflictError, DeployError
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.plan import make_plan
-from dms_airflow.deploy.publish import parse_setting, publish
+from dms_airflow.deploy.publish import find_destination, publish
 from dms_airflow.deploy.rollout import Fate, Outcome, Rollout
 from dms_airflow.deploy.write import Target
 from sandbox.workspace import Behaviour, Missing, Unguarded, lost, refused, throttled, unsuccessful
@@ -54,9 +54,9 @@ def deploy(
     if made.conflicts:
         raise DeployError(f"conflicts: {made.conflicts}", "")
     rollout = Rollout(made, commit="abc", run="https://ci/1")
-    setting = parse_setting(workspace.fetch_publish_setting())
+    destination = find_destination(workspace, "")
     return rollout.run(
-        lambda: publish(workspace, setting),
+        lambda: publish(workspace, destination),
         lambda: verdict if isinstance(verdict, Result) else verdict(),
         may_take_back=options.get("may_take_back", True),
     )

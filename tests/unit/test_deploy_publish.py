@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError, WorkspaceDeniedError
-from dms_airflow.deploy.publish import PublishSetting, Repository, is_below, parse_setting, parse_status, publish
+from dms_airflow.deploy.publish import Destination, Repository, is_below, parse_destination, parse_status, publish
 from sandbox.workspace import Behaviour, lost, refused, unsuccessful
 from tests.unit.fake_workspace import FakeWorkspace
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-NOTHING = PublishSetting(repositories=(), excluded=(), is_locked=False)
+FOLDER = "/Workspace/code/default/dags"
+NOTHING = Destination(folder=FOLDER, airflow={}, repositories=(), excluded=(), is_locked=False)
 DICT_TEXT = "{'phase': 'Created', 'latestExecError': {'message': 'no branch'}}"
 
 
@@ -59,7 +61,7 @@ def test_a_setting_is_sent_back_as_it_came_but_for_the_branch() -> None:
         "Repos": [{"Repo": "a/dags", "Path": "/default", "Branch": "main"}, {"Repo": "b/lib", "Path": "/lib", "Branch": "x"}],
     }
 
-    setting = parse_setting(data).choose_branch("/Workspace/code/default/dags", "release")
+    setting = parse_destination(FOLDER, {}, data).choose_branch("release")
 
     assert json.loads(setting.render()) == {
         "repos": [{"repo": "a/dags", "branch": "release"}, {"repo": "b/lib", "branch": "x"}],
@@ -69,13 +71,13 @@ def test_a_setting_is_sent_back_as_it_came_but_for_the_branch() -> None:
 
 def test_a_branch_is_refused_where_it_would_be_ignored() -> None:
     repository = Repository(name="a/dags", folder="/default", branch="main")
-    locked = PublishSetting(repositories=(repository,), excluded=(), is_locked=True)
+    locked = replace(NOTHING, repositories=(repository,), is_locked=True)
 
-    assert locked.choose_branch("/Workspace/code/default/dags", "main") == locked
+    assert locked.choose_branch("main") == locked
     with pytest.raises(DeployError, match="lock a/dags to branch main, not release"):
-        locked.choose_branch("/Workspace/code/default/dags", "release")
+        locked.choose_branch("release")
     with pytest.raises(DeployError, match=r"is not in a Git repository of the workspace \(bound: a/dags in /default\)"):
-        locked.choose_branch("/Workspace/code/other", "main")
+        replace(locked, folder="/Workspace/code/other").choose_branch("main")
 
 
 def run(folder: Path, behaviour: Behaviour) -> FakeWorkspace:
