@@ -30,6 +30,7 @@ _SECRETS = {
 }
 
 HINT_FILES = "Nothing was written. Correct these files, or leave them out with deploy-exclude."
+HINT_FOLDER = "Set dags-path to the folder of the checkout that has the DAG files, and run actions/checkout before this step."
 HINT_LINKS = (
     "Nothing was written. A deploy does not write through links and does not delete folders: remove these in DMS's console."
 )
@@ -96,9 +97,10 @@ def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) 
         if not is_excluded(path):
             texts[path], problem = _read_file(path, place, root.resolve())
             problems += [f"{path.encode(errors='replace').decode()}: {problem}"] if problem else []
-    if problems or not texts:
-        message = "\n".join(("These files cannot be deployed:", *problems)) if problems else f"There is no file in {folder}."
-        raise DeployError(message, HINT_FILES)
+    if problems:
+        raise DeployError("\n".join(("These files cannot be deployed:", *problems)), HINT_FILES)
+    if not texts:
+        raise DeployError(f"There is no file to deploy in {folder}.", HINT_FOLDER)
     return texts
 
 

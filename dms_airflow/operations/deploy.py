@@ -24,6 +24,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.core.text import join
 from dms_airflow.deploy.file_deploy import FileDeploy
 from dms_airflow.deploy.gate import Gate
+from dms_airflow.deploy.plan import HINT_FOLDER
 from dms_airflow.deploy.publish import find_destination, find_workspace_id, publish
 from dms_airflow.deploy.write import ROOT
 from dms_airflow.operations import deploy_gate
@@ -34,8 +35,6 @@ if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
 
 OUTPUTS = deploy_gate.OUTPUTS | {"plan", "rolled-back"}
-
-HINT_FOLDER = "Set dags-path to the folder of the checkout that has the DAG files, and run actions/checkout before this step."
 
 
 def parse_target(text: str) -> str:
@@ -74,9 +73,9 @@ def run(params: Params, context: Context) -> Result:
     """Deploy files, or a branch of a Git repository that is bound to the workspace."""
     with context.open_workspace(find_workspace_id(params.workspace_id, context)) as workspace:
         destination = find_destination(workspace, params.deploy_to)
-        if not params.dags_path and not (context.runner.workspace / CUSTOMARY_FOLDER).is_dir():
-            raise DeployError(f"The checkout has no folder {CUSTOMARY_FOLDER}, and dags-path is empty.", HINT_FOLDER)
         params = replace(params, dags_path=params.dags_path or CUSTOMARY_FOLDER)
+        if not (context.runner.workspace / params.dags_path).is_dir():
+            raise DeployError(f"The checkout has no folder {params.dags_path}.", HINT_FOLDER)
         if params.deploy_branch:
             destination = destination.choose_branch(params.deploy_branch)
             branches = join([f"{one.name} ({one.branch})" for one in destination.repositories], 20)

@@ -335,6 +335,13 @@ def test_an_excluded_target_is_refused(dms: FakeDms, checkout: Any, deploy: Call
     assert own(dms) == {}
 
 
+def test_a_checkout_without_the_customary_folder_is_refused(deploy: Callable[..., Step]) -> None:
+    step = deploy()
+
+    assert (step.exit_code, step.annotations[0].properties["title"]) == (1, "Deploy refused")
+    assert "The checkout has no folder dags." in step.log
+
+
 def test_an_instance_that_is_not_ready_is_refused(dms: FakeDms, checkout: Any, deploy: Callable[..., Step]) -> None:
     dms.workspace.behaviour = Behaviour(airflow_status="DEPLOYING")
     checkout(OLD)

@@ -94,8 +94,8 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
     ]
 
 
-def test_an_empty_folder_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="There is no file in"):
+def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DeployError, match="There is no file to deploy in"):
         read_checkout(tmp_path, tmp_path, lambda _: False)
 
 
