@@ -55,14 +55,8 @@ class Listed(NamedTuple):
 class Workspace:
     """One workspace, inside of a `with` block. Each call raises an ActionError, as `send` does.
 
-    Args:
-        workspace_id: Its id.
-        instance_id: Its Airflow instance.
-        obtain_keys: Gets keys; called again when temporary ones have expired.
-        endpoint: The OpenAPI.
-        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
-        clock: For pauses.
-        log: Gets a line for each retry.
+    `obtain_keys` is called again when temporary keys have expired; `ca_bundle` are certificate authorities to trust in place of
+    certifi's, empty for those.
     """
 
     workspace_id: str

@@ -166,10 +166,8 @@ class DeployedFiles:
     def list_empty(self, broken: Iterable[str]) -> tuple[str, ...]:
         """List files that define a DAG in the checkout and none on the instance: an older version, or a part of the file.
 
-        Airflow keeps no source of a file without a DAG, so that nothing else shows which version it is.
-
-        Args:
-            broken: The instance's absolute paths of files with import errors, which define no DAG for that reason.
+        Airflow keeps no source of a file without a DAG, so that nothing else shows which version it is. `broken` files, by the
+        instance's absolute paths, define no DAG for another reason.
         """
         without = {file.path for file in self.report or () if not file.dag_ids} if self.verify_source else set()
         known = tuple(map(strip_member, broken))
@@ -196,8 +194,7 @@ class DeployedFiles:
     def find_vanished(self, errors: Iterable[DagImportError]) -> tuple[Finding, ...]:
         """Find the DAGs that are active in Airflow's database and that no file of the instance defines any more.
 
-        Args:
-            errors: The import errors: the DAGs of a broken file have not vanished.
+        The DAGs of files with `errors` have not vanished.
         """
         if self.report is None or self.folder is None:
             return ()

@@ -42,14 +42,7 @@ HINT_AGAIN = (
 
 @dataclass(kw_only=True)
 class FileDeploy:
-    """One deploy of files.
-
-    Args:
-        params: The inputs, with the checkout's DAG folder.
-        context: The instance and the checkout.
-        workspace: The workspace.
-        destination: Where in it.
-    """
+    """One deploy of files; `params` have the checkout's DAG folder, `destination` is where in the workspace they go."""
 
     params: Params
     context: Context

@@ -45,13 +45,7 @@ NOT_SERIALIZED = "dags reserialize is left out while anything is broken"
 
 
 class Gate:
-    """One run of the gate.
-
-    Args:
-        params: The inputs.
-        context: The instance and the checkout.
-        watch: Knows the DAGs before the deploy; else what they are like when the gate begins.
-    """
+    """One run of the gate. `watch` knows the DAGs before the deploy; without it, those when the gate begins count."""
 
     def __init__(self, params: Params, context: Context, watch: DagWatch | None = None) -> None:
         self._params = params
@@ -182,11 +176,7 @@ class Gate:
     # --- the report ------------------------------------------------------------------------------------------------------
 
     def _report(self, changes: Sequence[DagChange] | None) -> Result:
-        """Make the step's result.
-
-        Args:
-            changes: Of DAGs; None where they are not known.
-        """
+        """Make the step's result; `changes` of DAGs are None where they are not known."""
         log, files, problem, errors = self._context.log, self._files, self._problem, self._imports.errors
         stopped = self._list_out_of_service()
         reported = report_errors(

@@ -81,12 +81,7 @@ class Plan:
 
 
 def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) -> dict[str, str]:
-    """Read every file to be deployed, by its path below `folder`.
-
-    Args:
-        folder: The DAG folder of the checkout.
-        root: The checkout; links may lead anywhere in it.
-        is_excluded: Whether a path stays out.
+    """Read every file to be deployed, by its path below `folder`; links may lead anywhere below `root`.
 
     Raises:
         DeployError: Names every file that cannot be deployed.

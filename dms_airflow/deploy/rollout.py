@@ -44,13 +44,7 @@ class Outcome(NamedTuple):
 
 
 class Rollout:
-    """Writes the files of a plan, and brings back what was there before.
-
-    Args:
-        plan: What to write.
-        commit: Of the checkout.
-        run: Page of this run.
-    """
+    """Writes the files of a plan, and brings back what was there before; the manifest has `commit` and the page `run`."""
 
     def __init__(self, plan: Plan, *, commit: str, run: str) -> None:
         self._plan = plan

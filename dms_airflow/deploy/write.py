@@ -71,10 +71,7 @@ class Change(NamedTuple):
 class Target:
     """The folder of a workspace that a deploy writes to. No text is ever printed.
 
-    Args:
-        workspace: The workspace.
-        folder: Its folder.
-        force: Overwrite a file that the server does not accept with its own modification time.
+    With `force`, a file that the server does not accept with its own modification time is overwritten.
     """
 
     def __init__(self, workspace: Workspace, folder: str, *, force: bool = False) -> None:
@@ -193,11 +190,9 @@ class Target:
         return {path: listed for path, listed in found.items() if listed}
 
     def restore(self, former: Mapping[str, str | None], is_ours: Callable[[str, str], bool]) -> dict[str, str]:
-        """Restore files; return the problem of each file that could not be restored, by its path.
+        """Restore `former` texts by path, None: no file; return the problem of each file that could not be restored.
 
-        Args:
-            former: What they were; None: not there.
-            is_ours: Whether a text of a path is one that a deploy may have left.
+        `is_ours` says whether a text of a path is one that a deploy may have left.
         """
         problems: dict[str, str] = {}
 
