@@ -118,6 +118,15 @@ def test_a_red_first_deploy_leaves_nothing(tmp_path: Path) -> None:
     assert workspace.files == {"theirs.py": "x\n"}
 
 
+def test_an_empty_file_that_a_red_deploy_deleted_comes_back(tmp_path: Path) -> None:
+    workspace = FakeWorkspace(tmp_path)
+    files = {**OLD, "shop/__init__.py": ""}
+    assert deploy(workspace, files).fate is Fate.VERIFIED
+
+    assert deploy(workspace, OLD, RED).fate is Fate.TAKEN_BACK
+    assert workspace.own_files == files
+
+
 def test_a_red_deploy_stays_when_its_author_says_so(tmp_path: Path) -> None:
     workspace = start(tmp_path)
 
