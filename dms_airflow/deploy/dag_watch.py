@@ -59,10 +59,9 @@ class DagWatch:
     def read_before(self, dags: Sequence[Dag], paths: Iterable[str], *, others_are_known: bool = False) -> None:
         """Read, once, what the DAGs of the files that this deploy changes are like; their paths end with these."""
         self.has_before = True
-        active, last = [dag for dag in dags if dag.is_active], dict[str, datetime]()
+        active = [dag for dag in dags if dag.is_active]
         times = {dag.dag_id: parse_date(dag.last_parsed_time) or datetime.min.replace(tzinfo=UTC) for dag in active}
-        for dag in active:
-            last[dag.path] = max(last.get(dag.path, times[dag.dag_id]), times[dag.dag_id])
+        last = {dag.path: times[dag.dag_id] for dag in sorted(active, key=lambda dag: times[dag.dag_id])}
         # A DAG that its file does not define any more is called active for minutes.
         self._before = {dag.dag_id: dag for dag in active if last[dag.path] - times[dag.dag_id] <= LINGERING}
         self._endings = tuple(paths)
@@ -135,13 +134,11 @@ class DagWatch:
         airflow = self._context.airflow.until(self._context.clock.monotonic() + LONGEST)
         compared = sorted(dag_ids)[:MOST_COMPARED]
 
-        def fetch(path: str) -> dict[str, object] | None:
+        def fetch(dag_id: str) -> DagShape | None:
             try:
-                return airflow.fetch_object(path)
+                tasks, details = (airflow.fetch_object(f"{locate_dag(dag_id)}/{what}") for what in ("tasks", "details"))
             except ActionError:
                 return None
+            return parse_shape(details, tasks) if tasks and details else None
 
-        places = [locate_dag(dag_id) for dag_id in compared]
-        answers = airflow.map(fetch, [f"{place}/{what}" for what in ("tasks", "details") for place in places])
-        found = zip(compared, answers[: len(places)], answers[len(places) :], strict=True)
-        return {dag_id: parse_shape(details, tasks) for dag_id, tasks, details in found if tasks and details}
+        return {dag_id: shape for dag_id, shape in zip(compared, airflow.map(fetch, compared), strict=True) if shape}

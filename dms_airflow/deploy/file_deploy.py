@@ -79,10 +79,10 @@ class FileDeploy:
         self._show(plan, {path for path, _, _ in secrets})
         if plan.conflicts and not params.force:
             message = "\n".join(("These files of the target differ, and no deploy wrote them:", *plan.conflicts))
+            error = DeployError(message, HINT_CONFLICTS, outputs=self._outputs, blocks=self._blocks)
             if not params.dry_run:
-                raise DeployError(message, HINT_CONFLICTS, outputs=self._outputs, blocks=self._blocks)
-            message = f"{message}\n{HINT_CONFLICTS}"
-            self._warn(Annotation(level=Level.WARNING, title=DeployError.title, message=message))
+                raise error
+            self._warn(replace(error.to_result().annotations[0], level=Level.WARNING))
         if params.dry_run:
             context.log.info(f"A dry run reads only. The deploy itself also needs {WRITE_ACTIONS}.")
             return Result(ending=Ending.SUCCESS, headline=f"Plan: {plan.summary}")
@@ -167,28 +167,27 @@ class FileDeploy:
 
     def _report(self, outcome: Outcome, plan: Plan) -> Result:
         """Report how the deploy ended."""
-        fate, result = outcome.fate, outcome.result
+        fate, result, beginning = outcome.fate, outcome.result, ""
         version = f"version of {count(len(plan.changes), 'file')} of {plan.target.folder}"
         details = "\n".join(f"{path}: {problem}" if path else problem for path, problem in sorted(outcome.problems.items()))
-        if fate is Fate.STAYS:
+        if fate is Fate.VERIFIED:
+            beginning = f"Deployed: {plan.summary}. "
+        elif fate is Fate.STAYS:
             message = f"The new {version} is in place, published, and not verified. {HINT_AGAIN}"
             self._warn(Annotation(level=Level.WARNING, title="Deploy not verified", message=message))
         elif fate is Fate.TAKEN_BACK:
+            beginning = "Taken back: "
             message = f"The former {version} is back in place and published."
             self._warn(Annotation(level=Level.WARNING, title="Deploy taken back", message=message))
         elif fate is Fate.IN_BETWEEN:
+            beginning = "Not taken back: "
             message = f"The former {version} is not back in full.\n{details}\n{HINT_AGAIN}"
             error = Annotation(level=Level.ERROR, title="Deploy not taken back", message=message)
             result = replace(result, annotations=(error, *result.annotations))
         if details and fate is not Fate.IN_BETWEEN:
             message = f"How the deploy ended could not be written to the manifest: {details}"
             self._warn(Annotation(level=Level.WARNING, title="Manifest", message=message))
-        beginnings = {
-            Fate.VERIFIED: f"Deployed: {plan.summary}. ",
-            Fate.TAKEN_BACK: "Taken back: ",
-            Fate.IN_BETWEEN: "Not taken back: ",
-        }
-        return replace(result, headline=f"{beginnings.get(fate, '')}{result.headline}")
+        return replace(result, headline=f"{beginning}{result.headline}")
 
     def _warn(self, warning: Annotation) -> None:
         self.context.log.info(f"{warning.title}: {warning.message}")

@@ -173,9 +173,7 @@ def check_rights(workspace_id: str, context: Context) -> str:
         target.read(NAME)
         with suppress(WorkspaceError):  # the action does not exist
             workspace.fetch_status("none")
-    return (
-        f"{target.folder} can be read; whether it can be written and published is known only after a deploy ({WRITE_ACTIONS})"
-    )
+    return f"{target.folder} can be read; only a deploy shows whether it can be written and published ({WRITE_ACTIONS})"
 
 
 # --- publishing -----------------------------------------------------------------------------------------------------------
