@@ -94,10 +94,7 @@ class Workspace:
         rows = _to_map(self.fetch("ListWorkspaceCode", path=path)[0].get("Data")).get("List") or ()
         return {
             str(row.get("Name") or "?").rstrip("/").rpartition("/")[2]: Listed(
-                is_folder=bool(row.get("IsDir")),
-                is_link=bool(row.get("Symlink")),
-                size=int(row.get("Size") or 0),
-                mtime=str(row.get("Mtime") or ""),
+                bool(row.get("IsDir")), bool(row.get("Symlink")), int(row.get("Size") or 0), str(row.get("Mtime") or "")
             )
             for row in rows
         }
