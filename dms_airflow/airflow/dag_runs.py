@@ -47,7 +47,6 @@ class DagRun:
         run_id: Unique within the DAG.
         state: ``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents.
         logical_date: By default, of a manual run, the moment it was made.
-        due: When it may start: on Airflow 3 its `run_after`, on Airflow 2 its logical date.
         start_date: When its first task could start; None while queued.
         end_date: When it ended.
         conf: Its configuration.
@@ -57,7 +56,6 @@ class DagRun:
     run_id: str
     state: str
     logical_date: datetime | None = None
-    due: datetime | None = None
     start_date: datetime | None = None
     end_date: datetime | None = None
     conf: Mapping[str, Any] | None = None
@@ -138,7 +136,6 @@ def parse_run(content: Mapping[str, Any]) -> DagRun | None:
         run_id=run_id,
         state=state,
         logical_date=parse_date(content.get("logical_date")),
-        due=parse_date(content.get("run_after") or content.get("logical_date")),
         start_date=parse_date(content.get("start_date")),
         end_date=parse_date(content.get("end_date")),
         conf=conf if isinstance(conf, dict) else None,

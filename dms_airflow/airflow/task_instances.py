@@ -117,7 +117,8 @@ def list_task_instances(airflow: AirflowClient, dag_id: str, run_id: str, *, tri
 
 def fetch_log(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> TaskLog:
     """Fetch the log of a task instance's last try."""
-    path = f"{_locate_task(run, instance)}/logs/{instance.try_number}"
+    task = f"{locate_run(run.dag_id, run.run_id)}/taskInstances/{quote(instance.task_id, safe='')}"
+    path = f"{task}/logs/{instance.try_number}"
     query = f"map_index={instance.map_index}" if instance.map_index >= 0 else ""
     response = airflow.request("GET", path, query=query, accept=airflow.version.log_media_type)
     if response.status != HTTPStatus.OK:
@@ -125,21 +126,10 @@ def fetch_log(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> Ta
     return parse_response(response)
 
 
-def list_unmet_dependencies(airflow: AirflowClient, run: DagRun, instance: TaskInstance) -> tuple[str, ...]:
-    """List why a task instance is not scheduled, in Airflow's words."""
-    content = airflow.fetch_object(f"{_locate_task(run, instance)}/dependencies") or {}
-    found = content.get("dependencies")
-    return tuple(str(one.get("reason")) for one in found if isinstance(one, dict)) if isinstance(found, list) else ()
-
-
 def has_free_slot(airflow: AirflowClient, pool: str) -> bool:
     """Whether a pool has a free slot."""
     slots = (airflow.fetch_object(f"/pools/{quote(pool, safe='')}") or {}).get("open_slots")
     return not isinstance(slots, int) or slots > 0
-
-
-def _locate_task(run: DagRun, instance: TaskInstance) -> str:
-    return f"{locate_run(run.dag_id, run.run_id)}/taskInstances/{quote(instance.task_id, safe='')}"
 
 
 def parse_task_instance(content: Mapping[str, Any]) -> TaskInstance:

@@ -6,15 +6,15 @@ exception`; a traceback follows its record. What the task itself prints comes as
 
 Airflow 3 returns JSON. Each entry is a record with an `event`; an exception is in `error_detail`, as structlog's
 `ExceptionDictTransformer` writes it: the exception that was raised first, then what it came from
-(tests/captures/airflow-3.2.2/rest/logs). What the task prints comes from the logger `task.stdout`. Where Airflow cannot
-read its own log, it gives the lines as they are.
+(tests/captures/airflow-3.2.2/rest/logs). What the task prints comes from the logger `task.stdout`. Entries are written as
+Airflow 2 writes its records, and then parsed like those.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.core import tracebacks
@@ -28,23 +28,28 @@ if TYPE_CHECKING:
 
 # ECMA-48: control sequences, and operating system commands such as links and window titles.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")
-_RECORD = re.compile(r"\[\d{4}-\d\d-\d\dT[^\]\n]{1,40}\] \{(?P<source>[^}\n]{1,200}):\d+\} (?P<level>[A-Z]+) - (?P<message>.*)")
+_RECORD = re.compile(
+    r"\[\d{4}-\d\d-\d\dT[^\]\n]{1,40}\] \{(?P<source>[^}\n]{1,200}?)(?::\d+)?\} (?P<level>[A-Z]+) - (?P<message>.*)"
+)
 # Marks with which the web page folds lines. GitHub would interpret them as its own.
 _GROUP = re.compile(r"::(?:group::|endgroup::)")
 
-# How the record of the exception that ended the try begins.
-FAILED = "Task failed with exception"
-# The most telling first: the second one shows Airflow's own frames too.
-_ENDINGS = (("taskinstance.py", FAILED), ("standard_task_runner.py", "Failed to execute job"))
+# How the record of the exception that ended the try begins, the most telling first: the second one shows Airflow's own frames
+# too.
+_ENDINGS = ("Task failed with exception", "Failed to execute job")
+# What the task printed.
+_PRINTED = frozenset({"logging_mixin.py", "task.stdout", "task.stderr"})
 # By these a try says why it ended without an exception of its own, the most telling first: a signal follows from what is
-# before it.
+# before it. Of Airflow 2, and airflow/sdk/execution_time of 3.2.2.
 _SAYS_WHY = (
     re.compile(
-        r"State of this instance has been externally set to|Detected zombie job|Executor .* reported that the task instance|"
+        r"State of this instance has been externally set to|Server indicated the task shouldn't be running anymore|"
+        r"Detected zombie job|Task did not emit heartbeat|Executor .* reported that the task instance|"
         r"Recorded pid .* does not match"
     ),
-    re.compile(r"Task exited with return code (?!0\b|100\b)-?\w+|Process timed out"),
-    re.compile(r"Received SIGTERM"),
+    re.compile(r"Task exited with return code (?!0\b|100\b)-?\w+|Task exited(?! with)|Process timed out"),
+    re.compile(r"Process terminated by signal|Process exited abnormally"),
+    re.compile(r"Received SIGTERM|Task killed!"),
 )
 
 _FRAME = re.compile(r"[ |]*File ")
@@ -54,9 +59,9 @@ _TRACEBACK = re.compile(rf"(?P<header>{re.escape(HEADER)})\n(?: .*\n)+.*")
 _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
 
-
 # Why a task failed is at the end of its log, and several logs are read at once.
 LONGEST_LOG = 1024 * 1024  # bytes
+MOST_ENTRIES = 10_000  # of Airflow 3's log
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,53 +76,45 @@ class TaskLog:
     """
 
     text: str
-    exception: str
-    message: str
-    stack_trace: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Record:
-    source: str
-    level: str
-    message: str
-    lines: tuple[str, ...]
+    exception: str = ""
+    message: str = ""
+    stack_trace: str = ""
 
 
 def parse_response(response: Response) -> TaskLog:
-    """Parse the log of one try: text of Airflow 2, JSON entries of Airflow 3."""
+    """Parse the end of the log of one try: text of Airflow 2, JSON entries of Airflow 3."""
     content = response.parse_object().get("content")
-    return read_structured_log(content) if isinstance(content, list) else read_long_log(response.body)
+    return parse_log(_write_entries(content) if isinstance(content, list) else cut_tail(response.body, LONGEST_LOG))
 
 
-# --- Airflow 2 ------------------------------------------------------------------------------------------------------------
-
-
-def read_task_log(text: str) -> TaskLog:
-    """Parse the log of one try, as returned for `Accept: text/plain`."""
-    plain = _clean(text)
-    records = _split_records(plain)
+def parse_log(text: str) -> TaskLog:
+    """Parse the log of one try, as Airflow 2 returns it for `Accept: text/plain`."""
+    text = _clean(text)
+    records = _split_records(text)
     if not records:
-        return _read_foreign_log(plain)
-    for source, beginning in _ENDINGS:
-        for record in reversed(records):
-            if record.source == source and record.level == "ERROR" and record.message.startswith(beginning):
-                return _read_failure(plain, "\n".join(record.lines).rstrip("\n"))
-    said = [record.message for record in records if record.source != "logging_mixin.py"]
-    why = next((one for pattern in _SAYS_WHY for one in reversed(said) if pattern.match(one)), "")
-    return TaskLog(text=plain, exception="", message=why, stack_trace="")
+        return _parse_foreign_log(text)
+    own = [(record, lines) for record, lines in records if record["source"] not in _PRINTED]
+    for beginning in _ENDINGS:
+        for record, lines in reversed(own):
+            if record["level"] == "ERROR" and record["message"].startswith(beginning):
+                return _read_failure(text, "\n".join(lines).rstrip("\n"))
+    return TaskLog(text=text, message=_find_reason([record["message"] for record, _ in own]))
 
 
-def _read_foreign_log(text: str) -> TaskLog:
-    """Read a log whose records have a form that the instance's owner has chosen: what follows the words that end a try."""
+def _parse_foreign_log(text: str) -> TaskLog:
+    """Parse a log whose records have a form that the instance's owner has chosen: what follows the words that end a try."""
     lines = [part for line in text.split("\n") for part in _unfold(line)]
-    for _, beginning in _ENDINGS:
+    for beginning in _ENDINGS:
         begun = max((number for number, line in enumerate(lines) if beginning in line), default=None)
         if begun is not None and (stack_trace := _cut_out_traceback("\n".join(lines[begun:]))):
             return _read_failure(text, _clean(stack_trace))
+    return TaskLog(text=text, message=_find_reason(lines))
+
+
+def _find_reason(lines: Sequence[str]) -> str:
+    """Find the last of the most telling words by which a try says why it ended."""
     found = ((pattern.search(line), line) for pattern in _SAYS_WHY for line in reversed(lines))
-    why = next((line[match.start() :] for match, line in found if match), "")
-    return TaskLog(text=text, exception="", message=why, stack_trace="")
+    return next((line[match.start() :] for match, line in found if match), "")
 
 
 def _cut_out_traceback(text: str) -> str:
@@ -147,7 +144,7 @@ def _clean(text: str) -> str:
     return "\n".join(_GROUP.sub("", line) for line in lines if not line.rstrip().endswith("::endgroup::"))
 
 
-def _split_records(text: str) -> list[_Record]:
+def _split_records(text: str) -> list[tuple[re.Match[str], list[str]]]:
     """Split a log into its records, each with the lines that follow it."""
     records: list[tuple[re.Match[str], list[str]]] = []
     for line in text.split("\n"):
@@ -155,10 +152,7 @@ def _split_records(text: str) -> list[_Record]:
             records.append((match, []))
         elif records:
             records[-1][1].append(line)
-    return [
-        _Record(source=match["source"], level=match["level"], message=match["message"], lines=tuple(lines))
-        for match, lines in records
-    ]
+    return records
 
 
 def _read_failure(text: str, stack_trace: str) -> TaskLog:
@@ -187,21 +181,7 @@ def _drop_own_frames(stack_trace: str) -> str:
     return "\n".join(kept) if any(_FRAME.match(line) for line in kept) else ""
 
 
-def read_long_log(raw: bytes) -> TaskLog:
-    """Read the end of a log that may be long; its failure, where that alone is longer, from its beginning."""
-    log = read_task_log(cut_tail(raw, LONGEST_LOG))
-    begun = max(raw.rfind(f" ERROR - {beginning}".encode()) for _, beginning in _ENDINGS)
-    if log.exception or begun < 0 or len(raw) <= LONGEST_LOG:
-        return log
-    begun = raw.rfind(b"\n", 0, begun) + 1
-    failure = read_task_log(raw[begun : begun + LONGEST_LOG].decode("utf-8", "replace"))
-    return replace(failure, text=log.text)
-
-
 # --- Airflow 3 ------------------------------------------------------------------------------------------------------------
-
-# The reason of a failure is at the end of a log. A longer log would take long to render, and is cut anyway.
-LAST = 10_000  # entries
 
 # What a line says already, or what is the same in all entries of a log.
 _SAID = frozenset(
@@ -210,50 +190,25 @@ _SAID = frozenset(
         *("dag_id", "task_id", "run_id", "try_number", "map_index", "ti_id"),
     }
 )
-_PRINTED = frozenset({"task.stdout", "task.stderr"})
-
-# By these a try says why it ended without an exception, the most telling first (airflow/sdk/execution_time of 3.2.2, and what
-# the scheduler adds).
-_SAYS_WHY_3 = (
-    re.compile(
-        r"Server indicated the task shouldn't be running anymore|Task exited|Detected zombie job|Task did not emit heartbeat|"
-        r"Executor .* reported that the task instance"
-    ),
-    re.compile(r"Process terminated by signal|Process exited abnormally"),
-    re.compile(r"Task killed!"),
-)
 
 
-def read_structured_log(content: Sequence[Any]) -> TaskLog:
-    """Parse the log of one try. The last LAST entries are kept, after a line that counts the others."""
-    entries = [entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content[-LAST:]]
-    if len(content) > LAST:
-        entries = [{"event": f"[… {len(content) - LAST} lines before these left out …]"}, *entries]
-    if not any(isinstance(entry, dict) for entry in content):
-        return read_task_log("\n".join(entry["event"] for entry in entries))
-    text = _clean("\n".join(map(_write_entry, entries)))
-    for entry in reversed(entries):
-        if str(entry.get("event")).startswith(FAILED) and (stack_trace := _write_exceptions(entry.get("error_detail"))):
-            return _read_failure(text, _clean(stack_trace))
-    said = [_write_event(entry) for entry in entries if entry.get("logger") not in _PRINTED]
-    why = next((one for pattern in _SAYS_WHY_3 for one in reversed(said) if pattern.match(one)), "")
-    return TaskLog(text=text, exception="", message=_clean(why), stack_trace="")
+def _write_entries(content: Sequence[Any]) -> str:
+    """Write the last entries of a log as Airflow 2 writes its records. Lines that Airflow itself could not parse are texts."""
+    entries = (entry if isinstance(entry, dict) else {"event": str(entry)} for entry in content[-MOST_ENTRIES:])
+    return "\n".join(map(_write_entry, entries))
 
 
 def _write_entry(entry: Mapping[str, Any]) -> str:
-    """Write an entry as Airflow 2 wrote it into its logs."""
-    event = _write_event(entry)
+    further = [f"{key}={value}" for key, value in entry.items() if key not in _SAID and value not in (None, "")]
+    event = " ".join([str(entry.get("event") or ""), *further])
     if not entry.get("timestamp"):
         return event
     place = f"{entry['filename']}:{entry.get('lineno')}" if entry.get("filename") else str(entry.get("logger") or "task")
+    if entry.get("logger") in _PRINTED:
+        place = str(entry["logger"])
     line = f"[{entry['timestamp']}] {{{place}}} {str(entry.get('level') or 'info').upper()} - {event}"
     stack_trace = _write_exceptions(entry.get("error_detail"))
     return f"{line}\n{stack_trace}" if stack_trace else line
-
-
-def _write_event(entry: Mapping[str, Any]) -> str:
-    further = [f"{key}={value}" for key, value in entry.items() if key not in _SAID and value not in (None, "")]
-    return " ".join([str(entry.get("event") or ""), *further])
 
 
 def _write_exceptions(detail: object) -> str:

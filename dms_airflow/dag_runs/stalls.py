@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import QUEUED, count_running
 from dms_airflow.airflow.dags import fetch_dag
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.airflow.task_instances import has_free_slot, join_names, list_unmet_dependencies
+from dms_airflow.airflow.task_instances import has_free_slot, join_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
-
-# Airflow reports these for every task instance that has not started; they explain nothing.
-_SAYS_NOTHING = ("Task is in the 'None' state.", "Task is in the 'scheduled' state.", "dagrun was not in the 'running' state")
 
 UNKNOWN = "Airflow gives no reason; the scheduler may be busy"
 
@@ -40,16 +37,14 @@ def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: Airfl
     if health.unhealthy:
         return f"the instance is not healthy: {'; '.join(map(str, health.unhealthy))}"
     if run.state == QUEUED:
-        if run.due and airflow.server_time and run.due > airflow.server_time:
-            return f"it must not begin before {run.due.isoformat()}, which is in the future"
         running = count_running(airflow, run.dag_id)
         if dag and dag.max_active_runs and running >= dag.max_active_runs:
             return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"
         return UNKNOWN
-    return _explain_tasks(run, instances, airflow, has_triggerer=health.has_triggerer)
+    return _explain_tasks(instances, airflow, has_triggerer=health.has_triggerer)
 
 
-def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient, *, has_triggerer: bool) -> str:
+def _explain_tasks(instances: Sequence[TaskInstance], airflow: AirflowClient, *, has_triggerer: bool) -> str:
     for state, why in (
         ("deferred", "the triggerer waits for them" if has_triggerer else "the instance runs no triggerer to resume them"),
         ("up_for_reschedule", "a sensor checks again later"),
@@ -63,8 +58,4 @@ def _explain_tasks(run: DagRun, instances: Sequence[TaskInstance], airflow: Airf
             return f"the pool {pool} has no free slot for {join_names(waiting, {one.state for one in waiting})}"
     if names := join_names(instances, {"queued"}):
         return f"{names} queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"
-    if waiting and waiting[0].map_index < 0:
-        unmet = list_unmet_dependencies(airflow, run, waiting[0])
-        if reasons := [one for one in unmet if not any(word in one for word in _SAYS_NOTHING)]:
-            return f"{waiting[0].name}: {reasons[0]}"
     return UNKNOWN

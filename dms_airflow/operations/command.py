@@ -79,7 +79,7 @@ def describe(execution: Execution) -> str:
 
 
 def annotate(execution: Execution) -> Iterator[Annotation]:
-    """Annotate a failure, or a success that changed nothing. A mere possibility is only in the headline."""
+    """Annotate a failure, or a success that changed nothing."""
     name, outcome = execution.line.name, execution.outcome
     if not outcome.succeeded:
         message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))
@@ -87,7 +87,7 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
             yield Annotation(level=Level.ERROR, title="Result not known", message=message)
         else:
             yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
-    elif outcome.warning and outcome.is_certain:
+    elif outcome.warning:
         yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
 
 

@@ -176,16 +176,6 @@ def test_a_command_that_prints_nothing_has_worked_unless_something_ends_every_co
     assert dms.commands() == [["tasks", "clear", "etl", "-y"], ["dags", "list-import-errors", "-o", "json"]]
 
 
-def test_airflow_3_never_says_whether_it_cleared_anything(dms: FakeDms, run: Run) -> None:
-    dms.airflow.version = "3.2.2"
-    dms.airflow.commands |= {"tasks clear": ("", ""), "dags list-import-errors -o json": ("[]\n", "")}
-
-    step = run({"operation": "tasks clear", "arguments": "etl -y"})
-
-    assert step.exit_code == 0
-    assert "but: Airflow does not say whether any task instance was cleared." in step.log
-
-
 FAILED = '{"timestamp":"t","level":"error","event":"Task failed with exception"}\n'
 ENDED = '{"timestamp":"t","level":"info","event":"[DAG TEST] end task task_id=load map_index=-1"}\n'
 

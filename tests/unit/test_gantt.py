@@ -50,9 +50,9 @@ def test_a_whole_diagram() -> None:
         "'doneTaskBorderColor': '#238636', 'activeTaskBkgColor': '#1f6feb', 'activeTaskBorderColor': '#1f6feb', "
         "'critBkgColor': '#da3633', 'critBorderColor': '#e3b341'}, 'gantt': {'leftPadding': 48}}}%%\n"
         "gantt\n"
-        "title Minutes and seconds since 2026-11-22 17:03:02 UTC\n"
+        "title Time since 2026-11-22 17:03:02 UTC\n"
         "dateFormat YYYY-MM-DDTHH:mm:ss.SSS\n"
-        "axisFormat %-M:%S\n"
+        "axisFormat %H:%M:%S\n"
         "todayMarker off\n"
         "✓ extract 3.2s ◆ :done, crit, 2000-01-01T00:00:00.000, 2000-01-01T00:00:03.250\n"
         "✗ transform 16s :2000-01-01T00:00:03.500, 2000-01-01T00:00:20.000\n"
@@ -100,22 +100,13 @@ def test_a_bar_without_an_end_lasts_until_now_and_one_without_a_length_can_be_se
 
 
 @pytest.mark.parametrize(
-    ("seconds", "length", "axis"),
-    [
-        (3, "3.0s", "%-S.%L"),
-        (9.99, "10.0s", "%-S.%L"),
-        (10, "10s", "%-M:%S"),
-        (600, "10m00s", "%-M:%S"),
-        (3600, "1h00m", "%-H:%M"),
-        (9 * 3600 + 125, "9h02m", "%-H:%M"),
-        (30 * 3600, "30h00m", "day %-j %-Hh"),
-    ],
+    ("seconds", "length"),
+    [(3, "3.0s"), (9.99, "10.0s"), (10, "10s"), (600, "10m00s"), (9 * 3600 + 125, "9h02m"), (30 * 3600, "30h00m")],
 )
-def test_the_axis_fits_the_length(seconds: float, length: str, axis: str) -> None:
-    source = render_gantt([ran("a", 0, seconds)], {}, NOW)
+def test_a_bar_says_how_long_it_took(seconds: float, length: str) -> None:
+    (bar,) = draw(ran("a", 0, seconds))
 
-    assert f"\naxisFormat {axis}\n" in source
-    assert f"✓ a {length} :done" in source
+    assert bar.startswith(f"✓ a {length} :done")
 
 
 def test_a_failed_task_on_the_critical_path_has_an_edge() -> None:
@@ -134,12 +125,6 @@ def test_the_critical_path_goes_over_what_each_task_waited_for_last() -> None:
     bars = draw(ran("a", 0, 5), ran("b", 0, 9), ran("c", 10, 12), ran("d", 12, 30), ran("e", 10, 29), c="a b", d="c", e="a")
 
     assert list_critical(bars) == ["b", "c", "d"]
-
-
-def test_the_critical_path_goes_through_what_never_ran() -> None:
-    bars = draw(ran("a", 0, 5), ran("branch", 6, 6, "skipped"), ran("join", 7, 9), branch="a", join="branch")
-
-    assert list_critical(bars) == ["a", "join"]
 
 
 def test_a_task_that_began_early_did_not_wait_for_the_one_upstream_that_still_ran() -> None:
@@ -163,18 +148,8 @@ def test_of_a_mapped_task_the_last_instance_is_critical() -> None:
 
 def test_no_critical_path_is_claimed_without_knowledge_and_a_circle_ends() -> None:
     assert list_critical(draw(ran("a", 0, 5), ran("b", 5, 9))) == []
-    assert list_critical(draw(ran("a", 0, 5), ran("b", 0, 5), a="b", b="a")) == ["a", "b"]
+    assert list_critical(draw(ran("a", 0, 0), ran("b", 0, 0), a="b", b="a")) == ["a", "b"]
     assert list_critical(draw(ran("a", 0, 5), a="b", b="c", c="b")) == ["a"]
-
-
-def test_many_instances_of_a_mapped_task_share_a_bar() -> None:
-    eight = [ran("few", 0, number + 1, map_index=number) for number in range(8)]
-    many = [ran("load", 1, number + 2, "failed" if number in (7, 9) else "success", number) for number in range(480)]
-
-    bars = draw(*eight, *many)
-
-    assert len(bars) == 9
-    assert bars[8] == "✗ load (478 success, 2 failed) 8m00s :2000-01-01T00:00:01.000, 2000-01-01T00:08:01.000"
 
 
 def test_of_500_tasks_those_that_matter_are_drawn() -> None:
@@ -209,15 +184,9 @@ def test_a_name_is_a_name_only(name: str) -> None:
 
 
 def test_a_long_name_is_cut_in_its_middle() -> None:
-    (bar,) = draw(ran("first" + "x" * 200 + "last", 0, 2))
+    (bar,) = draw(ran("first" + "x" * 200 + "last", 0, 2, map_index=17))
 
-    assert bar.startswith("✓ firstxxxxxxxxxxxxxxx…xxxxxxxxxxxxxxxxlast 2.0s :done")
-
-
-def test_a_wide_letter_counts_twice() -> None:
-    (bar,) = draw(ran("一二三四五六七八九十一二三四五六七八九十甲乙丙", 0, 2))
-
-    assert bar.startswith("✓ 一二三四五六七八九十…四五六七八九十甲乙丙 2.0s :done")
+    assert bar.startswith("✓ firstxxxxxxxxxxxxx…xxxxxxxxxlast[17] 2.0s :done")
 
 
 MOMENTS = st.datetimes(min_value=datetime(1970, 1, 1), max_value=datetime(2100, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001 - hypothesis adds the zone
@@ -230,7 +199,7 @@ INSTANCES = st.builds(
     end_date=st.none() | MOMENTS,
 )
 MOMENT = r"2\d\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}"
-NAME = r"[\w.\-\[\]·…]{1,48}( \([\w.\-\[\]·, ]+\))?"
+NAME = r"[\w.\-\[\]·…]{1,36}"
 TAGS = "(done|active|crit|done, crit|active, crit), "
 BAR = re.compile(rf"[✓✗▶○] {NAME} [\d.hms]+( ◆)? :({TAGS})?{MOMENT}, {MOMENT}")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from dms_airflow.airflow.task_instances import TaskInstance
-from dms_airflow.airflow.task_logs import read_task_log
+from dms_airflow.airflow.task_logs import parse_log
 from dms_airflow.dag_runs.report import explain_failure
 
 LOGS = Path(__file__).parents[1] / "captures" / "airflow-2.10.4" / "task-logs"
@@ -29,6 +29,6 @@ BEGAN = datetime(2026, 11, 22, 17, 4, 37, tzinfo=UTC)
     ],
 )
 def test_why_a_task_failed(name: str, start: datetime | None, reason: str) -> None:
-    log = read_task_log((LOGS / f"{name}.txt").read_text(encoding="utf-8"))
+    log = parse_log((LOGS / f"{name}.txt").read_text(encoding="utf-8"))
 
     assert explain_failure(TaskInstance(task_id="a", state="failed", start_date=start), log) == reason

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.airflow.task_logs import read_task_log
+from dms_airflow.airflow.task_logs import parse_log
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core import tracebacks
@@ -60,7 +60,7 @@ EXPECTED = [
 
 @pytest.mark.parametrize(("name", "exception", "message", "line"), EXPECTED)
 def test_why_a_task_failed(name: str, exception: str, message: str, line: int | None) -> None:
-    log = read_task_log(read(name))
+    log = parse_log(read(name))
 
     assert (log.exception, log.message) == (exception, message)
     frames = tracebacks.parse(log.stack_trace).frames if log.stack_trace else ()
@@ -98,7 +98,7 @@ FORMS = {
 def test_why_a_task_failed_whatever_the_form_of_its_log(
     name: str, exception: str, message: str, line: int | None, form: str
 ) -> None:
-    log = read_task_log(FORMS[form](read(name)))
+    log = parse_log(FORMS[form](read(name)))
 
     assert (log.exception, log.message) == (exception, message)
     frames = tracebacks.parse(log.stack_trace).frames if log.stack_trace else ()
@@ -107,13 +107,13 @@ def test_why_a_task_failed_whatever_the_form_of_its_log(
 
 
 def test_of_a_message_of_several_lines_another_form_keeps_the_first() -> None:
-    log = read_task_log(FORMS["bare"](read("chained")))
+    log = parse_log(FORMS["bare"](read("chained")))
 
     assert (log.exception, log.message) == ("RuntimeError", "could not read")
 
 
 def test_frames_of_airflow_before_the_authors_are_left_out() -> None:
-    stack_trace = read_task_log(read("stdlib")).stack_trace
+    stack_trace = parse_log(read("stdlib")).stack_trace
 
     assert stack_trace.startswith(
         'Traceback (most recent call last):\n  File "/opt/airflow/dags/kinds.py", line 41, in stdlib\n    def stdlib()'
@@ -122,11 +122,11 @@ def test_frames_of_airflow_before_the_authors_are_left_out() -> None:
 
 
 def test_a_traceback_of_airflows_own_frames_says_nothing() -> None:
-    assert read_task_log(read("sensor")).stack_trace == ""
+    assert parse_log(read("sensor")).stack_trace == ""
 
 
 def test_a_log_is_plain_text() -> None:
-    text = read_task_log(read("logged_before") + "\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[1;31mred\x1b[0m\n").text
+    text = parse_log(read("logged_before") + "\x1b]8;;http://x\x07link\x1b]8;;\x07\x1b[1;31mred\x1b[0m\n").text
 
     assert "\x1b" not in text
     assert text.endswith("linkred\n")
@@ -144,14 +144,14 @@ def test_a_log_is_plain_text() -> None:
     ],
 )
 def test_an_end_without_an_exception_is_told_by_its_record(message: str) -> None:
-    log = read_task_log(f"vm\n[2026-11-22T09:44:17.719+0000] {{local_task_job_runner.py:347}} WARNING - {message}\n")
+    log = parse_log(f"vm\n[2026-11-22T09:44:17.719+0000] {{local_task_job_runner.py:347}} WARNING - {message}\n")
 
     assert (log.exception, log.message, log.stack_trace) == ("", message, "")
 
 
 @pytest.mark.parametrize("text", ["", "vm\n", "*** Could not read served logs: timed out\n", "Task exited with return code 0"])
 def test_a_log_that_says_nothing(text: str) -> None:
-    log = read_task_log(text)
+    log = parse_log(text)
 
     assert (log.exception, log.message, log.stack_trace) == ("", "", "")
 
@@ -159,12 +159,12 @@ def test_a_log_that_says_nothing(text: str) -> None:
 def test_a_success_is_no_reason() -> None:
     text = "[2026-11-22T09:44:17.719+0000] {local_task_job_runner.py:266} INFO - Task exited with return code 0\n"
 
-    assert read_task_log(text).message == ""
+    assert parse_log(text).message == ""
 
 
 @given(st.text())
 def test_any_text_can_be_read(text: str) -> None:
-    assert "\x1b[0m" not in read_task_log(f"{text}\x1b[0m").text
+    assert "\x1b[0m" not in parse_log(f"{text}\x1b[0m").text
 
 
 def test_the_tail_of_a_long_log() -> None:
@@ -184,7 +184,7 @@ def test_the_place_is_the_deepest_line_of_the_checkout_in_whatever_file(tmp_path
     (tmp_path / "dags" / "orders").mkdir(parents=True)
     (tmp_path / "dags" / "failures.py").touch()
     (tmp_path / "dags" / "orders" / "prices.py").write_text("\n\n\n\n\n\n    return PRICES[product]\n")
-    stack_trace = read_task_log(read("helper_exception")).stack_trace
+    stack_trace = parse_log(read("helper_exception")).stack_trace
 
     place = place_failure(stack_trace, "/opt/airflow/dags/failures.py", Checkout(tmp_path))
 

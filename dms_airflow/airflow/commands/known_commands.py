@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,12 +19,10 @@ class NoEffect:
     """A way to end well and change nothing."""
 
     warning: str
-    sign: str | None = None
-    """A line of the output that shows it; None when the output never shows it."""
+    sign: str
+    """A line of the output that shows it."""
     unless: str | None = None
     """A line of the output that disproves it."""
-    is_certain: bool = True
-    """Whether the sign proves it; False when the command prints the same after a change."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,16 +119,11 @@ _NOTHING_TO_BACKFILL = NoEffect(
 _NOT_PAUSED = NoEffect(
     warning="Nothing was changed: the DAG is in this state already, or does not exist.",
     sign=r"^No (?:un)?paused DAGs were found$",
-    is_certain=False,
 )
 _NOT_CLEARED = NoEffect(warning="Nothing was changed: no task instance matches.", sign=r"^Nothing to clear\.$")
-_MAYBE_NO_VARIABLE = NoEffect(warning="Airflow says the same when there was no such variable.", is_certain=False)
 
 _CONF, _FOLDER, _BUNDLE = ("-c", "--conf"), ("-S", "--subdir"), ("-B", "--bundle-name")
 _START, _END, _TASKS = ("-s", "--start-date"), ("-e", "--end-date"), ("-t", "--task-regex")
-_FORM = ("-o", "--output")
-
-_CONFIRMS_PATTERN: dict[str, Any] = {"confirms": True, "confirms_only": "--treat-dag-id-as-regex"}
 
 _TABLE = (
     # What Airflow 3 has in the place of `dags backfill`. It makes the runs, and does not wait for them.
@@ -164,13 +157,16 @@ _TABLE = (
     Command(name="dags list-jobs", repeatable=True, json=True, columns=("job_type", "dag_id")),
     Command(name="dags list-runs", repeatable=True, json=True, columns=("run_id",)),
     Command(name="dags next-execution", repeatable=True, success=r"^(?:None|\d{4}-\d\d-\d\dT[\d:.+-]+)$"),
-    Command(
-        name="dags pause",
-        json=True,
-        columns=("is_paused",),
-        no_effects=(_NOT_PAUSED, _CANCELLED),
-        options=(_FOLDER, _FORM),
-        **_CONFIRMS_PATTERN,
+    *(
+        Command(
+            name=f"dags {what}",
+            json=True,
+            columns=("is_paused",),
+            no_effects=(_NOT_PAUSED, _CANCELLED),
+            confirms=True,
+            confirms_only="--treat-dag-id-as-regex",
+        )
+        for what in ("pause", "unpause")
     ),
     Command(name="dags report", repeatable=True, json=True, columns=("dag_num",)),
     Command(name="dags reserialize", prints_result=False),
@@ -186,15 +182,7 @@ _TABLE = (
         name="dags trigger",
         json=True,
         columns=("dag_run_id",),
-        options=(_CONF, _FOLDER, _FORM, ("-r", "--run-id"), ("-e", "--exec-date"), ("-l", "--logical-date")),
-    ),
-    Command(
-        name="dags unpause",
-        json=True,
-        columns=("is_paused",),
-        no_effects=(_NOT_PAUSED, _CANCELLED),
-        options=(_FOLDER, _FORM),
-        **_CONFIRMS_PATTERN,
+        options=(_CONF, _FOLDER, ("-o", "--output"), ("-r", "--run-id"), ("-e", "--exec-date"), ("-l", "--logical-date")),
     ),
     Command(
         name="tasks clear",
@@ -240,11 +228,7 @@ _TABLE = (
         secret_position=1,
     ),
     Command(name="connections delete", success=r"^Successfully deleted connection with "),
-    Command(
-        name="variables delete",
-        success=r"^Variable .* deleted$",
-        no_effects=(_MAYBE_NO_VARIABLE,),
-    ),
+    Command(name="variables delete", success=r"^Variable .* deleted$"),  # also when there was none
     Command(
         name="variables get",
         repeatable=True,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -26,9 +25,7 @@ from dms_airflow.airflow.commands.arguments import (
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict
-from dms_airflow.airflow.dags import fetch_dag
-from dms_airflow.airflow.version import AIRFLOW_2
-from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
+from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.inputs import input_field, parse_duration
 from dms_airflow.core.text import join
 
@@ -56,7 +53,6 @@ PROBE_TIMEOUT = 600.0  # seconds
 # No such DAG, or no such date: the command itself says so.
 _NOTHING_THERE = (400, 404, 422)
 
-NOT_CLEARED = "Airflow does not say whether any task instance was cleared."
 NO_PROBE = (
     "A second command, `dags list-import-errors`, gave no result either, so something ends Airflow's command line: a DAG file "
     "that calls `sys.exit()` when it is imported, lack of memory, or a time limit."
@@ -103,10 +99,10 @@ def observe(line: CommandLine, context: Context) -> Conclude:
         ActionError: Airflow's database could not be read. Nothing was run.
     """
     name = f"{line.name} --clear-only" if has_option(line.arguments, "--clear-only") else line.name
-    if has_option(line.arguments, "-h", "--help") or name not in {**_OBSERVERS, **_AFTERWARDS}:
+    if has_option(line.arguments, "-h", "--help") or name not in _OBSERVERS:
         return lambda outcome: outcome
-    conclude = _OBSERVERS[name](line, context) if name in _OBSERVERS else partial(_AFTERWARDS[name], line, context)
-    return lambda outcome: conclude(outcome) if outcome.verdict is Verdict.UNKNOWN or not outcome.is_certain else outcome
+    conclude = _OBSERVERS[name](line, context)
+    return lambda outcome: conclude(outcome) if outcome.verdict is Verdict.UNKNOWN else outcome
 
 
 def _succeed(outcome: Outcome) -> Outcome:
@@ -202,37 +198,19 @@ def _fetch(context: Context, path: str, query: list[tuple[str, str]], most: int 
 # --- without a result ----------------------------------------------------------------------------------------------------
 
 
-def _conclude_silence(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
+def _observe_silence(_line: CommandLine, context: Context) -> Conclude:
     """A command that printed nothing has worked, unless something ends every command of this Airflow before it is done."""
-    context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
-    probe = run_command(context.airflow, PROBE, timeout=PROBE_TIMEOUT).outcome
-    if not (probe.succeeded or probe.lists_errors):
-        return replace(outcome, advice=NO_PROBE)
-    # Airflow 2 says when it clears nothing; Airflow 3 never does.
-    is_doubtful = line.name == "tasks clear" and context.airflow.version.major > AIRFLOW_2.major
-    return replace(_succeed(outcome), warning=NOT_CLEARED if is_doubtful else "", is_certain=not is_doubtful)
 
+    def conclude(outcome: Outcome) -> Outcome:
+        context.log.info(f"$ airflow {show(PROBE)}  (the command above printed nothing: does Airflow's command line work?)")
+        probe = run_command(context.airflow, PROBE, timeout=PROBE_TIMEOUT).outcome
+        return _succeed(outcome) if probe.succeeded or probe.lists_errors else replace(outcome, advice=NO_PROBE)
 
-def _explain_pause(line: CommandLine, context: Context, outcome: Outcome) -> Outcome:
-    """Find out what the output of `dags pause` and `dags unpause` leaves open: in this state already, or no such DAG?"""
-    dag_ids = read_positionals(COMMANDS[line.name], line.arguments)
-    if outcome.is_certain or len(dag_ids) != 1 or has_option(line.arguments, "--treat-dag-id-as-regex"):
-        return outcome
-    try:
-        dag = fetch_dag(context.airflow, dag_ids[0])
-    except ActionError:
-        return outcome  # the command itself did end well
-    state = "paused" if dag and dag.is_paused else "not paused"
-    found = f"DAG {dag_ids[0]} is {state} already" if dag else f"there is no DAG {dag_ids[0]}"
-    return replace(outcome, warning=f"Nothing was changed: {found}.", is_certain=True)
+    return conclude
 
 
 _OBSERVERS: Mapping[str, Callable[[CommandLine, Context], Conclude]] = {
     "backfill create": _observe_backfill_create,
-    "dags backfill": _observe_runs,
-    "dags test": _observe_runs,
-}
-_AFTERWARDS: Mapping[str, Callable[[CommandLine, Context, Outcome], Outcome]] = {
-    **dict.fromkeys(("dags pause", "dags unpause"), _explain_pause),
-    **dict.fromkeys(("dags reserialize --clear-only", "tasks clear", "tasks render"), _conclude_silence),
+    **dict.fromkeys(("dags backfill", "dags test"), _observe_runs),
+    **dict.fromkeys(("dags reserialize --clear-only", "tasks clear", "tasks render"), _observe_silence),
 }

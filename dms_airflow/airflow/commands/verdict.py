@@ -65,9 +65,7 @@ class Outcome:
     advice: str = ""
     """The next step, where one is known."""
     warning: str = ""
-    """The command ended well, but changed nothing or may have changed nothing."""
-    is_certain: bool = True
-    """False: the output does not prove the warning."""
+    """The command ended well, but changed nothing."""
     records: Records | None = None
     """What `-o json` printed, as printed: Airflow makes each number and boolean in it a string."""
 
@@ -109,7 +107,6 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
             reason=_shorten(redact(reason)),
             advice=advice,
             warning=no_effect.warning if no_effect else "",
-            is_certain=no_effect.is_certain if no_effect else True,
             records=records,
         )
 
@@ -141,7 +138,7 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Iterable[str]
     if has_option(arguments, "-h", "--help"):
         return any(line.startswith("Usage: airflow ") for line in shown)
     if output_format:
-        unchanged = any(one.sign and _shows(one.sign, shown) for one in command.no_effects)
+        unchanged = any(_shows(one.sign, shown) for one in command.no_effects)
         return unchanged or has_no_records(shown, output_format)
     if command.success_record and any(match_record(command.success_record, line) for line in shown):
         return True
@@ -157,7 +154,7 @@ def _shows(sign: str, lines: Iterable[str]) -> bool:
 def _find_no_effect(command: Command, shown: Iterable[str]) -> NoEffect | None:
     for no_effect in command.no_effects:
         disproved = no_effect.unless is not None and _shows(no_effect.unless, shown)
-        if not disproved and (no_effect.sign is None or _shows(no_effect.sign, shown)):
+        if not disproved and _shows(no_effect.sign, shown):
             return no_effect
     return None
 
@@ -197,51 +194,16 @@ def _describe_silence(command: Command, output: Sequence[str]) -> str:
 # What to do about it.
 
 
-def _refused(*options: str) -> str:
-    """Make the pattern of Airflow's words for an option that it does not have."""
-    return rf"unrecognized arguments:(?s:.*)\s(?:{'|'.join(options)})(?:[=\s]|$)"
-
-
-_GONE = "Airflow 3 has no such option any more."
-
-# What one Airflow refuses because another calls it otherwise: the command (empty: any), a pattern of the refusal, and what to
-# write instead. Seen in usage errors (tests/captures/airflow-3.2.2/cli, names that end in `_2x`), or looked up in
-# airflow/cli/cli_config.py of 2.10.4 and 3.2.2.
-_RENAMES = (
+# Options that Airflow 3 calls otherwise: the command (empty: any), the option, and what to write instead. Seen in usage errors
+# (tests/captures/airflow-3.2.2/cli, names that end in `_2x`).
+_RENAMED = (
+    ("dags list-runs", "-d|--dag-id", "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`."),
+    ("dags trigger", "-e|--exec-date", "Airflow 3 calls this option `-l`, `--logical-date`."),
     (
         "",
-        r"`dags backfill` has been removed",
-        (
-            "On Airflow 3 write `backfill create --dag-id DAG --from-date DATE --to-date DATE`: the scheduler then makes the "
-            "runs, and the command does not wait for them."
-        ),
-    ),
-    ("backfill create", r"invalid choice: 'backfill'", "Airflow 2 calls this command `dags backfill`."),
-    (
-        "dags list-runs",
-        _refused("-d", "--dag-id"),
-        "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`.",
-    ),
-    (
-        "dags list-runs",
-        r"arguments are required: -d/--dag-id",
-        "Airflow 2 takes the DAG's id as an option: `dags list-runs -d DAG`.",
-    ),
-    ("dags trigger", _refused("-e", "--exec-date"), "Airflow 3 calls this option `-l`, `--logical-date`."),
-    ("dags trigger", _refused("-l", "--logical-date"), "Airflow 2 calls this option `-e`, `--exec-date`."),
-    (
-        "",
-        _refused("-S", "--subdir"),
+        "-S|--subdir",
         "Airflow 3 has bundles in the place of folders: `-B`, `--bundle-name`; the DAG folder is `dags-folder`.",
     ),
-    (
-        "",
-        _refused("-B", "--bundle-name", "--local"),
-        "Only Airflow 3 has this option. Airflow 2 has `-S`, `--subdir`, for a folder or a file.",
-    ),
-    ("dags reserialize", _refused("--clear-only"), _GONE),
-    ("tasks list", _refused("-t", "--tree"), _GONE),
-    ("tasks test", _refused("-n", "--dry-run"), _GONE),
 )
 
 
@@ -253,8 +215,10 @@ def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
         return ADVICE_JSON
     if command.airflow_name and "invalid choice" in reason:
         return ADVICE_RENAMED.format(name=command.airflow_name)
-    renamed = [one for name, pattern, one in _RENAMES if name in ("", command.name) and re.search(pattern, reason)]
-    return " ".join(dict.fromkeys(renamed))
+    for name, option, advice in _RENAMED:
+        if name in ("", command.name) and re.search(rf"unrecognized arguments:(?s:.*)\s(?:{option})(?:[=\s]|$)", reason):
+            return advice
+    return ""
 
 
 def _shorten(reason: str) -> str:
