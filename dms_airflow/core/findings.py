@@ -77,7 +77,6 @@ class Finding:
         message: What is wrong. For an exception its class and its message, which may span lines.
         file: The place to fix, in the checkout, with `/`; None where that is not known.
         line: In that file, from 1.
-        column: In that line, from 1.
         instance_path: The place to fix on the instance, where it maps to no file of the checkout.
         affects: DAG files, as paths of the checkout where they map to it; or task instances, or DAGs.
         out_of_service: DAG ids that Airflow does not run until this is fixed.
@@ -93,7 +92,6 @@ class Finding:
     message: str
     file: str | None = None
     line: int | None = None
-    column: int | None = None
     instance_path: str = ""
     affects: tuple[str, ...] = ()
     out_of_service: tuple[str, ...] = ()

@@ -9,7 +9,7 @@ from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import ActionError
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
-from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.snapshots import wait_for_reparse
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class DagWatch:
         if not doubtful:
             return shapes
         clock.sleep(max(0.0, self._read_at + KEPT - clock.monotonic()))
-        instance, files = Instance(self._context, timeout=LONGEST, poll_interval=None), {paths[one] for one in doubtful}
+        instance, files = InstanceReader(self._context, timeout=LONGEST, poll_interval=None), {paths[one] for one in doubtful}
         errors, awaited = wait_for_reparse(instance, instance.view(), files, files)
         sure = {one: shape for one, shape in shapes.items() if one not in doubtful}
         return sure if errors or awaited else sure | self._fetch(doubtful)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dags import Dag, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.dag_watch import DagWatch
-    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.import_errors.instance_reader import InstanceReader
     from dms_airflow.import_errors.parse import DagImportError
 
 HINT_ARRIVAL = "Check that the deploy ended well and reaches this instance, and that its scheduler runs. "
@@ -48,7 +48,7 @@ class DeployedFiles:
         unread: Absolute paths of files of which Airflow has no source yet, or, while they are broken, an older one.
     """
 
-    instance: Instance
+    instance: InstanceReader
     checkout: Checkout
     verify_source: bool
     watch: DagWatch

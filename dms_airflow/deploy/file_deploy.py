@@ -18,7 +18,7 @@ from dms_airflow.deploy.publish import WRITE_ACTIONS, is_below, publish
 from dms_airflow.deploy.rollout import Fate, Rollout
 from dms_airflow.deploy.write import Target
 from dms_airflow.import_errors.fetch import LIST, list_import_errors
-from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_reader import InstanceReader
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,7 +112,7 @@ class FileDeploy:
             watch.read_before((), (), others_are_known=True)
             result = Gate(params, context, watch).run()
             return replace(result, headline=f"Nothing to deploy; {result.headline}")
-        view = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval).view()
+        view = InstanceReader(context, timeout=params.timeout, poll_interval=params.poll_interval).view()
         self._read_before(watch, plan, view)
         try:
             outcome = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url).run(
@@ -145,7 +145,7 @@ class FileDeploy:
         """Wait until, after a deploy was taken back, the former files import and the former DAGs can run."""
         former = {dag.dag_id: dag.path for dag in before.dags if dag.is_active and not dag.has_import_errors}
         broken = {strip_member(error.path) for error in before.errors}
-        instance = Instance(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
+        instance = InstanceReader(self.context, timeout=RESTORED_LIMIT, poll_interval=None)
 
         def fetch_state() -> tuple[None, Sequence[str]]:
             dags = instance.list_dags()

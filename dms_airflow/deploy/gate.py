@@ -23,7 +23,7 @@ from dms_airflow.deploy.deployed_files import DeployedFiles
 from dms_airflow.deploy.import_check import HINT_EXIT, GateError, ImportCheck, end_waiting
 from dms_airflow.deploy.missing import find_missing
 from dms_airflow.import_errors.baseline import compare
-from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.instance_warnings import find_warnings
 from dms_airflow.import_errors.report import read_known, report_errors
 
@@ -53,7 +53,7 @@ class Gate:
         self._watch = watch or DagWatch(context)
         self._baseline = read_known(params, context.runner)
         self._checkout = params.open_checkout(context.runner.workspace)
-        self._instance = Instance(context, timeout=params.timeout, poll_interval=params.poll_interval)
+        self._instance = InstanceReader(context, timeout=params.timeout, poll_interval=params.poll_interval)
         self._files = DeployedFiles(
             instance=self._instance, checkout=self._checkout, verify_source=params.verify_source, watch=self._watch
         )

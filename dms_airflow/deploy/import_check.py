@@ -14,7 +14,7 @@ from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Level
 from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
-from dms_airflow.import_errors.instance import SHORTEST_LIMIT
+from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
 from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.deployed_files import DeployedFiles
-    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.import_errors.instance_reader import InstanceReader
     from dms_airflow.operations.context import Context
 
     # By rule and name: by file and line, the DAG files of which that file is a part.
@@ -90,7 +90,7 @@ def _collect(parts: Parts, checkout: Checkout, files: Iterable[str]) -> Places:
     return places
 
 
-def _fetch_names(rule: Rule, instance: Instance, airflow: AirflowClient) -> frozenset[str]:
+def _fetch_names(rule: Rule, instance: InstanceReader, airflow: AirflowClient) -> frozenset[str]:
     """Fetch the names of all that the database of the instance has of a kind, and never a value."""
     if rule is Rule.MISSING_TRIGGERER:
         triggerer = fetch_health(airflow).components.get("triggerer")

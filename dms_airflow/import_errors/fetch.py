@@ -10,18 +10,18 @@ from dms_airflow.airflow.commands.arguments import CommandLine, has_option, list
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.commands.send import run_command
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.airflow.dags import parse_report, strip_member, was_stored_by_reserialize
+from dms_airflow.airflow.dags import list_dags, strip_member, was_stored_by_reserialize
 from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE
 from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError, AnswerError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
-from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.parse import add_tracebacks, is_serialization_failure, locate, read_ending, read_list
 from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.airflow.dags import Dag
@@ -88,63 +88,62 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> L
 
 
 def _list_bundles(line: CommandLine, timeout: float, context: Context) -> Listing:
-    """List the import errors of all DAG bundles, or of those that the author chose.
-
-    Where only our options make Airflow import the files, `-v` is one of them: one command gives the errors, their whole
-    tracebacks, and Python's warnings. With `-v` every library logs, too, what may contain secrets: of what it prints only the
-    result is shown. Without a result, the command runs again without `-v`, and all that it prints is shown.
-    """
-    instance = Instance(context, timeout=timeout, poll_interval=None)
+    """List the import errors of all DAG bundles, or of those that the author chose."""
+    instance = InstanceReader(context, timeout=timeout, poll_interval=None)
     view = instance.view()
-    is_verbose = option_value(line.arguments, *_OUTPUT) == "json" and not has_option(line.arguments, *_LOCAL, *_VERBOSE)
+    is_hidden = option_value(line.arguments, *_OUTPUT) == "json" and not has_option(line.arguments, *_LOCAL, *_VERBOSE)
     if not has_option(line.arguments, *_LOCAL):
         line = line.add("--local")
-    chosen = has_option(line.arguments, *_BUNDLE)
+
+    def import_bundles(bundles: Iterable[str]) -> tuple[Execution, Execution]:
+        sent = line.add(*(word for name in bundles for word in ("-B", name)))
+        if is_hidden and (executions := _run_hidden(sent, timeout, context)):
+            return executions
+        return (execute(sent, timeout, context),) * 2
+
     names = dict.fromkeys(dag.bundle for dag in view.dags if dag.is_active) | dict.fromkeys(row.bundle for row in view.errors)
-    bundles = [name for name in names if name] or [DEFAULT_BUNDLE]
-    while True:
-        sent = line if chosen else line.add(*(word for name in bundles for word in ("-B", name)))
-        imported = (_run_verbose(sent, timeout, context) if is_verbose else None) or execute(sent, timeout, context)
-        # The database still has bundles that were removed from Airflow's configuration.
-        unknown = _UNKNOWN_BUNDLES.match(imported.outcome.reason)
-        left = [name for name in bundles if name not in unknown["names"].split(", ")] if unknown and not chosen else bundles
-        if left == bundles or not left:
-            break
-        bundles = left
-    is_hidden = is_verbose and imported.line != sent
-    if is_hidden and imported.outcome.records is None:
-        imported, is_hidden = execute(sent, timeout, context), False
+    chosen = has_option(line.arguments, *_BUNDLE)
+    bundles = [] if chosen else [name for name in names if name] or [DEFAULT_BUNDLE]
+    shown, imported = import_bundles(bundles)
+    # The database still has bundles that were removed from Airflow's configuration.
+    unknown = _UNKNOWN_BUNDLES.match(imported.outcome.reason)
+    if unknown and (left := [name for name in bundles if name not in unknown["names"].split(", ")]):
+        shown, imported = import_bundles(left)
     return Listing(
-        execution=_show_result(imported, context) if is_hidden else imported,
+        execution=shown,
         errors=read_list(imported.outcome.records or [], imported.stdout, instance.folders),
         imported=imported,
         dags=tuple(view.dags),
-        warnings=_warn_of_false_errors(line, context.airflow.version),
+        warnings=_warn_of_false_errors(context.airflow.version),
     )
 
 
-def _run_verbose(line: CommandLine, timeout: float, context: Context) -> Execution | None:
-    """Run the command with `-v`; None where the response cannot be used: with `-v` it may be longer than the action reads."""
+def _run_hidden(line: CommandLine, timeout: float, context: Context) -> tuple[Execution, Execution] | None:
+    """Run the command with `-v`: it gives the errors, their whole tracebacks, and Python's warnings.
+
+    With `-v` every library logs, too, what may contain secrets: of what it prints only the result is shown.
+
+    Returns:
+        The command as it may be shown, and with all that it printed; None without a result.
+    """
     line = line.add("-v")
     context.log.info(f"$ airflow {show(line)}  (only its result is shown)")
     try:
-        return run_command(context.airflow, line, timeout=timeout)
-    except AnswerError as error:
+        execution = run_command(context.airflow, line, timeout=timeout)
+    except AnswerError as error:  # with `-v` the response may be longer than the action reads
         context.log.info(error.message)
         return None
-
-
-def _show_result(execution: Execution, context: Context) -> Execution:
-    """Show the result of a command, and leave out what else it printed."""
+    if execution.outcome.records is None:
+        return None
     result = f"{execution.outcome.json}\n"
     context.log.fold("stdout", result)
-    return replace(execution, stdout=result, stderr="")
+    return replace(execution, stdout=result, stderr=""), execution
 
 
 def _list_stored(line: CommandLine, timeout: float, context: Context) -> Listing:
     """List what the dag-processor stored, where only that is true: after it has parsed again what it knows of."""
     limit = min(timeout, PROCESSOR_LIMIT)
-    instance = Instance(context, timeout=limit, poll_interval=None)
+    instance = InstanceReader(context, timeout=limit, poll_interval=None)
     before = instance.view()
     active = {dag.path for dag in before.dags if dag.is_active}
     _, awaited = wait_for_reparse(instance, before, active | {error.path for error in before.errors}, active)
@@ -184,7 +183,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     """
     if has_option(line.arguments, "--clear-only", "-h", "--help"):
         return Listing(execution=execute(line, timeout, context))
-    instance = Instance(context, timeout=timeout, poll_interval=None)
+    instance = InstanceReader(context, timeout=timeout, poll_interval=None)
     before = instance.view()
     execution = execute(line, timeout, context)
     ended_at_dag = is_serialization_failure(execution.stderr)
@@ -196,12 +195,12 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
         reason = f"`{LIST}` gave no result afterwards: {listed.reason}"
         return Listing(execution=_conclude(execution, Verdict.UNKNOWN, reason, listed.advice))
     if ended_at_dag:
-        errors = (*read_ending(execution.stderr, _find_files(timeout, context)), *listing.errors)
+        files = {dag.dag_id: dag.path for dag in before.dags}
+        errors = (*read_ending(execution.stderr, files), *listing.errors)
         return replace(listing, execution=execution, errors=errors)
     change = compare_snapshots(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
     errors = (*listing.errors, *find_unserialized(change, instance, execution))
-    false = _warn_of_false_errors(line, instance.version)
-    warnings = (*listing.warnings, *false, *_warn_of_unwritten(change, line))
+    warnings = (*listing.warnings, *_warn_of_false_errors(instance.version))
     return replace(listing, execution=_judge_change(execution, change, errors), errors=errors, warnings=warnings)
 
 
@@ -222,16 +221,6 @@ def _copy_folders(line: CommandLine) -> tuple[str, ...]:
     """Give the options with which the author chose folders or DAG bundles."""
     options = ((names[0], value) for names in (_FOLDER, _BUNDLE) for value in list_values(line.arguments, *names))
     return tuple(word for option in options for word in option)
-
-
-def _find_files(timeout: float, context: Context) -> dict[str, str]:
-    """Find the file of each DAG, for errors that name only the DAG; empty if Airflow does not report it."""
-    try:
-        report = execute(CommandLine(name="dags report", arguments=("-o", "json")), timeout, context).outcome.records
-    except ActionError as error:
-        context.log.info(f"The DAG's file is not known: {error.message}")
-        return {}
-    return {dag_id: file.path for file in parse_report(report or []) for dag_id in file.dag_ids}
 
 
 def find_places(
@@ -274,36 +263,19 @@ def find_places(
 def _list_dags(context: Context) -> Sequence[Dag]:
     """List the DAGs of the instance, whose files show how its paths are those of the checkout; none when Airflow refuses."""
     try:
-        instance = Instance(context, timeout=PROCESSOR_LIMIT, poll_interval=None)
-        return instance.list_dags()
+        return list_dags(context.airflow, only_active=False)
     except ActionError as error:
         context.log.info(f"The instance's DAG files are not known: {error.message}")
         return ()
 
 
-def _warn_of_false_errors(line: CommandLine, version: Version) -> tuple[Annotation, ...]:
+def _warn_of_false_errors(version: Version) -> tuple[Annotation, ...]:
     """Warn of an Airflow whose command line does not import files as the scheduler does."""
     if version.cli_import_is_reliable:
         return ()
-    imports = f"On Airflow {version.number} this command imports DAG files without the DAG folder's own modules"
-    if line.name == LIST:
-        message = (
-            f"{imports}: a DAG without errors that imports a helper is listed with a ModuleNotFoundError.\n"
-            f"{LIST} without --local, and deploy-gate, use what the dag-processor found instead."
-        )
-    else:
-        message = (
-            f"{imports}, and stores a ModuleNotFoundError for each DAG without errors that imports a helper. Such a DAG is "
-            "out of service until the dag-processor parses its file again, which was requested.\n"
-            "Do not run dags reserialize on this version."
-        )
+    message = (
+        f"On Airflow {version.number} this command imports DAG files without the DAG folder's own modules: a DAG without "
+        "errors that imports a helper gets a ModuleNotFoundError.\n"
+        f"Leave out --local and dags reserialize: {LIST} and deploy-gate use what the dag-processor found."
+    )
     return (Annotation(level=Level.WARNING, title="Import errors may be false", message=message),)
-
-
-def _warn_of_unwritten(change: Change, line: CommandLine) -> tuple[Annotation, ...]:
-    """Warn of DAGs that were left as they were, unless the author chose some files only."""
-    if not change.unwritten or not change.written or _copy_folders(line):
-        return ()
-    names = join([dag.dag_id for dag in change.unwritten], 20)
-    message = f"dags reserialize did not write {names}.\nNo DAG file defines them any more, or the command ended before them."
-    return (Annotation(level=Level.WARNING, title="DAGs not written", message=message),)

@@ -9,7 +9,7 @@ import ast
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands import output as command_output
@@ -24,6 +24,7 @@ from dms_airflow.core.result import Level
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
+    from dms_airflow.checkout.dag_source import Dag
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.operations.context import Context
 
@@ -42,7 +43,7 @@ LONGEST = 20  # lines of a message
 
 # The types of `GET /dagWarnings` (airflow/models/dagwarning.py of 2.10.4 and 3.2.2)
 _POOLS = re.compile(r"references non-existent pools: (?P<pools>\[.*\])")
-_VARYING = re.compile(r"Line (?P<line>\d{1,9}), Col (?P<column>\d{1,9})\nCode: (?P<code>.*)\nIssue: (?P<issue>.*)")
+_VARYING = re.compile(r"Line (?P<line>\d{1,9}), Col \d{1,9}\nCode: (?P<code>.*)\nIssue: (?P<issue>.*)")
 
 _Place = tuple[str, int | None]  # a file of the checkout, and a line
 
@@ -161,44 +162,56 @@ def find_python_warnings(
 # --- the scheduler's -------------------------------------------------------------------------------------------------------
 
 
-def find_dag_warnings(rows: Iterable[Mapping[str, Any]], checkout: Checkout, paths: Mapping[str, str]) -> Iterator[Finding]:
+def find_dag_warnings(rows: Sequence[Mapping[str, Any]], checkout: Checkout, paths: Mapping[str, str]) -> Iterator[Finding]:
     """Make findings of the rows of `GET /dagWarnings` whose DAGs are defined in the checkout.
 
     `paths` are the instance's paths of the files of DAGs, by id, if they are known.
     """
-    places: _Places | None = None
+    if not rows:
+        return
+    files = checkout.map_paths(paths.values())
+    names = [file for file in checkout.list_files(checkout.dags_folder or "") if file.endswith(".py")]
+    sources = {file: checkout.read(file) for file in names}
+    dags = [(file, dag) for file, source in sources.items() if might_define_dag(source) for dag in list_dags(source)]
     for row in rows:
-        places = places or _Places(checkout, paths)
         dag_id, kind, message = str(row.get("dag_id")), str(row.get("warning_type")), str(row.get("message") or "")
-        if place := places.find_dag(dag_id):
-            for finding in _read_row(kind, message, place, places):
-                yield replace(finding, file=checkout.relate(finding.file or ""), affects=(dag_id,))
+        if place := _find_dag(dag_id, dags, files.get(paths.get(dag_id, ""))):
+            for rule, title, text, (file, line) in _parse_row(kind, message, place, sources):
+                yield Finding(
+                    rule=rule,
+                    level=Level.WARNING,
+                    title=title,
+                    message=text,
+                    file=checkout.relate(file),
+                    line=line,
+                    affects=(dag_id,),
+                )
 
 
-def _read_row(kind: str, message: str, place: _Place, places: _Places) -> Iterator[Finding]:
-    file, line = place
+def _find_dag(dag_id: str, dags: Sequence[tuple[str, Dag]], known: str | None) -> _Place | None:
+    """Find the definition of a DAG; None where the checkout has none, or several files have one. `known` is its file."""
+    exact = [(file, dag.line) for file, dag in dags if dag.dag_id == dag_id]
+    alike = [(file, dag.line) for file, dag in dags if dag.pattern and re.fullmatch(dag.pattern, dag_id)]
+    places = [place for place in exact or alike if known in (None, place[0])]
+    if known and not places:
+        return known, None
+    return places[0] if len({file for file, _ in places}) == 1 else None
+
+
+def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, bytes]) -> Iterator[tuple[Rule, str, str, _Place]]:
+    """Give rule, title, message and place of each warning in a row."""
     if kind == "non-existent pool":
         for pool in _list_pools(message):
             text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
-            file, line = places.find_pool(pool, place)
-            rule, level = Rule.MISSING_POOL, Level.WARNING
-            yield Finding(rule=rule, level=level, title="Pool missing", message=text, file=file, line=line)
+            yield Rule.MISSING_POOL, "Pool missing", text, _find_pool(pool, place, sources)
     elif kind == "runtime varying value":
         for match in _VARYING.finditer(message):
-            line, column = int(match["line"]), int(match["column"])
-            is_there = line <= places.count_lines(file)
-            yield Finding(
-                rule=Rule.RUNTIME_VARYING_VALUE,
-                level=Level.WARNING,
-                title="Value changes with every parse",
-                message=f"{match['issue']}\nCode: {match['code']}",
-                file=file,
-                line=line if is_there else None,
-                column=column if is_there else None,
-            )
+            file, line = place[0], int(match["line"])
+            is_there = line <= len(split_lines(sources.get(file, b"")))
+            text = f"{match['issue']}\nCode: {match['code']}"
+            yield Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (file, line if is_there else None)
     elif kind == "asset conflict":
-        rule, level = Rule.ASSET_CONFLICT, Level.WARNING
-        yield Finding(rule=rule, level=level, title="Assets in conflict", message=message, file=file, line=line)
+        yield Rule.ASSET_CONFLICT, "Assets in conflict", message, place
 
 
 def _list_pools(message: str) -> list[str]:
@@ -210,34 +223,8 @@ def _list_pools(message: str) -> list[str]:
     return [str(pool) for pool in pools]
 
 
-class _Places:
-    """Finds DAGs and pools in the DAG files of a checkout; `paths` are the instance's paths of those of DAGs, by id."""
-
-    def __init__(self, checkout: Checkout, paths: Mapping[str, str]) -> None:
-        files = checkout.map_paths(paths.values())
-        self._known = {dag_id: files[path] for dag_id, path in paths.items() if path in files}
-        names = [file for file in checkout.list_files(checkout.dags_folder or "") if file.endswith(".py")]
-        self._sources = {file: checkout.read(file) for file in names}
-        sources = {file: source for file, source in self._sources.items() if might_define_dag(source)}
-        self._dags = [(file, dag) for file, source in sources.items() for dag in list_dags(source)]
-
-    def find_dag(self, dag_id: str) -> _Place | None:
-        """Find the definition of a DAG; None where the checkout has none, or several files have one."""
-        known = self._known.get(dag_id)
-        exact = [(file, dag.line) for file, dag in self._dags if dag.dag_id == dag_id]
-        alike = [(file, dag.line) for file, dag in self._dags if dag.pattern and re.fullmatch(dag.pattern, dag_id)]
-        places = [place for place in exact or alike if known in (None, place[0])]
-        if known and not places:
-            return known, None
-        return places[0] if len({file for file, _ in places}) == 1 else None
-
-    def find_pool(self, pool: str, dag: _Place) -> _Place:
-        """Find the line with a pool's name: in the DAG's file, else in the only other file with it, else the DAG's line."""
-        if line := find_pool(self._sources.get(dag[0], b""), pool):
-            return dag[0], line
-        others = [(file, line) for file, source in self._sources.items() if (line := find_pool(source, pool))]
-        return others[0] if len(others) == 1 else dag
-
-    def count_lines(self, file: str) -> int:
-        """Count the lines of a file."""
-        return len(split_lines(self._sources.get(file, b"")))
+def _find_pool(pool: str, dag: _Place, sources: Mapping[str, bytes]) -> _Place:
+    """Find the line with a pool's name: in the DAG's file, else in the only other file with it, else the DAG's line."""
+    places = [(file, line) for file, source in sources.items() if (line := find_pool(source, pool))]
+    own = [place for place in places if place[0] == dag[0]]
+    return own[0] if own else places[0] if len(places) == 1 else dag

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.airflow.dags import Dag, StoredImportError
-    from dms_airflow.import_errors.instance import Instance
+    from dms_airflow.import_errors.instance_reader import InstanceReader
     from dms_airflow.import_errors.parse import DagImportError
 
 _UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
@@ -35,7 +35,7 @@ class Snapshot:
 
 
 def wait_for_reparse(
-    instance: Instance, before: Snapshot, paths: Iterable[str], must_be_parsed: Iterable[str]
+    instance: InstanceReader, before: Snapshot, paths: Iterable[str], must_be_parsed: Iterable[str]
 ) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
     """Request that files are parsed, and wait until the result of each is stored, or time is up.
 
@@ -126,7 +126,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]
     )
 
 
-def find_unserialized(change: Change, instance: Instance, execution: Execution) -> tuple[DagImportError, ...]:
+def find_unserialized(change: Change, instance: InstanceReader, execution: Execution) -> tuple[DagImportError, ...]:
     """Find the DAGs that `dags reserialize` parsed and that do not serialize.
 
     Airflow 3 stores an import error for each. Airflow 2 has no version of such a DAG any more; its log may say why.

@@ -54,7 +54,6 @@ DEPRECATED = Finding(
     message="BashOperator moved",
     file="dags/e.py",
     line=3,
-    column=5,
     fingerprint="e" * 32,
 )
 FINDINGS = (BROKEN, UNPLACED, KNOWN, DEPRECATED)
@@ -119,7 +118,7 @@ def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
                 {
                     "physicalLocation": {
                         "artifactLocation": {"uri": "dags/e.py", "uriBaseId": "%SRCROOT%"},
-                        "region": {"startLine": 3, "startColumn": 5},
+                        "region": {"startLine": 3},
                     }
                 }
             ],

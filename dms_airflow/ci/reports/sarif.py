@@ -123,7 +123,7 @@ def _write_rule(rule: Rule) -> dict[str, Any]:
 
 
 def _write_result(finding: Finding) -> str:
-    region = {"startLine": finding.line or 1, **({"startColumn": finding.column} if finding.column else {})}
+    region = {"startLine": finding.line or 1}
     file = {"uri": quote(str(finding.file), errors="replace"), "uriBaseId": "%SRCROOT%"}
     result = {
         "ruleId": finding.rule.id,

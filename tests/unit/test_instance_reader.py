@@ -9,7 +9,7 @@ from urllib.parse import parse_qs
 import pytest
 
 from dms_airflow.airflow.client import AirflowClient
-from dms_airflow.import_errors.instance import Instance
+from dms_airflow.import_errors.instance_reader import InstanceReader
 from tests.unit.fakes import FakeClock, FakeLog, FakeSession, make_context, make_response
 
 if TYPE_CHECKING:
@@ -59,25 +59,25 @@ class Transport:
 PLACES = {f"/dags/{number}.py": f"/dagSources/token{number}" for number in range(ROUNDS * EIGHT)}
 
 
-def list_dags(instance: Instance) -> None:
+def list_dags(instance: InstanceReader) -> None:
     assert [dag.dag_id for dag in instance.list_dags()] == [f"dag_id{number}" for number in range(25)]
 
 
-def list_stored_errors(instance: Instance) -> None:
+def list_stored_errors(instance: InstanceReader) -> None:
     assert [error.path for error in instance.list_stored_errors()] == [f"filename{number}" for number in range(25)]
 
 
-def fetch_sources(instance: Instance) -> None:
+def fetch_sources(instance: InstanceReader) -> None:
     sources = instance.fetch_sources(PLACES)
     assert (len(sources), sources["/dags/17.py"]) == (24, "source of token17")
 
 
 @pytest.mark.parametrize("look", [list_dags, list_stored_errors, fetch_sources])
-def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[Instance], None]) -> None:
+def test_eight_requests_at_once_and_never_more(tmp_path: Path, look: Callable[[InstanceReader], None]) -> None:
     transport, session = Transport(), cast("Any", FakeSession("2.10.4"))
     airflow = AirflowClient(session=session, transport=cast("Any", transport), clock=FakeClock(), log=FakeLog())
     context = make_context(FakeClock(), FakeLog(), airflow, workspace=tmp_path)
 
-    look(Instance(context, timeout=60.0, poll_interval=None))
+    look(InstanceReader(context, timeout=60.0, poll_interval=None))
 
     assert transport.most == EIGHT

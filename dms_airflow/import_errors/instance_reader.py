@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -36,7 +35,7 @@ CACHE_LIMIT = 60.0  # seconds
 CACHE_INTERVAL = 2.0  # seconds
 
 
-class Instance:
+class InstanceReader:
     """Reads the state of one instance, within a time limit, and counts commands and requests.
 
     Args:
@@ -50,7 +49,6 @@ class Instance:
         self._limit = max(SHORTEST_LIMIT, timeout * COMMAND_SHARE)
         self._deadline = context.clock.monotonic() + timeout
         self._poll_interval = poll_interval
-        self._may_ask = True
         self._requests_before = context.airflow.request_count
         self.commands = 0
         self.folders: dict[str, str] = {}
@@ -146,9 +144,7 @@ class Instance:
         return missing
 
     def request_parse(self, dags: Iterable[Dag], paths: Iterable[str]) -> None:
-        """Request that files are parsed next; without that each is parsed in its turn.
-
-        The first refusal is the last request: Airflow before 2.10 has no such path, and a user may lack the right.
+        """Request that files are parsed next; where Airflow refuses that, each is parsed in its turn.
 
         Args:
             dags: The DAGs that are known: their files have tokens.
@@ -157,16 +153,11 @@ class Instance:
 
         def request(token: str) -> None:
             # Requested twice it is parsed once: Airflow answers that it is a duplicate.
-            response = self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
-            self._may_ask &= response.status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED)
+            self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
 
         wanted = {*paths}
         tokens = {dag.path: dag.file_token for dag in dags if dag.file_token and dag.path in wanted}
-        first, *others = [token for _, token in sorted(tokens.items())] or [""]
-        if first and self._may_ask:
-            request(first)
-        if others and self._may_ask:
-            self._context.airflow.map(request, others)
+        self._context.airflow.map(request, sorted(tokens.values()))
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
