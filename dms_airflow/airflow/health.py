@@ -102,12 +102,7 @@ def fetch_health(airflow: AirflowClient) -> Health:
 def await_health(airflow: AirflowClient, clock: Clock, log: Log, *, interval: float | None, consequence: str) -> Health:
     """Fetch the instance's health, again for RESTART_LIMIT while something that everything needs is not healthy.
 
-    Args:
-        airflow: The instance.
-        clock: For the pauses.
-        log: Says what is not healthy.
-        interval: Seconds between two requests; None for RESTART_INTERVAL.
-        consequence: What follows for the operation: a sentence of the error.
+    `interval` is in seconds, None for RESTART_INTERVAL; `consequence` is a sentence of the error: what follows.
 
     Raises:
         UnhealthyError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so.

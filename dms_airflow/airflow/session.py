@@ -149,12 +149,7 @@ class AirflowSession:
         self._keep()
 
     def send(self, exchange: Callable[[Mapping[str, str]], Response], method: str, path: str) -> Response:
-        """Send a request with what proves the session; log in again when it is gone, once.
-
-        Args:
-            exchange: Sends the request with these headers.
-            method: For errors.
-            path: The whole path.
+        """Send a request with the headers that prove the session; log in again when it is gone, once.
 
         Raises:
             LoginError: A new session is not accepted either.

@@ -35,13 +35,9 @@ LONGEST = 64 * 1024  # bytes
 
 
 class SessionFile:
-    """The kept session of one identity with one instance.
+    """The kept session of one identity with one instance, below the runner's folder for temporary files.
 
-    Args:
-        temp: The runner's folder for temporary files.
-        key: What must be the same for a session to be one's own: endpoint, instance, identity. Nothing of it is written.
-        clock: For the session's age.
-        log: Says why nothing is kept.
+    `key` is what must be the same for a session to be one's own: endpoint, instance, identity. Nothing of it is written.
     """
 
     def __init__(self, temp: Path, key: Iterable[str], *, clock: Clock, log: Log) -> None:

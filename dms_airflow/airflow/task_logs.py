@@ -60,7 +60,7 @@ _EXIT = "AirflowException: Task failed due to SystemExit("
 _OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
 
 # Why a task failed is at the end of its log, and several logs are read at once.
-LONGEST_LOG = 1024 * 1024  # bytes
+LONGEST_LOG = 16 * 1024 * 1024  # bytes
 MOST_ENTRIES = 10_000  # of Airflow 3's log
 
 

@@ -62,9 +62,7 @@ class Expected:
 def find_root(paths: Iterable[str], checkout: Checkout) -> Root | None:
     """Find which folder of the checkout the instance's DAG files come from; None when nothing shows it.
 
-    Args:
-        paths: The instance's DAG files, all absolute or all below the DAG folder with a slash in front.
-        checkout: The checkout, which knows `dags-path`.
+    Their paths are all absolute, or all below the DAG folder with a slash in front.
     """
     chosen = checkout.dags_folder
     files = checkout.map_paths(paths)
@@ -96,10 +94,7 @@ def choose_files(root: Root, checkout: Checkout, parsed: Iterable[str]) -> Expec
 
     https://airflow.apache.org/docs/apache-airflow/stable/core-concepts/dags.html#loading-dags
 
-    Args:
-        root: What is deployed.
-        checkout: The checkout.
-        parsed: The instance's paths of the files that it parses: these are certain.
+    `parsed` are the instance's paths of the files that it parses: these are certain.
     """
     there = set(parsed)
     known_folders = {path.removeprefix(f"{root.instance}/").split("/")[0] for path in there}

@@ -20,13 +20,8 @@ def find_line(source: bytes, *, name: str, exception: str, message: str) -> int 
     """Find the line to fix by reading a DAG file, for errors whose traceback shows no line of the checkout.
 
     None unless exactly one line comes into question. The messages are Airflow's and Python's own
-    (tests/captures/airflow-2.10.4/cli/dags/list_import_errors__*.json).
-
-    Args:
-        source: the file's bytes.
-        name: the file's own name, without its folder.
-        exception: the exception's bare class name, "" where unknown.
-        message: its message.
+    (tests/captures/airflow-2.10.4/cli/dags/list_import_errors__*.json). `name` is the file's own, without its folder,
+    `exception` is a bare class name, "" where unknown.
     """
     head = message.split("\n", 1)[0][:_LONGEST_HEAD]
     if _NULL_BYTES.search(head):
@@ -62,8 +57,6 @@ _SCOPES = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
 _EXITS = frozenset({"exit", "_exit", "quit", "abort", "SystemExit"})
 
 _LONGEST_HEAD = 1000  # characters of a message that are compared with the known ones
-
-_CRON_COLUMNS = range(5, 8)
 
 _FOR_PEOPLE = ("doc_md", "doc", "doc_rst", "doc_json", "doc_yaml", "description")
 
@@ -204,38 +197,28 @@ def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
             return lines
     dags = _list_dags(module)
     schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
-    if len(dags) > 1 and "columns" in match.string:  # one of them has another number of fields than a cron expression
-        texts = {schedule: text_of(schedule, module.constants) for schedule in schedules if schedule}
-        return {
-            schedule.lineno
-            for schedule, text in texts.items()
-            if text and text[0] != "@" and len(text.split()) not in _CRON_COLUMNS
-        }
     return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
 
 
-def _list_calls(module: Module, *names: str) -> list[ast.Call]:
-    return [node for node in module.nodes if isinstance(node, ast.Call) and (not names or name_of(node) in names)]
-
-
-def _calls_with(module: Module, text: str, *keywords: str) -> list[ast.Call]:
-    """List the calls with one of the keywords and exactly this text."""
+def _list_lines_with(module: Module, text: str, *keywords: str) -> list[int]:
+    """List the lines of calls with one of the keywords and exactly this text."""
     return [
-        call
-        for call in _list_calls(module)
-        if any(keyword.arg in keywords and text_of(keyword.value, module.constants) == text for keyword in call.keywords)
+        call.lineno
+        for call in module.nodes
+        if isinstance(call, ast.Call)
+        and any(keyword.arg in keywords and text_of(keyword.value, module.constants) == text for keyword in call.keywords)
     ]
 
 
 def _find_key(module: Module, match: re.Match[str]) -> set[int]:
-    return _find_dag(module, match) | {call.lineno for call in _calls_with(module, match["id"], "task_id", "group_id")}
+    return _find_dag(module, match) | {*_list_lines_with(module, match["id"], "task_id", "group_id")}
 
 
 def _find_second_task(module: Module, match: re.Match[str]) -> set[int]:
     """The second task with an id, or the only one, if a loop creates it twice. Groups change the ids of their tasks."""
     if any(name_of(node) in {"TaskGroup", "task_group"} for node in module.nodes):
         return set()
-    lines = sorted(call.lineno for call in _calls_with(module, match["id"], "task_id"))
+    lines = sorted(_list_lines_with(module, match["id"], "task_id"))
     return {lines[-1]} if len(lines) in {1, 2} else set()
 
 
@@ -243,16 +226,11 @@ def _find_getter(module: Module, match: re.Match[str]) -> set[int]:
     """The call that reads a missing connection or variable."""
     return {
         call.lineno
-        for call in _list_calls(module, "get_connection", "get_hook", "get")
+        for call in module.nodes
+        if isinstance(call, ast.Call) and name_of(call) in ("get_connection", "get_hook", "get")
         for value in (*call.args, *(keyword.value for keyword in call.keywords))
         if text_of(value, module.constants) == match["id"]
     }
-
-
-def _find_keyword(module: Module, match: re.Match[str]) -> set[int]:
-    """The call with a keyword that the class, or the method, does not accept."""
-    called = match["owner"] if match["method"] == "__init__" else match["method"]
-    return {call.lineno for call in _list_calls(module, called) if match["id"] in [keyword.arg for keyword in call.keywords]}
 
 
 def list_imports(node: ast.AST, path: str = "") -> list[list[str]]:
@@ -290,12 +268,6 @@ def _find_imported_name(module: Module, match: re.Match[str]) -> set[int]:
     return {node.lineno for node in nodes if node not in module.optional}
 
 
-def _find_import_of_helper(module: Module, match: re.Match[str]) -> set[int]:
-    """The import of a helper whose file alone is known: `invalid syntax (helper.py, line 1)`."""
-    helper = match["name"].removesuffix(".py")
-    return {node.lineno for node in _list_importing(module) if any(helper in names[-2:] for names in list_imports(node))}
-
-
 def _list_importing(module: Module) -> list[ast.Import | ast.ImportFrom | ast.Call]:
     return [node for node in module.nodes if isinstance(node, ast.Import | ast.ImportFrom | ast.Call)]
 
@@ -306,7 +278,6 @@ _FINDERS: tuple[tuple[re.Pattern[str], Callable[[Module, re.Match[str]], set[int
     for pattern, find in (
         (r"^\w*: No module named '(?P<module>[^']+)'", _find_import),
         (r"^\w*: cannot import name '(?P<name>[^']+)' from [\w ]*'(?P<module>[^']+)'", _find_imported_name),
-        (_SYNTAX.pattern, _find_import_of_helper),
         (r"^\w*: Cycle detected in (?:DAG|Dag): (?P<id>.+)\. Faulty task: ", _find_dag),
         (r"^\w*: Ignoring (?:DAG|Dag) (?P<id>.+) from .+ - also found in ", _find_dag),
         (r"^\w*: Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ", _find_dag),
@@ -314,10 +285,6 @@ _FINDERS: tuple[tuple[re.Pattern[str], Callable[[Module, re.Match[str]], set[int
         (r"^\w*: (?:DAG|Dag) '(?P<id>[^']+)' is not allowed to define a Schedule, ", _find_dag),  # Airflow 3
         (r"^AirflowTimetableInvalid: ", _find_schedule),
         (r"^\w*: The key '(?P<id>.+)' has to be made of ", _find_key),
-        (
-            r"^TypeError: (?:.+\.)?(?P<owner>\w+)\.(?P<method>\w+)\(\) got an unexpected keyword argument '(?P<id>\w+)'",
-            _find_keyword,
-        ),
         (r"^\w*: Task id '(?P<id>.+)' has already been added to the (?:DAG|Dag)", _find_second_task),
         (r"^\w*: The conn_id `(?P<id>.+)` isn't defined", _find_getter),
         (r"^\w*: '?Variable (?P<id>.+?) does not exist\.?'?$", _find_getter),

@@ -76,14 +76,7 @@ class Completion:
 
 
 def complete(runs: Sequence[DagRun], params: WaitParams, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
-    """Wait for DAG runs until the client's deadline.
-
-    Args:
-        runs: As they were triggered.
-        params: How often they are polled, and what becomes of those that do not end.
-        airflow: The client; after this its deadline is that of the report.
-        context: The clock and the log.
-    """
+    """Wait for DAG runs until the client's deadline, which is that of the report afterwards."""
     watches = [Watch(run=run) for run in runs]
     ending, deadline = Ending.TIMEOUT, airflow.deadline
     try:
@@ -98,14 +91,9 @@ def complete(runs: Sequence[DagRun], params: WaitParams, airflow: AirflowClient,
 
 
 def _conclude(watch: Watch, ending: Ending, fate: RunFate | None) -> Completion:
-    """Say what became of a run.
-
-    Args:
-        watch: The run.
-        ending: How it counts if it has not ended. One without a task instance did nothing, whatever its state is.
-        fate: What became of it if it has not ended.
-    """
+    """Say what became of a run; `ending` and `fate` are for one that has not ended."""
     if watch.is_over:
+        # Without a task instance it did nothing, whatever its state is.
         is_success = not watch.error and watch.run.state == SUCCESS and watch.instances
         ending = Ending.SUCCESS if is_success else Ending.FAILURE
     return Completion(
@@ -139,17 +127,9 @@ UNANSWERED = RunFate(
 def abandon(
     runs: Sequence[DagRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
 ) -> list[RunFate]:
-    """Leave or end unfinished DAG runs, as the author wants.
+    """Leave or end unfinished DAG runs, as the author wants, within ABANDON_SECONDS. Return what became of each.
 
-    Args:
-        runs: The runs.
-        on_cancel: ``leave`` or ``fail-run``.
-        airflow: The client.
-        clock: For the limit of ABANDON_SECONDS.
-        are_known: False: a run that does not exist may exist soon, since its request may have been on its way.
-
-    Returns:
-        What became of each run, in their order.
+    If they are not known, a run that does not exist may exist soon, since its request may have been on its way.
     """
     if on_cancel == "leave":
         return [LEFT if are_known else PERHAPS_LEFT] * len(runs)

@@ -14,7 +14,7 @@ from dms_airflow.airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED
 from dms_airflow.core.text import format_elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from dms_airflow.airflow.task_instances import TaskInstance
 
@@ -59,13 +59,19 @@ class _Bar(NamedTuple):
     end: datetime
 
 
-def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, frozenset[str]], now: datetime) -> str:
+def render_gantt(
+    instances: Sequence[TaskInstance],
+    upstream: Mapping[str, frozenset[str]],
+    now: datetime,
+    redact: Callable[[str], str] = str,
+) -> str:
     """Draw when the task instances of a DAG run ran: of more than MOST_BARS the critical, failed, running and longest ones.
 
     Args:
         instances: All that the run has.
         upstream: Which tasks each task waits for. Without it no critical path is claimed.
         now: Where the bars of running ones end.
+        redact: Masks secrets in names before they are cut.
 
     Returns:
         Mermaid source without a fence; empty when nothing has run. In a line that draws a bar, what a DAG's author chose is
@@ -87,7 +93,7 @@ def render_gantt(instances: Sequence[TaskInstance], upstream: Mapping[str, froze
         "dateFormat YYYY-MM-DDTHH:mm:ss.SSS",
         "axisFormat %H:%M:%S",
         "todayMarker off",
-        *(_write_bar(bar, zero, shortest, is_critical=bar in path) for bar in shown),
+        *(_write_bar(bar, redact(bar.instance.name), zero, shortest, is_critical=bar in path) for bar in shown),
     ]
     return "\n".join(lines) + "\n"
 
@@ -114,9 +120,9 @@ def _find_critical_path(bars: Sequence[_Bar], upstream: Mapping[str, frozenset[s
     return path
 
 
-def _write_bar(bar: _Bar, zero: datetime, shortest: timedelta, *, is_critical: bool) -> str:
+def _write_bar(bar: _Bar, name: str, zero: datetime, shortest: timedelta, *, is_critical: bool) -> str:
     mark, kind = _KINDS.get(str(bar.instance.state), _OTHER_KIND)
-    name = _STRANGE.sub("·", bar.instance.name)
+    name = _STRANGE.sub("·", name)
     if len(name) > LONGEST_NAME:
         name = f"{name[: LONGEST_NAME // 2]}…{name[1 - LONGEST_NAME // 2 :]}"
     seconds = (bar.end - bar.start).total_seconds()

@@ -19,12 +19,6 @@ SUGGESTIONS = 3
 def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context: Context) -> Dag:
     """Check one DAG, and unpause it where the author wants that.
 
-    Args:
-        dag_id: The DAG.
-        on_paused: ``fail``, ``unpause`` or ``ignore``.
-        airflow: The client.
-        context: The log.
-
     Raises:
         DagNotFoundError: The DAG does not exist.
         DagNotReadyError: A run of it would not be created, or never start.

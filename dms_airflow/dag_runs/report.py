@@ -264,11 +264,8 @@ def _illustrate(
     completion: Completion, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient
 ) -> Iterator[Table | Diagram]:
     """Show the task instances of a run as a Gantt chart and as a table."""
-    dag_id, redact = completion.run.dag_id, airflow.redact
-    # The chart cuts names, and half a secret would not be recognized afterwards.
-    instances = [replace(one, task_id=redact(one.task_id)) for one in completion.instances]
-    above = {redact(name): frozenset(map(redact, names)) for name, names in upstream.items()}
-    if chart := render_gantt(instances, above, airflow.server_time or datetime.now(UTC)):
+    dag_id, now = completion.run.dag_id, airflow.server_time or datetime.now(UTC)
+    if chart := render_gantt(completion.instances, upstream, now, airflow.redact):
         yield Diagram(heading=f"What ran when in {dag_id}", source=chart, legend=LEGEND)
     if completion.instances:
         yield Table(

@@ -20,12 +20,7 @@ UNKNOWN = "Airflow gives no reason; the scheduler may be busy"
 
 
 def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
-    """Explain why a DAG run does not start, or does not continue.
-
-    Args:
-        run: The run.
-        instances: Its task instances; none is running.
-        airflow: The client.
+    """Explain why a DAG run of which no task instance is running does not start or continue.
 
     Raises:
         ActionError: The instance does not answer.

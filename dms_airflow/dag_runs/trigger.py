@@ -7,11 +7,10 @@ the id exists. Only if it does not, the request is sent again, with the same id.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from datetime import timedelta
+from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow.airflow.dag_runs import QUEUED, DagRun, fetch_run
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
@@ -19,7 +18,6 @@ from dms_airflow.core.http.retry import PAUSES, retry
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.ci.runner import Runner
@@ -35,11 +33,8 @@ ANSWER_LIMIT = 120.0  # seconds
 # How long this check is repeated while Airflow does not answer.
 FIND_LIMIT = 300.0  # seconds
 
-# The server sends its time in whole seconds.
-_CLOCK_GRAIN = timedelta(seconds=2)
-
 # What proves that the request was understood and refused, so that the same one is refused again.
-_REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
+REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
 
 
 class Answer(Enum):
@@ -60,18 +55,14 @@ class RunRequest:
     Args:
         dag_id: Its DAG.
         run_id: Its id.
-        conf: Its configuration; None if it is not an object.
         is_own: The action chose the id: it is random, so that no other run has it.
-        is_dated: The author gave a logical date, so that the run's date does not show when it was created.
-        logical_date: The date that the action sets; None where Airflow or the author sets it.
+        is_dated: The author gave a logical date: a run that has it already is there a second later, too.
     """
 
     dag_id: str
     run_id: str
-    conf: dict[str, Any] | None = field(default_factory=dict)
     is_own: bool = True
     is_dated: bool = False
-    logical_date: datetime | None = None
 
     @property
     def run(self) -> DagRun:
@@ -80,13 +71,9 @@ class RunRequest:
 
 
 def make_run_id(runner: Runner, token: str) -> str:
-    """Make a run id that names the step, with characters that Airflow allows.
+    """Make a run id that names the step, with characters that Airflow allows; a random token makes it unique.
 
     ``allowed_run_id_pattern`` is ``^[A-Za-z0-9_.~:+-]+$``; REST answers 500 to any other id.
-
-    Args:
-        runner: The workflow run, the attempt, the job and the step.
-        token: Random, so that two steps never have the same id.
     """
     return f"{runner.origin[: LONGEST_RUN_ID - len(token) - 2]}__{token}"
 
@@ -99,7 +86,6 @@ class Trigger:
         self._airflow = airflow
         self._clock = context.clock
         self._log = context.log
-        self._began = context.clock.monotonic()
 
     def request(self, send: Callable[[float], T], classify: Callable[[T], Answer]) -> T | DagRun:
         """Request the run until its existence is known.
@@ -114,6 +100,7 @@ class Trigger:
         Raises:
             ActionError: It is not known whether the run exists.
         """
+        existed = self._existed_before()
         pauses = iter(PAUSES)
         first: ActionError | None = None
         while True:
@@ -137,7 +124,7 @@ class Trigger:
                 if isinstance(answer, ActionError):
                     raise answer from None
                 found = None  # the response is reported in any case
-            if found and self._is_requested(found):
+            if found and not existed:
                 return found
             pause = next(pauses, None)
             # A run of somebody else would conflict with each further request, too.
@@ -175,26 +162,18 @@ class Trigger:
             may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
         )
 
-    def _is_requested(self, run: DagRun) -> bool:
-        """Whether a run with this id is the requested one: with an author's id there may be an older one.
-
-        Airflow 2 dates a manual run by the moment when it is created. The run is the requested one if that is after the first
-        request, by the server's own clock, and its configuration is the one that was sent. Where the action sets the date, the
-        run is the requested one if it has that date, to the microsecond.
-        """
+    def _existed_before(self) -> bool:
+        """Whether a run with an author's id may exist already: then a run that is found later is not the requested one."""
         if self._requested.is_own:
-            return True
-        if self._requested.logical_date:
-            return run.logical_date == self._requested.logical_date and (run.conf or {}) == self._requested.conf
-        now = self._airflow.server_time
-        if self._requested.is_dated or not now or not run.logical_date:
             return False
-        asked = now - timedelta(seconds=self._clock.monotonic() - self._began) - _CLOCK_GRAIN
-        return run.logical_date >= asked and (run.conf or {}) == self._requested.conf
+        try:
+            return fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id) is not None
+        except AnswerError:
+            return True
 
 
 def _is_refusal(error: ActionError) -> bool:
-    return isinstance(error, AnswerError) and error.status in _REFUSALS
+    return isinstance(error, AnswerError) and error.status in REFUSALS
 
 
 def _is_transient(error: ActionError) -> bool:

@@ -139,13 +139,9 @@ class Watch:
 
 
 def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, poll_interval: float | None) -> None:
-    """Poll DAG runs until all have ended, or until the client's deadline. The watches then have the last states.
+    """Poll DAG runs until all have ended, or until the client's deadline, which is then later by the time of the last poll.
 
-    Args:
-        watches: The runs.
-        airflow: The client; its deadline is then later by the time of the last poll.
-        context: The clock and the log.
-        poll_interval: Seconds between two polls; None: a pause that grows with the time passed.
+    `poll_interval` is in seconds; without it the pause grows with the time passed.
     """
     clock = context.clock
     began, deadline = clock.monotonic(), airflow.deadline

@@ -179,7 +179,7 @@ class ImportCheck:
         files = self._files
         if execution.outcome.verdict is Verdict.FAILED:
             places = {dag_id: files.locate(file.path) for file in files.report or () for dag_id in file.dag_ids}
-            return False, locate(read_ending(execution.stderr, places), self._checkout, files.paths)
+            return False, locate(read_ending(execution.stderr, places) or (), self._checkout, files.paths)
         change = compare_snapshots(before, self._instance.view(), ())
         errors = find_unserialized(change, self._instance, execution)
         return bool(change.written), locate(errors, self._checkout, files.paths)

@@ -17,7 +17,7 @@ from dms_airflow.core.errors import ActionError, AnswerError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance_reader import InstanceReader
-from dms_airflow.import_errors.parse import add_tracebacks, is_serialization_failure, locate, read_ending, read_list
+from dms_airflow.import_errors.parse import add_tracebacks, locate, read_ending, read_list
 from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
@@ -66,11 +66,7 @@ def list_import_errors(line: CommandLine, timeout: float, context: Context) -> L
 
     Airflow 2 always does. Airflow 3.2 does with `--local` and the names of its DAG bundles, which REST knows. What 3.0 and 3.1
     import with `--local` is not what the scheduler imports: there the dag-processor parses the files again first.
-
-    Args:
-        line: The author's command. `-o json` is added where the author chose no form: only JSON is never ambiguous.
-        timeout: Seconds for each command.
-        context: The instance and the log.
+    `-o json` is added where the author chose no form: only JSON is never ambiguous. `timeout` is for each command.
 
     Raises:
         ActionError: The output of the command, or Airflow's database, could not be read.
@@ -186,18 +182,16 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     instance = InstanceReader(context, timeout=timeout, poll_interval=None)
     before = instance.view()
     execution = execute(line, timeout, context)
-    ended_at_dag = is_serialization_failure(execution.stderr)
-    if execution.outcome.verdict is Verdict.FAILED and not ended_at_dag:
+    ending = read_ending(execution.stderr, {dag.dag_id: dag.path for dag in before.dags})
+    if execution.outcome.verdict is Verdict.FAILED and ending is None:
         return Listing(execution=execution)
     listing = list_import_errors(CommandLine(name=LIST, arguments=_copy_folders(line)), timeout, context)
     listed = listing.execution.outcome
     if not (listed.succeeded or listed.lists_errors):
         reason = f"`{LIST}` gave no result afterwards: {listed.reason}"
         return Listing(execution=_conclude(execution, Verdict.UNKNOWN, reason, listed.advice))
-    if ended_at_dag:
-        files = {dag.dag_id: dag.path for dag in before.dags}
-        errors = (*read_ending(execution.stderr, files), *listing.errors)
-        return replace(listing, execution=execution, errors=errors)
+    if ending is not None:
+        return replace(listing, execution=execution, errors=(*ending, *listing.errors))
     change = compare_snapshots(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
     errors = (*listing.errors, *find_unserialized(change, instance, execution))
     warnings = (*listing.warnings, *_warn_of_false_errors(instance.version))

@@ -114,10 +114,7 @@ class InstanceReader:
         """List those of the DAGs without a serialized version in Airflow 2: it lists them, but has no details of them.
 
         Its web server serves a DAG from its memory for seconds, without a look at the database. So a DAG that was loaded before
-        it was parsed is fetched again.
-
-        Args:
-            dags: As they are listed after they were parsed.
+        it was parsed is fetched again. The DAGs are as they are listed after they were parsed.
 
         Raises:
             ActionError: The details of a DAG are not known.
@@ -144,12 +141,7 @@ class InstanceReader:
         return missing
 
     def request_parse(self, dags: Iterable[Dag], paths: Iterable[str]) -> None:
-        """Request that files are parsed next; where Airflow refuses that, each is parsed in its turn.
-
-        Args:
-            dags: The DAGs that are known: their files have tokens.
-            paths: The absolute paths of the files.
-        """
+        """Request that files are parsed next, by the tokens of their DAGs; where Airflow refuses, each waits for its turn."""
 
         def request(token: str) -> None:
             # Requested twice it is parsed once: Airflow answers that it is a duplicate.

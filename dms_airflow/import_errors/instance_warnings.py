@@ -53,12 +53,8 @@ def find_warnings(
 ) -> list[Finding]:
     """Find the instance's warnings about files of the checkout. They are not grouped yet.
 
-    Args:
-        printed: What a command that imported the DAG files printed, by stream.
-        context: The instance and the log.
-        checkout: The author's files.
-        dag_files: The instance's DAG files, if they are known.
-        paths: Those of DAGs, by id, if they are known.
+    `printed` is what a command that imported the DAG files printed, by stream; `dag_files` are the instance's DAG files and
+    `paths` those of DAGs, by id, as far as they are known.
     """
     try:
         rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])

@@ -116,26 +116,18 @@ def _find_in_log(pattern: re.Pattern[str], stdout: str) -> Iterator[str]:
             yield match["text"]
 
 
-def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...]:
+def read_ending(stderr: str, files: Mapping[str, str]) -> tuple[DagImportError, ...] | None:
     """Read the error with which `dags reserialize` ends at the first DAG that does not serialize, from Airflow 3 on.
 
-    It has written nothing then, and names only the DAG: `files` has the paths of the files of DAGs.
+    It has written nothing then, and names only the DAG: `files` has the paths of the files of DAGs. Empty where the DAG is not
+    among them; None where the command did not end so.
     """
-    dag_id, error = _read_ending(stderr)
-    path = files.get(dag_id)
-    return (replace(error, instance_path=path),) if error and path else ()
-
-
-def is_serialization_failure(stderr: str) -> bool:
-    """Whether `dags reserialize` ended at a DAG that does not serialize, as `read_ending` reads it."""
-    return bool(_read_ending(stderr)[0])
-
-
-def _read_ending(stderr: str) -> tuple[str, DagImportError | None]:
     start = stderr.find(tracebacks.HEADER)
     error = read_error("", stderr[start:].rstrip("\n")) if start >= 0 else None
     dag = _NOT_SERIALIZED.match(error.message) if error else None
-    return dag["id"] if dag else "", error
+    if error is None or dag is None:
+        return None
+    return (replace(error, instance_path=files[dag["id"]]),) if dag["id"] in files else ()
 
 
 def locate(errors: Sequence[DagImportError], checkout: Checkout, dag_files: Iterable[str] = ()) -> tuple[DagImportError, ...]:

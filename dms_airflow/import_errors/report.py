@@ -57,7 +57,7 @@ def report_errors(
     Args:
         errors: All of the step, located.
         params: The policy.
-        context: Where the checkout is, and the log.
+        context: The checkout and the log.
         complete: No error can be missing from `errors`. Else no error of the baseline counts as resolved.
         out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
         warnings: Of the instance; they never fail the step.

@@ -6,7 +6,7 @@ import json
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
 from dms_airflow.airflow.commands.known_commands import COMMANDS
@@ -95,19 +95,15 @@ def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest
     """Give a run its id and, where Airflow gives it none, its date; return it with the whole command."""
     author_id = option_value(line.arguments, "-r", "--run-id")
     is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
-    now = context.clock.time_of_day()
-    # As by REST, and to the microsecond: there is one run for each date, and the command line would cut it to the second.
-    needs_date = not is_dated and not context.airflow.version.dates_runs
     requested = RunRequest(
         dag_id=_read_dag_id(line),
         run_id=author_id or make_run_id(context.runner, secrets.token_hex(4)),
-        conf=_parse_conf(conf or option_value(line.arguments, "-c", "--conf") or "{}"),
         is_own=not author_id,
         is_dated=is_dated,
-        logical_date=now if needs_date else None,
     )
-    if needs_date:
-        line = line.add("--logical-date", now.isoformat(), "--no-replace-microseconds")
+    if not is_dated and not context.airflow.version.dates_runs:
+        # As by REST, and to the microsecond: there is one run for each date, and the command line would cut it to the second.
+        line = line.add("--logical-date", context.clock.time_of_day().isoformat(), "--no-replace-microseconds")
     if not author_id:
         line = line.add("--run-id", requested.run_id)
     if conf:
@@ -115,14 +111,6 @@ def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest
     if not has_option(line.arguments, "-o", "--output"):
         line = line.add("-o", "json")
     return requested, line
-
-
-def _parse_conf(text: str) -> dict[str, Any] | None:
-    try:
-        conf = json.loads(text)
-    except ValueError:
-        return None
-    return conf if isinstance(conf, dict) else None
 
 
 def _trigger(

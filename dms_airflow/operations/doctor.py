@@ -114,12 +114,7 @@ class Doctor:
         self.blocks: list[Table | Folded | Diagram] = []
 
     def check(self, name: str, examine: Callable[[N], tuple[T, str]], need: N | None) -> T | None:
-        """Make a check, and log its result.
-
-        Args:
-            name: For example ``login``.
-            examine: Makes it.
-            need: What it needs of an earlier check; None if that failed.
+        """Make a check with what it needs of an earlier one, and log its result.
 
         Returns:
             What later checks need; None if it failed or was not reached.

@@ -17,10 +17,10 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.dag_runs.completion import Completion, WaitParams, abandon_if_cancelled, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_completion, make_outputs, report_runs
-from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, Trigger, make_run_id
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.core.http.exchange import Response
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs", "findings"})
 
 NOT_TRIGGERED = "not triggered"
-
-_REFUSED = (400, 401, 403, 404, 405, 415, 422)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,14 +84,13 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> li
     """
     conf = json.loads(params.conf or "{}")
     requests = [
-        RunRequest(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4)), conf=conf)
-        for dag_id in params.arguments
+        RunRequest(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4))) for dag_id in params.arguments
     ]
 
     def trigger(requested: RunRequest) -> tuple[DagRun | Completion, str]:
         try:
             path = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
-            return _create(requested, airflow, context), path
+            return _create(requested, conf, airflow, context), path
         except ActionError as error:
             run = DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED)
             return Completion(run=run, state=run.state, ending=error.ending, error=error), ""
@@ -109,17 +106,17 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> li
     return triggered
 
 
-def _create(requested: RunRequest, airflow: AirflowClient, context: Context) -> DagRun:
+def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClient, context: Context) -> DagRun:
     """Create a DAG run by REST, which explains a refusal better than the command line, and does not start a process."""
     dag_id, now = requested.dag_id, context.clock.time_of_day()
 
     def send(timeout: float) -> DagRun | Response:
-        response = create_run(airflow, dag_id, requested.run_id, conf=requested.conf or {}, logical_date=now, timeout=timeout)
+        response = create_run(airflow, dag_id, requested.run_id, conf=conf, logical_date=now, timeout=timeout)
         created = parse_run(response.parse_object()) if response.status == HTTPStatus.OK else None
         if created and (created.dag_id, created.run_id) == (dag_id, requested.run_id):
             return created
         # Airflow explains a refusal. Any other response without this run is from a gateway: it is not known what happened.
-        if response.status == HTTPStatus.CONFLICT or (response.status in _REFUSED and response.parse_object()):
+        if response.status in REFUSALS and response.parse_object():
             return response
         raise airflow.make_error(response, f"POST of a DAG run of {dag_id}")
 

@@ -176,7 +176,7 @@ def test_an_expired_session_logs_in_again_once(dms: FakeDms, run: Run) -> None:
     step = run({"operation": "dags trigger", "arguments": "etl --run-id r1"})
 
     assert step.exit_code == 0
-    begun = ["POST /", "GET /login", "GET /api/v1/version", "POST /api/v1/command"]
+    begun = ["POST /", "GET /login", "GET /api/v1/version", "GET /api/v1/dags/etl/dagRuns/r1", "POST /api/v1/command"]
     assert dms.paths == [*begun, "POST /", "GET /login", "POST /api/v1/command"]
     assert dms.commands() == [["dags", "trigger", "etl", "--run-id", "r1", "-o", "json"]]
 

@@ -15,9 +15,7 @@ from hypothesis import strategies as st
 from dms_airflow.airflow.commands.known_commands import COMMANDS, Command, find_command
 from dms_airflow.airflow.commands.verdict import (
     ADVICE_CONFIRM,
-    ADVICE_JSON,
     ADVICE_NO_RESULT,
-    ADVICE_RENAMED,
     LONGEST_REASON,
     Verdict,
     judge,
@@ -251,9 +249,6 @@ def test_the_reason_is_the_line_that_a_person_needs(name: str, reason: str) -> N
         ("dags/unpause__regex_no_yes", ADVICE_CONFIRM),
         ("dags/backfill__reset_no_yes", ADVICE_CONFIRM),
         ("tasks/clear__no_yes_devnull", ADVICE_CONFIRM),
-        ("dags/list_import_errors__markup__table", ADVICE_JSON),
-        ("dags/list_import_errors__c_locale_table", ADVICE_JSON),
-        ("providers/triggerer__json", ADVICE_RENAMED.format(name="providers triggers")),
         ("dags/trigger__missing", ""),
     ],
 )

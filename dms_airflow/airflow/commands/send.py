@@ -47,13 +47,9 @@ class Execution:
 
 
 def run_command(airflow: AirflowClient, line: CommandLine, *, timeout: float, repeatable: bool | None = None) -> Execution:
-    """Run a command and judge it. Nothing that it prints is shown.
+    """Run a command for at most `timeout` seconds, and judge it. Nothing that it prints is shown.
 
-    Args:
-        airflow: The instance.
-        line: The command.
-        timeout: Seconds until it must have ended.
-        repeatable: It may be sent again if its response is lost; by default, if it only reads.
+    If its response is lost, it is sent again where it is `repeatable`: by default, if it only reads.
 
     Raises:
         ActionError: The command's stdout and stderr are not known.

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 LONGEST_REASON = 500
 
 ADVICE_CONFIRM = "The command asks for confirmation, and nobody is there to answer. Add `--yes` to the arguments."
-ADVICE_JSON = "Airflow cannot print this text as a table. Add `-o json` to the arguments."
-ADVICE_RENAMED = "Airflow calls this command `{name}`."
 ADVICE_NO_RESULT = (
     "The command ended before it printed its result. What ended it is not known: lack of memory, a time limit, or a DAG file "
     "that calls `sys.exit()` or `os._exit()` when it is imported. On Airflow 2 the last file that `dags list-import-errors -v` "
@@ -86,15 +84,7 @@ class Outcome:
 
 
 def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, redact: Callable[[str], str] = str) -> Outcome:
-    """Decide from its output whether a command worked, and if not, why.
-
-    Args:
-        command: A row of COMMANDS, or one made for a command that the table does not list.
-        arguments: The words after the command's name, as sent.
-        stdout: All of it, log records included.
-        stderr: All of it.
-        redact: Masks secrets in the reason before it is cut.
-    """
+    """Decide from all its output whether a command worked, and if not, why; `redact` masks secrets before the reason is cut."""
     output, errors = split_lines(stdout), split_lines(stderr)
     output_format = (option_value(arguments, "-o", "--output") or "table") if command.json else ""
     asked_columns = option_value(arguments, "--columns")
@@ -111,7 +101,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
         )
 
     if failure := find_failure(command, output, errors):
-        return conclude(Verdict.FAILED, failure, _advise(command, arguments, failure))
+        return conclude(Verdict.FAILED, failure, _advise(command, failure))
 
     as_text = command.json and output_format != "json"
     shows_records = has_records(output, columns, output_format) if as_text else bool(records)
@@ -125,7 +115,7 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
     if command.unknown:
         return conclude(Verdict.UNKNOWN, f"`{command.name}` ended, and its output does not show how", command.unknown)
     reason = strip_module(_find_unexplained(errors))
-    advice = _advise(command, arguments, reason) if reason else ADVICE_NO_RESULT
+    advice = _advise(command, reason) if reason else ADVICE_NO_RESULT
     # With `-v` the last line may be what a library logs, such as a secret.
     quoted = () if has_option(arguments, "-v", "--verbose") else output
     return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, quoted), advice, no_effect=no_effect)
@@ -207,14 +197,9 @@ _RENAMED = (
 )
 
 
-def _advise(command: Command, arguments: Sequence[str], reason: str) -> str:
+def _advise(command: Command, reason: str) -> str:
     if command.confirms and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
         return ADVICE_CONFIRM
-    as_json = option_value(arguments, "-o", "--output") == "json"
-    if command.json and not as_json and re.match(r"(?:MarkupError|UnicodeEncodeError)\b", reason):
-        return ADVICE_JSON
-    if command.airflow_name and "invalid choice" in reason:
-        return ADVICE_RENAMED.format(name=command.airflow_name)
     for name, option, advice in _RENAMED:
         if name in ("", command.name) and re.search(rf"unrecognized arguments:(?s:.*)\s(?:{option})(?:[=\s]|$)", reason):
             return advice
