@@ -9,7 +9,7 @@ import ast
 import json
 import re
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands import output as command_output
@@ -172,16 +172,8 @@ def find_dag_warnings(rows: Sequence[Mapping[str, Any]], checkout: Checkout, pat
     for row in rows:
         dag_id, kind, message = str(row.get("dag_id")), str(row.get("warning_type")), str(row.get("message") or "")
         if place := _find_dag(dag_id, dags, files.get(paths.get(dag_id, ""))):
-            for rule, title, text, (file, line) in _parse_row(kind, message, place, sources):
-                yield Finding(
-                    rule=rule,
-                    level=Level.WARNING,
-                    title=title,
-                    message=text,
-                    file=checkout.relate(file),
-                    line=line,
-                    affects=(dag_id,),
-                )
+            for finding in _parse_row(kind, message, place, sources):
+                yield replace(finding, file=checkout.relate(finding.file or ""), affects=(dag_id,))
 
 
 def _find_dag(dag_id: str, dags: Sequence[tuple[str, Dag]], known: str | None) -> _Place | None:
@@ -194,20 +186,29 @@ def _find_dag(dag_id: str, dags: Sequence[tuple[str, Dag]], known: str | None) -
     return places[0] if len({file for file, _ in places}) == 1 else None
 
 
-def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, bytes]) -> Iterator[tuple[Rule, str, str, _Place]]:
-    """Give rule, title, message and place of each warning in a row."""
+def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, bytes]) -> Iterator[Finding]:
+    file, line = place
     if kind == "non-existent pool":
         for pool in _list_pools(message):
             text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
-            yield Rule.MISSING_POOL, "Pool missing", text, _find_pool(pool, place, sources)
+            file, line = _find_pool(pool, place, sources)
+            rule, level = Rule.MISSING_POOL, Level.WARNING
+            yield Finding(rule=rule, level=level, title="Pool missing", message=text, file=file, line=line)
     elif kind == "runtime varying value":
         for match in _VARYING.finditer(message):
-            file, line = place[0], int(match["line"])
+            text, line = f"{match['issue']}\nCode: {match['code']}", int(match["line"])
             is_there = line <= len(split_lines(sources.get(file, b"")))
-            text = f"{match['issue']}\nCode: {match['code']}"
-            yield Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (file, line if is_there else None)
+            yield Finding(
+                rule=Rule.RUNTIME_VARYING_VALUE,
+                level=Level.WARNING,
+                title="Value changes with every parse",
+                message=text,
+                file=file,
+                line=line if is_there else None,
+            )
     elif kind == "asset conflict":
-        yield Rule.ASSET_CONFLICT, "Assets in conflict", message, place
+        rule, level = Rule.ASSET_CONFLICT, Level.WARNING
+        yield Finding(rule=rule, level=level, title="Assets in conflict", message=message, file=file, line=line)
 
 
 def _list_pools(message: str) -> list[str]:
