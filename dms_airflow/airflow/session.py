@@ -137,15 +137,12 @@ class AirflowSession:
         for value in _list_secrets(cookies):
             self._log.mask(value)
         _check_login(response, host, has_session="session" in cookies)
-        used_cookie_as_bearer = self._bearer and self._bearer == _parse_cookies(self._cookie).get("session")
         self.host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
         # Airflow 3's cookie for its token; 3.0 and 3.1 accept it as a bearer token only.
-        self._bearer = cookies.get("_token", "")
-        if self.has_jwt:
+        self._bearer = jwt if _JWT.fullmatch(jwt := cookies.get("_token", "")) else ""
+        if self._bearer:
             self._log.info("The login returned a token of Airflow 3, too, which is sent as a bearer token.")
-        else:
-            self._bearer = cookies["session"] if used_cookie_as_bearer else ""
         self._keep()
 
     def send(self, exchange: Callable[[Mapping[str, str]], Response], method: str, path: str) -> Response:

@@ -10,7 +10,7 @@ import json
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from dms_airflow.core.findings import remove_changing_parts
 from dms_airflow.core.inputs import InputValueError, quote_value
@@ -40,12 +40,11 @@ class Baseline:
     problem: str = ""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Comparison:
+class Comparison(NamedTuple):
     """The errors of now, in their order, with `new` set; and those of the baseline that are gone."""
 
     errors: tuple[DagImportError, ...]
-    resolved: tuple[DagImportError, ...] = ()
+    resolved: tuple[DagImportError, ...]
 
 
 # --- comparing ------------------------------------------------------------------------------------------------------------
@@ -78,10 +77,7 @@ def compare(errors: Sequence[DagImportError], known: Sequence[DagImportError]) -
         candidates = [index for one in list_fingerprints(error) for index in waiting.get(one, ()) if index not in found]
         found.update(candidates[:1])
         compared.append(replace(error, new=not candidates))
-    return Comparison(
-        errors=tuple(compared),
-        resolved=tuple(error for index, error in enumerate(known) if index not in found),
-    )
+    return Comparison(tuple(compared), tuple(error for index, error in enumerate(known) if index not in found))
 
 
 def _normalize(error: DagImportError) -> str:
@@ -131,8 +127,7 @@ def read_baseline(text: str, workspace: Path) -> Baseline:
 
 
 def _read_file(name: str, workspace: Path) -> str:
-    shown = quote_value(name)
-    root = workspace.resolve()
+    shown, root = quote_value(name), workspace.resolve()
     try:
         path = (root / name).resolve()
         if not path.is_relative_to(root):

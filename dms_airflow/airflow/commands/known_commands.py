@@ -147,13 +147,7 @@ _TABLE = (
         confirms=True,
     ),
     Command(name="dags list", repeatable=True, json=True, columns=("dag_id",)),
-    Command(
-        name="dags list-import-errors",
-        repeatable=True,
-        json=True,
-        columns=("filepath", "error"),
-        records_fail=True,
-    ),
+    Command(name="dags list-import-errors", repeatable=True, json=True, columns=("filepath", "error"), records_fail=True),
     Command(name="dags list-jobs", repeatable=True, json=True, columns=("job_type", "dag_id")),
     Command(name="dags list-runs", repeatable=True, json=True, columns=("run_id",)),
     Command(name="dags next-execution", repeatable=True, success=r"^(?:None|\d{4}-\d\d-\d\dT[\d:.+-]+)$"),
@@ -190,11 +184,7 @@ _TABLE = (
         no_effects=(_CANCELLED, _NOT_CLEARED),
         confirms=True,
     ),
-    Command(
-        name="tasks failed-deps",
-        repeatable=True,
-        success=r"^Task instance dependencies (?:not met:|are all met\.)$",
-    ),
+    Command(name="tasks failed-deps", repeatable=True, success=r"^Task instance dependencies (?:not met:|are all met\.)$"),
     # One id a line, or with --tree (2.x) one operator a line.
     Command(name="tasks list", repeatable=True, success=r"^[\w.-]+$|^\s*<(?:Task|Mapped)\("),
     # A task without template fields prints nothing.
@@ -230,11 +220,7 @@ _TABLE = (
     Command(name="connections delete", success=r"^Successfully deleted connection with "),
     Command(name="variables delete", success=r"^Variable .* deleted$"),  # also when there was none
     Command(
-        name="variables get",
-        repeatable=True,
-        secret_options=(("-d", "--default"),),
-        secret_position=1,
-        secret_output=True,
+        name="variables get", repeatable=True, secret_options=(("-d", "--default"),), secret_position=1, secret_output=True
     ),
     Command(name="variables list", repeatable=True, json=True, columns=("key",)),
     Command(name="variables set", success=r"^Variable .* created$", options=(("--description",),), secret_position=1),
@@ -245,11 +231,7 @@ _TABLE = (
     # The word in DMS's documentation; Airflow 2.9 to 3.2 refuse it.
     Command(name="providers triggerer", airflow_name="providers triggers", repeatable=True, json=True),
     Command(name="cheat-sheet", repeatable=True, success=r"^airflow cheat-sheet\b"),
-    Command(
-        name="db clean",
-        success=r"^(?:Checking table |Performing dry run for )|\bTable \S+ not found\.",
-        confirms=True,
-    ),
+    Command(name="db clean", success=r"^(?:Checking table |Performing dry run for )|\bTable \S+ not found\.", confirms=True),
     Command(name="version", repeatable=True, success=r"^\d+\.\d+\.\d+\S*$"),
 )
 
