@@ -13,16 +13,16 @@ from dms_airflow.core.errors import ActionError, AnswerTimeoutError, Cancelled
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_duration, parse_json_object, parse_text
 from dms_airflow.core.result import Ending
 from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.dag_runs.wait import Watch, wait_for_runs
+from dms_airflow.dag_runs.wait import wait_for_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.core.clock import Clock
     from dms_airflow.dag_runs.trigger import RunRequest
+    from dms_airflow.dag_runs.wait import Watch
     from dms_airflow.operations.context import Context
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/architecture.md): all must be written by then.
@@ -52,59 +52,26 @@ class WaitParams(TimedParams):
         return find_secrets(self.conf)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Completion:
-    """What became of one DAG run.
-
-    Args:
-        run: The run at the end of the step.
-        state: Its last state before the step ended it.
-        ending: How it counts.
-        instances: Its task instances.
-        fate: What became of a run that was not waited for to its end; empty for one that ended.
-        stall: Why nothing happened in it, if that is known.
-        error: What ended the wait, if the run did not end; or why the run was not created: it has no run id then.
-    """
-
-    run: DagRun
-    state: str
-    ending: Ending
-    instances: tuple[TaskInstance, ...] = ()
-    fate: str = ""
-    stall: str = ""
-    error: ActionError | None = None
-
-
-def complete(runs: Sequence[DagRun], params: WaitParams, airflow: AirflowClient, context: Context) -> tuple[Completion, ...]:
-    """Wait for DAG runs until the client's deadline, which is that of the report afterwards."""
-    watches = [Watch(run=run) for run in runs]
+def complete(watches: Sequence[Watch], params: WaitParams, airflow: AirflowClient, context: Context) -> None:
+    """Wait for DAG runs until the client's deadline, which is that of the report afterwards, and note how each ended."""
     ending, deadline = Ending.TIMEOUT, airflow.deadline
     try:
         wait_for_runs(watches, airflow, context, poll_interval=params.poll_interval)
     except Cancelled:
         ending = Ending.CANCELLED
-    left = [watch.run for watch in watches if not watch.is_over]
-    now = context.clock.monotonic()
-    fates = iter(abandon(left, params.on_cancel, airflow, context.clock))
-    airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
-    return tuple(_conclude(watch, ending, None if watch.is_over else next(fates)) for watch in watches)
-
-
-def _conclude(watch: Watch, ending: Ending, fate: RunFate | None) -> Completion:
-    """Say what became of a run; `ending` and `fate` are for one that has not ended."""
-    if watch.is_over:
+    for watch in watches:
         # Without a task instance it did nothing, whatever its state is.
-        is_success = not watch.error and watch.run.state == SUCCESS and watch.instances
-        ending = Ending.SUCCESS if is_success else Ending.FAILURE
-    return Completion(
-        run=replace(watch.run, state="failed") if fate and fate.is_ended else watch.run,
-        state=watch.run.state,
-        ending=ending,
-        instances=watch.instances,
-        fate=fate.message if fate else "",
-        stall=watch.stall,
-        error=watch.error,
-    )
+        is_success = watch.run.state == SUCCESS and watch.instances
+        watch.state, watch.ending = watch.run.state, Ending.SUCCESS if is_success else Ending.FAILURE
+        if watch.error:
+            watch.ending = watch.error.ending
+    left = [watch for watch in watches if not watch.is_over]
+    now = context.clock.monotonic()
+    fates = abandon([watch.run for watch in left], params.on_cancel, airflow, context.clock)
+    for watch, fate in zip(left, fates, strict=True):
+        watch.ending, watch.fate = ending, fate.message
+        watch.run = replace(watch.run, state="failed") if fate.is_ended else watch.run
+    airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.airflow.task_logs import TaskLog
-    from dms_airflow.dag_runs.completion import Completion
+    from dms_airflow.dag_runs.wait import Watch
     from dms_airflow.operations.context import Context
 
 # The logs of at most so many failed tasks are fetched, to find those with the same cause.
@@ -52,12 +52,12 @@ def make_outputs(run: DagRun, airflow: AirflowClient) -> dict[str, str]:
 
 
 def report_runs(
-    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
+    watches: Sequence[Watch], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> Result:
     """Report DAG runs; if the workflow is cancelled in the meantime, as cancelled, and without further requests.
 
     Args:
-        completions: What became of them.
+        watches: What became of them.
         files: The instance's paths of the DAG files, by DAG.
         dags_path: The checkout's DAG folder; empty: it is searched.
         airflow: Fetches logs, and which task waits for which. Nothing is fetched for a run that was cancelled.
@@ -67,18 +67,16 @@ def report_runs(
         The result without outputs. Its headline is about the first run.
     """
     try:
-        return _report(completions, files, dags_path, airflow, context)
+        return _report(watches, files, dags_path, airflow, context)
     except Cancelled:
-        cancelled = [
-            replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in completions
-        ]
+        cancelled = [replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in watches]
         return _report(cancelled, files, dags_path, airflow, context)
 
 
 def _report(
-    completions: Sequence[Completion], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
+    watches: Sequence[Watch], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> Result:
-    finished = [one for one in completions if one.ending is not Ending.CANCELLED]
+    finished = [one for one in watches if one.ending is not Ending.CANCELLED]
     checkout = Checkout(context.runner.workspace, dags_path or None)
     failures = _find_failures(finished, files, checkout, airflow)
     findings = group(finding for finding, _ in failures)
@@ -88,58 +86,58 @@ def _report(
     for log in logs:
         context.log.fold(log.heading, log.text)
     upstream = _fetch_upstream(finished, airflow)
-    problems = [_annotate_run(one, airflow) for one in completions]
-    illustrations = [block for one in completions for block in _illustrate(one, upstream.get(one.run.dag_id, {}), airflow)]
+    problems = [_annotate_run(one, airflow) for one in watches]
+    illustrations = [block for one in watches for block in _illustrate(one, upstream.get(one.run.dag_id, {}), airflow)]
     return Result(
-        ending=min((one.ending for one in completions), key=_ENDINGS.index),
-        headline=describe_completion(completions[0]),
+        ending=min((one.ending for one in watches), key=_ENDINGS.index),
+        headline=describe_run(watches[0]),
         findings=tuple(map(_count_tasks, findings)),
         annotations=tuple(filter(None, problems)),
-        blocks=(_tabulate_runs(completions, airflow), *illustrations, *logs),
-        checks=tuple(check for one, problem in zip(completions, problems, strict=True) for check in _list_checks(one, problem)),
+        blocks=(_tabulate_runs(watches, airflow), *illustrations, *logs),
+        checks=tuple(check for one, problem in zip(watches, problems, strict=True) for check in _list_checks(one, problem)),
     )
 
 
-def describe_completion(completion: Completion) -> str:
+def describe_run(watch: Watch) -> str:
     """Say in one line how a DAG run ended."""
-    run, instances = completion.run, completion.instances
+    run, instances = watch.run, watch.instances
     name = f"DAG run {run.run_id} of {run.dag_id}"
     after = "" if run.seconds is None else f" after {_format_seconds(run.seconds)}"
-    if completion.error:
-        return f"{completion.error.title}: {completion.error.message}"
-    if completion.ending is Ending.SUCCESS:
+    if watch.error:
+        return f"{watch.error.title}: {watch.error.message}"
+    if watch.ending is Ending.SUCCESS:
         failed = sum(one.state == FAILED for one in instances)
         among = f", {failed} of them failed" if failed else ""
         return f"{name} succeeded{after}: {count(len(instances), 'task instance')}{among}"
-    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+    if watch.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without any task instance"
-    if completion.ending is Ending.FAILURE:
+    if watch.ending is Ending.FAILURE:
         return f"{name} failed{after}: {join_names(instances, {FAILED}) or 'none of its tasks did'}"
-    what = "was cancelled" if completion.ending is Ending.CANCELLED else "did not end in time"
-    return f"Waiting for {name} {what}: {describe_progress(completion.state, instances)}"
+    what = "was cancelled" if watch.ending is Ending.CANCELLED else "did not end in time"
+    return f"Waiting for {name} {what}: {describe_progress(watch.state, instances)}"
 
 
 # --- failed tasks ---------------------------------------------------------------------------------------------------------
 
 
 def _find_failures(
-    completions: Sequence[Completion], files: Mapping[str, str], checkout: Checkout, airflow: AirflowClient
+    watches: Sequence[Watch], files: Mapping[str, str], checkout: Checkout, airflow: AirflowClient
 ) -> list[tuple[Finding, Folded | None]]:
     """Make a finding of each failed task instance, with the end of its log if it was fetched."""
-    failed = [(one, instance) for one in completions for instance in one.instances if instance.state == FAILED]
+    failed = [(one, instance) for one in watches for instance in one.instances if instance.state == FAILED]
     # Each may have many megabytes until all but its end is dropped.
     few = BoundedSemaphore(LOGS_AT_ONCE)
 
-    def read(failure: tuple[Completion, TaskInstance]) -> tuple[Finding, Folded | None]:
-        completion, instance = failure
+    def read(failure: tuple[Watch, TaskInstance]) -> tuple[Finding, Folded | None]:
+        watch, instance = failure
         finding = _make_finding(*failure, airflow)
         try:
             with few:
-                log = fetch_log(airflow, completion.run, instance)
+                log = fetch_log(airflow, watch.run, instance)
         except ActionError as error:
             message = f"{UNKNOWN_CAUSE}, since its log could not be fetched: {error.title}"
             return replace(finding, message=message, details=error.message), None
-        file, line = place_failure(log.stack_trace, files[completion.run.dag_id], checkout)
+        file, line = place_failure(log.stack_trace, files[watch.run.dag_id], checkout)
         # Texts are redacted before they are cut.
         message = cut_middle(airflow.redact(explain_failure(instance, log)), LONGEST_MESSAGE)
         finding = replace(finding, message=message, file=file, line=line, details=airflow.redact(log.stack_trace))
@@ -152,16 +150,16 @@ def _find_failures(
     return [*airflow.map(read, failed[:LOGS]), *rest]
 
 
-def _make_finding(completion: Completion, instance: TaskInstance, airflow: AirflowClient) -> Finding:
+def _make_finding(watch: Watch, instance: TaskInstance, airflow: AirflowClient) -> Finding:
     """Make the finding of a failed task instance, without its cause."""
     return Finding(
         rule=Rule.TASK_FAILED,
         # A DAG run that succeeds although a task failed is what its author wants: reported, but not as an error.
-        level=Level.WARNING if completion.ending is Ending.SUCCESS else Level.ERROR,
+        level=Level.WARNING if watch.ending is Ending.SUCCESS else Level.ERROR,
         title=f"Task failed: {instance.name}",
         message="",
-        affects=(f"{completion.run.dag_id}.{instance.name}",),
-        url=format_run_url(airflow, completion.run, instance.task_id, instance.map_index),
+        affects=(f"{watch.run.dag_id}.{instance.name}",),
+        url=format_run_url(airflow, watch.run, instance.task_id, instance.map_index),
     )
 
 
@@ -183,57 +181,54 @@ def _count_tasks(finding: Finding) -> Finding:
 # --- the runs themselves --------------------------------------------------------------------------------------------------
 
 
-def _annotate_run(completion: Completion, airflow: AirflowClient) -> Annotation | None:
+def _annotate_run(watch: Watch, airflow: AirflowClient) -> Annotation | None:
     """Annotate a run that did not succeed for a reason that no failed task shows."""
-    run, instances = completion.run, completion.instances
+    run, instances = watch.run, watch.instances
     page = f"Its page: {format_run_url(airflow, run)}"
     name = f"DAG run {run.run_id} of {run.dag_id}"
-    if completion.error:
-        (annotation,) = completion.error.to_result().annotations
+    if watch.error:
+        (annotation,) = watch.error.to_result().annotations
         message = f"{annotation.message} {page}" if run.run_id else f"{run.dag_id}: {annotation.message}"
         return replace(annotation, message=message)
-    if completion.ending is Ending.FAILURE and run.state == SUCCESS:
+    if watch.ending is Ending.FAILURE and run.state == SUCCESS:
         message = (
             f"{name} ended as success, but without any task instance: nothing ran.\n"
             f"Is its logical date before the DAG's start_date, or has the DAG no tasks? {page}"
         )
         return Annotation(level=Level.ERROR, title="DAG run without tasks", message=message)
-    if completion.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
+    if watch.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
         message = (
             f"{name} failed, but none of its tasks did: {describe_progress(run.state, instances)}.\n"
             f"Somebody ended it, it ran longer than its dagrun_timeout, or none of its tasks could run. {page}"
         )
         return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
-    if completion.ending is Ending.TIMEOUT:
+    if watch.ending is Ending.TIMEOUT:
         waiting = join_names(instances, {one.state for one in instances} - FINISHED)
-        why = f"Why: {completion.stall}.\n" if completion.stall else ""
+        why = f"Why: {watch.stall}.\n" if watch.stall else ""
         message = (
-            f"{name} did not end in time: {describe_progress(completion.state, instances)}.\n"
-            f"{f'Not ended yet: {waiting}.' if waiting else 'None of its tasks has started.'} {completion.fate}\n"
+            f"{name} did not end in time: {describe_progress(watch.state, instances)}.\n"
+            f"{f'Not ended yet: {waiting}.' if waiting else 'None of its tasks has started.'} {watch.fate}\n"
             f"{why}Check it in Airflow, or allow more time with timeout. {page}"
         )
         return Annotation(level=Level.ERROR, title="Time ran out", message=message)
-    if completion.ending is Ending.CANCELLED:
-        message = (
-            f"Cancelled while {name} was waited for: {describe_progress(completion.state, instances)}.\n"
-            f"{completion.fate} {page}"
-        )
+    if watch.ending is Ending.CANCELLED:
+        message = f"Cancelled while {name} was waited for: {describe_progress(watch.state, instances)}.\n{watch.fate} {page}"
         return Annotation(level=Level.WARNING, title="Cancelled", message=message)
     return None
 
 
-def _list_checks(completion: Completion, problem: Annotation | None) -> Iterator[Check]:
+def _list_checks(watch: Watch, problem: Annotation | None) -> Iterator[Check]:
     """List the DAG run and its task instances, as the JUnit report has them."""
-    run, is_cancelled = completion.run, completion.ending is Ending.CANCELLED
-    failure = problem.message if problem else describe_completion(completion)
-    failure = "" if is_cancelled or completion.ending is Ending.SUCCESS else failure
+    run, is_cancelled = watch.run, watch.ending is Ending.CANCELLED
+    failure = problem.message if problem else describe_run(watch)
+    failure = "" if is_cancelled or watch.ending is Ending.SUCCESS else failure
     yield Check(suite=run.dag_id, name="DAG run", seconds=run.seconds, skipped=is_cancelled, failure=failure)
-    for one in completion.instances:
+    for one in watch.instances:
         is_skipped = one.state not in (SUCCESS, FAILED)
         yield Check(suite=run.dag_id, name=one.name, seconds=one.duration, skipped=is_skipped)
 
 
-def _tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) -> Table:
+def _tabulate_runs(watches: Sequence[Watch], airflow: AirflowClient) -> Table:
     rows = tuple(
         (
             one.run.dag_id,
@@ -242,7 +237,7 @@ def _tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) ->
             _format_seconds(one.run.seconds),
             describe_progress(one.run.state, one.instances).partition(", ")[2],
         )
-        for one in completions
+        for one in watches
     )
     return Table(heading="DAG runs", columns=("DAG", "run", "state", "duration", "tasks"), rows=rows)
 
@@ -250,9 +245,9 @@ def _tabulate_runs(completions: Sequence[Completion], airflow: AirflowClient) ->
 # --- charts and tables of task instances ----------------------------------------------------------------------------------
 
 
-def _fetch_upstream(completions: Sequence[Completion], airflow: AirflowClient) -> dict[str, dict[str, frozenset[str]]]:
+def _fetch_upstream(watches: Sequence[Watch], airflow: AirflowClient) -> dict[str, dict[str, frozenset[str]]]:
     """Fetch which tasks each task waits for, by DAG; empty if that fails: charts are then without their critical paths."""
-    dag_ids = [one.run.dag_id for one in completions if one.run.run_id]
+    dag_ids = [one.run.dag_id for one in watches if one.run.run_id]
     try:
         # In threads: a login during a request has no time limit.
         return dict(zip(dag_ids, airflow.map(partial(fetch_upstream, airflow), dag_ids), strict=True))
@@ -260,18 +255,16 @@ def _fetch_upstream(completions: Sequence[Completion], airflow: AirflowClient) -
         return {}
 
 
-def _illustrate(
-    completion: Completion, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient
-) -> Iterator[Table | Diagram]:
+def _illustrate(watch: Watch, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient) -> Iterator[Table | Diagram]:
     """Show the task instances of a run as a Gantt chart and as a table."""
-    dag_id, now = completion.run.dag_id, airflow.server_time or datetime.now(UTC)
-    if chart := render_gantt(completion.instances, upstream, now, airflow.redact):
+    dag_id, now = watch.run.dag_id, airflow.server_time or datetime.now(UTC)
+    if chart := render_gantt(watch.instances, upstream, now, airflow.redact):
         yield Diagram(heading=f"What ran when in {dag_id}", source=chart, legend=LEGEND)
-    if completion.instances:
+    if watch.instances:
         yield Table(
             heading=f"Task instances of {dag_id}",
             columns=("task", "state", "tries", "duration", "log"),
-            rows=tuple(_make_row(one, completion, airflow) for one in sorted(completion.instances, key=_get_start)),
+            rows=tuple(_make_row(one, watch, airflow) for one in sorted(watch.instances, key=_get_start)),
             rest="the run's page has them",
             is_detail=True,
         )
@@ -283,11 +276,11 @@ def _get_start(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
     return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
 
 
-def _make_row(instance: TaskInstance, completion: Completion, airflow: AirflowClient) -> tuple[str | Link, ...]:
+def _make_row(instance: TaskInstance, watch: Watch, airflow: AirflowClient) -> tuple[str | Link, ...]:
     name, state = instance.name, instance.state or "none"
     if not instance.try_number:
         return name, state, "", "", ""
-    page = format_run_url(airflow, completion.run, instance.task_id, instance.map_index)
+    page = format_run_url(airflow, watch.run, instance.task_id, instance.map_index)
     tries = f"{instance.try_number} of {instance.max_tries + 1}"
     return name, state, tries, _format_seconds(instance.duration), Link(text="log", url=page)
 

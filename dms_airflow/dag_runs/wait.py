@@ -11,6 +11,7 @@ from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.polling import choose_pause
+from dms_airflow.core.result import Ending
 from dms_airflow.core.text import format_elapsed
 from dms_airflow.dag_runs.stalls import explain_stall
 
@@ -40,13 +41,16 @@ STALL_SECONDS = (10.0, 60.0, 300.0)
 
 @dataclass
 class Watch:
-    """One DAG run as the last poll saw it.
+    """One DAG run as the last poll saw it, and what became of it in the end.
 
     Args:
-        run: Its state.
+        run: Its state; after the wait, the state in which the step left it.
         instances: Its task instances.
         stall: Why nothing happens in it, if that is known.
-        error: What ended the wait before the run's end.
+        error: What ended the wait before the run's end; or why the run was not created: it has no run id then.
+        ending: How it counts, after the wait.
+        state: Its last state before the step ended it.
+        fate: What became of a run that was not waited for to its end; empty for one that ended.
         news: Lines for the log.
         retry_after: Seconds to wait, as the last response requested.
     """
@@ -55,6 +59,9 @@ class Watch:
     instances: tuple[TaskInstance, ...] = ()
     stall: str = ""
     error: ActionError | None = None
+    ending: Ending = Ending.SUCCESS
+    state: str = ""
+    fate: str = ""
     news: list[str] = field(default_factory=list)
     retry_after: float = 0.0
     _changed_at: float | None = None

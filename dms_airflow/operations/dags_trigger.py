@@ -21,6 +21,7 @@ from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, co
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import make_outputs, report_runs
 from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.wait import Watch
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
@@ -75,9 +76,10 @@ def run(params: Params, context: Context) -> Result:
     if not (params.wait_for_completion and run and execution.outcome.succeeded):
         return result
     with add_outputs(result.outputs):
-        (completion,) = complete([run], params, airflow, context)
-        report = report_runs([completion], {run.dag_id: dag_file}, params.dags_path, airflow, context)
-    return replace(report, outputs={**result.outputs, **make_outputs(completion.run, airflow)})
+        watch = Watch(run=run)
+        complete([watch], params, airflow, context)
+        report = report_runs([watch], {run.dag_id: dag_file}, params.dags_path, airflow, context)
+    return replace(report, outputs={**result.outputs, **make_outputs(watch.run, airflow)})
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:

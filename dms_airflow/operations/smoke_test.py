@@ -14,10 +14,11 @@ from dms_airflow.airflow.pages import describe_problem
 from dms_airflow.core.errors import ActionError, InputProblem, TriggerRefusedError, add_outputs
 from dms_airflow.core.inputs import input_field, parse_names
 from dms_airflow.core.result import Ending, Result
-from dms_airflow.dag_runs.completion import Completion, WaitParams, abandon_if_cancelled, complete
+from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
-from dms_airflow.dag_runs.report import describe_completion, make_outputs, report_runs
+from dms_airflow.dag_runs.report import describe_run, make_outputs, report_runs
 from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.wait import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -57,53 +58,51 @@ def run(params: Params, context: Context) -> Result:
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
-    triggered = _trigger_all(params, airflow, context)
-    runs = [one for one, _ in triggered if isinstance(one, DagRun)]
-    files = {one.dag_id: path for one, path in triggered if isinstance(one, DagRun)}
-    with add_outputs({"runs": [_describe(one, airflow) for one in runs]}):
-        ended = {one.run.dag_id: one for one in complete(runs, params, airflow, context)}
-        completions = [ended[one.dag_id] if isinstance(one, DagRun) else one for one, _ in triggered]
-        result = report_runs(completions, files, params.dags_path, airflow, context)
-    for one in ended.values():
-        context.log.info(describe_completion(one))
-    wrong = [one for one in completions if one.ending is not Ending.SUCCESS]
+    watches, files = _trigger_all(params, airflow, context)
+    with add_outputs({"runs": [_describe(one.run, airflow) for one in watches if not one.error]}):
+        complete(watches, params, airflow, context)
+        result = report_runs(watches, files, params.dags_path, airflow, context)
+    for one in watches:
+        if one.run.run_id:
+            context.log.info(describe_run(one))
+    wrong = [one for one in watches if one.ending is not Ending.SUCCESS]
     names = f"; not: {', '.join(one.run.dag_id for one in wrong)}" if wrong else ""
-    shown = make_outputs((wrong or completions[-1:])[0].run, airflow)
+    shown = make_outputs((wrong or watches[-1:])[0].run, airflow)
     return replace(
         result,
-        headline=f"{len(completions) - len(wrong)} of {len(completions)} DAGs succeeded{names}",
-        outputs={"runs": [_describe(one.run, airflow) for one in completions], **shown},
+        headline=f"{len(watches) - len(wrong)} of {len(watches)} DAGs succeeded{names}",
+        outputs={"runs": [_describe(one.run, airflow) for one in watches], **shown},
     )
 
 
-def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> list[tuple[DagRun | Completion, str]]:
+def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tuple[list[Watch], dict[str, str]]:
     """Trigger each DAG.
 
     Returns:
-        Of each its run and the instance's path of its file; or why it has no run.
+        Their runs, or why they have none; and the instance's paths of their files, by DAG.
     """
     conf = json.loads(params.conf or "{}")
     requests = [
         RunRequest(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4))) for dag_id in params.arguments
     ]
+    files: dict[str, str] = {}
 
-    def trigger(requested: RunRequest) -> tuple[DagRun | Completion, str]:
+    def trigger(requested: RunRequest) -> Watch:
         try:
-            path = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
-            return _create(requested, conf, airflow, context), path
+            files[requested.dag_id] = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
+            return Watch(run=_create(requested, conf, airflow, context))
         except ActionError as error:
-            run = DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED)
-            return Completion(run=run, state=run.state, ending=error.ending, error=error), ""
+            return Watch(run=DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED), error=error)
 
     known = {"runs": [_describe(one.run, airflow) for one in requests]}
     with add_outputs(known), abandon_if_cancelled(requests, params.on_cancel, airflow, context.clock):
-        triggered = airflow.map(trigger, requests)
-        for one, _ in triggered:
-            if isinstance(one, DagRun):
-                context.log.info(f"{one.dag_id}: DAG run {one.run_id} is {one.state}.")
-            elif one.error:
+        watches = airflow.map(trigger, requests)
+        for one in watches:
+            if one.error:
                 context.log.info(f"{one.run.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
-    return triggered
+            else:
+                context.log.info(f"{one.run.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
+    return watches, files
 
 
 def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClient, context: Context) -> DagRun:
