@@ -43,22 +43,16 @@ class DagRun:
     """One DAG run.
 
     Args:
-        dag_id: Its DAG.
         run_id: Unique within the DAG.
         state: ``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents.
-        logical_date: By default, of a manual run, the moment it was made.
         start_date: When its first task could start; None while queued.
-        end_date: When it ended.
-        conf: Its configuration.
     """
 
     dag_id: str
     run_id: str
     state: str
-    logical_date: datetime | None = None
     start_date: datetime | None = None
     end_date: datetime | None = None
-    conf: Mapping[str, Any] | None = None
 
     @property
     def is_finished(self) -> bool:
@@ -130,15 +124,12 @@ def parse_run(content: Mapping[str, Any]) -> DagRun | None:
     dag_id, run_id, state = content.get("dag_id"), content.get("dag_run_id"), content.get("state")
     if not (isinstance(dag_id, str) and isinstance(run_id, str) and isinstance(state, str)):
         return None
-    conf = content.get("conf")
     return DagRun(
         dag_id=dag_id,
         run_id=run_id,
         state=state,
-        logical_date=parse_date(content.get("logical_date")),
         start_date=parse_date(content.get("start_date")),
         end_date=parse_date(content.get("end_date")),
-        conf=conf if isinstance(conf, dict) else None,
     )
 
 

@@ -54,11 +54,8 @@ class Dag:
     """A DAG as Airflow's database has it. What a response does not say counts as if nothing were wrong.
 
     Args:
-        dag_id: Its id.
         path: The instance's absolute path of its file.
         is_active: Its file exists and defines it. On Airflow 3 also true for a broken file's DAG.
-        is_paused: Its runs stay queued.
-        has_import_errors: Its file is broken.
         max_active_runs: How many of its runs may run at once; None where that is not known.
         file_token: Identifies the file in a request to parse it.
         last_parsed_time: By the server's clock; only compared with itself.

@@ -55,15 +55,13 @@ class TaskInstance:
     """One task instance of a DAG run.
 
     Args:
-        task_id: Its task.
         map_index: Which one of a mapped task's; -1 when the task is not mapped.
         state: One of Airflow's words; None while nothing was decided about it.
         try_number: Its last try, from 1; 0 before the first.
         max_tries: How many tries may follow the first.
         start_date: When its last try began.
         end_date: When that ended.
-        duration: Seconds of its last try.
-        pool: The pool of its slots.
+        duration: In seconds.
     """
 
     task_id: str

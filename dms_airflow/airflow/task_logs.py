@@ -52,12 +52,14 @@ _SAYS_WHY = (
     re.compile(r"Received SIGTERM|Task killed!"),
 )
 
-_FRAME = re.compile(r"[ |]*File ")
+_FRAME = re.compile(r"^[ |]*File ", re.MULTILINE)
 _CHAIN = re.compile(rf"\n+({re.escape(HANDLING)}|{re.escape(CAUSED)})\n+(?={re.escape(HEADER)}$)", re.MULTILINE)
 _TRACEBACK = re.compile(rf"(?P<header>{re.escape(HEADER)})\n(?: .*\n)+.*")
 # What Airflow makes of sys.exit() in a task.
 _EXIT = "AirflowException: Task failed due to SystemExit("
-_OWN_FRAME = re.compile(r'  File "[^"]*/(?:site|dist)-packages/airflow/')
+_OWN_FRAMES = re.compile(
+    rf'^{re.escape(HEADER)}\n(?:  File "[^"]*/(?:site|dist)-packages/airflow/.*\n(?:   .*\n)*)+', re.MULTILINE
+)
 
 # Why a task failed is at the end of its log, and several logs are read at once.
 LONGEST_LOG = 16 * 1024 * 1024  # bytes
@@ -168,17 +170,8 @@ def _read_failure(text: str, stack_trace: str) -> TaskLog:
 
 def _drop_own_frames(stack_trace: str) -> str:
     """Leave out the frames of Airflow's by which each traceback of a chain begins. Nothing is left where all are Airflow's."""
-    kept: list[str] = []
-    is_own = False
-    for line in stack_trace.split("\n"):
-        if line == HEADER:
-            is_own = True
-            kept.append(line)
-            continue
-        is_own = is_own and line.startswith(" ") and (not line.startswith("  File ") or _OWN_FRAME.match(line) is not None)
-        if not is_own:
-            kept.append(line)
-    return "\n".join(kept) if any(_FRAME.match(line) for line in kept) else ""
+    left = _OWN_FRAMES.sub(f"{HEADER}\n", stack_trace)
+    return left if _FRAME.search(left) else ""
 
 
 # --- Airflow 3 ------------------------------------------------------------------------------------------------------------

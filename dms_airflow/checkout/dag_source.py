@@ -137,23 +137,12 @@ def text_of(node: ast.AST | None, constants: Mapping[str, str]) -> str | None:
 
 
 def _list_dags(module: Module) -> list[Dag]:
-    names = {"DAG": "DAG", "dag": "dag"} | {
-        alias.asname or alias.name: alias.name
-        for node in module.nodes
-        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("airflow")
-        for alias in node.names
-        if alias.name in {"DAG", "dag"}
-    }
     dags: list[Dag] = []
     for node in module.nodes:
-        if isinstance(node, ast.Call) and names.get(name_of(node)) == "DAG":
+        if isinstance(node, ast.Call) and name_of(node) == "DAG":
             dags.append(_read_dag(module, node, None))
         elif isinstance(node, ast.FunctionDef):
-            dags.extend(
-                _read_dag(module, decorator, node.name)
-                for decorator in node.decorator_list
-                if names.get(name_of(decorator)) == "dag"
-            )
+            dags.extend(_read_dag(module, one, node.name) for one in node.decorator_list if name_of(one) == "dag")
     return dags
 
 

@@ -20,12 +20,9 @@ _READ_BY_CODE = (".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".csv
 
 
 class Parts:
-    """The parts of the files below the DAG folder, each file read once.
+    """The parts of the files below the DAG folder ("" for the root), which Airflow puts on Python's path. Each is read once.
 
-    Args:
-        checkout: The checkout.
-        folder: Its DAG folder, "" for the root. Airflow puts it on Python's path.
-        deleted: Files that are there no more, below the folder, which may be parts all the same.
+    `deleted` are files that are there no more, below the folder, which may be parts all the same.
     """
 
     def __init__(self, checkout: Checkout, folder: str, deleted: Collection[str] = ()) -> None:

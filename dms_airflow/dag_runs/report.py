@@ -54,17 +54,10 @@ def make_outputs(run: DagRun, airflow: AirflowClient) -> dict[str, str]:
 def report_runs(
     watches: Sequence[Watch], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> Result:
-    """Report DAG runs; if the workflow is cancelled in the meantime, as cancelled, and without further requests.
+    """Report DAG runs, without outputs; if the workflow is cancelled meanwhile, as cancelled, and without further requests.
 
-    Args:
-        watches: What became of them.
-        files: The instance's paths of the DAG files, by DAG.
-        dags_path: The checkout's DAG folder; empty: it is searched.
-        airflow: Fetches logs, and which task waits for which. Nothing is fetched for a run that was cancelled.
-        context: The checkout and the log.
-
-    Returns:
-        The result without outputs. Its headline is about the first run.
+    `files` are the instance's paths of the DAG files, by DAG; `dags_path` is the checkout's DAG folder, empty if it is
+    searched. The headline is about the first run.
     """
     try:
         return _report(watches, files, dags_path, airflow, context)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.dags import StoredImportError
     from dms_airflow.airflow.version import Version
+    from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context
 
 
@@ -141,15 +143,19 @@ class InstanceReader:
         return missing
 
     def request_parse(self, dags: Iterable[Dag], paths: Iterable[str]) -> None:
-        """Request that files are parsed next, by the tokens of their DAGs; where Airflow refuses, each waits for its turn."""
+        """Request that files are parsed next, by the tokens of their DAGs; where Airflow refuses, each waits for its turn.
 
-        def request(token: str) -> None:
+        The first refusal is the last request: a user may lack the right, and each further one would log in again.
+        """
+
+        def request(token: str) -> Response:
             # Requested twice it is parsed once: Airflow answers that it is a duplicate.
-            self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
+            return self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
 
         wanted = {*paths}
-        tokens = {dag.path: dag.file_token for dag in dags if dag.file_token and dag.path in wanted}
-        self._context.airflow.map(request, sorted(tokens.values()))
+        tokens = sorted({dag.path: dag.file_token for dag in dags if dag.file_token and dag.path in wanted}.values())
+        if tokens and request(tokens[0]).status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED):
+            self._context.airflow.map(request, tokens[1:])
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
 

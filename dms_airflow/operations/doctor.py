@@ -80,15 +80,7 @@ _MARKS = {CheckState.OK: "✅ ok", CheckState.FAILED: "❌ failed", CheckState.N
 
 @dataclass(frozen=True, kw_only=True)
 class CheckResult:
-    """The result of one check, as the output `json` has it.
-
-    Args:
-        check: For example ``login``.
-        state: How it ended.
-        milliseconds: What it took; None when it was not made.
-        detail: What was found.
-        advice: What to do.
-    """
+    """The result of one check, as the output `json` has it. One that was not made took no time."""
 
     check: str
     state: CheckState

@@ -42,7 +42,6 @@ _SECRET_KEYS = re.compile(r"pass|secret|token|credential|private|extra|uri|^valu
 LONGEST_INDENTED = 1024 * 1024  # characters; indentation takes Python four times as long
 
 NOT_SHOWN = "(not shown: it may contain secrets; the output json has it)"
-HINT_BODY = "This call was sent without a body; where Airflow expects one, set body, e.g. {}."
 HINT_REFUSED = "Airflow's message above says what it did not accept: https://airflow.apache.org/docs/apache-airflow/stable/stable-rest-api-ref.html"
 
 HINT_REDIRECT = "Redirects are not followed, to keep the session from other hosts: use the path in the API reference."
@@ -153,7 +152,7 @@ def run(params: Params, context: Context) -> Result:
         ending=Ending.SUCCESS if is_success else Ending.FAILURE,
         headline=headline,
         outputs={"json": text, "status-code": response.status},
-        annotations=() if is_success else (_annotate(headline, response.status, params),),
+        annotations=() if is_success else (_annotate(headline, response.status),),
         blocks=(table or Folded(heading="answer", text=shown, language="json" if response.is_json else "text"),),
     )
 
@@ -163,12 +162,10 @@ def _is_success(response: Response) -> bool:
     return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
 
 
-def _annotate(headline: str, status: int, params: Params) -> Annotation:
+def _annotate(headline: str, status: int) -> Annotation:
     hint = HINT_GATEWAY if is_transient_status(status) else HINT_REFUSED
     if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
         hint = HINT_FORBIDDEN
-    elif status in (400, 415, 422) and not params.body and params.arguments.method in ("POST", "PUT", "PATCH"):
-        hint = HINT_BODY
     elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         hint = HINT_REDIRECT
     return Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")

@@ -332,7 +332,6 @@ CYCLE = "Cycle detected in DAG: d. Faulty task: c"
         ("from airflow import DAG\nwith DAG('d'):\n    pass\n", 2),
         ("from airflow import DAG\nwith DAG('a'):\n    pass\ndag = DAG(\n    dag_id='d',\n)\n", 4),
         ("from airflow import models\ndag = models.DAG('d')\n", 2),
-        ("from airflow import DAG as D\nD('d')\n", 2),
         ("NAME = 'd'\nDAG(dag_id=NAME)\n", 2),
         ("from airflow.decorators import dag\n\n@dag(schedule=None)\ndef d():\n    pass\n", 3),
         ("from airflow.decorators import dag\n\n@dag\ndef d():\n    pass\n", 3),

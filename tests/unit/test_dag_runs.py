@@ -32,13 +32,7 @@ def test_what_is_no_moment_is_not_known(text: str) -> None:
 
 
 def test_a_queued_dag_run() -> None:
-    assert parse_run(read("dagruns/trigger")) == DagRun(
-        dag_id="lab_quick",
-        run_id="rest_1",
-        state="queued",
-        logical_date=datetime(2026, 11, 22, 9, 44, 11, 136896, tzinfo=UTC),
-        conf={"a": "ünïcode"},
-    )
+    assert parse_run(read("dagruns/trigger")) == DagRun(dag_id="lab_quick", run_id="rest_1", state="queued")
 
 
 def test_a_finished_dag_run() -> None:
@@ -55,12 +49,10 @@ def test_what_is_no_dag_run(told: dict[str, Any]) -> None:
 
 
 # Written by hand from tests/captures/airflow-3.2.2/rest/dagruns/trigger.json.
-def test_a_run_of_airflow_3_may_have_no_logical_date() -> None:
+def test_a_queued_dag_run_of_airflow_3() -> None:
     told = json.loads((REST_3 / "dagruns" / "trigger.json").read_text(encoding="utf-8"))
-    run = parse_run(json.loads(told["body"]))
 
-    assert run
-    assert (run.run_id, run.state, run.logical_date) == ("rest_1", "queued", None)
+    assert parse_run(json.loads(told["body"])) == DagRun(dag_id="lab_quick", run_id="rest_1", state="queued")
 
 
 def test_a_dag() -> None:
