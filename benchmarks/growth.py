@@ -12,7 +12,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from benchmarks.stand_in import describe_dag
 from dms_airflow.airflow import task_logs as task_log
 from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.known_commands import COMMANDS
@@ -26,7 +25,6 @@ from dms_airflow.core.secrets.redaction import Redactor, disarm, show
 from dms_airflow.core.secrets.values import mask_passwords, mask_secrets
 from dms_airflow.core.text import cut_middle
 from dms_airflow.import_errors import parse as import_errors
-from dms_airflow.operations.command import tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -90,7 +88,6 @@ def find_lists() -> dict[str, Callable[[int], object]]:
     return {
         "import errors": read_errors,
         "secret of numbers": redact_matrix,
-        "DAGs": lambda number: tabulate("dags", [describe_dag(each) for each in range(2 * number)]),
         "summary": render,
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.run import TimedParams, execute
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.core.inputs import input_field, parse_operation, parse_words
-from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
+from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,11 +19,6 @@ if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"stdout", "stderr", "json"})
-
-
-# More columns or rows are better read as JSON.
-WIDEST_TABLE = 10
-LONGEST_CELL = 200  # characters
 
 NOT_SHOWN = "(not shown: it is the value of a variable)"
 
@@ -96,34 +90,9 @@ def write_outputs(execution: Execution) -> dict[str, Any]:
     return {"stdout": execution.stdout, "stderr": execution.stderr, "json": execution.outcome.json}
 
 
-def illustrate(execution: Execution) -> Iterator[Table | Folded]:
-    """Show a list of plain objects as a table, anything else as it came."""
-    command = COMMANDS[execution.line.name]
-    table = tabulate(execution.line.name, execution.outcome.records)
-    if command.secret_output:
-        yield Folded(heading="stdout", text=NOT_SHOWN)
-    elif table:
-        yield table
-    elif execution.stdout.strip():
-        yield Folded(heading="stdout", text=execution.stdout)
-    if execution.stderr.strip():
-        yield Folded(heading="stderr", text=execution.stderr)
-
-
-def tabulate(heading: str, answer: object) -> Table | None:
-    """Make a table of a list of objects whose values are short; None for anything else."""
-    if not isinstance(answer, list) or not answer or not all(isinstance(row, dict) for row in answer):
-        return None
-    columns = tuple(dict.fromkeys(str(key) for row in answer for key in row))
-    if not 0 < len(columns) <= WIDEST_TABLE:
-        return None
-    rows = tuple(tuple(_write_cell(row.get(column)) for column in columns) for row in answer)
-    if any(len(cell) > LONGEST_CELL for row in rows for cell in row):
-        return None
-    return Table(heading=heading, columns=columns, rows=rows)
-
-
-def _write_cell(value: object) -> str:
-    if value is None:
-        return ""
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+def illustrate(execution: Execution) -> Iterator[Folded]:
+    """Show what it printed."""
+    stdout = NOT_SHOWN if COMMANDS[execution.line.name].secret_output else execution.stdout
+    for heading, text in (("stdout", stdout), ("stderr", execution.stderr)):
+        if text.strip():
+            yield Folded(heading=heading, text=text)

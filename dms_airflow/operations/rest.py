@@ -18,13 +18,11 @@ from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.inputs import InputValueError, input_field, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.operations.command import tabulate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.core.http.exchange import Response
-    from dms_airflow.core.result import Table
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"json", "status-code"})
@@ -147,13 +145,12 @@ def run(params: Params, context: Context) -> Result:
         headline = f"{request.method} {request.path} at {context.airflow.url} answered {response.status}: {problem}"
     shown = _show(response, content, text, request)
     context.log.fold("answer", shown)
-    table = None if request.answers_secrets or not is_success else _tabulate(content)
     return Result(
         ending=Ending.SUCCESS if is_success else Ending.FAILURE,
         headline=headline,
         outputs={"json": text, "status-code": response.status},
         annotations=() if is_success else (_annotate(headline, response.status),),
-        blocks=(table or Folded(heading="answer", text=shown, language="json" if response.is_json else "text"),),
+        blocks=(Folded(heading="answer", text=shown, language="json" if response.is_json else "text"),),
     )
 
 
@@ -231,9 +228,3 @@ def _show(response: Response, content: object, text: str, request: Request) -> s
     if not text:
         return response.text
     return text if len(text) > LONGEST_INDENTED else json.dumps(content, indent=2, ensure_ascii=False)
-
-
-def _tabulate(content: object) -> Table | None:
-    """Make a table of the one list in an object, if its entries are small."""
-    lists = [one for one in content.items() if isinstance(one[1], list) and one[1]] if isinstance(content, dict) else []
-    return tabulate(*lists[0]) if len(lists) == 1 else None

@@ -65,7 +65,7 @@ def test_one_command_takes_three_requests_and_tells_everything(dms: FakeDms, run
     assert step.outputs["airflow-url"] == f"{dms.endpoint}{PREFIX}"
     assert float(step.outputs["duration"]) >= 0
     assert "✅ dags list on af-sandbox0000000000" in step.summary
-    assert "| dag&#95;id |" in step.summary
+    assert "/opt/airflow/dags/etl.py" in step.summary
     assert step.annotations == []
 
 
