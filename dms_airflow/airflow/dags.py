@@ -126,14 +126,11 @@ def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
     return dag
 
 
-def list_dags(airflow: AirflowClient, *, only_active: bool, fields: str = FIELDS) -> tuple[Dag, ...]:
-    """List DAGs in the order of their ids, or only those whose file is there and not broken.
-
-    `fields` are what the caller needs of each, separated by commas, for an Airflow that then leaves out the rest.
-    """
+def list_dags(airflow: AirflowClient, *, only_active: bool) -> tuple[Dag, ...]:
+    """List DAGs in the order of their ids, or only those whose file is there and not broken."""
     version = airflow.version
     query = [(version.active_filter, str(only_active).lower()), ("order_by", "dag_id")]
-    query += [("fields", fields)] if version.can_select_fields else []
+    query += [("fields", FIELDS)] if version.can_select_fields else []
     return tuple(parse_dag(row, version) for row in airflow.fetch_list("/dags", query))
 
 

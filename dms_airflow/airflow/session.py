@@ -39,13 +39,7 @@ HINT_LOGIN = (
     "The token came from Alibaba Cloud, but the instance's host did not accept it. Check in DMS's console that the instance "
     "in instance-id is running, and not being deployed; then run the step again, which gets a new token."
 )
-_REDIRECTS = (
-    HTTPStatus.MOVED_PERMANENTLY,
-    HTTPStatus.FOUND,
-    HTTPStatus.SEE_OTHER,
-    HTTPStatus.TEMPORARY_REDIRECT,
-    HTTPStatus.PERMANENT_REDIRECT,
-)
+_REDIRECTS = range(HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.BAD_REQUEST)
 
 # Airflow's own cookies, which prove the session; another cookie is a secret if it has at least this many characters.
 _PROOFS = frozenset({"session", "_token"})

@@ -106,4 +106,4 @@ class StoredSession:
     bearer: str = field(default="", repr=False)
     """The bearer token; empty if there is none."""
     version: str = ""
-    """Airflow's version; None if it is not known."""
+    """Airflow's version; empty if it is not known."""

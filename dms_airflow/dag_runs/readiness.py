@@ -53,7 +53,7 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
 def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
     """Suggest the DAGs with the most similar ids, as the next step."""
     try:
-        known = [dag.dag_id for dag in list_dags(airflow, only_active=True, fields="dag_id")]
+        known = [dag.dag_id for dag in list_dags(airflow, only_active=True)]
     except ActionError:
         return "Search for the DAG's id in Airflow."
     if not known:

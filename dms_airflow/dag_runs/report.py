@@ -84,7 +84,7 @@ def _report(
     return Result(
         ending=min((one.ending for one in watches), key=_ENDINGS.index),
         headline=describe_run(watches[0]),
-        findings=tuple(map(_count_tasks, findings)),
+        findings=findings,
         annotations=tuple(filter(None, problems)),
         blocks=(_tabulate_runs(watches, airflow), *illustrations, *logs),
         checks=tuple(check for one, problem in zip(watches, problems, strict=True) for check in _list_checks(one, problem)),
@@ -99,9 +99,7 @@ def describe_run(watch: Watch) -> str:
     if watch.error:
         return f"{watch.error.title}: {watch.error.message}"
     if watch.ending is Ending.SUCCESS:
-        failed = sum(one.state == FAILED for one in instances)
-        among = f", {failed} of them failed" if failed else ""
-        return f"{name} succeeded{after}: {count(len(instances), 'task instance')}{among}"
+        return f"{name} succeeded{after}: {count(len(instances), 'task instance')}"
     if watch.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without any task instance"
     if watch.ending is Ending.FAILURE:
@@ -163,12 +161,6 @@ def explain_failure(instance: TaskInstance, log: TaskLog) -> str:
     if instance.start_date is None:
         return "It never started: its DAG file did not import on the worker, or the worker was lost"
     return "Its log ends without a reason: its process or its worker was killed or lost"
-
-
-def _count_tasks(finding: Finding) -> Finding:
-    """Count in the title the task instances that failed by the same cause, of whatever run."""
-    more = len(finding.affects) - 1
-    return replace(finding, title=f"{finding.title} and {more} more") if more else finding
 
 
 # --- the runs themselves --------------------------------------------------------------------------------------------------
@@ -254,19 +246,17 @@ def _illustrate(watch: Watch, upstream: Mapping[str, frozenset[str]], airflow: A
     if chart := render_gantt(watch.instances, upstream, now, airflow.redact):
         yield Diagram(heading=f"What ran when in {dag_id}", source=chart, legend=LEGEND)
     if watch.instances:
+        # By their starts, those that never started last.
+        ordered = sorted(
+            watch.instances, key=lambda one: (not one.try_number, one.start_date or now, one.task_id, one.map_index)
+        )
         yield Table(
             heading=f"Task instances of {dag_id}",
             columns=("task", "state", "tries", "duration", "log"),
-            rows=tuple(_make_row(one, watch, airflow) for one in sorted(watch.instances, key=_get_start)),
+            rows=tuple(_make_row(one, watch, airflow) for one in ordered),
             rest="the run's page has them",
             is_detail=True,
         )
-
-
-def _get_start(instance: TaskInstance) -> tuple[bool, datetime, str, int]:
-    """Order task instances by their starts, those that never started last."""
-    began = instance.start_date if instance.try_number else None
-    return began is None, began or datetime.max.replace(tzinfo=UTC), instance.task_id, instance.map_index
 
 
 def _make_row(instance: TaskInstance, watch: Watch, airflow: AirflowClient) -> tuple[str | Link, ...]:

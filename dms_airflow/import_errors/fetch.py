@@ -129,7 +129,7 @@ def _run_hidden(line: CommandLine, timeout: float, context: Context) -> tuple[Ex
     except AnswerError as error:  # with `-v` the response may be longer than the action reads
         context.log.info(error.message)
         return None
-    if execution.outcome.records is None:
+    if execution.outcome.records is None and not _UNKNOWN_BUNDLES.match(execution.outcome.reason):
         return None
     result = f"{execution.outcome.json}\n"
     context.log.fold("stdout", result)

@@ -39,14 +39,8 @@ def wait_for_reparse(
 ) -> tuple[tuple[StoredImportError, ...], Sequence[str]]:
     """Request that files are parsed, and wait until the result of each is stored, or time is up.
 
-    A result counts when two polls in a row return it: a zip's errors come and go.
-
-    Args:
-        instance: The instance.
-        before: What it had stored before.
-        paths: Absolute paths of the instance.
-        must_be_parsed: Without an error, these are sound only when one of their DAGs was parsed again. A file without a DAG
-            in `before` has no time of a parse.
+    A result counts when two polls in a row return it: a zip's errors come and go. Without an error, files that must be parsed
+    are sound only when one of their DAGs was parsed again; a file without a DAG in `before` has no time of a parse.
 
     Returns:
         The errors of broken files, and what is still awaited.

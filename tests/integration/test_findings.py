@@ -190,7 +190,7 @@ def test_sixty_mapped_tasks_that_fail_alike_are_one_finding(dms: FakeDms, run_he
     step = run_here({"operation": "smoke-test", "arguments": "etl", **FILES})
 
     (annotation,) = step.annotations
-    assert annotation.properties == {"title": "Task failed: load[0] and 59 more", "file": "dags/etl.py", "line": "5"}
+    assert annotation.properties == {"title": "Task failed: load[0]", "file": "dags/etl.py", "line": "5"}
     ten = ", ".join(f"etl.load[{number}]" for number in range(10))
     assert annotation.data.startswith(f"ValueError: no rows\n60 task instances: {ten} and 50 more\nTraceback")
     assert annotation.data.rpartition("\n")[2].startswith("Log: http")
