@@ -110,6 +110,8 @@ class Trigger:
                 kind = classify(response)
                 if kind is Answer.CLEAR:
                     return response
+                # Nothing of this step was sent before: a conflict of an author's id is one with somebody else's run.
+                existed |= kind is Answer.CONFLICT and first is None and not self._requested.is_own
                 why, shortest_pause = "The response does not confirm the DAG run.", 0.0
                 # The run may not be visible yet, or another run had the same logical date, which is different a second later.
                 is_transient = kind is Answer.CONFLICT and (first is not None or not self._requested.is_dated)

@@ -267,6 +267,17 @@ def test_a_run_of_the_authors_id_made_since_we_asked_is_ours() -> None:
     assert world.request(make_and_lose).run_id == "nightly"
 
 
+def test_a_conflict_of_the_authors_id_with_a_run_of_that_moment_is_told() -> None:
+    world = World(THEIRS)
+
+    def somebody_else(world: World) -> str:
+        world.client.make(world.requested)
+        return "conflict"
+
+    assert world.request(somebody_else) == "conflict"
+    assert world.sent == 1
+
+
 def test_where_older_runs_are_not_known_a_run_of_the_authors_id_is_not_ours() -> None:
     world = World(THEIRS)
     world.client.looks = [refused(403)]
