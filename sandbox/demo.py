@@ -51,7 +51,7 @@ def prepare() -> Iterator[tuple[Sandbox, Path, Runner]]:
         shutil.copytree(GOOD_DAGS, checkout / "dags", ignore=shutil.ignore_patterns("__pycache__"))
         instance.mkdir()
         runner = Runner(workspace=checkout, temp=Path(tempfile.mkdtemp(dir=folder)))
-        with Sandbox.start(dags=instance) as sandbox:
+        with Sandbox.start(dags=instance, forks_commands=True) as sandbox:
             yield sandbox, checkout, runner
 
 

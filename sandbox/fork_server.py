@@ -4,8 +4,8 @@ A fork differs from a new interpreter by what happens before the script's first 
 read from the environment. So the server reports each variable that was read while it imported, and who sets one of those starts
 an interpreter (forks.py).
 
-Run by path, not imported: ``python [OPTIONS] fork_server.py FD SCRIPT IMPORTS``, where IMPORTS is Python code. The options
-hold for the script, too. The server has no threads, and keeps no handler of a signal.
+Run by path, not imported: ``python [OPTIONS] fork_server.py FD SCRIPT IMPORTS``, where IMPORTS is Python code, which may call
+`import_printing`. The options hold for the script, too. The server has no threads, and keeps no handler of a signal.
 """
 
 from __future__ import annotations
@@ -17,15 +17,19 @@ import signal
 import socket
 import struct
 import sys
+import tempfile
 import threading
 import time
+from importlib import import_module
+from importlib.abc import MetaPathFinder
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
     from types import TracebackType
+    from typing import TextIO
 
 NUMBER = struct.Struct("!i")
 START = 0  # the request that comes with three descriptors; any other is the id of a child to wait for
@@ -48,6 +52,45 @@ def record_environ(work: Callable[[], object]) -> set[str]:
     finally:
         kind.__getitem__ = read
     return names
+
+
+class Replay(MetaPathFinder):
+    """Prints once more what modules printed when they were imported, as soon as a fork imports one of them."""
+
+    def __init__(self, names: Sequence[str], printed: Sequence[tuple[TextIO, bytes]]) -> None:
+        """Take the modules' names, and what they printed on each stream."""
+        self._names = names
+        self._printed = printed
+
+    def find_spec(self, fullname: str, *_: object) -> None:
+        """Find nothing: the finders after this one do."""
+        if fullname in self._names:
+            sys.meta_path.remove(self)
+            for stream, text in self._printed:
+                stream.flush()
+                os.write(stream.fileno(), text)
+
+
+def import_printing(*names: str) -> None:
+    """Import modules that print, and let each fork that imports one of them print the same; times in it are those of here.
+
+    The fork runs the module itself again, but not what that has imported.
+    """
+    with tempfile.TemporaryFile() as stdout, tempfile.TemporaryFile() as stderr:
+        places = ((sys.stdout, stdout), (sys.stderr, stderr))
+        kept = [os.dup(stream.fileno()) for stream, _ in places]
+        for stream, file in places:
+            os.dup2(file.fileno(), stream.fileno())
+        for name in names:
+            import_module(name)
+        for (stream, _), descriptor in zip(places, kept, strict=True):
+            stream.flush()
+            os.dup2(descriptor, stream.fileno())
+            os.close(descriptor)
+        printed = [(stream, os.pread(file.fileno(), file.tell(), 0)) for stream, file in places]
+    for name in names:
+        del sys.modules[name]
+    sys.meta_path.insert(0, Replay(names, printed))
 
 
 def serve(link: socket.socket) -> None:
@@ -104,7 +147,7 @@ if __name__ == "__main__":
     _, number, script, imports = sys.argv
     control = socket.socket(fileno=int(number))
     sys.argv, sys.path[0] = [script], str(Path(script).parent)
-    names_read = record_environ(lambda: exec(imports, {}))  # noqa: S102 - the caller's own code
+    names_read = record_environ(lambda: exec(imports, {"import_printing": import_printing}))  # noqa: S102 - the caller's own code
     if threading.active_count() > 1:
         sys.exit("A thread was started by an import: a fork would lack it")
     gc.freeze()

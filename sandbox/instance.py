@@ -166,7 +166,8 @@ class Instance:
         """Run ``airflow`` with these arguments until it ends, however long that takes."""
         started = time.monotonic()
         with tempfile.TemporaryFile(dir=self._folder) as stdout, tempfile.TemporaryFile(dir=self._folder) as stderr:
-            if self._fork_server and not self._command_variables:
+            is_forked = " ".join(arguments).startswith(tuple(self.release.forked)) and not self._command_variables
+            if self._fork_server and is_forked:
                 exit_code = self._run_fork(self._fork_server, arguments, stdout, stderr)
             else:
                 command: list[str | Path] = [self._bin / "airflow", *arguments]
@@ -251,8 +252,7 @@ class Instance:
         """
         link, theirs = socket.socketpair()
         with theirs:
-            imports = f"import {', '.join(self.release.command_modules)}"
-            server = name_server(theirs.fileno(), self._bin / "airflow", imports)
+            server = name_server(theirs.fileno(), self._bin / "airflow", self.release.command_imports)
             # The Python that the script names, which is elsewhere when the folder of the environment is a link.
             self._start("commands", [self._bin.resolve() / "python", *server], (theirs.fileno(),))
         try:

@@ -65,11 +65,14 @@ class Airflow2:
     background: Sequence[Background] = (
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
-    command_modules: Sequence[str] = (
-        "airflow.__main__",
-        *(f"airflow.cli.commands.{name}_command" for name in ("connection", "dag", "db", "pool", "task", "variable")),
+    command_imports: str = (
+        "import airflow.__main__\n"
+        "from airflow.cli.commands import connection_command, dag_command, db_command\n"
+        "from airflow.cli.commands import pool_command, task_command, variable_command"
     )
-    """What commands import, and which prints nothing when it is imported."""
+    """What commands import: code for a fork server."""
+    forked: Sequence[str] = ("",)
+    """How the commands begin that may be forks of it."""
 
     @property
     def refusal(self) -> Refusal:
@@ -147,8 +150,16 @@ class Airflow3:
         Background(name="dag-processor", arguments=("dag-processor",), health_key="dag_processor"),
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
-    # The modules of the commands import alembic, which prints.
-    command_modules: Sequence[str] = ("airflow.__main__",)
+    # The modules of these commands import alembic, which prints.
+    command_imports: str = (
+        "import airflow.__main__\n"
+        "import_printing(*(f'airflow.cli.commands.{name}_command' for name in 'connection dag db pool task'.split()))"
+    )
+    # Those, and those that never import it. Others import it after they have begun, some of them only on some paths.
+    forked: Sequence[str] = (
+        *("connections", "dags", "db ", "pools", "tasks", "variables get", "variables list", "variables delete"),
+        *("cheat-sheet", "config", "info", "plugins", "providers", "version"),
+    )
     refusal: Refusal = Refusal(content_type=_JSON, body=b'{"detail":"Not authenticated"}')
 
     def setup(self) -> Sequence[tuple[Sequence[str], str]]:

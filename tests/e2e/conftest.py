@@ -7,12 +7,14 @@ SANDBOX_AIRFLOW says which. A test that holds for one major version only says so
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING
 
 import pytest
 
 from sandbox import NotInstalledError, Sandbox
 from sandbox.installation import wanted_version
+from sandbox.log_settings import LOG_SETTING_NAMES
 from tests.forking import ForkingRunner, serve_forks
 
 if TYPE_CHECKING:
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
     from sandbox.runner import Runner, Step
 
     NewRunner = Callable[[Path, Path], Runner]
+
+# Of the ten ways in which an owner may have set Airflow's log, those that are tried.
+TRIED_LOG_SETTINGS = LOG_SETTING_NAMES if os.environ.get("LOG_SETTINGS") == "all" else ("json",)
 
 
 def pytest_report_header() -> str:

@@ -274,7 +274,10 @@ def test_command__answers_text_and_the_journal_knows_the_exit_status(sandbox: Sa
     assert bad_entry["wall_seconds"] > 0
 
 
-@pytest.mark.parametrize("line", ["version", "nonsense", "variables get nosuch", "dags trigger nosuch", "dags list -o json"])
+FORKED = ["version", "dags nonsense", "variables get nosuch", "dags trigger nosuch", "dags list -o json", "tasks list nosuch"]
+
+
+@pytest.mark.parametrize("line", [*FORKED, "connections get nosuch", "pools list -o json", "db clean"])
 def test_command__as_a_fork_does_the_same(sandbox: Sandbox, line: str) -> None:
     forked = sandbox.run_airflow(*line.split())
     with sandbox.command_settings(Settings(variables={"NO_FORK": "for commands with settings of their own"})):
@@ -504,6 +507,7 @@ def test_workspace__is_read_live(sandbox: Sandbox) -> None:
     sandbox.run_airflow("dags", "delete", "--yes", "invoices")
 
 
+@pytest.mark.airflow("2", "test_deploy has such an instance of each Airflow")
 def test_workspace__is_read_from_its_published_copy_after_a_delay() -> None:
     with Sandbox.start(with_scheduler=False, reads_published=True, forks_commands=True) as sandbox:
         sandbox.workspace.behaviour = sandbox.workspace.behaviour.but(copies_after=0.1)
@@ -566,12 +570,8 @@ def _processes_of(run_folder: str) -> dict[int, str]:
     return found
 
 
-BY_GUARD = pytest.mark.airflow("2", "the guard ends the processes of each Airflow alike")
-
-
-@pytest.mark.parametrize(
-    "ending", [pytest.param(signal.SIGTERM, marks=BY_GUARD), pytest.param(signal.SIGINT, marks=BY_GUARD), signal.SIGKILL]
-)
+@pytest.mark.airflow("2", "the guard ends the processes of each Airflow alike")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 def test_end__leaves_no_process(sandbox: Sandbox, tmp_path: Path, ending: signal.Signals) -> None:
     ready_file = tmp_path / "ready.json"
     command = [sys.executable, "-m", "sandbox", "start", "--ready-file", str(ready_file)]
