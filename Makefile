@@ -88,7 +88,7 @@ e2e-%: sandbox-%
 	SANDBOX_AIRFLOW=$* $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
 
 container: $(TOOLS) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
-	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest tests/container
+	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest -n 2 --dist loadfile tests/container
 
 bench: $(SETUP) ## Measure the action against what a user would do instead (a few minutes; docs/development/performance.md)
 	$(BIN)/python -m benchmarks

@@ -6,6 +6,7 @@ a container registry, for act's images and for GitHub's runner.
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import re
@@ -67,11 +68,21 @@ def lab() -> Path:
 
 
 @pytest.fixture(scope="session")
-def image(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
-    """The image of this tree. A digest names a registry's own bytes, which no stand-in has: only here it is left out."""
+def image(lab: Path, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
+    """The image of this tree, which the first of pytest's processes builds."""
+    built = tmp_path_factory.getbasetemp().parent / f"image-{testrun_uid}"
+    with built.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not built.exists():
+            build_image(lab, tmp_path_factory.mktemp("image"))
+            built.touch()
+    return IMAGE
+
+
+def build_image(lab: Path, folder: Path) -> None:
+    """Build it. A digest names a registry's own bytes, which no stand-in has: only here it is left out."""
     made = run(lab / "base-image", BASE)
     assert made.returncode == 0, made.stderr
-    folder = tmp_path_factory.mktemp("image")
     # The official image holds no bytecode, the stand-in does.
     (folder / "base").write_text(f"FROM {BASE}\nRUN find /usr -type d -name __pycache__ -prune -exec rm -rf {{}} +\n")
     text = (PROJECT / "Dockerfile").read_text(encoding="utf-8")
@@ -79,7 +90,6 @@ def image(lab: Path, tmp_path_factory: pytest.TempPathFactory) -> str:
     for tag, dockerfile in ((BARE, folder / "base"), (IMAGE, folder / "image")):
         built = run("docker", "build", "-t", tag, "-f", dockerfile, ".")
         assert built.returncode == 0, built.stdout + built.stderr
-    return IMAGE
 
 
 def print_gateway(image: str) -> str:
