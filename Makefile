@@ -12,7 +12,7 @@ TOOLS := $(VENV)/.tools
 IMAGE ?= dms-airflow
 LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate --no-header $(LOCK_OPTIONS)
 LOCKED = --require-hashes --no-deps --quiet --disable-pip-version-check
-AIRFLOWS := 2.10.4 3.2.2
+AIRFLOWS ?= 2.10.4 3.2.2
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools sandbox demo check test lint audit types unit contract integration e2e container bench image docs picture lock clean

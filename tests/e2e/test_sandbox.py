@@ -571,7 +571,7 @@ def _processes_of(run_folder: str) -> dict[int, str]:
 
 
 @pytest.mark.airflow("2", "the guard ends the processes of each Airflow alike")
-@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("ending", [signal.SIGINT, signal.SIGKILL])
 def test_end__leaves_no_process(sandbox: Sandbox, tmp_path: Path, ending: signal.Signals) -> None:
     ready_file = tmp_path / "ready.json"
     command = [sys.executable, "-m", "sandbox", "start", "--ready-file", str(ready_file)]
