@@ -9,13 +9,13 @@ from __future__ import annotations
 import os
 import signal
 import sys
-from pathlib import Path
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Never, TextIO, cast
 
 from dms_airflow.core.errors import Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -34,8 +34,27 @@ def cancel(*_: object) -> Never:
     raise Cancelled
 
 
+@contextmanager
+def cancellable() -> Iterator[None]:
+    """Let a signal cancel what is done in the block, also one that came before it; after it, none does."""
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+        yield
+    finally:
+        ignore_signals()
+
+
 def run(arguments: Sequence[str] = ()) -> int:
     """Run the action as this process; return its exit code."""
+    environ, log, result = dict(os.environ), cast("TextIO", sys.stdout), None
+    if arguments:
+        from dms_airflow.flags import parse_arguments  # noqa: PLC0415 - a step of a workflow has none
+
+        variables, is_json = parse_arguments(arguments)
+        environ |= variables
+        log, result = (cast("TextIO", sys.stderr), cast("TextIO", sys.stdout)) if is_json else (log, None)
+    # Imports take a while: a signal waits until there is something to cancel, and somebody to report it.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     # Process 1 of a container has no default handlers: a signal without one is ignored.
     for number in SIGNALS:
         signal.signal(number, cancel)
@@ -46,33 +65,14 @@ def run(arguments: Sequence[str] = ()) -> int:
     # A locale without UTF-8 must not turn an import error's text into an error of ours.
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(encoding="utf-8", errors="backslashreplace")  # type: ignore[union-attr]
-    environ, log, result = dict(os.environ), cast("TextIO", sys.stdout), None
-    try:
-        if arguments:
-            from dms_airflow.flags import parse_arguments  # noqa: PLC0415 - a step of a workflow has none
+    from dms_airflow.main import main  # noqa: PLC0415 - signals come first
 
-            variables, is_json = parse_arguments(arguments)
-            environ |= variables
-            log, result = (cast("TextIO", sys.stderr), cast("TextIO", sys.stdout)) if is_json else (log, None)
-        from dms_airflow.main import main  # noqa: PLC0415 - the handlers of signals come first: imports take a while
-
-        return main(environ, log, before_report=ignore_signals, result_stream=result)
-    except Cancelled:
-        # Before the action had begun: nothing was sent anywhere.
-        words = "Cancelled before anything was sent.\n"
-        log.write(f"::warning title=Cancelled::{words}" if environ.get("GITHUB_ACTIONS") == "true" else words)
-        if path := environ.get("GITHUB_OUTPUT"):
-            with Path(path).open("a", encoding="utf-8") as outputs:
-                outputs.write("status=cancelled\n")
-        return 130
+    return main(environ, log, cancellable=cancellable, result_stream=result)
 
 
 def main() -> Never:
     """Run the action, and end the process."""
-    try:
-        exit_code = run(sys.argv[1:])
-    except SystemExit as ended:  # --help, --version, a wrong option
-        exit_code = int(ended.code or 0)
+    exit_code = run(sys.argv[1:])
     sys.stdout.flush()
     sys.stderr.flush()
     # Not sys.exit: it would wait for threads whose requests nobody waits for any more, and a cancelled step has no time.

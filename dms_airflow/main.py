@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import traceback
+from contextlib import nullcontext
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,7 @@ from dms_airflow.operations import run_operation
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractContextManager
     from typing import TextIO
 
     from dms_airflow.ci.system import CiSystem
@@ -33,7 +35,7 @@ def main(
     environ: Mapping[str, str],
     stdout: TextIO,
     clock: Clock | None = None,
-    before_report: Callable[[], None] = lambda: None,
+    cancellable: Callable[[], AbstractContextManager[None]] = nullcontext,
     result_stream: TextIO | None = None,
 ) -> int:
     """Do what the step's inputs say.
@@ -42,7 +44,7 @@ def main(
         environ: The process's environment.
         stdout: The step's log.
         clock: Time.
-        before_report: Called when everything is done but the report, which nothing may interrupt.
+        cancellable: Surrounds what may be cancelled: all but the beginning and the report.
         result_stream: Where the whole result is written as JSON, if anywhere.
 
     Returns:
@@ -58,8 +60,7 @@ def main(
             inputs = parse_inputs(environ, ci.runner)
             config = inputs.config
             context = connect(config, ci, environ, clock)
-            result = _run(inputs, context, ci)
-            before_report()
+            result = _run(inputs, context, ci, cancellable)
         step_info = StepInfo(
             config=config,
             airflow_url=context.session.host,
@@ -74,15 +75,16 @@ def main(
         return Ending.FAILURE.exit_code
 
 
-def _run(inputs: Inputs, context: Context, ci: CiSystem) -> Result:
+def _run(inputs: Inputs, context: Context, ci: CiSystem, cancellable: Callable[[], AbstractContextManager[None]]) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
     if inputs.problems or not inputs.operation:
         return InputError(inputs.problems).to_result()
     try:
-        for word in inputs.params.list_secrets():
-            ci.mask_word(word)
-        ci.info(f"dms-airflow {__version__}: {inputs.config.operation} on {inputs.config.instance_id}")
-        return run_operation(inputs.operation, inputs.params, context)
+        with cancellable():
+            for word in inputs.params.list_secrets():
+                ci.mask_word(word)
+            ci.info(f"dms-airflow {__version__}: {inputs.config.operation} on {inputs.config.instance_id}")
+            return run_operation(inputs.operation, inputs.params, context)
     except ActionError as error:
         return error.to_result()
     except Cancelled as cancelled:

@@ -613,16 +613,21 @@ import signal, socket, sys, threading
 sys.path.insert(0, sys.argv[1])
 import dms_airflow.main
 from dms_airflow import command as entrypoint
+from dms_airflow.core.errors import Cancelled
 
-def wait_for_an_answer(*_, **__):
+def wait_for_an_answer(*_, cancellable, **__):
     ours, theirs = socket.socketpair()
     ours.settimeout(20)
-    print("waiting", flush=True)
-    ours.recv(1)
+    try:
+        with cancellable():
+            signal.pthread_sigmask(signal.SIG_BLOCK, entrypoint.SIGNALS)
+            print("waiting", flush=True)
+            ours.recv(1)
+    except Cancelled:
+        return 130
 
 dms_airflow.main.main = wait_for_an_answer
 threading.Thread(target=threading.Event().wait, daemon=True).start()
-signal.pthread_sigmask(signal.SIG_BLOCK, entrypoint.SIGNALS)
 print(entrypoint.run(), flush=True)
 """
 
@@ -636,7 +641,6 @@ class Finder:
     def find_spec(self, name, *_):
         if name == "dms_airflow.main":
             os.kill(os.getpid(), signal.SIGTERM)
-            raise AssertionError("not reached")
 
 sys.meta_path.insert(0, Finder())
 print(entrypoint.run(), flush=True)
@@ -646,14 +650,14 @@ print(entrypoint.run(), flush=True)
 def test_a_cancellation_while_the_action_is_imported_writes_the_status(tmp_path: Path) -> None:
     outputs = tmp_path / "outputs"
     command = [sys.executable, "-Es", "-c", IMPORTS, str(PROJECT)]
+    inputs = {"INPUT_REGION": "cn-hangzhou", "INPUT_INSTANCE-ID": "af-1a2b3c", "INPUT_OPERATION": "version"}
+    environ = {**inputs, "GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}
 
-    ran = subprocess.run(
-        command, env={"GITHUB_ACTIONS": "true", "GITHUB_OUTPUT": str(outputs)}, capture_output=True, text=True, check=True
-    )
+    ran = subprocess.run(command, env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
 
-    warning = "::warning title=Cancelled::Cancelled before anything was sent."
-    assert ran.stdout.splitlines() == [warning, "130"]
-    assert outputs.read_text() == "status=cancelled\n"
+    warning = "::warning title=Cancelled::Cancelled before the end. Nothing was sent to Airflow."
+    assert ran.stdout.splitlines()[-2:] == [warning, "130"]
+    assert read_outputs(outputs.read_text())["status"] == "cancelled"
 
 
 def test_a_cancellation_that_interrupts_no_wait_is_heard() -> None:
