@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,6 @@ import requests
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.session_store import SessionFile
-from dms_airflow.alibaba_cloud.assume_role import assume_role
 from dms_airflow.alibaba_cloud.credentials import find_credentials
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
@@ -44,11 +42,7 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
 
     def obtain() -> Keys:
         fetch_token = partial(ci.fetch_id_token, transport=transport)
-        exchange = partial(assume_role, fetch_token=fetch_token, temp=runner.temp, ca_bundle=ca_bundle, clock=clock, log=ci)
-        keys = obtain_keys(find_source(), assume_role=exchange, ca_bundle=ca_bundle, clock=clock)
-        for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
-            ci.mask(secret)
-        return replace(keys, origin=find_source().origin)
+        return obtain_keys(find_source(), fetch_token=fetch_token, temp=runner.temp, ca_bundle=ca_bundle, clock=clock, log=ci)
 
     instance: dict[str, Any] = {"instance_id": config.instance_id, "endpoint": config.openapi, "ca_bundle": ca_bundle}
     session = AirflowSession(

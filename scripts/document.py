@@ -59,8 +59,8 @@ NOTES = {
         "has a new id-token."
     ),
     "STS": (
-        "For a step with `role-to-assume`. It may take 30 seconds. No try begins after a minute. A fault after the request "
-        "was sent counts as not reached: keys that nobody received are of no use to anybody, and expire."
+        "For a step with `role-to-assume`. It may take 10 seconds. No try begins after a minute. A second request does no "
+        "harm: keys that nobody received are of no use to anybody, and expire."
     ),
     "AssumeRole": (
         "It may take 10 seconds. No try begins after a minute. As with the other way to a role, a second request does no harm."

@@ -79,7 +79,7 @@ FAULTS = {
 _TABLE = {
     "no such host": (
         "No id-token 1 | No id-token 1",
-        "Host not reached 1 | Host not reached 1",
+        "Role not assumed 1 | Role not assumed 1",
         "No credentials 1 | No credentials 1",
         "",
         "Host not reached 1 | Host not reached 1",
@@ -94,7 +94,7 @@ _TABLE = {
     ),
     "refused": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -109,7 +109,7 @@ _TABLE = {
     ),
     "reset before": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -124,7 +124,7 @@ _TABLE = {
     ),
     "connect time-out": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -139,7 +139,7 @@ _TABLE = {
     ),
     "TLS": (
         "No id-token 1 | No id-token 1",
-        "Host not reached 1 | Host not reached 1",
+        "Role not assumed 1 | Role not assumed 1",
         "No credentials 1 | No credentials 1",
         "",
         "Host not reached 1 | Host not reached 1",
@@ -154,7 +154,7 @@ _TABLE = {
     ),
     "reset after": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -169,7 +169,7 @@ _TABLE = {
     ),
     "read time-out": (
         "done 2 | No id-token 2",
-        "done 2 | Host not reached 2",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 2",
@@ -424,7 +424,7 @@ _TABLE = {
     ),
     "broken off": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -439,7 +439,7 @@ _TABLE = {
     ),
     "broken off in the headers": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -454,7 +454,7 @@ _TABLE = {
     ),
     "no length, no body": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -499,7 +499,7 @@ _TABLE = {
     ),
     "wrong compression": (
         "done 2 | No id-token 5",
-        "done 2 | Host not reached 5",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 5",
@@ -529,7 +529,7 @@ _TABLE = {
     ),
     "endless body": (
         "No id-token 1 | No id-token 1",
-        "Unusable answer 1 | Unusable answer 1",
+        "Role not assumed 1 | Role not assumed 1",
         "No credentials 1 | No credentials 1",
         "No credentials 1 | No credentials 1",
         "Unusable answer 1 | Unusable answer 1",
@@ -544,7 +544,7 @@ _TABLE = {
     ),
     "slow bytes": (
         "done 2 | No id-token 2",
-        "done 2 | Host not reached 2",
+        "done 2 | Role not assumed 5",
         "done 2 | No credentials 5",
         "done 2 | No credentials 5",
         "done 2 | Host not reached 2",

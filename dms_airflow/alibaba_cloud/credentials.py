@@ -18,7 +18,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from dms_airflow.alibaba_cloud.hosts import find_sts_host
@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 KEY_VARIABLES = ("ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET", "ALIBABA_CLOUD_SECURITY_TOKEN")
 ROLE_VARIABLES = ("ALIBABA_CLOUD_ROLE_ARN", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN", "ALIBABA_CLOUD_OIDC_TOKEN_FILE")
 
+# The classes of alibabacloud_credentials.provider that need more than their options.
+OIDC = "OIDCRoleArnCredentialsProvider"
+ECS = "EcsRamRoleCredentialsProvider"
+
 LONGEST_SESSION_NAME = 64  # characters, STS's limit
 
 HINT_CREDENTIALS = (
@@ -40,6 +44,19 @@ HINT_CREDENTIALS = (
     "your CI system; at a terminal, export ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET. GitHub gives no "
     "secrets to pull requests from forks."
 )
+HINT_STS = (
+    "If the response is not from STS, check HTTPS_PROXY and NO_PROXY in the job's environment; else look the code up in the "
+    "error codes of STS, API AssumeRoleWithOIDC."
+)
+HINT_FILE = (
+    "Check that the file has this profile (ALIBABA_CLOUD_PROFILE chooses another), and that it is complete. If it names a "
+    "role, check that the role exists and trusts the profile's identity (RAM console, Roles → the role → Trust Policy), and "
+    "that this identity may call sts:AssumeRole."
+)
+HINT_URI = (
+    "Check that the server runs, and that this machine reaches it; it must answer with Code, AccessKeyId, AccessKeySecret, …"
+)
+HINT_ECS = "If this machine is an ECS instance, attach a RAM role to it."
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,68 +71,27 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialsSource:
-    """A source of credentials.
+    """A source of credentials: the keys themselves, or a class of the credentials SDK that gets them.
 
     Args:
         origin: Where they come from, in words for the log.
         identity: Whose credentials they are, if that is known before; not secret, but not for the log either.
+        keys: The keys, where they are given.
+        provider: Else, the name of the class in alibabacloud_credentials.provider.
+        options: Its parameters, which may hold a secret.
+        hint: What to do when it gives no keys.
+        audience: Of the id-token that is exchanged for a role.
+        token_file: Holds that token, where it is not the CI system's.
     """
 
     origin: str
     identity: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class GivenKeys(CredentialsSource):
-    """The keys themselves."""
-
-    keys: Keys
-
-
-@dataclass(frozen=True, kw_only=True)
-class OidcRole(CredentialsSource):
-    """A RAM role, for a token of an OIDC identity provider.
-
-    Args:
-        role_arn: The role.
-        provider_arn: The identity provider, as RAM knows it.
-        session_name: What ActionTrail calls the session.
-        duration: Seconds that the session lasts.
-        sts_host: Host of the regional or central STS.
-        audience: The audience of the id-token.
-        token_file: Holds the token, where it is not GitHub's.
-    """
-
-    role_arn: str
-    provider_arn: str
-    session_name: str
-    duration: int
-    sts_host: str
+    keys: Keys | None = None
+    provider: str = ""
+    options: Mapping[str, Any] = field(repr=False, default_factory=dict)
+    hint: str = HINT_CREDENTIALS
     audience: str = ""
     token_file: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProfileFile(CredentialsSource):
-    """A file with profiles: of the SDKs (.ini) or of the command line `aliyun` (.json)."""
-
-    path: Path
-    profile: str
-
-
-@dataclass(frozen=True, kw_only=True)
-class CredentialsUri(CredentialsSource):
-    """A server of credentials. The URI may contain a secret."""
-
-    uri: str = field(repr=False)
-
-
-@dataclass(frozen=True, kw_only=True)
-class EcsRole(CredentialsSource):
-    """The RAM role of the ECS instance; without a name, the metadata server knows it."""
-
-    role_name: str
-    needs_token: bool
 
 
 def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource:
@@ -126,9 +102,7 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
     """
     given = {name: text.strip() for name, text in environ.items()}
     source = (
-        _find_given_keys(config)
-        or _find_given_role(config, runner, given)
-        or _find_keys(given)
+        _find_keys(config, given)
         or _find_role(config, runner, given)
         or _find_file(given)
         or _find_uri(given)
@@ -139,72 +113,63 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
     return source
 
 
-def _find_given_keys(config: Config) -> CredentialsSource | None:
-    if not config.access_key_id:
+def _find_keys(config: Config, environ: Mapping[str, str]) -> CredentialsSource | None:
+    if config.access_key_id:
+        beside = " (role-to-assume is ignored)" if config.role_to_assume else ""
+        origin = f"the inputs access-key-id and access-key-secret{beside}"
+        parts = (config.access_key_id, config.access_key_secret, config.security_token)
+    elif not config.role_to_assume and _is_given(environ, KEY_VARIABLES[:2], KEY_VARIABLES[2:]):
+        origin = f"the variables {_join(KEY_VARIABLES[:2])}"
+        parts = (environ[KEY_VARIABLES[0]], environ[KEY_VARIABLES[1]], environ.get(KEY_VARIABLES[2], ""))
+    else:
         return None
-    beside = " (role-to-assume is ignored)" if config.role_to_assume else ""
-    origin = f"the inputs access-key-id and access-key-secret{beside}"
-    return _take_keys(origin, config.access_key_id, config.access_key_secret, config.security_token)
-
-
-def _find_given_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
-    if not config.role_to_assume:
-        return None
-    return OidcRole(
-        origin="the input role-to-assume (OIDC)",
-        identity=f"{config.role_to_assume} {config.oidc_provider_arn}",
-        role_arn=config.role_to_assume,
-        provider_arn=config.oidc_provider_arn,
-        session_name=config.role_session_name or make_session_name(runner),
-        duration=config.role_session_expiration,
-        sts_host=find_sts_host(environ),
-        audience=config.audience,
-    )
-
-
-def _find_keys(environ: Mapping[str, str]) -> CredentialsSource | None:
-    if not _is_given(KEY_VARIABLES[:2], environ):
-        if environ.get(KEY_VARIABLES[2], ""):
-            raise CredentialsError(f"{KEY_VARIABLES[2]} is set, but its AccessKey is not.", HINT_CREDENTIALS)
-        return None
-    return _take_keys(f"the variables {_join(KEY_VARIABLES[:2])}", *(environ.get(name, "") for name in KEY_VARIABLES))
-
-
-def _take_keys(origin: str, access_key_id: str, access_key_secret: str, security_token: str) -> GivenKeys:
-    keys = Keys(access_key_id=access_key_id, access_key_secret=access_key_secret, security_token=security_token)
-    return GivenKeys(origin=origin, identity=access_key_id, keys=keys)
+    keys = Keys(access_key_id=parts[0], access_key_secret=parts[1], security_token=parts[2], origin=origin)
+    return CredentialsSource(origin=origin, identity=keys.access_key_id, keys=keys)
 
 
 def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
+    if config.role_to_assume:
+        origin = "the input role-to-assume (OIDC)"
+        role_arn, provider_arn, token_file = config.role_to_assume, config.oidc_provider_arn, ""
     # ALIBABA_CLOUD_ROLE_ARN alone has a meaning for other tools, so it does not count as an incomplete source.
-    if not any(environ.get(name, "") for name in ROLE_VARIABLES[1:]) or not _is_given(ROLE_VARIABLES, environ):
+    elif any(environ.get(name, "") for name in ROLE_VARIABLES[1:]) and _is_given(environ, ROLE_VARIABLES):
+        origin = f"the variables {_join(ROLE_VARIABLES)}"
+        role_arn, provider_arn, token_file = (environ[name] for name in ROLE_VARIABLES)
+    else:
         return None
-    role_arn, provider_arn, token_file = (environ[name] for name in ROLE_VARIABLES)
-    return OidcRole(
-        origin=f"the variables {_join(ROLE_VARIABLES)}",
+    session_name = config.role_session_name or environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "")
+    return CredentialsSource(
+        origin=origin,
         identity=f"{role_arn} {provider_arn}",
-        role_arn=role_arn,
-        provider_arn=provider_arn,
-        session_name=environ.get("ALIBABA_CLOUD_ROLE_SESSION_NAME", "") or make_session_name(runner),
-        duration=config.role_session_expiration,
-        sts_host=find_sts_host(environ),
+        provider=OIDC,
+        options={
+            "role_arn": role_arn,
+            "oidc_provider_arn": provider_arn,
+            "role_session_name": session_name or make_session_name(runner),
+            "duration_seconds": config.role_session_expiration,
+            "sts_endpoint": find_sts_host(environ),
+        },
+        hint=HINT_STS,
+        audience=config.audience,
         token_file=token_file,
     )
 
 
 def _find_file(environ: Mapping[str, str]) -> CredentialsSource | None:
+    named, home = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", ""), environ.get("HOME", "")
+    files = {Path(home) / name: f"the file ~/{name}" for name in (".aliyun/config.json", ".alibabacloud/credentials.ini")}
+    path = Path(named) if named else next((one for one in files if home and one.is_file()), None)
+    if path is None:
+        return None
     profile = environ.get("ALIBABA_CLOUD_PROFILE", "")
-    named = environ.get("ALIBABA_CLOUD_CREDENTIALS_FILE", "")
-    if named:
-        origin = f"the file {named} (ALIBABA_CLOUD_CREDENTIALS_FILE)"
-        return ProfileFile(origin=origin, identity=f"{named} {profile}", path=Path(named), profile=profile)
-    home = environ.get("HOME", "")
-    for name in (".aliyun/config.json", ".alibabacloud/credentials.ini") if home else ():
-        path = Path(home) / name
-        switched_off = environ.get("ALIBABA_CLOUD_CLI_PROFILE_DISABLED", "").lower() == "true" and path.suffix == ".json"
-        if path.is_file() and not switched_off:
-            return ProfileFile(origin=f"the file ~/{name}", identity=f"{path} {profile}", path=path, profile=profile)
-    return None
+    is_command_line = path.suffix == ".json"
+    return CredentialsSource(
+        origin=f"the file {named} (ALIBABA_CLOUD_CREDENTIALS_FILE)" if named else files[path],
+        identity=f"{path} {profile}",
+        provider="CLIProfileCredentialsProvider" if is_command_line else "ProfileCredentialsProvider",
+        options={"profile_file": str(path), "profile_name": profile or (None if is_command_line else "default")},
+        hint=HINT_FILE,
+    )
 
 
 def _find_uri(environ: Mapping[str, str]) -> CredentialsSource | None:
@@ -212,15 +177,21 @@ def _find_uri(environ: Mapping[str, str]) -> CredentialsSource | None:
     if not uri:
         return None
     try:
-        host = urlsplit(uri).hostname
-    except ValueError:
-        host = None
-    if not host or not re.match("https?://", uri):
+        parts = urlsplit(uri)
+        # The SDK would write `None` in place of a missing port.
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+    except (ValueError, LookupError):
         raise CredentialsError(
             "The variable ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL.",
             "Set it to the URL of the server of credentials, or do not set it.",
-        )
-    return CredentialsUri(origin=f"the server {host} (ALIBABA_CLOUD_CREDENTIALS_URI)", identity=uri, uri=uri)
+        ) from None
+    return CredentialsSource(
+        origin=f"the server {parts.hostname} (ALIBABA_CLOUD_CREDENTIALS_URI)",
+        identity=uri,
+        provider="URLCredentialsProvider",
+        options={"uri": uri if parts.port else parts._replace(netloc=f"{parts.netloc}:{port}").geturl()},
+        hint=HINT_URI,
+    )
 
 
 def _find_ecs_role(runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:
@@ -228,17 +199,24 @@ def _find_ecs_role(runner: Runner, environ: Mapping[str, str]) -> CredentialsSou
     # GitHub's own runners are not ECS instances.
     if environ.get("ALIBABA_CLOUD_ECS_METADATA_DISABLED", "").lower() == "true" or (runner.is_hosted and not name):
         return None
-    origin = f"the ECS instance's RAM role{f' {name}' if name else ''}"
-    needs_token = environ.get("ALIBABA_CLOUD_IMDSV1_DISABLED", "").lower() == "true"
-    return EcsRole(origin=origin, identity=f"ecs {name}", role_name=name, needs_token=needs_token)
+    return CredentialsSource(
+        origin=f"the ECS instance's RAM role{f' {name}' if name else ''}",
+        identity=f"ecs {name}",
+        provider=ECS,
+        # Nothing is refreshed in the background: the step is over before.
+        options={"role_name": name, "async_update_enabled": False},
+        # Without a name nobody said that this is an ECS instance.
+        hint=HINT_ECS if name else f"{HINT_CREDENTIALS} {HINT_ECS}",
+    )
 
 
-def _is_given(names: tuple[str, ...], environ: Mapping[str, str]) -> bool:
-    missing = [name for name in names if not environ.get(name, "")]
-    if missing and len(missing) < len(names):
-        what = "is not set, but its partner is" if len(names) == 2 else "is not set, but others that belong to it are"  # noqa: PLR2004
-        raise CredentialsError(f"The environment variable {missing[0]} {what}.", HINT_CREDENTIALS)
-    return not missing
+def _is_given(environ: Mapping[str, str], names: tuple[str, ...], optional: tuple[str, ...] = ()) -> bool:
+    """Whether variables that belong together are set."""
+    given = [name for name in (*names, *optional) if environ.get(name, "")]
+    missing = [name for name in names if name not in given]
+    if given and missing:
+        raise CredentialsError(f"The environment variable {missing[0]} is not set, but {given[0]} is.", HINT_CREDENTIALS)
+    return bool(given)
 
 
 def _join(names: tuple[str, ...]) -> str:

@@ -6,7 +6,6 @@ The SDK is imported only when a token is needed: the import alone takes a third 
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,6 @@ from dms_airflow.alibaba_cloud.sdk import (
     explain_network_failure,
     guard_sdk,
     import_client,
-    parse_body_refusal,
     parse_refusal,
     stub_imports,
 )
@@ -27,8 +25,6 @@ from dms_airflow.core.errors import ActionError, AnswerError, TokenError, Unknow
 from dms_airflow.core.http.retry import is_transient_status
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.sdk import LastExchange
     from dms_airflow.core.clock import Clock
@@ -37,17 +33,16 @@ if TYPE_CHECKING:
 # Those that DMS's documentation of Airflow names.
 REGIONS = "cn-beijing, cn-hangzhou, cn-shanghai, cn-shenzhen, cn-hongkong, ap-southeast-1, us-west-1, us-east-1"
 
-HINT_BUSY = "This is a failure of Alibaba Cloud. Run the step again; if it fails again, contact support with the request id."
+HINT_REGION = (
+    f"Check region: DMS's documentation lists {REGIONS}. If the region is right, check this machine's name server; a machine "
+    "that reaches the internet only through a proxy needs HTTPS_PROXY."
+)
 HINT_OTHER = (
     "Look the code up in DMS's error codes. If it is about permissions: in the RAM console (https://ram.console.aliyun.com), "
     'give the identity (RAM user or role) a policy with the action dms:CreateAirflowLoginToken on resource "*": '
     "docs/getting-started.md."
 )
 HINT_ENDPOINT = "Check endpoint: it must be Alibaba Cloud's OpenAPI, with no login page or proxy in between."
-HINT_NAME_SERVER = (
-    "DMS exists in this region, so the cause is this machine's network: check its name server; a machine that reaches the "
-    "internet only through a proxy needs HTTPS_PROXY."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,23 +63,24 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
         NetworkError: The endpoint could not be reached.
         AnswerError: Its response makes no sense.
     """
-    client, messages, options = prepare_client(keys, endpoint, ca_bundle)
+    client, messages, options = prepare_client(keys, endpoint)
     request = messages.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
-    with guard_sdk(clock) as last:
-        response, error = attempt(lambda: client.create_airflow_login_token_with_options(request, options))
-    call = f"CreateAirflowLoginToken for {instance_id}"
-    if response is None:
-        raise _explain_failure(error, last, call, endpoint)
-    return _parse_token(response.body.to_map() if response.body else {}, f"{call} at {endpoint.authority}")
+    with guard_sdk(clock, ca_bundle) as last:
+        response = attempt(lambda: client.create_airflow_login_token_with_options(request, options), last)
+    body = response.body.to_map() if response and response.body else {}
+    data = body.get("Data") or {}
+    # A success may have an ErrorCode too ("Success"), so that only `Success` decides.
+    if body.get("Success") is not True or not data.get("Host") or not data.get("Token"):
+        raise _explain_failure(last, f"CreateAirflowLoginToken for {instance_id}", endpoint)
+    return LoginToken(host=str(data["Host"]), token=str(data["Token"]))
 
 
-def prepare_client(keys: Keys, endpoint: Endpoint, ca_bundle: str, read_timeout: int = READ_TIMEOUT) -> tuple[Any, Any, Any]:
+def prepare_client(keys: Keys, endpoint: Endpoint, read_timeout: int = READ_TIMEOUT) -> tuple[Any, Any, Any]:
     """Make the SDK's client, its messages and options. The explicit configuration keeps the SDK from looking around.
 
     Args:
         keys: Sign the calls.
         endpoint: The OpenAPI.
-        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
         read_timeout: Milliseconds.
     """
     client, messages = import_client()
@@ -102,40 +98,20 @@ def prepare_client(keys: Keys, endpoint: Endpoint, ca_bundle: str, read_timeout:
         connect_timeout=CONNECT_TIMEOUT,
         read_timeout=read_timeout,
     )
-    return client(config), messages, RuntimeOptions(ca=ca_bundle or None)
+    return client(config), messages, RuntimeOptions()
 
 
-def _parse_token(body: Mapping[str, Any], call: str) -> LoginToken:
-    # A success may have an ErrorCode too ("Success"), so that only `Success` decides.
-    if not {"Success", "ErrorCode", "Code"} & body.keys():
-        raise AnswerError(f"{call} got a response without success or error.", HINT_ENDPOINT)
-    if body.get("Success") is not True:
-        raise parse_body_refusal(body).to_error(TokenError, call, TOKEN, other=HINT_OTHER)
-    data = body.get("Data") or {}
-    if not all(isinstance(data.get(name), str) and data[name] for name in ("Host", "Token")):
-        message = f"{call} succeeded without a host or a token (request id {body.get('RequestId')})."
-        raise AnswerError(message, HINT_BUSY)
-    return LoginToken(host=data["Host"], token=data["Token"])
-
-
-def _explain_failure(error: Exception | None, last: LastExchange, call: str, endpoint: Endpoint) -> ActionError:
-    if refusal := parse_refusal(error, last):
-        return refusal.to_error(TokenError, f"{call} at {endpoint.authority}", TOKEN, other=HINT_OTHER)
+def _explain_failure(last: LastExchange, call: str, endpoint: Endpoint) -> ActionError:
     if fault := explain_network_failure(last, "POST /"):
-        message, hint = fault.message, fault.hint
-        if isinstance(fault, UnknownHostError) and (match := re.fullmatch(r"dms\.(.+)\.aliyuncs\.com", endpoint.authority)):
-            hint = HINT_NAME_SERVER
-            if match[1] not in REGIONS.split(", "):
-                message = f"no such host: {endpoint.authority}. DMS's documentation does not list the region {match[1]}."
-                hint = f"Check region; it lists {REGIONS}. If the region is right, check this machine's name server."
-        return type(fault)(f"{call}: {message}", hint, is_transient=fault.is_transient)
-    # The SDK wraps what its libraries raised: UnretryableException.inner_exception.
-    kind = type(getattr(error, "inner_exception", error)).__name__
-    status = f"status {last.status}, " if last.status else ""
+        is_region = isinstance(fault, UnknownHostError) and endpoint.authority.endswith(".aliyuncs.com")
+        hint = HINT_REGION if is_region else fault.hint
+        return type(fault)(f"{call}: {fault.message}", hint, is_transient=fault.is_transient)
+    if refusal := parse_refusal(last):
+        return refusal.to_error(TokenError, f"{call} at {endpoint.authority}", TOKEN, other=HINT_OTHER)
     return AnswerError(
-        f"{call}: the SDK cannot read the response of {endpoint.authority} ({status}{kind}).",
+        f"{call}: the response of {endpoint.authority} (status {last.status}) has neither a token nor an error code.",
         HINT_ENDPOINT,
         status=last.status,
-        is_transient=last.status is not None and is_transient_status(last.status),
+        is_transient=is_transient_status(last.status or 0),
         retry_after=last.retry_after,
     )

@@ -1,60 +1,53 @@
-"""Obtains keys by the credentials SDK: from a profile, a server of credentials, or an ECS instance.
+"""Obtains keys from a source of credentials, by the credentials SDK.
 
 https://help.aliyun.com/zh/sdk/developer-reference/v2-manage-python-access-credentials
-The SDK's providers are used one by one, never as its default chain: the last one of that tries the ECS metadata address, which
-takes seconds where there is none. As in login_token.py the SDK is imported only when it is needed.
+https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
+The SDK's providers are used one by one, never as its default chain: that tries the ECS metadata address, which takes seconds
+where there is none. As in login_token.py the SDK is imported only when it is needed.
 """
 
 from __future__ import annotations
 
-import re
+import base64
+import json
 import socket
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import NamedTemporaryFile
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from requests.utils import get_environ_proxies
 
-from dms_airflow.alibaba_cloud.credentials import (
-    HINT_CREDENTIALS,
-    CredentialsSource,
-    CredentialsUri,
-    EcsRole,
-    GivenKeys,
-    Keys,
-    OidcRole,
-    ProfileFile,
-)
-from dms_airflow.alibaba_cloud.sdk import (
-    attempt,
-    explain_network_failure,
-    fetch_keys,
-    guard_sdk,
-    stub_imports,
-    trust_authorities,
-)
-from dms_airflow.core.errors import CredentialsError
+from dms_airflow.alibaba_cloud.credentials import ECS, OIDC, CredentialsSource, Keys
+from dms_airflow.alibaba_cloud.error_codes import STS
+from dms_airflow.alibaba_cloud.sdk import attempt, explain_network_failure, guard_sdk, parse_refusal, stub_imports
+from dms_airflow.core.errors import ActionError, CredentialsError, RoleError
 from dms_airflow.core.http.retry import is_transient_status
+from dms_airflow.core.result import Folded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator, Mapping
 
+    from dms_airflow.alibaba_cloud.sdk import LastExchange
     from dms_airflow.core.clock import Clock
+    from dms_airflow.core.log import Log
 
 METADATA_HOST = "100.100.100.200"
 # On an ECS instance the metadata server answers within milliseconds; elsewhere nothing answers.
 METADATA_TIMEOUT = 0.5  # seconds
 
-_NOTHING_GIVEN = "Neither the inputs nor the environment have credentials for Alibaba Cloud"
+HINT_POLICY = (
+    "This policy does that. To allow other branches too, use StringLike in place of StringEquals, and * in oidc:sub, but "
+    "keep the name of the repository:"
+)
+HINT_BUSY = "This is a failure of the server that gives the keys; run the step again."
+HINT_FILE = (
+    "What sets ALIBABA_CLOUD_OIDC_TOKEN_FILE must write a token to that file, and this step must be able to read it. The "
+    "folder for temporary files (RUNNER_TEMP, else TMPDIR) must be writable, on a disk that is not full."
+)
 
-HINT_FILE = "Check that the file has this profile, and that the profile is complete (ALIBABA_CLOUD_PROFILE chooses another)."
-HINT_PROFILE_ROLE = (
-    "The profile names a role, and STS gave no keys for it: check that the role exists and trusts the profile's identity (RAM "
-    "console, Roles → the role → Trust Policy), and that this identity may call sts:AssumeRole. After 429 or 5xx run again."
-)
-HINT_URI = (
-    "Check that the server runs, and that this machine reaches it; it must answer with Code, AccessKeyId, AccessKeySecret, …"
-)
-HINT_ECS = "If this machine is an ECS instance, attach a RAM role to it."
+# The claims that a trust policy may check; none of them is a secret.
+CLAIMS = ("iss", "sub", "aud", "job_workflow_ref")
 
 
 def is_reachable(host: str, port: int = 80) -> bool:
@@ -69,130 +62,137 @@ def is_reachable(host: str, port: int = 80) -> bool:
 def obtain_keys(
     source: CredentialsSource,
     *,
-    assume_role: Callable[[OidcRole], Keys],
+    fetch_token: Callable[[str], str],
+    temp: Path | None,
     ca_bundle: str,
     clock: Clock,
+    log: Log,
     probe: Callable[[str], bool] = is_reachable,
 ) -> Keys:
-    """Obtain keys from a source of credentials.
+    """Obtain keys from a source of credentials, and mask them.
 
     Args:
         source: As chosen.
-        assume_role: Exchanges a token for a role at STS.
+        fetch_token: Gives the CI system's id-token for an audience.
+        temp: The folder for the token's file while it is exchanged for a role.
         ca_bundle: Certificate authorities to trust in place of certifi's.
         clock: For time limits.
+        log: Masks.
         probe: Whether the metadata server accepts connections.
 
     Raises:
         ActionError: It has none.
     """
-    match source:
-        case GivenKeys():
-            return source.keys
-        case OidcRole():
-            return assume_role(source)
-        case ProfileFile():
-            return _read_profile(source, ca_bundle, clock)
-        case CredentialsUri():
-            return _fetch_from_server(source, ca_bundle, clock)
-        case EcsRole():
-            return _fetch_from_instance(source, probe, clock)
-    raise TypeError(f"unknown source of credentials: {type(source).__name__}")
-
-
-def _read_profile(source: ProfileFile, ca_bundle: str, clock: Clock) -> Keys:
-    with stub_imports():
-        from alibabacloud_credentials import provider  # noqa: PLC0415 - see the module's docstring
-
-    def read() -> Any:
-        path = str(source.path)
-        if source.path.suffix == ".json":
-            reader = provider.CLIProfileCredentialsProvider(profile_file=path, profile_name=source.profile or None)
-        else:
-            reader = provider.ProfileCredentialsProvider(profile_file=path, profile_name=source.profile or "default")
-        choose = reader._get_credentials_provider  # noqa: SLF001 - nothing public returns it
-
-        def choose_trusting(*arguments: Any) -> Any:
-            """A profile may name a role, and that role another profile: each calls STS by a provider of its own."""
-            chosen = choose(*arguments)
-            trust_authorities(chosen, ca_bundle)
-            return chosen
-
-        reader._get_credentials_provider = choose_trusting  # noqa: SLF001 - as above
-        return reader
-
-    profile = f"profile {source.profile}" if source.profile else "its default profile"
-    origin = f"{source.origin[0].upper()}{source.origin[1:]}, {profile}"
-    # Only where a profile names a role a server answers: STS.
-    return _fetch(read, clock, ca_bundle, origin, hint=HINT_FILE, hint_by_status=HINT_PROFILE_ROLE)
-
-
-def _fetch_from_server(source: CredentialsUri, ca_bundle: str, clock: Clock) -> Keys:
-    with stub_imports():
-        from alibabacloud_credentials.provider import URLCredentialsProvider  # noqa: PLC0415 - see the module's docstring
-
-    origin = f"The server {urlsplit(source.uri).hostname}"
-    return _fetch(lambda: URLCredentialsProvider(uri=_add_port(source.uri)), clock, ca_bundle, origin, hint=HINT_URI)
-
-
-def _add_port(uri: str) -> str:
-    """Add the port to a URI without one: the SDK would write `None` there."""
-    parts = urlsplit(uri)
-    if parts.port is not None:
-        return uri
-    return parts._replace(netloc=f"{parts.netloc}:{443 if parts.scheme == 'https' else 80}").geturl()
-
-
-def _fetch_from_instance(source: EcsRole, probe: Callable[[str], bool], clock: Clock) -> Keys:
-    url = f"http://{METADATA_HOST}"
+    keys = source.keys
     # With a proxy, only a request through it shows whether the server is there.
-    if not get_environ_proxies(url) and not probe(METADATA_HOST):
-        named = f"ALIBABA_CLOUD_ECS_METADATA names the RAM role {source.role_name}, but"
-        given = named if source.role_name else f"{_NOTHING_GIVEN}, and"
-        raise CredentialsError(f"{given} this machine is not an ECS instance.", HINT_CREDENTIALS)
+    if source.provider == ECS and not get_environ_proxies(f"http://{METADATA_HOST}") and not probe(METADATA_HOST):
+        message = "There are no other credentials for Alibaba Cloud, and this machine is not an ECS instance."
+        raise CredentialsError(message, source.hint)
+    if source.provider == OIDC:
+        with _store_token(source, fetch_token, temp, log) as (token, file):
+            keys = _fetch_keys(source, {**source.options, "oidc_token_file_path": file}, ca_bundle, clock, token)
+    elif keys is None:
+        keys = _fetch_keys(source, source.options, ca_bundle, clock)
+    for secret in (keys.access_key_id, keys.access_key_secret, keys.security_token):
+        log.mask(secret)
+    return keys
+
+
+@contextmanager
+def _store_token(
+    source: CredentialsSource, fetch_token: Callable[[str], str], temp: Path | None, log: Log
+) -> Iterator[tuple[str, str]]:
+    """Get the id-token, and put it into a file, from which the SDK reads it."""
+    try:
+        token = Path(source.token_file).read_text("utf-8").strip() if source.token_file else fetch_token(source.audience)
+        log.mask(token)
+        # Of mode 0600, with a random name; it is deleted at the end in any case.
+        with NamedTemporaryFile("w", prefix="dms-airflow-", dir=temp if temp and temp.is_dir() else None) as file:
+            file.write(token)
+            file.flush()
+            yield token, file.name
+    except (OSError, ValueError) as error:
+        message = f"{source.options['role_arn']} could not be assumed: the file of the id-token failed ({error})."
+        raise RoleError(message, HINT_FILE) from None
+
+
+def _fetch_keys(source: CredentialsSource, options: Mapping[str, Any], ca_bundle: str, clock: Clock, token: str = "") -> Keys:
+    """Fetch keys by the SDK's provider. What it raises may hold secrets, and is not shown."""
     with stub_imports():
-        from alibabacloud_credentials.provider import EcsRamRoleCredentialsProvider  # noqa: PLC0415 - see the module's docstring
+        from alibabacloud_credentials import provider as providers  # noqa: PLC0415 - see the module's docstring
 
-    def make() -> Any:
-        # Nothing is refreshed in the background: the step is over before.
-        provider = EcsRamRoleCredentialsProvider(
-            role_name=source.role_name, disable_imds_v1=source.needs_token, async_update_enabled=False
+    def fetch() -> Keys:
+        provider = getattr(providers, source.provider)(**options)
+        if source.provider == ECS:
+            # A server that gave a token would refuse a request without one, and that answer would hide what went wrong.
+            provider._should_fallback_to_imds_v1 = lambda _: False  # noqa: SLF001 - nothing else chooses it
+        credentials = provider.get_credentials()
+        return Keys(
+            access_key_id=credentials.get_access_key_id() or "",
+            access_key_secret=credentials.get_access_key_secret() or "",
+            security_token=credentials.get_security_token() or "",
+            origin=source.origin,
         )
-        # A server that gave a token would refuse a request without one, and that answer would hide what went wrong.
-        provider._should_fallback_to_imds_v1 = lambda _: False  # noqa: SLF001 - nothing else chooses it
-        return provider
 
-    server = "the ECS instance's metadata server"
-    # Without a name nobody said that this is an ECS instance.
-    origin = f"T{server[1:]}" if source.role_name else f"{_NOTHING_GIVEN}, and {server}"
-    return _fetch(make, clock, "", origin, hint=HINT_ECS if source.role_name else f"{HINT_CREDENTIALS} {HINT_ECS}")
-
-
-def _fetch(make: Callable[[], Any], clock: Clock, ca_bundle: str, origin: str, *, hint: str, hint_by_status: str = "") -> Keys:
-    """Fetch keys by a provider of the SDK. What it raises may hold secrets, so that only the kind of failure is shown.
-
-    Args:
-        make: Makes the provider.
-        clock: For time limits.
-        ca_bundle: Certificate authorities to trust in place of certifi's.
-        origin: Where the credentials come from, at the beginning of a sentence.
-        hint: What to do.
-        hint_by_status: What to do when a server answered with an error; empty for `hint`.
-    """
-    with guard_sdk(clock) as last:
-        keys, error = attempt(lambda: fetch_keys(make(), ca_bundle))
+    with guard_sdk(clock, ca_bundle) as last:
+        keys = attempt(fetch, last)
     if keys and keys.access_key_id and keys.access_key_secret:
         return keys
-    if keys:
-        raise CredentialsError(f"{origin} gave credentials without an AccessKey id or secret.", hint)
-    failed, is_transient = f"{origin} gave no credentials", False
-    text = str(getattr(error, "message", ""))
+    raise _explain_failure(source, last, token)
+
+
+def _explain_failure(source: CredentialsSource, last: LastExchange, token: str) -> ActionError:
+    """Explain why there are no keys; with a token, why it was not exchanged for the role."""
+    kind = RoleError if token else CredentialsError
+    failed = f"{source.origin[0].upper()}{source.origin[1:]} gave no credentials"
+    failed = f"{source.options['role_arn']} could not be assumed" if token else failed
     if fault := explain_network_failure(last, "The request for credentials"):
-        message, hint, is_transient = f"{failed}: {fault.message}", fault.hint, fault.is_transient
-    elif status := re.search(r"(?:http_code|HttpCode)[=:] ?(\d+)", text):
-        code = re.search(r'"Code": ?"([\w.]{1,100})"', text)
-        message = f"{failed} (it answered {status[1]}{f', {code[1]}' if code else ''})."
-        hint, is_transient = hint_by_status or hint, is_transient_status(int(status[1]))
-    else:
-        message = f"{failed}."
-    raise CredentialsError(message, hint, is_transient=is_transient, retry_after=last.retry_after)
+        return kind(f"{failed}: {fault.message}", fault.hint, is_transient=fault.is_transient, retry_after=last.retry_after)
+    is_transient, refusal = is_transient_status(last.status or 0), parse_refusal(last)
+    if refusal is None or not token:
+        code = f", {refusal.code}" if refusal else ""
+        # Without an answer it was a file that did not give any.
+        said = f" ({last.url} answered {last.status}{code})" if last.status else ""
+        hint = HINT_BUSY if is_transient else source.hint
+        return kind(f"{failed}{said}.", hint, is_transient=is_transient, retry_after=last.retry_after)
+    known, claims = refusal.find_code(STS), read_claims(token)
+    shown = f" The id-token's claims: {', '.join(f'{name} {value}' for name, value in claims.items())}." if claims else ""
+    hint, blocks = known.hint if known else source.hint, tuple[Folded, ...]()
+    # Without all three a policy would let in more than this job; without the subject, everybody on GitHub.
+    if known and known.is_missing_trust and {"iss", "sub", "aud"} <= claims.keys():
+        policy = write_trust_policy(claims, source.options["oidc_provider_arn"])
+        hint += f" {HINT_POLICY}\n{policy}"
+        blocks = (Folded(heading="trust policy for the role", text=policy, language="json"),)
+    return RoleError(
+        f"{failed}: {known.meaning if known else 'STS refused'} {refusal}.{shown}",
+        hint,
+        is_transient=refusal.is_transient(known),
+        retry_after=refusal.retry_after,
+        blocks=blocks,
+    )
+
+
+def read_claims(token: str) -> Mapping[str, str]:
+    """Read the claims that may be shown. The signature is STS's business."""
+    try:
+        payload = token.split(".")[1]
+        claims = dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except (ValueError, LookupError, TypeError, RecursionError):
+        return {}
+    # Kubernetes names the one audience of a pod's token in a list.
+    single = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in claims.items()}
+    return {name: single[name] for name in CLAIMS if isinstance(single.get(name), str)}
+
+
+def write_trust_policy(claims: Mapping[str, str], provider_arn: str) -> str:
+    """Write the trust policy of a role that trusts jobs with just these claims.
+
+    https://help.aliyun.com/zh/ram/user-guide/create-a-ram-role-for-a-trusted-idp names the conditions.
+    """
+    statement = {
+        "Effect": "Allow",
+        "Action": "sts:AssumeRole",
+        "Principal": {"Federated": [provider_arn]},
+        "Condition": {"StringEquals": {f"oidc:{name}": [claims[name]] for name in ("iss", "aud", "sub")}},
+    }
+    return json.dumps({"Version": "1", "Statement": [statement]}, indent=2)

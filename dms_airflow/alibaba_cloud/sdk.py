@@ -2,19 +2,20 @@
 
 - It imports packages that it never uses here: empty modules replace them (`stub_imports`).
 - A generated client imports every message of its API: here only those that a call uses (`import_client`).
-- It prints requests and logs URLs that hold tokens, follows redirects with the security token, ignores NO_PROXY, and reads a
-  response without end: its requests go through the action's own session (`guard_sdk`).
-- Its providers of credentials take no bundle of certificate authorities: they get one (`trust_authorities`).
+- It prints requests and logs URLs that hold tokens, follows redirects with the security token, ignores NO_PROXY, reads a
+  response without end, and its providers of credentials take no bundle of certificate authorities: its requests go through
+  the action's own session (`guard_sdk`).
 """
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import re
 import sys
 import threading
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
@@ -29,7 +30,6 @@ from requests.exceptions import RequestException
 from requests.utils import get_environ_proxies
 from urllib3.exceptions import HTTPError
 
-from dms_airflow.alibaba_cloud.credentials import Keys
 from dms_airflow.alibaba_cloud.error_codes import Refusal
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, UnknownHostError
 from dms_airflow.core.http.exchange import read_body, restrict_session
@@ -37,10 +37,9 @@ from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, explai
 from dms_airflow.core.http.retry import parse_retry_after
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from requests import PreparedRequest, Response
-    from requests.adapters import BaseAdapter
 
     from dms_airflow.core.clock import Clock
 
@@ -64,6 +63,9 @@ _UNUSED = {
     "cryptography.hazmat.primitives.asymmetric": ("padding",),
     "cryptography.hazmat.primitives.serialization": ("load_pem_private_key",),
 }
+
+# The classes of the SDK that keep sessions of requests.
+_CORES = (("darabonba.core", "DaraCore"), ("Tea.core", "TeaCore"))
 
 
 @contextmanager
@@ -117,162 +119,116 @@ class LastExchange(threading.local):
     Args:
         url: Where the request went, without user, path and query.
         status: HTTP status of the response.
+        body: Of the response.
         retry_after: Seconds to wait, as the server requested.
         fault: What kept the response from coming, or from being read.
     """
 
     url: str = ""
     status: int | None = None
+    body: bytes = b""
     retry_after: float = 0.0
     fault: Exception | None = None
+
+    def forget(self) -> None:
+        """Begin another one."""
+        self.url, self.status, self.body, self.retry_after, self.fault = "", None, b"", 0.0, None
 
 
 class _CarefulSession(requests.Session):
     """Sends the SDK's requests like the action's own: with the same proxies, certificate authorities and limits.
 
-    The SDK's own session follows redirects with the security token in a header, trusts the system's authorities in addition to
-    those that the environment names, ignores ALL_PROXY and NO_PROXY, and reads a response without end.
+    The SDK's own session follows redirects with the security token in a header, ignores ALL_PROXY and NO_PROXY, and reads a
+    response without end. Its providers of credentials take no bundle of certificate authorities.
     """
 
-    def __init__(self, clock: Clock, last: LastExchange) -> None:
+    def __init__(self, clock: Clock, ca_bundle: str, last: LastExchange) -> None:
         super().__init__()
         self._clock = clock
+        self._ca_bundle = ca_bundle
         self._last = last
         restrict_session(self)
-        self._own = dict(self.adapters)
-
-    def get_adapter(self, url: str | bytes) -> BaseAdapter:
-        """Return the action's own adapter in place of the SDK's."""
-        scheme = urlsplit(str(url)).scheme
-        return self._own[f"{scheme}://"]
-
-    def close(self) -> None:
-        """Close all connections."""
-        for adapter in self._own.values():
-            adapter.close()
 
     def send(self, request: PreparedRequest, **options: Any) -> Response:
         """Send a request, and read its response within LONGEST_ANSWER and the time-out of the SDK."""
         last, url = self._last, request.url or ""
+        last.forget()
         parts = urlsplit(url)
         last.url = f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}"
-        last.status, last.retry_after, last.fault = None, 0.0, None
         options |= {"allow_redirects": False, "stream": True, "proxies": get_environ_proxies(url)}
+        options["verify"] = self._ca_bundle or True
         deadline = self._clock.monotonic() + options["timeout"][1]
         try:
             with super().send(request, **options) as response:
                 last.status = response.status_code
                 last.retry_after = parse_retry_after(response.headers)
-                content = read_body(response, self._clock, deadline, f"{request.method} / at {last.url}")
+                last.body = read_body(response, self._clock, deadline, f"{request.method} / at {last.url}")
         except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
             last.fault = error
             raise RequestException from None  # the SDK handles it, and it contains no URL
-        response.raw = BytesIO(content)
+        response.raw = BytesIO(last.body)
         return response
 
 
 @contextmanager
-def guard_sdk(clock: Clock) -> Iterator[LastExchange]:
+def guard_sdk(clock: Clock, ca_bundle: str) -> Iterator[LastExchange]:
     """Let the SDK make calls without showing secrets.
 
     ``DEBUG=sdk`` makes it print signed requests and tokens (`do_action` of darabonba/core.py and Tea/core.py), and its log
     holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). Both modules keep
-    sessions of requests for ever; here they get sessions that are closed at the end of the block.
+    sessions of requests for ever; here they get one that is closed at the end of the block.
+
+    Args:
+        clock: For time limits.
+        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
     """
     last = LastExchange()
-    sessions: list[_CarefulSession] = []
-
-    def open_session() -> _CarefulSession:
-        sessions.append(_CarefulSession(clock, last))
-        return sessions[-1]
-
     threshold = logging.root.manager.disable
     debug = os.environ.pop("DEBUG", None)
+    cores = [getattr(sys.modules[name], core) for name, core in _CORES if name in sys.modules]
+    former = [core._get_session for core in cores]  # noqa: SLF001 - nothing public opens them
     try:
         logging.disable(logging.CRITICAL)
-        with ExitStack() as stack:
-            for name, core in (("darabonba.core", "DaraCore"), ("Tea.core", "TeaCore")):
-                if module := sys.modules.get(name):
-                    stack.enter_context(_replaced(module, "Session", open_session))
-                    stack.enter_context(_replaced(getattr(module, core), "_sessions", {}))
+        with _CarefulSession(clock, ca_bundle, last) as session:
+            for core in cores:
+                core._get_session = lambda **_: session  # noqa: SLF001 - as above
             yield last
     finally:
-        for session in sessions:
-            session.close()
+        for core, get_session in zip(cores, former, strict=True):
+            core._get_session = get_session  # noqa: SLF001 - as above
         if debug is not None:
             os.environ["DEBUG"] = debug
         logging.disable(threshold)
 
 
-@contextmanager
-def _replaced(holder: object, name: str, value: object) -> Iterator[None]:
-    """Replace an attribute inside the block."""
-    former = getattr(holder, name)
-    setattr(holder, name, value)
-    try:
-        yield
-    finally:
-        setattr(holder, name, former)
-
-
-def attempt(call: Callable[[], T]) -> tuple[T | None, Exception | None]:
-    """Call the SDK, and return the result or what it raised.
+def attempt(call: Callable[[], T], last: LastExchange) -> T | None:
+    """Call the SDK; None where it raised something, of which only what `last` keeps is known then.
 
     An error that is raised outside of an except clause shows no traceback of the SDK's: that may hold requests and answers.
     """
+    last.forget()
     try:
-        return call(), None
+        return call()
     except Exception as error:  # noqa: BLE001 - the SDK raises what its libraries raise
-        return None, error
-
-
-def fetch_keys(provider: Any, ca_bundle: str) -> Keys:
-    """Fetch the keys of a provider of the credentials SDK.
-
-    Args:
-        provider: Its exceptions may contain secrets, and must not be shown.
-        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
-    """
-    trust_authorities(provider, ca_bundle)
-    credentials = provider.get_credentials()
-    return Keys(
-        access_key_id=credentials.get_access_key_id() or "",
-        access_key_secret=credentials.get_access_key_secret() or "",
-        security_token=credentials.get_security_token() or "",
-    )
-
-
-def trust_authorities(provider: Any, ca_bundle: str) -> None:
-    """Let a provider of the credentials SDK trust these certificate authorities; empty for certifi's.
-
-    The providers have no such parameter, but pass their options on to a function that has one (`do_action` of Tea/core.py).
-    """
-    options = getattr(provider, "_runtime_options", None)
-    if ca_bundle and isinstance(options, dict):
-        options["ca"] = ca_bundle
-
-
-def parse_refusal(error: Exception | None, last: LastExchange) -> Refusal | None:
-    """Parse why Alibaba Cloud refused a call from what the SDK raised; None when it did not."""
-    code = getattr(error, "code", None)
-    if not isinstance(code, str) or code in ("", "None"):
+        # Of Alibaba Cloud's own header x-acs-retry-after, in milliseconds.
+        last.retry_after = (getattr(error, "retry_after", None) or 0) / 1000 or last.retry_after
         return None
-    return Refusal(
-        code=code,
-        # The SDK puts "code: 404, " before the message and " request id: …" after it.
-        message=re.sub(r"^code: \d+, | request id: \S*$", "", str(getattr(error, "message", ""))),
-        request_id=str(getattr(error, "request_id", "") or ""),
-        status=last.status,
-        retry_after=(getattr(error, "retry_after", None) or 0) / 1000 or last.retry_after,
-    )
 
 
-def parse_body_refusal(body: Mapping[str, Any]) -> Refusal:
-    """Parse why Alibaba Cloud refused a call that it answered without an HTTP error."""
+def parse_refusal(last: LastExchange) -> Refusal | None:
+    """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that."""
+    try:
+        body = json.loads(last.body)
+    except (ValueError, RecursionError):
+        return None
+    if not isinstance(body, dict) or body.get("Success") is True or not {"Success", "ErrorCode", "Code"} & body.keys():
+        return None
     return Refusal(
         code=str(body.get("ErrorCode") or body.get("Code") or "no error code"),
         message=str(body.get("Message") or ""),
         request_id=str(body.get("RequestId") or ""),
+        status=last.status,
+        retry_after=last.retry_after,
     )
 
 

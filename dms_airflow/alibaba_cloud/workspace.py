@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from dms_airflow.alibaba_cloud.error_codes import OPENAPI
 from dms_airflow.alibaba_cloud.login_token import prepare_client
-from dms_airflow.alibaba_cloud.sdk import attempt, guard_sdk, parse_body_refusal, parse_refusal
+from dms_airflow.alibaba_cloud.sdk import attempt, guard_sdk, parse_refusal
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.network_errors import explain_fault
 from dms_airflow.core.http.retry import is_transient_status, retry
@@ -72,7 +72,7 @@ class Workspace:
         self._client = self._connect()
         self._renewal = threading.Lock()
         self._stack = ExitStack()
-        self._last = self._stack.enter_context(guard_sdk(self.clock))
+        self._last = self._stack.enter_context(guard_sdk(self.clock, self.ca_bundle))
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -145,15 +145,14 @@ class Workspace:
         request = getattr(messages, f"{action}Request")(workspace_id=self.workspace_id, **fields)
         call = getattr(client, re.sub(r"(?<!^)(?=[A-Z])", "_", action).lower() + "_with_options")
         started = self.clock.monotonic()
-        response, error = attempt(lambda: call(request, options))
-        refusal = parse_refusal(error, self._last)
+        response = attempt(lambda: call(request, options), self._last)
         if response is not None:
             body = response.body.to_map() if response.body else {}
             self.log.debug(f"{action} {fields.get('path') or ''} {1000 * (self.clock.monotonic() - started):.0f} ms")
             # This call has no `Success`. A success may have an error code, too.
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}
-            refusal = parse_body_refusal(body)
+        refusal = parse_refusal(self._last)
         if refusal and refusal.is_expired and may_renew:
             with self._renewal:
                 if self._client is used:  # no other thread has renewed them
@@ -162,7 +161,7 @@ class Workspace:
         raise self._refuse(action, refusal) if refusal else self._explain_failure(action)
 
     def _connect(self) -> tuple[Any, Any, Any]:
-        return prepare_client(self.obtain_keys(), self.endpoint, self.ca_bundle, read_timeout=READ_TIMEOUT)
+        return prepare_client(self.obtain_keys(), self.endpoint, READ_TIMEOUT)
 
     def _explain_failure(self, action: str) -> ActionError:
         last = self._last

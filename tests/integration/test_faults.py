@@ -129,7 +129,7 @@ ERROR_PAGE = b"<!DOCTYPE html><title>Error</title><h1>The gateway is not well</h
 # Seconds that an answer may take at a stage.
 LIMITS = {
     "id-token": 30,
-    "STS": 30,
+    "STS": 10,
     "AssumeRole": 10,
     "metadata": 10,
     "token": 30,
@@ -272,7 +272,7 @@ NAMES = {
     "id-token": "GitHub",
     "STS": "sts.aliyuncs.com",
     "AssumeRole": "The file",
-    "metadata": "The ECS instance's metadata server",
+    "metadata": "The ECS instance's RAM role",
 }
 
 

@@ -13,13 +13,17 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from dms_airflow.alibaba_cloud.sdk import guard_sdk
 from sandbox.oidc import HOST, Job
 from tests.integration.fake_dms import HTML, JSON, answer, drop
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
+    from dms_airflow.alibaba_cloud.sdk import LastExchange
+    from dms_airflow.core.clock import Clock
     from sandbox.front import Answer, Request
     from sandbox.runner import Runner, Step
     from tests.integration.fake_cloud import FakeCloud
@@ -284,10 +288,13 @@ def test_a_code_that_nobody_documents_is_shown_as_it_came(cloud: FakeCloud, run:
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
-        (answer(404, b"<h1>Not Found</h1>", HTML), "sts.aliyuncs.com answered 404 without an error code"),
-        (answer(200, b"<h1>Log in</h1>", HTML), "the SDK cannot read the response"),
-        (answer(200, b"{}", JSON), "the SDK cannot read the response"),
-        (answer(200, b'{"Credentials": {"AccessKeyId": "x"}}', JSON), "the SDK cannot read the response"),
+        (answer(404, b"<h1>Not Found</h1>", HTML), "could not be assumed (https://sts.aliyuncs.com answered 404)"),
+        (answer(200, b"<h1>Log in</h1>", HTML), "could not be assumed (https://sts.aliyuncs.com answered 200)"),
+        (answer(200, b"{}", JSON), "could not be assumed (https://sts.aliyuncs.com answered 200)"),
+        (
+            answer(200, b'{"Credentials": {"AccessKeyId": "x"}}', JSON),
+            "could not be assumed (https://sts.aliyuncs.com answered 200)",
+        ),
     ],
 )
 def test_something_else_in_the_place_of_sts(cloud: FakeCloud, run: Run, fault: object, words: str) -> None:
@@ -313,12 +320,16 @@ def test_a_certificate_that_nobody_vouches_for(cloud: FakeCloud, run: Run) -> No
 def test_the_certificate_of_sts_is_verified(
     cloud: FakeCloud, run_here: Run, clock: FakeClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The SDK alone would trust certifi's authorities only, and so must refuse ours when it is not told of them."""
-    monkeypatch.setattr("dms_airflow.alibaba_cloud.assume_role.fetch_keys", lambda provider, _: provider.get_credentials())
+    """Certifi's authorities did not sign the certificate of our STS."""
+
+    def guard(clock: Clock, _: str) -> AbstractContextManager[LastExchange]:
+        return guard_sdk(clock, "")
+
+    monkeypatch.setattr("dms_airflow.alibaba_cloud.providers.guard_sdk", guard)
 
     step = run_here({**VERSION, **cloud.role_inputs}, cloud.environ)
 
-    assert [one.properties["title"] for one in step.annotations] == ["Host not reached"]
+    assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
     assert "https://sts.aliyuncs.com: its TLS certificate is not trusted" in step.log
     assert clock.slept == []
     assert cloud.kinds == ["id-token"]
@@ -368,7 +379,7 @@ def test_an_sts_that_does_not_recover(cloud: FakeCloud, run_here: Run, clock: Fa
     assert clock.slept == [1.0, 2.0, 4.0, 8.0]
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Role not assumed"
-    assert "This is a failure of STS" in annotation.data
+    assert "This is a failure of the server that gives the keys" in annotation.data
 
 
 def test_keys_are_obtained_once_however_often_the_token_call_is_tried(
@@ -437,7 +448,7 @@ def test_a_token_file_that_is_not_there(cloud: FakeCloud, run: Run) -> None:
     step = run({**VERSION, "access-key-id": "", "access-key-secret": ""}, environ)
 
     assert [one.properties["title"] for one in step.annotations] == ["Role not assumed"]
-    assert "the token file /dev/null/nosuch cannot be read" in step.log
+    assert "the file of the id-token failed ([Errno 20] Not a directory: '/dev/null/nosuch')" in step.log
 
 
 def describe_token_file(cloud: FakeCloud, file: Path) -> dict[str, str]:
@@ -495,7 +506,7 @@ def test_a_folder_that_takes_no_token_file(cloud: FakeCloud, run: Run) -> None:
 
     (annotation,) = step.annotations
     assert annotation.properties["title"] == "Role not assumed"
-    assert "the id-token could not be put into a file under /proc" in annotation.data
+    assert "the file of the id-token failed (" in annotation.data
     assert "RUNNER_TEMP" in annotation.data
 
 

@@ -7,15 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from dms_airflow.alibaba_cloud.credentials import (
-    CredentialsUri,
-    EcsRole,
-    GivenKeys,
-    OidcRole,
-    ProfileFile,
-    find_credentials,
-    make_session_name,
-)
+from dms_airflow.alibaba_cloud.credentials import CredentialsSource, find_credentials, make_session_name
 from dms_airflow.alibaba_cloud.hosts import find_sts_host
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, list_secrets
@@ -42,7 +34,7 @@ URI = {"ALIBABA_CLOUD_CREDENTIALS_URI": "http://127.0.0.1:8080/keys?secret=s3cr3
 METADATA = {"ALIBABA_CLOUD_ECS_METADATA": "EcsDeployRole"}
 
 
-def choose(*environs: dict[str, str], runner: Runner = HOSTED) -> object:
+def choose(*environs: dict[str, str], runner: Runner = HOSTED) -> CredentialsSource:
     environ = {name: value for one in environs for name, value in one.items()}
     problems: list[InputProblem] = []
     config = load(Config, environ, problems)
@@ -54,16 +46,16 @@ def test_each_way_comes_before_those_behind_it() -> None:
 
     chosen = [choose(*given[start:]) for start in range(len(given))]
 
-    assert [type(source) for source in chosen] == [
-        GivenKeys,
-        OidcRole,
-        GivenKeys,
-        OidcRole,
-        ProfileFile,
-        CredentialsUri,
-        EcsRole,
+    assert [source.provider for source in chosen] == [
+        "",
+        "OIDCRoleArnCredentialsProvider",
+        "",
+        "OIDCRoleArnCredentialsProvider",
+        "ProfileCredentialsProvider",
+        "URLCredentialsProvider",
+        "EcsRamRoleCredentialsProvider",
     ]
-    assert [getattr(source, "origin") for source in chosen] == [  # noqa: B009 - each source has one
+    assert [source.origin for source in chosen] == [
         "the inputs access-key-id and access-key-secret (role-to-assume is ignored)",
         "the input role-to-assume (OIDC)",
         "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
@@ -82,10 +74,10 @@ def test_no_way_shows_a_secret() -> None:
 
 
 def test_keys_with_a_security_token() -> None:
-    source = choose(KEYS, {"ALIBABA_CLOUD_SECURITY_TOKEN": " env-token "})
+    keys = choose(KEYS, {"ALIBABA_CLOUD_SECURITY_TOKEN": " env-token "}).keys
 
-    assert isinstance(source, GivenKeys)
-    assert (source.keys.access_key_id, source.keys.access_key_secret, source.keys.security_token) == (
+    assert keys
+    assert (keys.access_key_id, keys.access_key_secret, keys.security_token) == (
         "env-id",
         "env-secret",
         "env-token",
@@ -95,35 +87,42 @@ def test_keys_with_a_security_token() -> None:
 def test_what_a_role_is_assumed_with() -> None:
     source = choose(INPUT_ROLE, {"INPUT_ROLE-SESSION-EXPIRATION": "900"})
 
-    assert source == OidcRole(
-        origin="the input role-to-assume (OIDC)",
-        identity=f"{ROLE} {PROVIDER}",
-        role_arn=ROLE,
-        provider_arn=PROVIDER,
-        session_name="github-4711-octo-org-dags",
-        duration=900,
-        sts_host="sts.aliyuncs.com",
-        audience="sts.aliyuncs.com",
-        token_file="",
-    )
+    assert (source.origin, source.identity) == ("the input role-to-assume (OIDC)", f"{ROLE} {PROVIDER}")
+    assert (source.audience, source.token_file) == ("sts.aliyuncs.com", "")
+    assert source.options == {
+        "role_arn": ROLE,
+        "oidc_provider_arn": PROVIDER,
+        "role_session_name": "github-4711-octo-org-dags",
+        "duration_seconds": 900,
+        "sts_endpoint": "sts.aliyuncs.com",
+    }
 
 
 @pytest.mark.parametrize(
     ("environ", "words"),
     [
         ({}, "Neither the inputs nor the environment"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but its partner is"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, but its partner is"),
-        ({"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI}, "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but its partner is"),
-        ({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"}, "ALIBABA_CLOUD_SECURITY_TOKEN is set, but its AccessKey is not"),
-        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, but others that belong to it are"),
+        (
+            {"ALIBABA_CLOUD_ACCESS_KEY_ID": "x"},
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but ALIBABA_CLOUD_ACCESS_KEY_ID is",
+        ),
+        (
+            {"ALIBABA_CLOUD_ACCESS_KEY_SECRET": "x"},
+            "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, but ALIBABA_CLOUD_ACCESS_KEY_SECRET is",
+        ),
+        (
+            {"ALIBABA_CLOUD_ACCESS_KEY_ID": "x", **URI},
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET is not set, but ALIBABA_CLOUD_ACCESS_KEY_ID is",
+        ),
+        ({"ALIBABA_CLOUD_SECURITY_TOKEN": "x"}, "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, but ALIBABA_CLOUD_SECURITY_TOKEN is"),
+        ({"ALIBABA_CLOUD_OIDC_TOKEN_FILE": "/x"}, "ALIBABA_CLOUD_ROLE_ARN is not set, but ALIBABA_CLOUD_OIDC_TOKEN_FILE is"),
         (
             {"ALIBABA_CLOUD_ROLE_ARN": "/x", "ALIBABA_CLOUD_OIDC_PROVIDER_ARN": "/x", **FILE},
-            "ALIBABA_CLOUD_OIDC_TOKEN_FILE is not set, but others that belong to it are",
+            "ALIBABA_CLOUD_OIDC_TOKEN_FILE is not set, but ALIBABA_CLOUD_ROLE_ARN is",
         ),
         (
             {"ALIBABA_CLOUD_SECURITY_TOKEN": "x", **FILE},
-            "ALIBABA_CLOUD_SECURITY_TOKEN is set, but its AccessKey is not",
+            "ALIBABA_CLOUD_ACCESS_KEY_ID is not set, but ALIBABA_CLOUD_SECURITY_TOKEN is",
         ),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "127.0.0.1/keys"}, "ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL"),
         ({"ALIBABA_CLOUD_CREDENTIALS_URI": "http://[bad"}, "ALIBABA_CLOUD_CREDENTIALS_URI is not an http URL"),
@@ -138,7 +137,7 @@ def test_half_a_way_or_none(environ: dict[str, str], words: str) -> None:
 
 
 def test_a_role_without_a_token_file_is_for_other_tools() -> None:
-    assert isinstance(choose({"ALIBABA_CLOUD_ROLE_ARN": ROLE}, FILE), ProfileFile)
+    assert choose({"ALIBABA_CLOUD_ROLE_ARN": ROLE}, FILE).provider == "ProfileCredentialsProvider"
 
 
 def test_files_at_home(tmp_path: Path) -> None:
@@ -150,19 +149,32 @@ def test_files_at_home(tmp_path: Path) -> None:
         file.touch()
 
     first = choose(home)
-    second = choose(home, {"ALIBABA_CLOUD_CLI_PROFILE_DISABLED": "true", "ALIBABA_CLOUD_PROFILE": "deploy"})
+    command_line.unlink()
+    second = choose(home, {"ALIBABA_CLOUD_PROFILE": "deploy"})
 
-    assert isinstance(first, ProfileFile)
-    assert isinstance(second, ProfileFile)
-    assert (first.path, first.profile, first.origin) == (command_line, "", "the file ~/.aliyun/config.json")
-    assert (second.path, second.profile) == (ini, "deploy")
+    assert (first.provider, first.origin) == ("CLIProfileCredentialsProvider", "the file ~/.aliyun/config.json")
+    assert first.options == {"profile_file": str(command_line), "profile_name": None}
+    assert (second.provider, second.origin) == ("ProfileCredentialsProvider", "the file ~/.alibabacloud/credentials.ini")
+    assert second.options == {"profile_file": str(ini), "profile_name": "deploy"}
 
 
 def test_a_runner_of_ones_own_may_be_an_ecs_instance() -> None:
     source = choose(runner=Runner(workspace=Path()))
 
-    assert isinstance(source, EcsRole)
-    assert (source.role_name, source.needs_token, source.origin) == ("", False, "the ECS instance's RAM role")
+    assert (source.provider, source.origin) == ("EcsRamRoleCredentialsProvider", "the ECS instance's RAM role")
+    assert source.options["role_name"] == ""
+
+
+@pytest.mark.parametrize(
+    ("uri", "used"),
+    [
+        ("http://h/keys?a=b", "http://h:80/keys?a=b"),
+        ("https://h/keys", "https://h:443/keys"),
+        ("http://h:8080/keys", "http://h:8080/keys"),
+    ],
+)
+def test_a_server_has_a_port(uri: str, used: str) -> None:
+    assert choose({"ALIBABA_CLOUD_CREDENTIALS_URI": uri}).options == {"uri": used}
 
 
 @pytest.mark.parametrize(

@@ -1,25 +1,29 @@
-"""A runner that is no ECS instance: told at once, without the SDK and its seconds of waiting."""
+"""A runner that is not an ECS instance says so at once, without the SDK and its seconds of waiting."""
 
 from __future__ import annotations
 
 import socket
 import subprocess
 import sys
-from dataclasses import replace
-from typing import Never
+from typing import TYPE_CHECKING, Never
 
 import pytest
 
-from dms_airflow.alibaba_cloud.credentials import EcsRole, GivenKeys, Keys
+from dms_airflow.alibaba_cloud.credentials import ECS, CredentialsSource, Keys
 from dms_airflow.alibaba_cloud.providers import is_reachable, obtain_keys
 from dms_airflow.core.errors import CredentialsError
-from tests.unit.fakes import FakeClock
+from tests.unit.fakes import FakeClock, FakeLog
 
-ECS = EcsRole(origin="the ECS instance's RAM role", identity="ecs ", role_name="", needs_token=False)
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def refuse(_: object) -> Never:
-    raise AssertionError("no role is assumed")
+    raise AssertionError("no id-token is needed")
+
+
+def obtain(source: CredentialsSource, log: FakeLog, probe: Callable[[str], bool] = refuse) -> Keys:
+    return obtain_keys(source, fetch_token=refuse, temp=None, ca_bundle="", clock=FakeClock(), log=log, probe=probe)
 
 
 def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -32,31 +36,18 @@ def test_no_instance_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
         return False
 
     with pytest.raises(CredentialsError) as error:
-        obtain_keys(ECS, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=probe)
+        obtain(CredentialsSource(origin="the ECS instance's RAM role", identity="ecs ", provider=ECS), FakeLog(), probe)
 
     assert asked == ["100.100.100.200"]
     assert "this machine is not an ECS instance" in error.value.message
     assert "role-to-assume" in error.value.hint
 
 
-def test_a_role_of_an_instance_that_this_is_not() -> None:
-    source = replace(ECS, role_name="EcsDeployRole")
-
-    with pytest.raises(CredentialsError) as error:
-        obtain_keys(source, assume_role=refuse, ca_bundle="", clock=FakeClock(), probe=lambda _: False)
-
-    assert (
-        error.value.message
-        == "ALIBABA_CLOUD_ECS_METADATA names the RAM role EcsDeployRole, but this machine is not an ECS instance."
-    )
-
-
 def test_given_keys_are_the_keys() -> None:
-    keys = Keys(access_key_id="id", access_key_secret="secret")
+    keys, log = Keys(access_key_id="the-id", access_key_secret="the-secret"), FakeLog()
 
-    assert (
-        obtain_keys(GivenKeys(origin="", identity="", keys=keys), assume_role=refuse, ca_bundle="", clock=FakeClock()) is keys
-    )
+    assert obtain(CredentialsSource(origin="", identity="", keys=keys), log) is keys
+    assert {"the-id", "the-secret"} <= {*log.secrets}
 
 
 def test_who_listens_is_reachable() -> None:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.alibaba_cloud.assume_role import read_claims, write_trust_policy
+from dms_airflow.alibaba_cloud.providers import read_claims, write_trust_policy
 from dms_airflow.ci.runner import Runner
 
 if TYPE_CHECKING:
