@@ -103,8 +103,7 @@ class Config:
     def check(self) -> Iterator[InputProblem]:
         """Name the combinations that cannot be."""
         if not self.region and not self.endpoint:
-            message = "is required, e.g. cn-hangzhou, unless endpoint is given"
-            yield InputProblem(name="region", message=message, unless=("endpoint",))
+            yield InputProblem(name="region", message="is required, e.g. cn-hangzhou, unless endpoint is given")
         pairs = (("access_key_id", "access_key_secret"), ("role_to_assume", "oidc_provider_arn"))
         for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
             if getattr(self, one) and not getattr(self, other):

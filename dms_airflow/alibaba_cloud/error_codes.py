@@ -60,14 +60,16 @@ class Refusal:
         code: Its error code.
         message: Alibaba Cloud's message.
         request_id: For the support.
-        status: HTTP status; None where it is not known.
+        groups: Of the codes that the call may get.
+        status: HTTP status.
         retry_after: Seconds to wait, as Alibaba Cloud requested.
     """
 
     code: str
     message: str
     request_id: str
-    status: int | None = None
+    groups: tuple[str, ...]
+    status: int = 0
     retry_after: float = 0.0
 
     def __str__(self) -> str:
@@ -83,29 +85,26 @@ class Refusal:
         """Whether new temporary credentials would be accepted."""
         return re.search("SecurityToken.*Expired", f"{self.code}: {self.text}") is not None
 
-    def find_code(self, groups: tuple[str, ...]) -> ErrorCode | None:
-        """Find the code in groups of them; None where it is not known."""
-        return next((one for one in load_codes(groups) if re.search(one.pattern, f"{self.code}: {self.text}")), None)
+    @property
+    def known(self) -> ErrorCode | None:
+        """What is known of its code."""
+        return next((one for one in load_codes(self.groups) if re.search(one.pattern, f"{self.code}: {self.text}")), None)
 
-    def is_transient(self, known: ErrorCode | None) -> bool:
+    @property
+    def is_transient(self) -> bool:
         """Whether the same call may succeed a moment later."""
-        return (known is not None and known.is_transient) or (self.status is not None and is_transient_status(self.status))
+        return is_transient_status(self.status) or (self.known is not None and self.known.is_transient)
 
-    def to_error(self, kind: type[E], call: str, groups: tuple[str, ...], *, hint: str = "", other: str = "") -> E:
+    def to_error(self, kind: type[E], call: str, *, hint: str = "", other: str = "") -> E:
         """Make the error for it.
 
         Args:
             kind: Its class.
             call: What was refused.
-            groups: Of the codes that the call may get.
             hint: What to do; empty for what the code says.
             other: What to do about an unknown code.
         """
-        known = self.find_code(groups)
+        known = self.known
         because = f", because {known.meaning}" if known else ""
-        return kind(
-            f"{call} was refused{because} {self}.",
-            hint or (known.hint if known else other),
-            is_transient=self.is_transient(known),
-            retry_after=self.retry_after,
-        )
+        hint = hint or (known.hint if known else other)
+        return kind(f"{call} was refused{because} {self}.", hint, is_transient=self.is_transient, retry_after=self.retry_after)

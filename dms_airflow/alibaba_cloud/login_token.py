@@ -106,12 +106,12 @@ def _explain_failure(last: LastExchange, call: str, endpoint: Endpoint) -> Actio
         is_region = isinstance(fault, UnknownHostError) and endpoint.authority.endswith(".aliyuncs.com")
         hint = HINT_REGION if is_region else fault.hint
         return type(fault)(f"{call}: {fault.message}", hint, is_transient=fault.is_transient)
-    if refusal := parse_refusal(last):
-        return refusal.to_error(TokenError, f"{call} at {endpoint.authority}", TOKEN, other=HINT_OTHER)
+    if refusal := parse_refusal(last, TOKEN):
+        return refusal.to_error(TokenError, f"{call} at {endpoint.authority}", other=HINT_OTHER)
     return AnswerError(
         f"{call}: the response of {endpoint.authority} (status {last.status}) has neither a token nor an error code.",
         HINT_ENDPOINT,
         status=last.status,
-        is_transient=is_transient_status(last.status or 0),
+        is_transient=is_transient_status(last.status),
         retry_after=last.retry_after,
     )

@@ -148,14 +148,14 @@ def _explain_failure(source: CredentialsSource, last: LastExchange, token: str) 
     failed = f"{source.options['role_arn']} could not be assumed" if token else failed
     if fault := explain_network_failure(last, "The request for credentials"):
         return kind(f"{failed}: {fault.message}", fault.hint, is_transient=fault.is_transient, retry_after=last.retry_after)
-    is_transient, refusal = is_transient_status(last.status or 0), parse_refusal(last)
+    is_transient, refusal = is_transient_status(last.status), parse_refusal(last, STS)
     if refusal is None or not token:
         code = f", {refusal.code}" if refusal else ""
         # Without an answer it was a file that did not give any.
         said = f" ({last.url} answered {last.status}{code})" if last.status else ""
         hint = HINT_BUSY if is_transient else source.hint
         return kind(f"{failed}{said}.", hint, is_transient=is_transient, retry_after=last.retry_after)
-    known, claims = refusal.find_code(STS), read_claims(token)
+    known, claims = refusal.known, read_claims(token)
     shown = f" The id-token's claims: {', '.join(f'{name} {value}' for name, value in claims.items())}." if claims else ""
     hint, blocks = known.hint if known else source.hint, tuple[Folded, ...]()
     # Without all three a policy would let in more than this job; without the subject, everybody on GitHub.
@@ -166,7 +166,7 @@ def _explain_failure(source: CredentialsSource, last: LastExchange, token: str) 
     return RoleError(
         f"{failed}: {known.meaning if known else 'STS refused'} {refusal}.{shown}",
         hint,
-        is_transient=refusal.is_transient(known),
+        is_transient=refusal.is_transient,
         retry_after=refusal.retry_after,
         blocks=blocks,
     )

@@ -118,21 +118,21 @@ class LastExchange(threading.local):
 
     Args:
         url: Where the request went, without user, path and query.
-        status: HTTP status of the response.
+        status: HTTP status of the response; 0 without one.
         body: Of the response.
         retry_after: Seconds to wait, as the server requested.
         fault: What kept the response from coming, or from being read.
     """
 
     url: str = ""
-    status: int | None = None
+    status: int = 0
     body: bytes = b""
     retry_after: float = 0.0
     fault: Exception | None = None
 
     def forget(self) -> None:
         """Begin another one."""
-        self.url, self.status, self.body, self.retry_after, self.fault = "", None, b"", 0.0, None
+        self.url, self.status, self.body, self.retry_after, self.fault = "", 0, b"", 0.0, None
 
 
 class _CarefulSession(requests.Session):
@@ -215,8 +215,13 @@ def attempt(call: Callable[[], T], last: LastExchange) -> T | None:
         return None
 
 
-def parse_refusal(last: LastExchange) -> Refusal | None:
-    """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that."""
+def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None:
+    """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that.
+
+    Args:
+        last: The exchange of the call.
+        groups: Of the error codes that the call may get.
+    """
     try:
         body = json.loads(last.body)
     except (ValueError, RecursionError):
@@ -227,6 +232,7 @@ def parse_refusal(last: LastExchange) -> Refusal | None:
         code=str(body.get("ErrorCode") or body.get("Code") or "no error code"),
         message=str(body.get("Message") or ""),
         request_id=str(body.get("RequestId") or ""),
+        groups=groups,
         status=last.status,
         retry_after=last.retry_after,
     )

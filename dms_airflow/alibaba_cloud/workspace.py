@@ -152,7 +152,7 @@ class Workspace:
             # This call has no `Success`. A success may have an error code, too.
             if body.get("Success") is True or (action == "GetWorkspaceCodePublishSetting" and body.get("Data")):
                 return body, response.headers or {}
-        refusal = parse_refusal(self._last)
+        refusal = parse_refusal(self._last, OPENAPI)
         if refusal and refusal.is_expired and may_renew:
             with self._renewal:
                 if self._client is used:  # no other thread has renewed them
@@ -167,7 +167,7 @@ class Workspace:
         last = self._last
         if last.fault is None:
             message = f"{action}: the SDK cannot read the response of {last.url} (status {last.status})."
-            return AnswerLostError(message, HINT_LOST, is_transient=last.status is None or is_transient_status(last.status))
+            return AnswerLostError(message, HINT_LOST, is_transient=not last.status or is_transient_status(last.status))
         failure = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, action, last.url)
         if isinstance(failure, AnswerLostError):
             return type(failure)(failure.message, HINT_LOST, is_transient=failure.is_transient)
@@ -177,8 +177,8 @@ class Workspace:
         call = f"{action} for the workspace {self.workspace_id}"
         if _DENIED.search(refusal.code):
             hint = HINT_DENIED.format(action=action, workspace=self.workspace_id)
-            return refusal.to_error(WorkspaceDeniedError, call, OPENAPI, hint=hint)
-        return refusal.to_error(WorkspaceError, call, OPENAPI, other=HINT_OTHER)
+            return refusal.to_error(WorkspaceDeniedError, call, hint=hint)
+        return refusal.to_error(WorkspaceError, call, other=HINT_OTHER)
 
 
 def _to_map(value: Any) -> Mapping[str, Any]:

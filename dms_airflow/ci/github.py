@@ -13,8 +13,6 @@ from urllib.parse import quote
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
-from dms_airflow.ci.github_id_token import fetch_id_token
-from dms_airflow.ci.runner import System
 from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.secrets.redaction import disarm, list_parts
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
-    from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.result import Annotation
 
 
@@ -31,11 +28,6 @@ class GitHub(CiSystem):
 
     has_summary = True
     has_annotation_limits = True
-
-    def debug(self, text: str) -> None:
-        """Print a line that only a debugging run shows."""
-        if self.runner.debug:
-            self._command("debug", {}, self._flatten(text))
 
     def mask_in_log(self, value: str) -> None:
         """Keep a value out of what is printed, also by the runner's own mask; outputs keep it."""
@@ -70,17 +62,6 @@ class GitHub(CiSystem):
         """Append to the job summary."""
         if self.runner.summary_file is not None:
             _append(self.runner.summary_file, markdown)
-
-    def fetch_id_token(self, audience: str, transport: Transport) -> str:
-        """Give the job's id-token for an audience.
-
-        Raises:
-            IdTokenError: There is none.
-        """
-        # Forgejo and Gitea have no permission for it that could be missing.
-        if self.runner.id_token or (self.runner.system is not System.GITHUB and not self.runner.id_token_url):
-            return super().fetch_id_token(audience, transport)
-        return fetch_id_token(self.runner, audience, transport=transport, log=self)
 
     def _begin_fold(self, title: str) -> None:
         self._command("group", {}, title)

@@ -24,11 +24,6 @@ _HARMLESS = re.compile(r"[\w.,:/+@%~?&=-]*", re.ASCII)
 class GitLab(CiSystem):
     """GitLab's runner."""
 
-    how_to_get_an_id = (
-        "Give the job this: id_tokens: { DMS_AIRFLOW_ID_TOKEN: { aud: sts.aliyuncs.com } }. The audience must be a client id "
-        "of the identity provider in RAM whose issuer is your GitLab."
-    )
-
     _sections = 0
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:

@@ -10,6 +10,8 @@ import io
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, TextIO
 
+from dms_airflow.ci.github_id_token import fetch_id_token
+from dms_airflow.ci.runner import System
 from dms_airflow.core.errors import IdTokenError
 from dms_airflow.core.files import change_owner
 from dms_airflow.core.result import Level
@@ -152,18 +154,18 @@ class CiSystem:
         Raises:
             IdTokenError: There is none.
         """
-        del audience, transport
-        if not self.runner.id_token:
-            raise IdTokenError(
-                "role-to-assume needs an id-token, and the variable DMS_AIRFLOW_ID_TOKEN is not set.", self.how_to_get_an_id
-            )
-        self.mask(self.runner.id_token)
-        return self.runner.id_token
-
-    how_to_get_an_id = (
-        "Set it to an id-token that your CI system issues for the identity provider's client id, or give access-key-id and "
-        "access-key-secret in place of role-to-assume."
-    )
+        if self.runner.id_token:
+            self.mask(self.runner.id_token)
+            return self.runner.id_token
+        # Forgejo and Gitea have no permission for it that could be missing.
+        if self.runner.system is System.GITHUB or self.runner.id_token_url:
+            return fetch_id_token(self.runner, audience, transport=transport, log=self)
+        raise IdTokenError(
+            "role-to-assume needs an id-token, and the variable DMS_AIRFLOW_ID_TOKEN is not set.",
+            "Set it to an id-token that your CI system issues for the identity provider's client id (on GitLab: id_tokens: { "
+            "DMS_AIRFLOW_ID_TOKEN: { aud: sts.aliyuncs.com } }, and the provider's issuer is your GitLab), or give "
+            "access-key-id and access-key-secret in place of role-to-assume.",
+        )
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

@@ -77,17 +77,10 @@ class ActionError(Exception):
 
 @dataclass(frozen=True, kw_only=True)
 class InputProblem:
-    """One wrong input: its name as the author wrote it, and what was expected.
-
-    Args:
-        name: The input.
-        message: What was expected.
-        unless: Other inputs; if one of them has a problem, this problem is not reported.
-    """
+    """One wrong input: its name as the author wrote it, and what was expected."""
 
     name: str
     message: str
-    unless: tuple[str, ...] = ()
 
 
 class InputError(ActionError, title="Wrong input", ending=Ending.REFUSED):

@@ -112,7 +112,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
     loaded = cls(**values)
     check = cast("Callable[[], Iterable[InputProblem]] | None", getattr(loaded, "check", None))
     if check:
-        problems.extend(problem for problem in check() if wrong.isdisjoint((problem.name, *problem.unless)))
+        problems.extend(problem for problem in check() if problem.name not in wrong)
     return loaded
 
 

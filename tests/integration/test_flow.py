@@ -137,7 +137,7 @@ def test_debug_of_the_sdk_prints_nothing(dms: FakeDms, run: Run) -> None:
     step = run({"operation": "version"}, {"DEBUG": "sdk", "RUNNER_DEBUG": "1"})
 
     assert step.exit_code == 0
-    assert "::debug::GET /login -> 302" in step.stdout
+    assert "debug: GET /login -> 302" in step.stdout
 
 
 def test_no_credentials(dms: FakeDms, run: Run) -> None:

@@ -36,7 +36,7 @@ HOSTILE = st.lists(st.sampled_from(PIECES) | st.text(alphabet="ab:#[]<>|`@\n\r",
 WHOLE_RUNS = settings(
     deadline=None, max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
 )
-OUR_COMMANDS = {"add-mask", "group", "endgroup", "error", "warning", "debug"}
+OUR_COMMANDS = {"add-mask", "group", "endgroup", "error", "warning"}
 PROPERTIES = {"file", "line", "title"}
 
 

@@ -167,7 +167,7 @@ def test_whoever_echoes_whatever_it_was_given(dms: FakeDms, cloud: FakeCloud, ru
 
     assert len(cloud.issuer.issued) >= (stage != "id-token")
     assert {cloud.issuer.bearer, *cloud.issuer.issued} <= {*step.masks}
-    assert "::debug::" in step.stdout
+    assert "debug: " in step.stdout
 
 
 @pytest.mark.parametrize("secret", ["line one\nline two, which is long", "a\n\n\nbcdefgh\n", "\tblanks around "])

@@ -162,12 +162,6 @@ def test_roles_refused(inputs: dict[str, str], problems: list[str]) -> None:
     assert [name for name, _ in found] == problems
 
 
-def test_a_wrong_endpoint_is_the_only_problem() -> None:
-    _, problems = read(instance_id="af-1", operation="version", endpoint="ftp://10.0.0.1")
-
-    assert [name for name, _ in problems] == ["endpoint"]
-
-
 def test_secrets_do_not_show() -> None:
     config, _ = read(access_key_id="the-id", access_key_secret="the-secret", security_token="the-token")
 

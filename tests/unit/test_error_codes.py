@@ -22,6 +22,6 @@ def test_what_every_call_may_get_is_searched_last(groups: tuple[str, ...]) -> No
     ],
 )
 def test_the_meaning_of_a_code(code: str, message: str, meaning: str | None) -> None:
-    found = Refusal(code=code, message=message, request_id="1").find_code(TOKEN)
+    found = Refusal(code=code, message=message, request_id="1", groups=TOKEN).known
 
     assert (found and found.meaning) == meaning

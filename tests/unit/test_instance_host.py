@@ -95,8 +95,6 @@ DMS = "https://data-cn-hangzhou-dms.aliyuncs.com"
         "https://data-cn-hangzhou-dms.aliyuncs.com%00.evil.tld",
         f"{DMS}./airflow",
         f"{DMS}:",
-        f"{DMS}:0",
-        f"{DMS}:65536",
         f"{DMS}:-1",
         f"{DMS}:4 43",
         f"{DMS}:٤٤٣",

@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
     from dms_airflow.core.findings import Finding
 
-MOST = 20_000_000  # bytes of tracebacks: GitLab takes no file of more than 30 MB
-LONGEST_TEXT = 20_000  # bytes
+# GitLab takes no file of more than 30 MB, which holds ten thousand failures of this length.
+LONGEST_TEXT = 2000  # bytes
 LONGEST_MESSAGE = 1000  # bytes
 
 # What XML cannot hold, not even as a reference: https://www.w3.org/TR/xml/#charsets
@@ -40,7 +40,6 @@ def render_junit(findings: Sequence[Finding], checks: Sequence[Check]) -> str:
     """
     errors = [finding for finding in findings if finding.rule.level is Level.ERROR]
     found = {name: finding for finding in reversed(errors) for name in finding.affects}
-    texts = _Texts()
     files = (name for finding in errors if finding.rule is not Rule.TASK_FAILED for name in finding.affects)
     there = {check.subject for check in checks}
     further = (Check(suite=DAG_FILES, name=name) for name in files if name not in there)
@@ -50,36 +49,20 @@ def render_junit(findings: Sequence[Finding], checks: Sequence[Check]) -> str:
         suite = suites.get(check.suite)
         if suite is None:
             suite = suites[check.suite] = SubElement(root, "testsuite", name=_clean(check.suite))
-        _add_case(suite, check, found.get(check.subject), texts)
+        _add_case(suite, check, found.get(check.subject))
     for element in (*suites.values(), root):
         _count(element)
     indent(root)
     return f'<?xml version="1.0" encoding="UTF-8"?>\n{tostring(root, encoding="unicode")}\n'
 
 
-class _Texts:
-    """Writes the text of each failure: that of a cause once, and no more than a file may hold."""
-
-    def __init__(self) -> None:
-        self._written: dict[str, str] = {}  # the first check of each cause
-        self._room = MOST
-
-    def write(self, check: Check, finding: Finding) -> str:
-        first = self._written.setdefault(finding.fingerprint, check.name)
-        if first != check.name:
-            return f"{finding.place}\n{finding.headline}\nThe same cause as that of {first}, where the traceback is."
-        text = cut_middle(f"{finding.place}\n{annotate(finding).message}", LONGEST_TEXT)
-        self._room -= len(text.encode("utf-8", "replace"))
-        return text if self._room > 0 else finding.place
-
-
-def _add_case(suite: Element, check: Check, finding: Finding | None, texts: _Texts) -> None:
+def _add_case(suite: Element, check: Check, finding: Finding | None) -> None:
     case = SubElement(suite, "testcase", classname=_clean(check.suite), name=_clean(check.name))
     if check.seconds is not None:
         case.set("time", f"{check.seconds:.3f}")
     if finding and finding.level is Level.ERROR:
         failure = SubElement(case, "failure", type=finding.rule.id, message=_write_message(finding.headline))
-        failure.text = _clean(texts.write(check, finding))
+        failure.text = _clean(cut_middle(f"{finding.place}\n{annotate(finding).message}", LONGEST_TEXT))
     elif check.failure:
         SubElement(case, "failure", message=_write_message(check.failure)).text = _clean(check.failure)
     elif finding:

@@ -41,7 +41,6 @@ _PRIVATE = tuple(
 )
 
 _HTTPS_PORT = 443
-_LAST_PORT = 65535
 
 
 def allows_plain_http(host: str) -> bool:
@@ -88,8 +87,6 @@ def check_host(text: str, *, is_endpoint_given: bool) -> str:
         )
     host, authority, port = match["host"].lower(), match["authority"], int(match["port"] or _HTTPS_PORT)
     refused = f"The token response names a host to which the session must not be sent, {match['scheme']}://{authority}:"
-    if not 0 < port <= _LAST_PORT:
-        raise TokenError(f"{refused} its port does not exist.", HINT_HOST)
     if not is_endpoint_given and (match["scheme"].lower() != "https" or port != _HTTPS_PORT or not _DMS.fullmatch(host)):
         raise TokenError(f"{refused} it is not an https host of DMS.", HINT_ELSEWHERE)
     if match["scheme"].lower() == "http" and not allows_plain_http(host):
