@@ -17,7 +17,7 @@ from dms_airflow.airflow.commands import output as console
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
 from dms_airflow.ci.report import fit_annotations
-from dms_airflow.ci.summary import StepInfo, render_summary
+from dms_airflow.ci.summary import render_summary
 from dms_airflow.config import Config
 from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
@@ -33,9 +33,7 @@ SIZE = 60_000  # characters, the smallest of three
 WORST = 7.0  # times as long for four times as much
 SHORTEST = 0.05  # seconds: what ends sooner says nothing
 
-STEP_INFO = StepInfo(
-    config=Config(operation="rest", instance_id="af-1", region="r"), airflow_url="", airflow_version="", duration=1.0
-)
+CONFIG = Config(operation="rest", instance_id="af-1", region="r")
 
 # Long runs of what the patterns look for, without what would end it.
 UNITS = (
@@ -72,7 +70,7 @@ def find_lists() -> dict[str, Callable[[int], object]]:
         annotations = tuple(Annotation(level=Level.ERROR, title=f"DAG {each}", message=FRAME) for each in range(number))
         table = Table(heading="t", columns=("a", "b", "c"), rows=rows)
         result = Result(ending=Ending.FAILURE, headline="h", blocks=(table,), annotations=fit_annotations(annotations))
-        return render_summary(result, STEP_INFO, str, name_page)
+        return render_summary(result, CONFIG, str, name_page)
 
     def read_errors(number: int) -> object:
         rows = [{"filepath": f"/opt/airflow/dags/f{each}.py", "error": f"{FRAME}{each}"} for each in range(number)]
@@ -102,7 +100,7 @@ def find_readers() -> dict[str, Callable[[str], object]]:
     def render(text: str) -> str:
         table = Table(heading="t", columns=("a",), rows=((text,),))
         result = Result(ending=Ending.FAILURE, headline=text, blocks=(Folded(heading="f", text=text), table))
-        return render_summary(result, STEP_INFO, redactor.redact, name_page)
+        return render_summary(result, CONFIG, redactor.redact, name_page)
 
     readers: dict[str, Callable[[str], object]] = {
         "redact": redactor.redact,

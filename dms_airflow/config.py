@@ -174,13 +174,7 @@ def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
 
 
 def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:
-    """Check that paths stay in the workspace, also when links are followed, and are what they must be.
-
-    Args:
-        runner: Where the workspace is.
-        files: Files to be written, by the names of their inputs.
-        dags_path: A folder; may be empty.
-    """
+    """Check that files to be written and a folder stay in the workspace, also when links are followed."""
     root = runner.workspace.resolve()
     seen: dict[Path, str] = {}
     for name, text in files.items():

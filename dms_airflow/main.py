@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import traceback
 from contextlib import nullcontext
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,21 +12,22 @@ from dms_airflow import __version__
 from dms_airflow.ci.detect import open_ci_system
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
-from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import list_secrets, parse_inputs
 from dms_airflow.connect import connect
 from dms_airflow.core.clock import Clock, TerminalClock
-from dms_airflow.core.errors import ActionError, Cancelled, InputError
+from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.result import Annotation, Ending, Level, Result
+from dms_airflow.core.text import count
 from dms_airflow.operations import run_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import TextIO
 
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Inputs
+    from dms_airflow.core.errors import InputProblem
     from dms_airflow.operations.context import Context
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
@@ -61,14 +63,11 @@ def main(
             config = inputs.config
             context = connect(config, ci, environ, clock)
             result = _run(inputs, context, ci, cancellable)
-        step_info = StepInfo(
-            config=config,
-            airflow_url=context.session.host,
-            airflow_version=version.number if (version := context.airflow.known_version) else "",
-            duration=clock.monotonic() - started,
-        )
+        version = {"airflow-version": known.number} if (known := context.airflow.known_version) else {}
+        learnt = {"airflow-url": context.session.host, "duration": round(clock.monotonic() - started, 1)}
+        result = replace(result, outputs={**version, **result.outputs, **learnt})
         comment = partial(update_comment, ci=ci, transport=context.transport, clock=clock)
-        return report(result, step_info, ci, result_stream, update_comment=comment)
+        return report(result, config, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
         for annotation in _report_bug(error, ci).annotations:
             ci.annotate(annotation)
@@ -78,7 +77,7 @@ def main(
 def _run(inputs: Inputs, context: Context, ci: CiSystem, cancellable: Callable[[], AbstractContextManager[None]]) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
     if inputs.problems or not inputs.operation:
-        return InputError(inputs.problems).to_result()
+        return _report_problems(inputs.problems)
     try:
         with cancellable():
             for word in inputs.params.list_secrets():
@@ -91,6 +90,14 @@ def _run(inputs: Inputs, context: Context, ci: CiSystem, cancellable: Callable[[
         return _report_cancelled(cancelled, is_connected=bool(context.session.host))
     except Exception as error:  # noqa: BLE001 - as above
         return _report_bug(error, ci)
+
+
+def _report_problems(problems: Sequence[InputProblem]) -> Result:
+    annotations = (
+        Annotation(level=Level.ERROR, title=f"Wrong input: {one.name}", message=f"{one.name}: {one.message}")
+        for one in problems
+    )
+    return Result(ending=Ending.REFUSED, headline=count(len(problems), "wrong input"), annotations=tuple(annotations))
 
 
 def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:

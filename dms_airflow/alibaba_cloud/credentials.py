@@ -225,5 +225,5 @@ def _join(names: tuple[str, ...]) -> str:
 
 def make_session_name(runner: Runner) -> str:
     """Make a role session name that shows the workflow run in ActionTrail, with characters that STS accepts."""
-    name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository)))
+    name = "-".join(filter(None, (str(runner.system), runner.run_id, runner.repository or runner.job)))
     return re.sub(r"[^A-Za-z0-9.@_-]+", "-", name)[:LONGEST_SESSION_NAME].strip("-")

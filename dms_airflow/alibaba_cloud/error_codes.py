@@ -96,14 +96,7 @@ class Refusal:
         return is_transient_status(self.status) or (self.known is not None and self.known.is_transient)
 
     def to_error(self, kind: type[E], call: str, *, hint: str = "", other: str = "") -> E:
-        """Make the error for it.
-
-        Args:
-            kind: Its class.
-            call: What was refused.
-            hint: What to do; empty for what the code says.
-            other: What to do about an unknown code.
-        """
+        """Make the error for a call. What to do: `hint`, else what the code says, else `other`."""
         known = self.known
         because = f", because {known.meaning}" if known else ""
         hint = hint or (known.hint if known else other)

@@ -76,13 +76,7 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
 
 
 def prepare_client(keys: Keys, endpoint: Endpoint, read_timeout: int = READ_TIMEOUT) -> tuple[Any, Any, Any]:
-    """Make the SDK's client, its messages and options. The explicit configuration keeps the SDK from looking around.
-
-    Args:
-        keys: Sign the calls.
-        endpoint: The OpenAPI.
-        read_timeout: Milliseconds.
-    """
+    """Make the SDK's client, its messages and options. The explicit configuration keeps the SDK from looking around."""
     client, messages = import_client()
     with stub_imports():
         from alibabacloud_tea_openapi.utils_models import Config  # noqa: PLC0415 - see the module's docstring

@@ -177,10 +177,6 @@ def guard_sdk(clock: Clock, ca_bundle: str) -> Iterator[LastExchange]:
     ``DEBUG=sdk`` makes it print signed requests and tokens (`do_action` of darabonba/core.py and Tea/core.py), and its log
     holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). Both modules keep
     sessions of requests for ever; here they get one that is closed at the end of the block.
-
-    Args:
-        clock: For time limits.
-        ca_bundle: Certificate authorities to trust in place of certifi's; empty for those.
     """
     last = LastExchange()
     threshold = logging.root.manager.disable
@@ -216,12 +212,7 @@ def attempt(call: Callable[[], T], last: LastExchange) -> T | None:
 
 
 def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None:
-    """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that.
-
-    Args:
-        last: The exchange of the call.
-        groups: Of the error codes that the call may get.
-    """
+    """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that."""
     try:
         body = json.loads(last.body)
     except (ValueError, RecursionError):
@@ -239,12 +230,7 @@ def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None
 
 
 def explain_network_failure(last: LastExchange, call: str) -> NetworkError | AnswerError | None:
-    """Explain why a call got no response; None when it got one.
-
-    Args:
-        last: Its exchange.
-        call: The call's name. It can be repeated without harm, so that it does not matter whether it was received.
-    """
+    """Explain why a call, which can be repeated without harm, got no response; None when it got one."""
     if last.fault is None:
         return None
     fault = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, call, last.url)

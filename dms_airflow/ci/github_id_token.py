@@ -37,13 +37,7 @@ HINT_URL = "The runner sets this variable; do not set it yourself."
 
 
 def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: Log) -> str:
-    """Fetch the job's id-token from GitHub.
-
-    Args:
-        runner: Knows where to fetch it, and by which secret.
-        audience: Whom the token is to be for.
-        transport: Sends the request.
-        log: Masks the token at once.
+    """Fetch the job's id-token from GitHub, and mask it at once.
 
     Raises:
         IdTokenError: The job may not have one, or GitHub gave none.

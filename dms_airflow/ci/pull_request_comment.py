@@ -24,7 +24,6 @@ from dms_airflow.core.result import Annotation, Ending, Level
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from dms_airflow.ci.summary import StepInfo
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
     from dms_airflow.core.clock import Clock
@@ -57,14 +56,13 @@ _CREATE = (
 
 
 def update_comment(
-    result: Result, step_info: StepInfo, *, ci: CiSystem, transport: Transport, clock: Clock
+    result: Result, config: Config, *, ci: CiSystem, transport: Transport, clock: Clock
 ) -> tuple[Annotation, ...]:
     """Bring the comment of the pull request up to date, where the author wants one.
 
     Returns:
         A notice when that was not possible; the step ends as it would without.
     """
-    config = step_info.config
     if config.comment == "never" or not config.github_token or not config.instance_id or result.ending is Ending.CANCELLED:
         return ()
     pull_request = ci.runner.read_pull_request()
@@ -74,7 +72,7 @@ def update_comment(
     deadline = clock.monotonic() + LIMIT
     comments = _Comments(pull_request=pull_request, config=config, ci=ci, transport=transport, clock=clock, deadline=deadline)
     try:
-        comments.update(result, step_info)
+        comments.update(result)
     except (ActionError, LookupError, TypeError, ValueError) as error:
         said = f"{error.message}\n{error.hint}" if isinstance(error, ActionError) else f"The response is unusable.\n{HINT}"
         message = f"The comment of pull request {pull_request.number} was not written. {said}"
@@ -93,13 +91,13 @@ class _Comments:
     clock: Clock
     deadline: float
 
-    def update(self, result: Result, step_info: StepInfo) -> None:
+    def update(self, result: Result) -> None:
         """Create the comment, or bring it up to date.
 
         Raises:
             ActionError: That is not possible.
         """
-        key, runner = make_key(step_info), self.ci.runner
+        key, runner = make_key(self.config), self.ci.runner
         issues = f"{runner.api_url}/repos/{quote(runner.repository)}/issues"
         own = self._fetch_own(key, issues)
         states = (own and parse_states(own[-1][1], key)) or []
@@ -108,7 +106,7 @@ class _Comments:
             return
         name_page = partial(runner.name_page, head=self.pull_request)
         commit, run_url = self.pull_request.commit, runner.run_url
-        body = render_comment(result, step_info, commit, states, redact=self.ci.redact, name_page=name_page, run_url=run_url)
+        body = render_comment(result, self.config, commit, states, redact=self.ci.redact, name_page=name_page, run_url=run_url)
         if own:
             self._send("PATCH", f"{issues}/comments/{own[-1][0]}", {"body": body})
         elif runner.system is System.GITHUB:

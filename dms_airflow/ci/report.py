@@ -18,8 +18,8 @@ from dms_airflow.core.text import count_bytes, cut_middle
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from dms_airflow.ci.summary import StepInfo
     from dms_airflow.ci.system import CiSystem
+    from dms_airflow.config import Config
 
 R = TypeVar("R", Annotation, Finding, Check)
 
@@ -38,32 +38,22 @@ ANNOTATION_LIMIT = 4096
 
 def report(
     result: Result,
-    step_info: StepInfo,
+    config: Config,
     ci: CiSystem,
     result_stream: TextIO | None = None,
     *,
-    update_comment: Callable[[Result, StepInfo], tuple[Annotation, ...]] = lambda *_: (),
+    update_comment: Callable[[Result, Config], tuple[Annotation, ...]] = lambda *_: (),
 ) -> int:
-    """Report to the CI system, and to the person who reads it, how the step went.
+    """Report to the CI system, and to the person who reads it, how the step went; return the exit code.
 
-    Args:
-        result: How it went.
-        step_info: What it was about, and what to write.
-        ci: Where to.
-        result_stream: Where the whole result goes as JSON, if anywhere.
-        update_comment: Writes the comment of the pull request; returns what to say when it could not.
-
-    Returns:
-        The exit code.
+    The whole result goes to `result_stream` as JSON, if there is one. `update_comment` writes the comment of the pull request,
+    and returns what to say when it could not.
     """
-    config = step_info.config
+    listed = {} if result.findings is None else {"findings": [one.to_json() for one in result.findings]}
     # Redacted first, cut afterwards: nobody recognizes half a secret.
     outputs = {
-        **({"airflow-version": step_info.airflow_version} if step_info.airflow_version else {}),
-        **{name: _clean(name, value, ci) for name, value in _list_outputs(result).items()},
+        **{name: _clean(name, value, ci) for name, value in {**result.outputs, **listed}.items()},
         "status": result.ending.status,
-        "duration": round(step_info.duration, 1),
-        "airflow-url": step_info.airflow_url,
     }
     annotations = tuple(_redact_record(one, ci) for one in result.annotations)
     findings = result.findings and tuple(_redact_record(one, ci) for one in result.findings)
@@ -76,31 +66,25 @@ def report(
         outputs=outputs,
     )
     if config.files or result_stream:
-        lost = _write_files(result, step_info, ci, result_stream)
+        lost = _write_files(result, config, ci, result_stream)
         ending = Ending.FAILURE if lost and result.ending is Ending.SUCCESS else result.ending
         result = replace(result, ending=ending, annotations=(*annotations, *lost))
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
     result = replace(result, annotations=(*result.annotations, *warnings))
     _log_findings(findings or (), ci)
-    ci.info(f"{result.headline} ({result.ending.status} after {step_info.duration:.1f} s)")
+    ci.info(f"{result.headline} ({result.ending.status} after {outputs.get('duration', 0)} s)")
     lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
     if config.summary and ci.has_summary:
-        summary = render_summary(result, step_info, ci.redact, ci.runner.name_page)
+        summary = render_summary(result, config, ci.redact, ci.runner.name_page)
         lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
-    notices = update_comment(result, step_info)
-    annotations = list_annotations((*result.annotations, *lost, *notices), findings or ())
-    for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
+    notices = update_comment(result, config)
+    shown = (*result.annotations, *lost, *notices, *(annotate(one) for one in findings or () if one.is_shown))
+    for annotation in fit_annotations(shown) if ci.has_annotation_limits else sorted(shown, key=rank):
         if config.annotations:
             ci.annotate(annotation)
         else:
             ci.info(f"{annotation.level.capitalize()}: {annotation.title}: {annotation.message}")
     return Ending.FAILURE.exit_code if lost and result.ending is Ending.SUCCESS else result.ending.exit_code
-
-
-def _list_outputs(result: Result) -> dict[str, Any]:
-    if result.findings is None:
-        return dict(result.outputs)
-    return {**result.outputs, "findings": [finding.to_json() for finding in result.findings]}
 
 
 def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
@@ -115,7 +99,7 @@ def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
             ci.info(f"  {affected}")
 
 
-def _write_files(result: Result, step_info: StepInfo, ci: CiSystem, result_stream: TextIO | None) -> list[Annotation]:
+def _write_files(result: Result, config: Config, ci: CiSystem, result_stream: TextIO | None) -> list[Annotation]:
     """Write the files that the inputs name; return what to say of those that could not be written.
 
     Where nothing was found out about the DAG files there are no report files: an empty one says that all is well.
@@ -123,14 +107,14 @@ def _write_files(result: Result, step_info: StepInfo, ci: CiSystem, result_strea
     from dms_airflow.ci.reports.files import render_file  # noqa: PLC0415 - most steps write none, and each would pay for XML
 
     lost: list[Annotation] = []
-    for name, path in step_info.config.files.items():
+    for name, path in config.files.items():
         if name != "result-file" and result.findings is None:
             ci.info(f"{name} is not written: nothing was found out about the DAG files.")
             continue
-        write = partial(ci.write_file, ci.runner.workspace / path, render_file(name, result, step_info))
+        write = partial(ci.write_file, ci.runner.workspace / path, render_file(name, result, config))
         lost += _try_to_write(f"{name} {path}", write)
     if result_stream:
-        result_stream.writelines(render_file("result-file", result, step_info))
+        result_stream.writelines(render_file("result-file", result, config))
     return lost
 
 
@@ -215,15 +199,9 @@ def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:
     return f"[{', '.join(texts[: len(kept)])}]", what
 
 
-def list_annotations(annotations: Iterable[Annotation], findings: Iterable[Finding]) -> tuple[Annotation, ...]:
-    """List all annotations: first errors, then warnings.
-
-    Args:
-        annotations: Most important first.
-        findings: Most important first; they come after the others. Warnings that a baseline knows are left out.
-    """
-    everything = (*annotations, *(annotate(one) for one in findings if one.is_shown))
-    return tuple(one for level in Level for one in everything if one.level is level)
+def rank(annotation: Annotation) -> int:
+    """Order annotations: first errors, then warnings."""
+    return tuple(Level).index(annotation.level)
 
 
 def fit_annotations(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:

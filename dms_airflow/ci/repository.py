@@ -16,29 +16,19 @@ if TYPE_CHECKING:
 _URL = re.compile(r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', re.MULTILINE)
 
 
-def find_page(workspace: Path, file: str, server_url: str, pages: str) -> str | None:
-    """Find the page of a repository's commit to which the path of a file is appended.
-
-    Args:
-        workspace: The folder with the checkouts.
-        file: Path relative to the root of its repository.
-        server_url: The Git host whose pages these are.
-        pages: What comes between a repository and a commit in the address of a file there.
+def find_commit(workspace: Path, file: str, server_url: str) -> tuple[str, str] | None:
+    """Find the repository of a file, whose path is relative to its root, and the commit that is checked out.
 
     Returns:
-        ``https://github.com/acme/dags/blob/<commit>``; empty where it is not known; None when no repository is checked out.
+        ``("acme/dags", "<commit>")``; empty texts where they are not known; None when no repository is checked out.
     """
     with suppress(OSError, ValueError):  # a file that is not UTF-8; a path with a null byte, which a baseline may hold
         roots = [root for root in (workspace, *sorted(workspace.iterdir())) if (root / ".git").exists()]
         root = next((root for root in roots if (root / file).is_file()), None)
-        if root is None:
-            return "" if roots else None
-        git = root / ".git"
-        if git.is_file():  # of a submodule
-            git = root / git.read_text(encoding="utf-8").removeprefix("gitdir:").strip()
-        name, commit = _read_name(git, server_url), _read_commit(git)
-        return f"{server_url}/{name}/{pages}/{commit}" if name and commit else ""
-    return ""
+        if root:
+            return _read_name(root / ".git", server_url), _read_commit(root / ".git")
+        return ("", "") if roots else None
+    return ("", "")
 
 
 def _read_name(git: Path, server_url: str) -> str:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from urllib.parse import quote
 
-from dms_airflow.ci.repository import find_page
+from dms_airflow.ci.repository import find_commit
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -73,7 +73,6 @@ _VARIABLES: Mapping[System, Mapping[str, str]] = {
     System.JENKINS: {
         "workspace": "WORKSPACE",
         "temp": "WORKSPACE_TMP",
-        "repository": "JOB_NAME",
         "sha": "GIT_COMMIT",
         "run_id": "BUILD_NUMBER",
         "job": "JOB_NAME",
@@ -81,7 +80,6 @@ _VARIABLES: Mapping[System, Mapping[str, str]] = {
     },
     System.YUNXIAO: {
         "workspace": "PROJECT_DIR",
-        "repository": "PIPELINE_NAME",
         "sha": "CI_COMMIT_SHA",
         "run_id": "PIPELINE_ID",
         "run_attempt": "BUILD_NUMBER",
@@ -195,15 +193,14 @@ class Runner:
         """
         if not file:
             return ""
-        pages = _PAGES.get(self.system, "blob")
-        is_known = self.repository and self.sha and self.system in {System.GITHUB, *_PAGES}
-        own = f"{self.server_url}/{self.repository}/{pages}/{self.sha}" if is_known else ""
-        base = find_page(self.workspace, file, self.server_url, pages)
-        base = own if base is None else base  # files without Git: those of the job's own commit
-        if head and head.repository and base == own:
-            base = f"{self.server_url}/{head.repository}/{pages}/{head.commit}"
-        page = f"{base}/{quote(file, errors='replace')}" if base else ""
-        return f"{page}#L{line}" if page and line else page
+        own = (self.repository, self.sha)
+        name, commit = find_commit(self.workspace, file, self.server_url) or own  # without Git: the job's own commit
+        if head and head.repository and (name, commit) == own:
+            name, commit = head.repository, head.commit
+        if not name or not commit:
+            return ""
+        page = f"{self.server_url}/{name}/{_PAGES.get(self.system, 'blob')}/{commit}/{quote(file, errors='replace')}"
+        return f"{page}#L{line}" if line else page
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], system: System, *, is_terminal: bool = False) -> Self:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import re
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dms_airflow.core.findings import NAMES_SHOWN, Rule, describe_affected
@@ -39,32 +38,22 @@ _PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]|^-")
 _REFERENCE = re.compile(r"[@#]|://|www\.|-\d|\b[0-9A-Fa-f]{7,40}\b|:[\w+-]+:", re.IGNORECASE)
 
 
-@dataclass(frozen=True, kw_only=True)
-class StepInfo:
-    """What a report says of the step besides its result."""
-
-    config: Config
-    airflow_url: str
-    airflow_version: str
-    duration: float  # seconds
-
-
 def render_summary(
-    result: Result, step_info: StepInfo, redact: Callable[[str], str], name_page: Callable[[str | None, int | None], str]
+    result: Result, config: Config, redact: Callable[[str], str], name_page: Callable[[str | None, int | None], str]
 ) -> str:
     """Write the job summary as Markdown in which no text of the result has a meaning of its own.
 
     Args:
         result: What happened.
-        step_info: Which step it was.
+        config: Which step it was.
         redact: Takes secrets out of a text before it is escaped.
         name_page: Gives the URL of a file of the checkout and of a line in it; empty where there is none.
     """
     writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {ENDED[result.ending][0]} {writer.cell(step_info.config.operation or 'dms-airflow')} "
-        f"on {writer.cell(step_info.config.instance_id or '?')}\n\n"
-        f"**{writer.cell(result.headline)}**\n\n{describe_step(result, step_info, writer)}\n\n"
+        f"### {ENDED[result.ending][0]} {writer.cell(config.operation or 'dms-airflow')} "
+        f"on {writer.cell(config.instance_id or '?')}\n\n"
+        f"**{writer.cell(result.headline)}**\n\n{describe_step(result, config, writer)}\n\n"
     )
     writer.add_annotations(result.annotations, FOLDED_LIMIT)
     findings = result.findings or ()
@@ -82,12 +71,13 @@ def render_summary(
     return writer.finish()
 
 
-def describe_step(result: Result, step_info: StepInfo, writer: Writer) -> str:
+def describe_step(result: Result, config: Config, writer: Writer) -> str:
     """Say in a sentence how long it took, and where."""
-    name = f"Airflow {step_info.airflow_version}".strip()
-    airflow = f" on {writer.cell(Link(text=name, url=step_info.airflow_url))}" if step_info.airflow_url else ""
-    region = f" in {writer.cell(step_info.config.region)}" if step_info.config.region else ""
-    return f"{ENDED[result.ending][1]} after {step_info.duration:.1f} s{airflow}{region}."
+    name = f"Airflow {result.outputs.get('airflow-version', '')}".strip()
+    url = result.outputs.get("airflow-url")
+    airflow = f" on {writer.cell(Link(text=name, url=url))}" if url else ""
+    region = f" in {writer.cell(config.region)}" if config.region else ""
+    return f"{ENDED[result.ending][1]} after {result.outputs.get('duration', 0)} s{airflow}{region}."
 
 
 def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:

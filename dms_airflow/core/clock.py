@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -36,9 +35,6 @@ class TerminalClock(Clock):
 
     def sleep(self, seconds: float) -> None:
         """Return after so many seconds."""
-        if threading.current_thread() is not threading.main_thread():  # two lines would overwrite each other
-            super().sleep(seconds)
-            return
         end = self.monotonic() + seconds
         while (left := end - self.monotonic()) > 0:
             self._terminal.write(f"\r… {self.monotonic() - self._started:.0f} s\x1b[K")

@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from dms_airflow.core.result import Annotation, Ending, Level, Result
-from dms_airflow.core.text import count
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from dms_airflow.core.result import Diagram, Folded, Table
 
@@ -81,24 +80,6 @@ class InputProblem:
 
     name: str
     message: str
-
-
-class InputError(ActionError, title="Wrong input", ending=Ending.REFUSED):
-    """Wrong inputs; nothing was sent anywhere."""
-
-    def __init__(self, problems: Sequence[InputProblem]) -> None:
-        lines = [f"{problem.name}: {problem.message}" for problem in problems]
-        super().__init__("; ".join(lines), "Nothing was sent. Correct the inputs.")
-        self.problems = tuple(problems)
-
-    def to_result(self) -> Result:
-        """Report each wrong input in an annotation of its own."""
-        annotations = (
-            Annotation(level=Level.ERROR, title=f"{self.title}: {one.name}", message=f"{one.name}: {one.message}")
-            for one in self.problems
-        )
-        headline = count(len(self.problems), "wrong input")
-        return Result(ending=self.ending, headline=headline, annotations=tuple(annotations))
 
 
 class CredentialsError(ActionError, title="No credentials"):

@@ -17,7 +17,6 @@ from pathlib import Path
 from dms_airflow.ci.github import GitHub
 from dms_airflow.ci.report import report
 from dms_airflow.ci.runner import Runner
-from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
@@ -28,12 +27,7 @@ from tests.markdown import find_foreign
 from tests.unit.test_leaks import FORMS
 
 SECRET = "qX~/s3 \"cr'et\\%41+é"
-STEP_INFO = StepInfo(
-    config=Config(operation="dags list", instance_id="af-1", region="cn-hangzhou"),
-    airflow_url="https://h/a",
-    airflow_version="2.10.4",
-    duration=1.0,
-)
+CONFIG = Config(operation="dags list", instance_id="af-1", region="cn-hangzhou")
 # `SECRET` stands for it as it is, with a letter behind for one of its forms.
 _MARK = re.compile(r"SECRET([A-Za-z0-9]?)")
 FORM_NAMES = ["plain", *(name for name in FORMS if name != "plain")]
@@ -72,7 +66,13 @@ def check(data: bytes, folder: Path) -> None:
         headline=text,
         findings=(finding,),
         annotations=(annotation,) * 11,
-        outputs={"stdout": text, "import-errors": [{"message": text}]},
+        outputs={
+            "airflow-url": "https://h/a",
+            "airflow-version": "2.10.4",
+            "duration": 1.0,
+            "stdout": text,
+            "import-errors": [{"message": text}],
+        },
         blocks=(
             Table(heading=text, columns=(text, "b"), rows=((text, text),)),
             Folded(heading=text, text=text),
@@ -81,10 +81,8 @@ def check(data: bytes, folder: Path) -> None:
     )
     workflow.info(text)
     workflow.fold(text, text)
-    config = replace(
-        STEP_INFO.config, result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json"
-    )
-    report(result, replace(STEP_INFO, config=config), workflow)
+    config = replace(CONFIG, result_file="r.json", sarif_file="r.sarif", junit_file="r.xml", code_quality_file="c.json")
+    report(result, config, workflow)
     summary = summary_file.read_text(encoding="utf-8")
     printed = log.getvalue()[masks:]
     lines = printed.replace("\r\n", "\n").replace("\r", "\n").split("\n")

@@ -15,7 +15,6 @@ import requests
 from dms_airflow.ci.github import Forgejo, GitHub
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.runner import Runner, System
-from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.http.exchange import Transport
@@ -118,8 +117,7 @@ class Job:
         ci = (Forgejo if is_kin else GitHub)(self.runner, self.log)
         transport = Transport(http=requests.Session(), clock=self.clock, log=ci)
         config = Config(instance_id=instance, operation=operation, region="cn-hangzhou", comment=when, github_token=token)
-        step_info = StepInfo(config=config, airflow_url="", airflow_version="", duration=1.0)
-        return list(update_comment(result, step_info, ci=ci, transport=transport, clock=self.clock))
+        return list(update_comment(result, config, ci=ci, transport=transport, clock=self.clock))
 
 
 @pytest.fixture

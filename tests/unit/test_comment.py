@@ -9,18 +9,13 @@ from urllib.parse import quote
 import pytest
 
 from dms_airflow.ci.reports.comment import State, make_key, parse_states, render_comment
-from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from tests.markdown import find_foreign
 
-STEP_INFO = StepInfo(
-    config=Config(operation="deploy", instance_id="af-1", region="cn-hangzhou"),
-    airflow_url="https://h/airflow/1",
-    airflow_version="2.10.4",
-    duration=1.26,
-)
+CONFIG = Config(operation="deploy", instance_id="af-1", region="cn-hangzhou")
+OUTPUTS = {"airflow-url": "https://h/airflow/1", "airflow-version": "2.10.4", "duration": 1.3}
 COMMIT = "3fa9c1d" + "0" * 33
 FINDING = Finding(
     rule=Rule.IMPORT_ERROR,
@@ -36,8 +31,8 @@ FINDING = Finding(
 
 def render(result: Result, states: list[State] | None = None, commit: str = COMMIT) -> str:
     return render_comment(
-        result,
-        STEP_INFO,
+        replace(result, outputs=OUTPUTS),
+        CONFIG,
         commit,
         states or [],
         redact=lambda text: text.replace("hunter2", "***"),
@@ -78,7 +73,7 @@ def test_a_whole_comment() -> None:
 def test_a_state_is_read_back(ending: Ending) -> None:
     findings = tuple(replace(FINDING, fingerprint=f"{number:032x}"[::-1]) for number in range(400))
 
-    [state] = parse_states(render(Result(ending=ending, headline="x", findings=findings)), make_key(STEP_INFO)) or []
+    [state] = parse_states(render(Result(ending=ending, headline="x", findings=findings)), make_key(CONFIG)) or []
 
     assert (state.commit, state.ending.status, state.total) == ("3fa9c1d", ending.status, 400)
     assert sorted(state.ids or ()) == sorted({f"{number:032x}"[::-1][:8] for number in range(400)})
@@ -87,7 +82,7 @@ def test_a_state_is_read_back(ending: Ending) -> None:
 def test_more_findings_than_are_kept_are_not_compared() -> None:
     findings = tuple(replace(FINDING, fingerprint=f"{number:032x}"[::-1]) for number in range(401))
     result = Result(ending=Ending.FAILURE, headline="x", findings=findings)
-    states = parse_states(render(result), make_key(STEP_INFO)) or []
+    states = parse_states(render(result), make_key(CONFIG)) or []
 
     assert states == [State(commit="3fa9c1d", ending=Ending.FAILURE, total=401, ids=None)]
     assert "since" not in render(result, states, "b" * 40)
@@ -150,4 +145,4 @@ def test_ten_thousand_hostile_texts_have_no_effect() -> None:
         assert "-->" not in body
         assert mark.count("-->") == 1
         assert find_foreign(body) == [], texts[start : start + 80]
-        assert [one.commit for one in parse_states(comment, make_key(STEP_INFO)) or []] == ["3fa9c1d", "b0a61e2"]
+        assert [one.commit for one in parse_states(comment, make_key(CONFIG)) or []] == ["3fa9c1d", "b0a61e2"]

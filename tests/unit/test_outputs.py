@@ -7,8 +7,8 @@ from dataclasses import replace
 
 import pytest
 
-from dms_airflow.ci.report import fit_annotations, list_annotations, render_outputs
-from dms_airflow.core.findings import Finding, Rule
+from dms_airflow.ci.report import fit_annotations, render_outputs
+from dms_airflow.core.findings import Finding, Rule, annotate
 from dms_airflow.core.result import Annotation, Level
 
 
@@ -81,9 +81,7 @@ def test_findings_follow_and_the_tenth_annotation_counts_the_causes_that_are_lef
     known = replace(broken, level=Level.WARNING, title="known", new=False)
     old = Finding(rule=Rule.DEPRECATION, level=Level.WARNING, title="old", message="m")
 
-    fitted = fit_annotations(
-        list_annotations([problem], [*[broken] * 300, known, *[old] * 12, *[replace(old, new=False)] * 20])
-    )
+    fitted = fit_annotations([problem, *map(annotate, [*[broken] * 300, known, *[old] * 12])])
 
     assert [(one.title, one.message) for one in fitted[:2]] == [
         ("Deploy not verified", "m"),

@@ -20,7 +20,6 @@ from dms_airflow.ci.reports.code_quality import render_code_quality
 from dms_airflow.ci.reports.files import render_file
 from dms_airflow.ci.reports.junit import render_junit
 from dms_airflow.ci.reports.sarif import render_sarif
-from dms_airflow.ci.summary import StepInfo
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import DAG_FILES, Annotation, Check, Ending, Level, Result
@@ -329,11 +328,9 @@ def test_the_result_file_has_each_traceback_once() -> None:
         annotations=(warning,),
         findings=(BROKEN, failed),
     )
-    step_info = StepInfo(
-        config=Config(operation="version", instance_id="af-1", region=""), airflow_url="", airflow_version="", duration=1.0
-    )
+    config = Config(operation="version", instance_id="af-1")
 
-    whole = json.loads("".join(render_file("result-file", result, step_info)))
+    whole = json.loads("".join(render_file("result-file", result, config)))
 
     assert {**whole, "annotations": [(one["title"], one["message"]) for one in whole["annotations"]]} == {
         "operation": "version",

@@ -10,18 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dms_airflow.ci.summary import SUMMARY_LIMIT, StepInfo, render_summary
+from dms_airflow.ci.summary import SUMMARY_LIMIT, render_summary
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import cut_middle
 
-STEP_INFO = StepInfo(
-    config=Config(operation="dags list", instance_id="af-1", region="cn-hangzhou"),
-    airflow_url="https://h/airflow/1",
-    airflow_version="2.10.4",
-    duration=1.26,
-)
+CONFIG = Config(operation="dags list", instance_id="af-1", region="cn-hangzhou")
+OUTPUTS = {"airflow-url": "https://h/airflow/1", "airflow-version": "2.10.4", "duration": 1.3}
 
 
 def name_page(file: str | None, line: int | None) -> str:
@@ -29,8 +25,8 @@ def name_page(file: str | None, line: int | None) -> str:
 
 
 def summarize(**fields: object) -> str:
-    result = Result(**{"ending": Ending.SUCCESS, "headline": "It worked", **fields})  # type: ignore[arg-type]
-    return render_summary(result, STEP_INFO, lambda text: text.replace("hunter2", "***"), name_page)
+    result = Result(**{"ending": Ending.SUCCESS, "headline": "It worked", "outputs": OUTPUTS, **fields})  # type: ignore[arg-type]
+    return render_summary(result, CONFIG, lambda text: text.replace("hunter2", "***"), name_page)
 
 
 def test_a_whole_summary() -> None:
@@ -52,9 +48,9 @@ def test_a_whole_summary() -> None:
 
 
 def test_a_step_that_did_not_come_to_airflow() -> None:
-    step_info = replace(STEP_INFO, config=Config(), airflow_url="", airflow_version="")
+    result = Result(ending=Ending.REFUSED, headline="no", outputs={"airflow-url": "", "duration": 1.3})
 
-    summary = render_summary(Result(ending=Ending.REFUSED, headline="no"), step_info, str, name_page)
+    summary = render_summary(result, Config(), str, name_page)
 
     assert summary == "### ❌ dms-airflow on ?\n\n**no**\n\nFailed after 1.3 s.\n\n".replace("?", "&#63;")
 

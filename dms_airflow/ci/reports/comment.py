@@ -14,7 +14,7 @@ from dms_airflow.core.text import count, cut_middle, first_line
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.ci.summary import StepInfo
+    from dms_airflow.config import Config
     from dms_airflow.core.result import Result
 
 # GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
@@ -55,9 +55,9 @@ class State:
         return f"{self.commit}:{self.ending.status}:{self.total}:{ids}"
 
 
-def make_key(step_info: StepInfo) -> str:
+def make_key(config: Config) -> str:
     """Make the name of the comment: there is one for each instance and operation."""
-    return sha256(f"{step_info.config.operation}\0{step_info.config.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
+    return sha256(f"{config.operation}\0{config.instance_id}".encode("utf-8", "replace")).hexdigest()[:32]
 
 
 def parse_states(body: str, key: str) -> list[State] | None:
@@ -74,7 +74,7 @@ def parse_states(body: str, key: str) -> list[State] | None:
 
 def render_comment(
     result: Result,
-    step_info: StepInfo,
+    config: Config,
     commit: str,
     states: Sequence[State],
     *,
@@ -84,16 +84,10 @@ def render_comment(
 ) -> str:
     """Write the comment as Markdown in which no text of the result has a meaning of its own.
 
-    Args:
-        result: What happened.
-        step_info: Which step it was.
-        commit: The head of the pull request.
-        states: Those that the comment carries, the last one first.
-        redact: Takes secrets out of a text before it is escaped.
-        name_page: Gives the URL of a file and of a line in it at the head; empty where there is none.
-        run_url: The page of the job; may be empty.
+    `commit` is the head of the pull request, `states` what the comment carries, the last one first; `redact` takes secrets out
+    of a text, `name_page` gives the URL of a file and of a line in it at the head, or nothing.
     """
-    now, config = State.of(result, commit), step_info.config
+    now = State.of(result, commit)
     # A job that is run again takes the place of its former run.
     older = [one for one in states if one.commit != now.commit][: MOST_STATES - 1]
     writer = Writer(redact, ROOM)
@@ -104,7 +98,7 @@ def render_comment(
     writer.add(
         f"### {mark} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
         f"{writer.cell(config.operation)} on {writer.cell(config.instance_id)} at <code>{now.commit}</code>. "
-        f"{describe_step(result, step_info, writer)}{page}\n\n"
+        f"{describe_step(result, config, writer)}{page}\n\n"
     )
     findings = result.findings or ()
     before = next((one for one in older if one.ids is not None), None)
@@ -122,4 +116,4 @@ def render_comment(
     lines = [f"- {ENDED[one.ending][0]} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
     history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
     carried = " ".join(one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older)))
-    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(step_info)} {carried} -->\n"
+    return f"{writer.finish()}{history}<!-- dms-airflow {make_key(config)} {carried} -->\n"

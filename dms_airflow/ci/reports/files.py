@@ -16,11 +16,11 @@ from dms_airflow.core.findings import Rule, annotate
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from dms_airflow.ci.summary import StepInfo
+    from dms_airflow.config import Config
     from dms_airflow.core.result import Result
 
 
-def render_file(name: str, result: Result, step_info: StepInfo) -> Iterable[str]:
+def render_file(name: str, result: Result, config: Config) -> Iterable[str]:
     """Write what the file of an input holds, piece by piece."""
     findings = result.findings or ()
     match name:
@@ -30,10 +30,10 @@ def render_file(name: str, result: Result, step_info: StepInfo) -> Iterable[str]
             return [render_junit(findings, result.checks)]
         case "code-quality-file":
             return [render_code_quality(findings)]
-    return _render_result(result, step_info)
+    return _render_result(result, config)
 
 
-def _render_result(result: Result, step_info: StepInfo) -> Iterator[str]:
+def _render_result(result: Result, config: Config) -> Iterator[str]:
     """Write the whole result as JSON, whatever its size."""
     answer = result.outputs.get("json")
     # The answer may have many megabytes: it is written as it came, never read again.
@@ -41,8 +41,8 @@ def _render_result(result: Result, step_info: StepInfo) -> Iterator[str]:
     # The tracebacks of import errors are in the output `import-errors`.
     findings = (one if one.rule is Rule.TASK_FAILED else replace(one, details="") for one in result.findings or ())
     whole: dict[str, Any] = {
-        "operation": step_info.config.operation,
-        "instance-id": step_info.config.instance_id,
+        "operation": config.operation,
+        "instance-id": config.instance_id,
         "headline": result.headline,
         "outputs": {**result.outputs, "json": mark} if answer else dict(result.outputs),
         "annotations": [asdict(one) for one in (*result.annotations, *map(annotate, findings))],

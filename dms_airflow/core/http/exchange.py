@@ -204,13 +204,7 @@ def restrict_session(http: requests.Session) -> None:
 
 
 def read_body(response: requests.Response, clock: Clock, deadline: float, what: str) -> bytes:
-    """Read the body of a streamed answer, as far as time and memory go.
-
-    Args:
-        response: The answer.
-        clock: Tells when time is up.
-        deadline: On the clock.
-        what: The request, and where it went.
+    """Read the body of a streamed answer, until `deadline` on the clock. `what` is the request, and where it went.
 
     Raises:
         AnswerError: It is longer than LONGEST_ANSWER.

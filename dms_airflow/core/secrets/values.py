@@ -62,12 +62,7 @@ def mask_passwords(text: str) -> str:
 
 
 def mask_spans(text: str, spans: Iterable[tuple[int, int]]) -> str:
-    """Mask parts of a text, which may overlap.
-
-    Args:
-        text: The text.
-        spans: Where each part begins and ends.
-    """
+    """Mask parts of a text, which may overlap: where each begins and ends."""
     pieces, done = [], 0
     for start, end in sorted(spans):
         if start >= done:
