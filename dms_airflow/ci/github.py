@@ -13,12 +13,11 @@ from urllib.parse import quote
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
-from dms_airflow.ci.system import CiSystem
+from dms_airflow.ci.system import CiSystem, append
 from dms_airflow.core.secrets.redaction import disarm, list_parts
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from pathlib import Path
 
     from dms_airflow.core.result import Annotation
 
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 class GitHub(CiSystem):
     """GitHub's runner, which takes lines of the log for commands."""
 
-    has_summary = True
     has_annotation_limits = True
 
     def mask_in_log(self, value: str) -> None:
@@ -56,12 +54,7 @@ class GitHub(CiSystem):
             self.info("GITHUB_OUTPUT is not set, so that no outputs are written.")
             return
         text = "".join(f"{prepare_key_value_message(name, self._secrets.redact(value))}\n" for name, value in outputs.items())
-        _append(self.runner.output_file, text)
-
-    def write_summary(self, markdown: str) -> None:
-        """Append to the job summary."""
-        if self.runner.summary_file is not None:
-            _append(self.runner.summary_file, markdown)
+        append(self.runner.output_file, text)
 
     def _begin_fold(self, title: str) -> None:
         self._command("group", {}, title)
@@ -82,8 +75,3 @@ class Forgejo(GitHub):
     def annotate(self, annotation: Annotation) -> None:
         """Print one thing to fix."""
         CiSystem.annotate(self, annotation)
-
-
-def _append(file: Path, text: str) -> None:
-    with file.open("a", encoding="utf-8", errors="backslashreplace", newline="") as opened:
-        opened.write(text)

@@ -74,7 +74,7 @@ def report(
     _log_findings(findings or (), ci)
     ci.info(f"{result.headline} ({result.ending.status} after {outputs.get('duration', 0)} s)")
     lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
-    if config.summary and ci.has_summary:
+    if config.summary and ci.runner.summary_file:
         summary = render_summary(result, config, ci.redact, ci.runner.name_page)
         lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
     notices = update_comment(result, config)

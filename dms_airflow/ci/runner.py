@@ -29,8 +29,6 @@ class System(StrEnum):
     FORGEJO = "forgejo"
     GITEA = "gitea"
     GITLAB = "gitlab"
-    JENKINS = "jenkins"
-    YUNXIAO = "yunxiao"
     PLAIN = "plain"
 
 
@@ -54,7 +52,7 @@ _GITHUB = {
     "id_token_bearer": "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
 }
 
-# The variable of each field.
+# The variable of each field. GitLab and Yunxiao Flow call the commit CI_COMMIT_SHA.
 _VARIABLES: Mapping[System, Mapping[str, str]] = {
     System.GITHUB: _GITHUB,
     System.FORGEJO: _GITHUB,
@@ -64,27 +62,19 @@ _VARIABLES: Mapping[System, Mapping[str, str]] = {
         "output_file": "DMS_AIRFLOW_DOTENV",
         "server_url": "CI_SERVER_URL",
         "repository": "CI_PROJECT_PATH",
-        "sha": "CI_COMMIT_SHA",
         "run_id": "CI_PIPELINE_ID",
         "run_attempt": "CI_JOB_ID",
         "job": "CI_JOB_NAME",
         "run_url": "CI_JOB_URL",
     },
-    System.JENKINS: {
-        "workspace": "WORKSPACE",
+    # Those of Jenkins; Yunxiao Flow has the number, too, and a terminal none of them.
+    System.PLAIN: {
         "temp": "WORKSPACE_TMP",
         "sha": "GIT_COMMIT",
         "run_id": "BUILD_NUMBER",
         "job": "JOB_NAME",
         "run_url": "BUILD_URL",
     },
-    System.YUNXIAO: {
-        "workspace": "PROJECT_DIR",
-        "sha": "CI_COMMIT_SHA",
-        "run_id": "PIPELINE_ID",
-        "run_attempt": "BUILD_NUMBER",
-    },
-    System.PLAIN: {},
 }
 
 _PATHS = ("workspace", "output_file", "summary_file", "event_file", "temp")
@@ -96,14 +86,13 @@ _PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "
 def detect_system(environ: Mapping[str, str]) -> System:
     """Find the CI system by the word in `DMS_AIRFLOW_CI`, else by what it sets; a word that is none of them means none.
 
-    Forgejo also says that it is Gitea, and both that they are GitHub. Yunxiao Flow sets nothing of its own.
+    Forgejo also says that it is Gitea, and both that they are GitHub.
     """
     signs = {
         System.FORGEJO: environ.get("FORGEJO_ACTIONS") == "true",
         System.GITEA: environ.get("GITEA_ACTIONS") == "true",
         System.GITHUB: environ.get("GITHUB_ACTIONS") == "true",
         System.GITLAB: environ.get("GITLAB_CI") == "true",
-        System.JENKINS: environ.get("JENKINS_URL") and environ.get("BUILD_ID"),
     }
     word = environ.get("DMS_AIRFLOW_CI", "").strip().lower()
     found = (one for one in System if one == word) if word else (one for one, is_there in signs.items() if is_there)
@@ -161,7 +150,8 @@ class Runner:
     @property
     def origin(self) -> str:
         """Where a DAG run came from, as the beginning of its run id: ``gha__4711-1-deploy-__run``."""
-        prefix = {System.GITHUB: "gha", System.PLAIN: "local"}.get(self.system, str(self.system))
+        elsewhere = "ci" if self.run_id else "local"
+        prefix = {System.GITHUB: "gha", System.PLAIN: elsewhere}.get(self.system, str(self.system))
         place = re.sub(r"[^A-Za-z0-9_.-]+", "-", "-".join(filter(None, (self.run_id, self.run_attempt, self.job, self.step))))
         return "__".join(filter(None, (prefix, place.strip("-"))))
 
@@ -206,6 +196,7 @@ class Runner:
     def from_environ(cls, environ: Mapping[str, str], system: System, *, is_terminal: bool = False) -> Self:
         """Read the variables of a CI system."""
         given: dict[str, Any] = {name: environ[one] for name, one in _VARIABLES[system].items() if environ.get(one)}
+        given.setdefault("sha", environ.get("CI_COMMIT_SHA", ""))
         given["workspace"] = given.get("workspace") or Path.cwd()
         given |= {name: Path(given[name]) for name in _PATHS if name in given}
         if system in (System.GITHUB, System.FORGEJO, System.GITEA) and {"repository", "run_id"} <= given.keys():

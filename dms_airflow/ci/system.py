@@ -42,8 +42,6 @@ class CiSystem:
         stdout: The step's log. Everything goes through this one stream: nobody keeps an order between two.
     """
 
-    has_summary = False
-    """Whether it shows Markdown that a step writes."""
     has_annotation_limits = False
     """Whether it keeps only some annotations, and the beginning of each."""
 
@@ -130,6 +128,8 @@ class CiSystem:
 
     def write_summary(self, markdown: str) -> None:
         """Append to the job summary, where there is one."""
+        if self.runner.summary_file:
+            append(self.runner.summary_file, markdown)
 
     def write_file(self, path: Path, pieces: Iterable[str]) -> None:
         """Write a file of the workspace, piece by piece: it may be too long to be held twice.
@@ -186,3 +186,9 @@ class CiSystem:
 
     def _flatten(self, text: str) -> str:
         return " ".join(self._clean(text).split())
+
+
+def append(file: Path, text: str) -> None:
+    """Append to a file that the CI system reads."""
+    with file.open("a", encoding="utf-8", errors="backslashreplace", newline="") as opened:
+        opened.write(text)

@@ -70,7 +70,6 @@ def list_environments(workspace: Path, temp: Path) -> Mapping[str, Mapping[str, 
         "yunxiao": {
             "BUILD_NUMBER": "8",
             "CI_COMMIT_SHA": SHA,
-            "DMS_AIRFLOW_CI": "yunxiao",
             "PIPELINE_ID": "314159",
             "PIPELINE_NAME": "deploy dags",
             "PROJECT_DIR": str(workspace),

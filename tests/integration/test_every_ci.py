@@ -109,8 +109,8 @@ ORIGINS = {
     "forgejo": "forgejo__4711-1-deploy-__dms-airflow__",
     "gitea": "gitea__4711-1-deploy-__dms-airflow__",
     "gitlab": "gitlab__1024-50411-deploy-dags__",
-    "jenkins": "jenkins__17-acme-dags__",
-    "yunxiao": "yunxiao__314159-8__",
+    "jenkins": "ci__17-acme-dags__",
+    "yunxiao": "ci__8__",
     "terminal": "local__",
 }
 
@@ -155,7 +155,7 @@ def test_an_unknown_ci_system(run_in: Callable[..., Ended]) -> None:
 
     assert ended.exit_code == 2
     assert "error: Wrong input: DMS_AIRFLOW_CI\n" in ended.log
-    assert 'must be one of github, forgejo, gitea, gitlab, jenkins, yunxiao, plain, not "travis"' in ended.log
+    assert 'must be one of github, forgejo, gitea, gitlab, plain, not "travis"' in ended.log
 
 
 def test_a_misspelt_variable_is_not_ignored(dms: FakeDms, run_in: Callable[..., Ended]) -> None:

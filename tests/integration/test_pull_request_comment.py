@@ -355,7 +355,7 @@ def test_pull_request_target_has_a_comment(github: FakeGitHub, job: Job) -> None
     assert len(github.comments) == 1
 
 
-@pytest.mark.parametrize("system", [System.GITLAB, System.JENKINS, System.YUNXIAO, System.PLAIN])
+@pytest.mark.parametrize("system", [System.GITLAB, System.PLAIN])
 def test_elsewhere_nothing_is_written(github: FakeGitHub, job: Job, system: System) -> None:
     variables = {**github.environ, "GITHUB_EVENT_NAME": "pull_request", "GITHUB_EVENT_PATH": str(job.event_file)}
     job.runner = Runner.from_environ(variables, system)
