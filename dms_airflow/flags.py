@@ -55,7 +55,8 @@ def make_parser() -> argparse.ArgumentParser:
         group = parser.add_argument_group(title)
         for name in inputs:
             if name in SECRETS:
-                group.add_argument(f"--{name}-file", metavar="PATH", help=f"File with it. {_describe(name)}")
+                described = f"File with it. {_describe(name)}"
+                group.add_argument(f"--{name}-file", dest=name, type=_read_secret, metavar="PATH", help=described)
             elif inputs[name].default in ("true", "false"):
                 group.add_argument(f"--{name}", action=argparse.BooleanOptionalAction, help=_describe(name))
             else:
@@ -83,8 +84,6 @@ def parse_arguments(arguments: Sequence[str]) -> tuple[dict[str, str], bool]:
     is_json, operation, words = found.pop("json"), *_split_operation([*found.pop("words"), *arguments[end + 1 :]])
     switches = {True: "true", False: "false"}
     values = {name.replace("_", "-"): switches.get(one, one) for name, one in found.items() if one is not None}
-    for name in SECRETS & {one.removesuffix("-file") for one in values}:
-        values[name] = _read_secret(parser, name, values.pop(f"{name}-file"))
     values |= {"operation": operation} if operation else {}
     values |= {"arguments": (_SEPARATORS[operation].join if operation in _SEPARATORS else shlex.join)(words)} if words else {}
     return {list_variables(name)[0]: text for name, text in values.items()}, is_json
@@ -97,11 +96,11 @@ def _split_operation(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     return (two, words[2:]) if two in OPERATIONS or is_group else ("".join(words[:1]), words[1:])
 
 
-def _read_secret(parser: argparse.ArgumentParser, name: str, path: str) -> str:
+def _read_secret(path: str) -> str:
     try:
         return (sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")).strip()
     except (OSError, UnicodeError) as error:
-        parser.error(f"--{name}-file: {path} cannot be read: {getattr(error, 'strerror', error)}")
+        raise argparse.ArgumentTypeError(f"{path} cannot be read: {getattr(error, 'strerror', error)}") from None
 
 
 def _describe(name: str) -> str:

@@ -119,7 +119,7 @@ def _find_keys(config: Config, environ: Mapping[str, str]) -> CredentialsSource 
         origin = f"the inputs access-key-id and access-key-secret{beside}"
         parts = (config.access_key_id, config.access_key_secret, config.security_token)
     elif not config.role_to_assume and _is_given(environ, KEY_VARIABLES[:2], KEY_VARIABLES[2:]):
-        origin = f"the variables {_join(KEY_VARIABLES[:2])}"
+        origin = f"the variables {' and '.join(KEY_VARIABLES[:2])}"
         parts = (environ[KEY_VARIABLES[0]], environ[KEY_VARIABLES[1]], environ.get(KEY_VARIABLES[2], ""))
     else:
         return None
@@ -133,7 +133,7 @@ def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Cr
         role_arn, provider_arn, token_file = config.role_to_assume, config.oidc_provider_arn, ""
     # ALIBABA_CLOUD_ROLE_ARN alone has a meaning for other tools, so it does not count as an incomplete source.
     elif any(environ.get(name, "") for name in ROLE_VARIABLES[1:]) and _is_given(environ, ROLE_VARIABLES):
-        origin = f"the variables {_join(ROLE_VARIABLES)}"
+        origin = f"the variables {', '.join(ROLE_VARIABLES)}"
         role_arn, provider_arn, token_file = (environ[name] for name in ROLE_VARIABLES)
     else:
         return None
@@ -217,10 +217,6 @@ def _is_given(environ: Mapping[str, str], names: tuple[str, ...], optional: tupl
     if given and missing:
         raise CredentialsError(f"The environment variable {missing[0]} is not set, but {given[0]} is.", HINT_CREDENTIALS)
     return bool(given)
-
-
-def _join(names: tuple[str, ...]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def make_session_name(runner: Runner) -> str:

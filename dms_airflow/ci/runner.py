@@ -77,6 +77,14 @@ _VARIABLES: Mapping[System, Mapping[str, str]] = {
     },
 }
 
+# What each sets to true, in this order: Forgejo also says that it is Gitea, and both that they are GitHub.
+_SIGNS = {
+    System.FORGEJO: "FORGEJO_ACTIONS",
+    System.GITEA: "GITEA_ACTIONS",
+    System.GITHUB: "GITHUB_ACTIONS",
+    System.GITLAB: "GITLAB_CI",
+}
+
 _PATHS = ("workspace", "output_file", "summary_file", "event_file", "temp")
 
 # What comes between the address of a repository and a commit in the address of a file.
@@ -84,18 +92,9 @@ _PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "
 
 
 def detect_system(environ: Mapping[str, str]) -> System:
-    """Find the CI system by the word in `DMS_AIRFLOW_CI`, else by what it sets; a word that is none of them means none.
-
-    Forgejo also says that it is Gitea, and both that they are GitHub.
-    """
-    signs = {
-        System.FORGEJO: environ.get("FORGEJO_ACTIONS") == "true",
-        System.GITEA: environ.get("GITEA_ACTIONS") == "true",
-        System.GITHUB: environ.get("GITHUB_ACTIONS") == "true",
-        System.GITLAB: environ.get("GITLAB_CI") == "true",
-    }
+    """Find the CI system by the word in `DMS_AIRFLOW_CI`, else by what it sets; a word that is none of them means none."""
     word = environ.get("DMS_AIRFLOW_CI", "").strip().lower()
-    found = (one for one in System if one == word) if word else (one for one, is_there in signs.items() if is_there)
+    found = (one for one, sign in _SIGNS.items() if (one == word if word else environ.get(sign) == "true"))
     return next(found, System.PLAIN)
 
 

@@ -59,7 +59,7 @@ def test_each_way_comes_before_those_behind_it() -> None:
         "the inputs access-key-id and access-key-secret (role-to-assume is ignored)",
         "the input role-to-assume (OIDC)",
         "the variables ALIBABA_CLOUD_ACCESS_KEY_ID and ALIBABA_CLOUD_ACCESS_KEY_SECRET",
-        "the variables ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN and ALIBABA_CLOUD_OIDC_TOKEN_FILE",
+        "the variables ALIBABA_CLOUD_ROLE_ARN, ALIBABA_CLOUD_OIDC_PROVIDER_ARN, ALIBABA_CLOUD_OIDC_TOKEN_FILE",
         "the file /github/runner_temp/credentials.ini (ALIBABA_CLOUD_CREDENTIALS_FILE)",
         "the server 127.0.0.1 (ALIBABA_CLOUD_CREDENTIALS_URI)",
         "the ECS instance's RAM role EcsDeployRole",
