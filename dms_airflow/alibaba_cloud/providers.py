@@ -111,7 +111,7 @@ def _store_token(
             file.write(token)
             file.flush()
             yield token, file.name
-    except (OSError, ValueError) as error:
+    except (OSError, UnicodeError) as error:
         message = f"{source.options['role_arn']} could not be assumed: the file of the id-token failed ({error})."
         raise RoleError(message, HINT_FILE) from None
 
