@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
@@ -142,7 +143,7 @@ class Inputs:
 
 def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
     """Parse the inputs of a step, and collect everything that is wrong with them."""
-    problems = list(_check_variables(environ))
+    problems = [*_check_variables(environ), *_check_authorities(runner.ca_bundle)]
     config = load(Config, environ, problems)
     operation, params = None, None
     if config.operation:
@@ -171,6 +172,18 @@ def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
         near = get_close_matches(name[12:], [one[12:] for one in known], n=1, cutoff=0.85)
         if near:
             yield InputProblem(name=name, message=f"is not the variable of an input; did you mean DMS_AIRFLOW_{near[0]}?")
+
+
+def _check_authorities(path: str) -> Iterator[InputProblem]:
+    """Check that a bundle of certificate authorities can be used: no library has an exception for that."""
+    try:
+        ssl.create_default_context(cafile=path) if path else None
+    except OSError:  # SSLError is one
+        message = (
+            f"must be the path of a file with certificates in PEM form, not {quote_value(path)}. In a container it must be a "
+            "file there: on GitHub, in the workspace or RUNNER_TEMP"
+        )
+        yield InputProblem(name="REQUESTS_CA_BUNDLE", message=message)
 
 
 def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:

@@ -514,5 +514,6 @@ def test_a_bundle_of_authorities_that_is_not_there(cloud: FakeCloud, run: Run) -
     step = run({**VERSION, **cloud.role_inputs}, {**cloud.environ, "REQUESTS_CA_BUNDLE": "/etc/corporate/ca.pem"})
 
     (annotation,) = step.annotations
-    assert annotation.properties["title"] == "No id-token"
-    assert "there is no file /etc/corporate/ca.pem with certificate authorities" in annotation.data
+    assert annotation.properties["title"] == "Wrong input: REQUESTS_CA_BUNDLE"
+    assert 'with certificates in PEM form, not "/etc/corporate/ca.pem"' in annotation.data
+    assert cloud.received == []

@@ -174,8 +174,6 @@ class _SecureConnection(HTTPSConnection):
         except (ssl.SSLCertVerificationError, ssl.CertificateError):
             raise
         except (ConnectionError, ssl.SSLError) as error:
-            if getattr(error, "library", "") == "X509":
-                raise  # the bundle of authorities
             self.close()
             raise HandshakeError(self, "handshake failed") from error
         if getattr(self.sock, "version", str)() is None:  # reset so soon that Python did not even try to shake hands

@@ -33,10 +33,6 @@ HINT_DNS = (
     "its network."
 )
 HINT_TLS = "Check this machine's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
-HINT_BUNDLE = (
-    "REQUESTS_CA_BUNDLE (or CURL_CA_BUNDLE) must be the path of a file with certificates in PEM form. In a container it must "
-    "be a file there: on GitHub, in the workspace or RUNNER_TEMP."
-)
 HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
 HINT_PROXY_USER = "The proxy requires a user: set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, from a secret."
 HINT_REFUSED = "Check the endpoint, and that this machine's network can reach it (whitelists, security groups, proxy)."
@@ -87,7 +83,7 @@ _LASTING = (ssl.SSLCertVerificationError, *_NEVER_SENT)
 def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     """Turn an exception of requests, of urllib3 or of the system into the error that says what it means for the request."""
     chain = list(_unfold(error))
-    if certain := _find_bundle_fault(chain, base) or _find_proxy_fault(chain, what, base):
+    if certain := _find_proxy_fault(chain, what, base):
         return certain
     _, meaning, words, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
     message = f"{base}: {words}." if issubclass(meaning, NetworkError) else f"{what} at {base}{words}."
@@ -95,18 +91,6 @@ def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
         is_transient = True
     return meaning(message, hint, is_transient=is_transient)
-
-
-def _find_bundle_fault(chain: Sequence[BaseException], base: str) -> NetworkError | None:
-    """Recognise a missing or unreadable bundle of certificate authorities: no library has an exception for it."""
-    if any(isinstance(one, NewConnectionError) for one in chain):
-        return None  # a firewall of the machine says "permission denied", too
-    for one in chain:
-        missing = re.search(r"CA certificate bundle, invalid path: (.+)", str(one))
-        if missing or getattr(one, "library", "") == "X509" or isinstance(one, (PermissionError, IsADirectoryError)):
-            found = f"there is no file {missing[1]} with" if missing else "the file that the environment names has no"
-            return NetworkError(f"{base}: {found} certificate authorities.", HINT_BUNDLE, is_transient=False)
-    return None
 
 
 def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:
