@@ -14,6 +14,7 @@ from dms_airflow.alibaba_cloud.credentials import find_credentials
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import Workspace
+from dms_airflow.ci.id_token import fetch_id_token
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.exchange import Transport
 from dms_airflow.operations.context import Context
@@ -41,7 +42,7 @@ def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clo
         return source
 
     def obtain() -> Keys:
-        fetch_token = partial(ci.fetch_id_token, transport=transport)
+        fetch_token = partial(fetch_id_token, runner, transport=transport, log=ci)
         return obtain_keys(find_source(), fetch_token=fetch_token, temp=runner.temp, ca_bundle=ca_bundle, clock=clock, log=ci)
 
     instance: dict[str, Any] = {"instance_id": config.instance_id, "endpoint": config.openapi, "ca_bundle": ca_bundle}

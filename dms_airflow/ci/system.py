@@ -10,9 +10,6 @@ import io
 from contextlib import contextmanager, redirect_stderr
 from typing import TYPE_CHECKING, TextIO
 
-from dms_airflow.ci.github_id_token import fetch_id_token
-from dms_airflow.ci.runner import System
-from dms_airflow.core.errors import IdTokenError
 from dms_airflow.core.files import change_owner
 from dms_airflow.core.result import Level
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from dms_airflow.ci.runner import Runner
-    from dms_airflow.core.http.exchange import Transport
     from dms_airflow.core.result import Annotation
 
 # What one folded text may add to the log.
@@ -145,27 +141,6 @@ class CiSystem:
         finally:
             # Else the next `git clean` of a self-hosted runner fails.
             change_owner(self.runner.workspace, *made)
-
-    # --- what the CI system gives ------------------------------------------------------------------------------------
-
-    def fetch_id_token(self, audience: str, transport: Transport) -> str:
-        """Give the job's id-token for an audience.
-
-        Raises:
-            IdTokenError: There is none.
-        """
-        if self.runner.id_token:
-            self.mask(self.runner.id_token)
-            return self.runner.id_token
-        # Forgejo and Gitea have no permission for it that could be missing.
-        if self.runner.system is System.GITHUB or self.runner.id_token_url:
-            return fetch_id_token(self.runner, audience, transport=transport, log=self)
-        raise IdTokenError(
-            "role-to-assume needs an id-token, and the variable DMS_AIRFLOW_ID_TOKEN is not set.",
-            "Set it to an id-token that your CI system issues for the identity provider's client id (on GitLab: id_tokens: { "
-            "DMS_AIRFLOW_ID_TOKEN: { aud: sts.aliyuncs.com } }, and the provider's issuer is your GitLab), or give "
-            "access-key-id and access-key-secret in place of role-to-assume.",
-        )
 
     # --- how ---------------------------------------------------------------------------------------------------------
 

@@ -1,4 +1,4 @@
-"""GitHub's side of OIDC: the job's id-token.
+"""The job's id-token: GitHub gives it on request, others put it into a variable.
 
 https://docs.github.com/actions/reference/security/oidc
 """
@@ -9,7 +9,8 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from dms_airflow.core.errors import AnswerError, AnswerLostError, IdTokenError, NetworkError
+from dms_airflow.ci.runner import System
+from dms_airflow.core.errors import ActionError, IdTokenError
 from dms_airflow.core.http.retry import is_transient_status, parse_retry_after
 from dms_airflow.core.http.urls import allows_plain_http
 
@@ -33,15 +34,23 @@ HINT_GITHUB = (
     "Run the job again; if it stays so, look at https://www.githubstatus.com, and on a self-hosted runner at its way to GitHub "
     "(HTTPS_PROXY, NO_PROXY, REQUESTS_CA_BUNDLE)."
 )
+HINT_VARIABLE = (
+    "Set it to an id-token that your CI system issues for the identity provider's client id (on GitLab: id_tokens: { "
+    "DMS_AIRFLOW_ID_TOKEN: { aud: sts.aliyuncs.com } }, and the provider's issuer is your GitLab), or give access-key-id and "
+    "access-key-secret in place of role-to-assume."
+)
 HINT_URL = "The runner sets this variable; do not set it yourself."
 
 
 def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: Log) -> str:
-    """Fetch the job's id-token from GitHub, and mask it at once.
+    """Fetch the job's id-token for an audience, and mask it at once.
 
     Raises:
         IdTokenError: The job may not have one, or GitHub gave none.
     """
+    if runner.id_token:
+        log.mask(runner.id_token)
+        return runner.id_token
     if not runner.id_token_url or not runner.id_token_bearer:
         raise _explain_absence(runner)
     url = urlsplit(runner.id_token_url)
@@ -52,7 +61,7 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
     headers = {"Authorization": f"Bearer {runner.id_token_bearer}", "Accept": "application/json"}
     try:
         answer = transport.exchange("GET", base, url.path, query=query, headers=headers, timeout=TIMEOUT)
-    except (NetworkError, AnswerLostError, AnswerError) as error:
+    except ActionError as error:
         message = f"GitHub gave no id-token. {error.message}"
         raise IdTokenError(message, HINT_GITHUB, is_transient=error.is_transient) from None
     try:
@@ -72,6 +81,9 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
 
 
 def _explain_absence(runner: Runner) -> IdTokenError:
+    # Forgejo and Gitea have no permission for it that could be missing.
+    if runner.system is not System.GITHUB:
+        return IdTokenError("The job has no id-token: the variable DMS_AIRFLOW_ID_TOKEN is not set.", HINT_VARIABLE)
     pull_request = runner.read_pull_request()
     if runner.event_name == "pull_request" and pull_request and pull_request.is_from_fork:
         return IdTokenError("This pull request comes from a fork, and so its jobs get no id-token.", HINT_FORK)
