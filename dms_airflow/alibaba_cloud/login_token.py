@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from dms_airflow import __version__
 from dms_airflow.alibaba_cloud.error_codes import TOKEN
 from dms_airflow.alibaba_cloud.sdk import (
+    CLIENTS,
     CONNECT_TIMEOUT,
     READ_TIMEOUT,
     attempt,
@@ -65,7 +66,7 @@ def fetch_login_token(keys: Keys, *, instance_id: str, endpoint: Endpoint, ca_bu
     """
     client, messages, options = prepare_client(keys, endpoint)
     request = messages.CreateAirflowLoginTokenRequest(airflow_id=instance_id)
-    with guard_sdk(clock, ca_bundle) as last:
+    with guard_sdk(CLIENTS, clock, ca_bundle) as last:
         response = attempt(lambda: client.create_airflow_login_token_with_options(request, options), last)
     body = response.body.to_map() if response and response.body else {}
     data = body.get("Data") or {}

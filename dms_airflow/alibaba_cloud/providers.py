@@ -20,7 +20,7 @@ from requests.utils import get_environ_proxies
 
 from dms_airflow.alibaba_cloud.credentials import ECS, OIDC, CredentialsSource, Keys
 from dms_airflow.alibaba_cloud.error_codes import STS
-from dms_airflow.alibaba_cloud.sdk import attempt, explain_network_failure, guard_sdk, parse_refusal, stub_imports
+from dms_airflow.alibaba_cloud.sdk import PROVIDERS, attempt, explain_network_failure, guard_sdk, parse_refusal, stub_imports
 from dms_airflow.core.errors import ActionError, CredentialsError, RoleError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
@@ -134,7 +134,7 @@ def _fetch_keys(source: CredentialsSource, options: Mapping[str, Any], ca_bundle
             origin=source.origin,
         )
 
-    with guard_sdk(clock, ca_bundle) as last:
+    with guard_sdk(PROVIDERS, clock, ca_bundle) as last:
         keys = attempt(fetch, last)
     if keys and keys.access_key_id and keys.access_key_secret:
         return keys

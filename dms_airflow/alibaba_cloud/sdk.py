@@ -64,8 +64,9 @@ _UNUSED = {
     "cryptography.hazmat.primitives.serialization": ("load_pem_private_key",),
 }
 
-# The classes of the SDK that keep sessions of requests.
-_CORES = (("darabonba.core", "DaraCore"), ("Tea.core", "TeaCore"))
+# The classes of the SDK that keep sessions of requests: for the clients of APIs, and for the providers of credentials.
+CLIENTS = ("darabonba.core", "DaraCore")
+PROVIDERS = ("Tea.core", "TeaCore")
 
 
 @contextmanager
@@ -171,8 +172,8 @@ class _CarefulSession(requests.Session):
 
 
 @contextmanager
-def guard_sdk(clock: Clock, ca_bundle: str) -> Iterator[LastExchange]:
-    """Let the SDK make calls without showing secrets.
+def guard_sdk(users: tuple[str, str], clock: Clock, ca_bundle: str) -> Iterator[LastExchange]:
+    """Let the SDK's clients or its providers, which are imported by now, make calls without showing secrets.
 
     ``DEBUG=sdk`` makes it print signed requests and tokens (`do_action` of darabonba/core.py and Tea/core.py), and its log
     holds URLs with id-tokens (`_handle_fetched_failure` of alibabacloud_credentials/provider/refreshable.py). Both modules keep
@@ -181,17 +182,15 @@ def guard_sdk(clock: Clock, ca_bundle: str) -> Iterator[LastExchange]:
     last = LastExchange()
     threshold = logging.root.manager.disable
     debug = os.environ.pop("DEBUG", None)
-    cores = [getattr(sys.modules[name], core) for name, core in _CORES if name in sys.modules]
-    former = [core._get_session for core in cores]  # noqa: SLF001 - nothing public opens them
+    core = getattr(sys.modules[users[0]], users[1])
+    former = core._get_session  # noqa: SLF001 - nothing public opens a session
     try:
         logging.disable(logging.CRITICAL)
         with _CarefulSession(clock, ca_bundle, last) as session:
-            for core in cores:
-                core._get_session = lambda **_: session  # noqa: SLF001 - as above
+            core._get_session = lambda **_: session  # noqa: SLF001 - as above
             yield last
     finally:
-        for core, get_session in zip(cores, former, strict=True):
-            core._get_session = get_session  # noqa: SLF001 - as above
+        core._get_session = former  # noqa: SLF001 - as above
         if debug is not None:
             os.environ["DEBUG"] = debug
         logging.disable(threshold)

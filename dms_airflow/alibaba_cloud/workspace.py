@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Self
 
 from dms_airflow.alibaba_cloud.error_codes import OPENAPI
 from dms_airflow.alibaba_cloud.login_token import prepare_client
-from dms_airflow.alibaba_cloud.sdk import attempt, guard_sdk, parse_refusal
+from dms_airflow.alibaba_cloud.sdk import CLIENTS, attempt, guard_sdk, parse_refusal
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
 from dms_airflow.core.http.network_errors import explain_fault
 from dms_airflow.core.http.retry import is_transient_status, retry
@@ -72,7 +72,7 @@ class Workspace:
         self._client = self._connect()
         self._renewal = threading.Lock()
         self._stack = ExitStack()
-        self._last = self._stack.enter_context(guard_sdk(self.clock, self.ca_bundle))
+        self._last = self._stack.enter_context(guard_sdk(CLIENTS, self.clock, self.ca_bundle))
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -322,8 +322,8 @@ def test_the_certificate_of_sts_is_verified(
 ) -> None:
     """Certifi's authorities did not sign the certificate of our STS."""
 
-    def guard(clock: Clock, _: str) -> AbstractContextManager[LastExchange]:
-        return guard_sdk(clock, "")
+    def guard(users: tuple[str, str], clock: Clock, _: str) -> AbstractContextManager[LastExchange]:
+        return guard_sdk(users, clock, "")
 
     monkeypatch.setattr("dms_airflow.alibaba_cloud.providers.guard_sdk", guard)
 
