@@ -97,7 +97,7 @@ def prepare_client(keys: Keys, endpoint: Endpoint, read_timeout: int = READ_TIME
 
 
 def _explain_failure(last: LastExchange, call: str, endpoint: Endpoint) -> ActionError:
-    if fault := explain_network_failure(last, "POST /"):
+    if fault := explain_network_failure(last):
         is_region = isinstance(fault, UnknownHostError) and endpoint.authority.endswith(".aliyuncs.com")
         hint = HINT_REGION if is_region else fault.hint
         return type(fault)(f"{call}: {fault.message}", hint, is_transient=fault.is_transient)

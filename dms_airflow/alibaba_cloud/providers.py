@@ -146,7 +146,7 @@ def _explain_failure(source: CredentialsSource, last: LastExchange, token: str) 
     kind = RoleError if token else CredentialsError
     failed = f"{source.origin[0].upper()}{source.origin[1:]} gave no credentials"
     failed = f"{source.options['role_arn']} could not be assumed" if token else failed
-    if fault := explain_network_failure(last, "The request for credentials"):
+    if fault := explain_network_failure(last):
         return kind(f"{failed}: {fault.message}", fault.hint, is_transient=fault.is_transient, retry_after=last.retry_after)
     is_transient, refusal = is_transient_status(last.status), parse_refusal(last, STS)
     if refusal is None or not token:

@@ -129,7 +129,7 @@ class LastExchange(threading.local):
     status: int = 0
     body: bytes = b""
     retry_after: float = 0.0
-    fault: Exception | None = None
+    fault: ActionError | None = None
 
     def forget(self) -> None:
         """Begin another one."""
@@ -165,7 +165,7 @@ class _CarefulSession(requests.Session):
                 last.retry_after = parse_retry_after(response.headers)
                 last.body = read_body(response, self._clock, deadline, f"{request.method} / at {last.url}")
         except (RequestException, HTTPError, ActionError, ValueError, OSError) as error:
-            last.fault = error
+            last.fault = error if isinstance(error, ActionError) else explain_fault(error, f"{request.method} /", last.url)
             raise RequestException from None  # the SDK handles it, and it contains no URL
         response.raw = BytesIO(last.body)
         return response
@@ -228,11 +228,11 @@ def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None
     )
 
 
-def explain_network_failure(last: LastExchange, call: str) -> NetworkError | AnswerError | None:
+def explain_network_failure(last: LastExchange) -> NetworkError | AnswerError | None:
     """Explain why a call, which can be repeated without harm, got no response; None when it got one."""
-    if last.fault is None:
+    fault = last.fault
+    if fault is None:
         return None
-    fault = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, call, last.url)
     if isinstance(fault, AnswerError):
         return AnswerError(fault.message, HINT_NOT_ALIBABA_CLOUD)
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED

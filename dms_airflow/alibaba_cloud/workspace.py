@@ -17,7 +17,6 @@ from dms_airflow.alibaba_cloud.error_codes import OPENAPI
 from dms_airflow.alibaba_cloud.login_token import prepare_client
 from dms_airflow.alibaba_cloud.sdk import CLIENTS, attempt, guard_sdk, parse_refusal
 from dms_airflow.core.errors import ActionError, AnswerLostError, WorkspaceDeniedError, WorkspaceError
-from dms_airflow.core.http.network_errors import explain_fault
 from dms_airflow.core.http.retry import is_transient_status, retry
 
 if TYPE_CHECKING:
@@ -168,10 +167,8 @@ class Workspace:
         if last.fault is None:
             message = f"{action}: the SDK cannot read the response of {last.url} (status {last.status})."
             return AnswerLostError(message, HINT_LOST, is_transient=not last.status or is_transient_status(last.status))
-        failure = last.fault if isinstance(last.fault, ActionError) else explain_fault(last.fault, action, last.url)
-        if isinstance(failure, AnswerLostError):
-            return type(failure)(failure.message, HINT_LOST, is_transient=failure.is_transient)
-        return failure
+        hint = HINT_LOST if isinstance(last.fault, AnswerLostError) else last.fault.hint
+        return type(last.fault)(f"{action}: {last.fault.message}", hint, is_transient=last.fault.is_transient)
 
     def _refuse(self, action: str, refusal: Refusal) -> ActionError:
         call = f"{action} for the workspace {self.workspace_id}"

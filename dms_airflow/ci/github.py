@@ -50,11 +50,9 @@ class GitHub(CiSystem):
 
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
         """Append outputs to the runner's file, each with a random delimiter, so that no value can end early."""
-        if self.runner.output_file is None:
-            self.info("GITHUB_OUTPUT is not set, so that no outputs are written.")
-            return
-        text = "".join(f"{prepare_key_value_message(name, self._secrets.redact(value))}\n" for name, value in outputs.items())
-        append(self.runner.output_file, text)
+        if file := self.runner.output_file:
+            texts = {name: self._secrets.redact(value) for name, value in outputs.items()}
+            append(file, "".join(f"{prepare_key_value_message(name, text)}\n" for name, text in texts.items()))
 
     def _begin_fold(self, title: str) -> None:
         self._command("group", {}, title)
