@@ -63,9 +63,10 @@ def main(
             config = inputs.config
             context = connect(config, ci, environ, clock)
             result = _run(inputs, context, ci, cancellable)
-        version = {"airflow-version": known.number} if (known := context.airflow.known_version) else {}
+        version = context.airflow.known_version
+        known = {"airflow-version": version.number} if version and version.number else {}
         learnt = {"airflow-url": context.session.host, "duration": round(clock.monotonic() - started, 1)}
-        result = replace(result, outputs={**version, **result.outputs, **learnt})
+        result = replace(result, outputs={**known, **result.outputs, **learnt})
         comment = partial(update_comment, ci=ci, transport=context.transport, clock=clock)
         return report(result, config, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
