@@ -31,12 +31,10 @@ if TYPE_CHECKING:
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.urls import Endpoint
 
-# Those that DMS's documentation of Airflow names.
-REGIONS = "cn-beijing, cn-hangzhou, cn-shanghai, cn-shenzhen, cn-hongkong, ap-southeast-1, us-west-1, us-east-1"
-
 HINT_REGION = (
-    f"Check region: DMS's documentation lists {REGIONS}. If the region is right, check this machine's name server; a machine "
-    "that reaches the internet only through a proxy needs HTTPS_PROXY."
+    "Check region: DMS's documentation lists cn-beijing, cn-hangzhou, cn-shanghai, cn-shenzhen, cn-hongkong, ap-southeast-1, "
+    "us-west-1, us-east-1. If the region is right, check this machine's name server; a machine that reaches the internet only "
+    "through a proxy needs HTTPS_PROXY."
 )
 HINT_OTHER = (
     "Look the code up in DMS's error codes. If it is about permissions: in the RAM console (https://ram.console.aliyun.com), "

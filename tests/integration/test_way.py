@@ -143,7 +143,8 @@ def test_no_request_takes_the_proxy_for_a_host_that_needs_none(world: World) -> 
 
 
 @pytest.mark.parametrize(
-    ("status", "asked", "advice"), [(403, 1, "NO_PROXY"), (407, 1, "The proxy requires a user"), (502, 5, "NO_PROXY")]
+    ("status", "asked", "advice"),
+    [(403, 1, "NO_PROXY"), (407, 1, "A proxy that answers 407 requires a user"), (502, 5, "NO_PROXY")],
 )
 def test_a_proxy_that_refuses(world: World, status: int, asked: int, advice: str) -> None:
     world.proxy.status = status

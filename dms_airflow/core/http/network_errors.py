@@ -33,8 +33,10 @@ HINT_DNS = (
     "its network."
 )
 HINT_TLS = "Check this machine's clock. If a proxy has its own certificate authority, set REQUESTS_CA_BUNDLE."
-HINT_PROXY = "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment."
-HINT_PROXY_USER = "The proxy requires a user: set HTTPS_PROXY to http://USER:PASSWORD@HOST:PORT, from a secret."
+HINT_PROXY = (
+    "Check HTTPS_PROXY, ALL_PROXY and NO_PROXY in the job's environment. A proxy that answers 407 requires a user: "
+    "http://USER:PASSWORD@HOST:PORT, from a secret."
+)
 HINT_REFUSED = "Check the endpoint, and that this machine's network can reach it (whitelists, security groups, proxy)."
 HINT_LOST = "Check in Airflow whether it happened before you run the step again."
 
@@ -98,9 +100,8 @@ def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> N
     for one in chain:
         if tunnel := re.search(r"Tunnel connection failed: (\d{3})", str(one)):
             status = int(tunnel[1])
-            hint = HINT_PROXY_USER if status == 407 else HINT_PROXY  # noqa: PLR2004
             message = f"{base}: the proxy did not let {what} through; it answered {status}."
-            return NetworkError(message, hint, is_transient=is_transient_status(status))
+            return NetworkError(message, HINT_PROXY, is_transient=is_transient_status(status))
     is_proxy = any(isinstance(one, (http_errors.ProxyError, ProxyError)) for one in chain)
     if is_proxy and any(isinstance(one, (NewConnectionError, ConnectTimeoutError)) for one in chain):
         return NetworkError(f"{base}: the proxy was not reached.", HINT_PROXY)
