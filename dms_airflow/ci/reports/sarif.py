@@ -90,7 +90,6 @@ def render_sarif(findings: Sequence[Finding], version: str) -> str:
     }
     run = {
         "tool": {"driver": driver},
-        "columnKind": "unicodeCodePoints",
         "invocations": [{"executionSuccessful": True, "toolExecutionNotifications": notifications}],
         "results": [],
     }
