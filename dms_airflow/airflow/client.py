@@ -138,7 +138,7 @@ class AirflowClient:
 
     def locate(self, path: str) -> str:
         """Return the complete path of one below the API's base. This needs the version."""
-        return path if is_api_path(path) else self.version.locate(path)
+        return path if is_api_path(path) else f"{self.version.api}{path}"
 
     # --- one request -----------------------------------------------------------------------------------------------------
 

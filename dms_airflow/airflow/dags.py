@@ -16,12 +16,10 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
-    from datetime import datetime
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.version import Version
@@ -201,11 +199,6 @@ def parse_dag(row: Mapping[str, Any], version: Version) -> Dag:
         bundle=str(row.get("bundle_name") or ""),
         bundle_folder=path.removesuffix(below) if below != "/" and path.endswith(below) else "",
     )
-
-
-def parse_load_time(details: Mapping[str, Any]) -> datetime | None:
-    """Parse when Airflow 2's web server loaded a DAG, which `GET /dags/{id}/details` calls `last_parsed`."""
-    return parse_date(details.get("last_parsed"))
 
 
 def parse_upstream(content: Mapping[str, Any]) -> dict[str, frozenset[str]]:

@@ -71,10 +71,6 @@ class Version:
     task_page: str
     mapped_task_page: str
 
-    def locate(self, path: str) -> str:
-        """Return the whole path of one below the API's base; a path that names its API is whole already."""
-        return path if is_api_path(path) else f"{self.api}{path}"
-
     def list_import_options(self, bundles: Sequence[str] = ()) -> tuple[str, ...]:
         """List the options with which `dags list-import-errors` imports every file of some bundles, or of the default one."""
         if self.imports_by_default:

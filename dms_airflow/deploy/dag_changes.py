@@ -9,7 +9,6 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.dags import parse_load_time
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.result import Diagram, Table
 from dms_airflow.core.text import count, join
@@ -96,7 +95,7 @@ def parse_shape(details: Mapping[str, Any], tasks: Mapping[str, Any]) -> DagShap
             (str(row.get("task_id")), str(below)) for row in rows for below in row.get("downstream_task_ids") or ()
         ),
         catches_up_from=start if catchup and is_timed and not is_paused else None,
-        loaded=parse_load_time(details),
+        loaded=parse_date(details.get("last_parsed")),
     )
 
 

@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag, parse_load_time
+from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag
 from dms_airflow.airflow.pages import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.polling import poll
@@ -29,8 +29,6 @@ T = TypeVar("T")
 # A command gets this share of the time at most, so that a DAG file that hangs leaves time to find it.
 COMMAND_SHARE = 1 / 3
 SHORTEST_LIMIT = 30.0  # seconds: Airflow needs up to ten of them to start on a busy machine
-
-GATEWAY_TIMED_OUT = 504  # it gave up before we did
 
 # How long Airflow 2's web server may serve a DAG that it loaded before (CACHE_SECONDS by default), and between two polls.
 CACHE_LIMIT = 60.0  # seconds
@@ -87,7 +85,7 @@ class InstanceReader:
         try:
             return run_command(self._context.airflow, line, timeout=limit or self._limit, repeatable=False)
         except (AnswerTimeoutError, AnswerError) as error:
-            if isinstance(error, AnswerError) and error.status != GATEWAY_TIMED_OUT:
+            if isinstance(error, AnswerError) and error.status != HTTPStatus.GATEWAY_TIMEOUT:
                 raise
             self._context.log.info(error.message)
             return None
@@ -166,6 +164,6 @@ class InstanceReader:
 
 
 def _was_loaded_before(details: Mapping[str, Any], dag: Dag) -> bool:
-    """Whether the web server loaded a DAG before the DAG was parsed."""
-    loaded, parsed = parse_load_time(details), parse_date(dag.last_parsed_time)
+    """Whether the web server loaded a DAG, which its details call parsed, before the DAG was parsed."""
+    loaded, parsed = parse_date(details.get("last_parsed")), parse_date(dag.last_parsed_time)
     return loaded is not None and parsed is not None and loaded < parsed

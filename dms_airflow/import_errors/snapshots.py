@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.parse import DagImportError
 
 _UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
-_SEE_LOG = "the log of dags reserialize says why"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -140,4 +139,4 @@ def _find_reason(dag_id: str, execution: Execution) -> str:
     """Find in the command's output, whatever its form, why a DAG does not serialize."""
     pattern = rf"Failed to serialize (?:DAG|Dag) '{re.escape(dag_id)}': (?P<reason>[^\r\n]+)"
     found = re.search(pattern, f"{execution.stdout}\n{execution.stderr}")
-    return found["reason"] if found else _SEE_LOG
+    return found["reason"] if found else "the log of dags reserialize says why"

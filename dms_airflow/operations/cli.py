@@ -23,8 +23,6 @@ if TYPE_CHECKING:
 
 OUTPUTS = dags_list_import_errors.OUTPUTS | dags_trigger.OUTPUTS
 
-NOT_RUN = "not run"
-
 
 def parse_commands(text: str) -> tuple[CommandLine, ...]:
     """Read whole commands, one a line."""
@@ -94,7 +92,7 @@ def run(params: Params, context: Context) -> Result:
 
 def _join(lines: Sequence[CommandLine], results: Sequence[Result]) -> Result:
     ran = [_describe(line, result) for line, result in zip(lines, results, strict=False)]
-    left = [{"command": show(line), "status": NOT_RUN} for line in lines[len(results) :]]
+    left = [{"command": show(line), "status": "not run"} for line in lines[len(results) :]]
     outputs: dict[str, Any] = {}
     for result in results:
         outputs |= result.outputs

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.known_commands import COMMANDS
@@ -56,7 +56,7 @@ def report(execution: Execution) -> Result:
     return Result(
         ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
         headline=describe(execution),
-        outputs=write_outputs(execution),
+        outputs={"stdout": execution.stdout, "stderr": execution.stderr, "json": outcome.json},
         annotations=tuple(annotate(execution)),
         blocks=tuple(illustrate(execution)),
     )
@@ -83,11 +83,6 @@ def annotate(execution: Execution) -> Iterator[Annotation]:
             yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
     elif outcome.warning:
         yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
-
-
-def write_outputs(execution: Execution) -> dict[str, Any]:
-    """Give stdout, stderr, and the JSON in them."""
-    return {"stdout": execution.stdout, "stderr": execution.stderr, "json": execution.outcome.json}
 
 
 def illustrate(execution: Execution) -> Iterator[Folded]:

@@ -168,7 +168,7 @@ class Doctor:
         if not version.number:
             paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
             raise CheckError(f"Neither {paths} at {airflow.url} reported a version.", HINT_REST)
-        path = version.locate("/dags")
+        path = airflow.locate("/dags")
         response = airflow.request("GET", path, query="limit=1")
         if response.status != HTTPStatus.OK:
             problem = describe_problem(response, airflow.redact)

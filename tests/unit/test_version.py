@@ -67,11 +67,13 @@ def test_what_is_not_a_version(number: str) -> None:
 
 
 def test_paths_are_below_the_api_unless_they_name_it() -> None:
-    assert (AIRFLOW_2.locate("/dags"), AIRFLOW_3.locate("/dags")) == ("/api/v1/dags", "/api/v2/dags")
-    assert AIRFLOW_3.locate("/api/v1/dags") == "/api/v1/dags"
-    assert AIRFLOW_3.locate("/apis") == "/api/v2/apis"
-    assert AIRFLOW_2.locate(AIRFLOW_2.health_path) == "/api/v1/health"
-    assert AIRFLOW_3.locate(AIRFLOW_3.health_path) == "/api/v2/monitor/health"
+    two, three = (FakeAirflow(lambda _: {}, FakeClock(), version=number) for number in ("2.10.4", "3.2.2"))
+
+    assert (two.locate("/dags"), three.locate("/dags")) == ("/api/v1/dags", "/api/v2/dags")
+    assert three.locate("/api/v1/dags") == "/api/v1/dags"
+    assert three.locate("/apis") == "/api/v2/apis"
+    assert two.locate(AIRFLOW_2.health_path) == "/api/v1/health"
+    assert three.locate(AIRFLOW_3.health_path) == "/api/v2/monitor/health"
 
 
 DAG_FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"

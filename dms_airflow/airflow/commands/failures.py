@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from itertools import chain, islice, takewhile
+from itertools import chain, takewhile
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.output import parse_log_record
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.commands.known_commands import Command
     from dms_airflow.airflow.commands.output import LogRecord
-
-_LONGEST_WORD = 500  # lines that a word of the command may have
 
 _USAGE_ERROR = re.compile(r"airflow (?:[\w-]+ )*command error: ")
 
@@ -64,7 +62,7 @@ def _find_usage_error(errors: Iterable[str]) -> str:
     for line in lines:
         if found := _USAGE_ERROR.match(line):
             # A word of the command may hold line ends.
-            text = "\n".join([line[found.end() :], *islice(lines, _LONGEST_WORD)]).partition(", see help above.")[0]
+            text = "\n".join([line[found.end() :], *lines]).partition(", see help above.")[0]
             return f"usage error: {text or 'see the help'}"
     return ""
 

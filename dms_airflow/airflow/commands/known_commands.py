@@ -72,7 +72,7 @@ class Command:
     @property
     def failure(self) -> str:
         """A line on stderr with which Airflow ends a command of this group, without a traceback."""
-        return _FAILURES.get(self.name.partition(" ")[0], _NEVER)
+        return _FAILURES.get(self.name.partition(" ")[0], r"(?!)")  # never
 
 
 # Texts with which Airflow ends a command by SystemExit, by the command's first word. DAG files print on stderr too, so a
@@ -82,7 +82,6 @@ _DAG_FAILURE = (
     r"|DagRun failed$|Configuration .* is not valid JSON\. Error: |Option --save and --imgcat are mutually exclusive"
     r"|Failed to execute\. Make sure the imgcat)"
 )
-_NEVER = r"(?!)"
 _FAILURES = {
     "dags": _DAG_FAILURE,
     "tasks": _DAG_FAILURE,

@@ -90,8 +90,4 @@ def send_command(airflow: AirflowClient, words: Sequence[str], *, repeatable: bo
             f"The answer begins: {quote_beginning(response, airflow.redact)}",
             f"Whether the command ran is not known. {HINT_COMMAND}",
         )
-    return _to_text(content.get("stdout")), _to_text(content.get("stderr"))
-
-
-def _to_text(value: object) -> str:
-    return value if isinstance(value, str) else "" if value is None else str(value)
+    return str(content.get("stdout") or ""), str(content.get("stderr") or "")
