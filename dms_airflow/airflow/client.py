@@ -273,7 +273,7 @@ class AirflowClient:
         Raises:
             AnswerTimeoutError: Time is up, and not everything is done.
         """
-        return map_parallel(function, things, clock=self._clock, deadline=self.deadline, whom=self.url)
+        return map_parallel(function, things, timeout=self.deadline - self._clock.monotonic(), whom=self.url)
 
     def make_error(self, response: Response, name: str, hint: str = HINT_STATUS) -> AnswerError:
         """Make the error for a response that is not what was requested; `hint` is for a status that says no more."""

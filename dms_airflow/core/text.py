@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -47,9 +46,6 @@ def format_elapsed(seconds: float) -> str:
     return f"{minutes}m{rest:02}s" if minutes else f"{rest}s"
 
 
-_LEFT_OUT = re.compile("\\[… ([0-9]{1,18}) lines before these left out …\\]\n".encode())
-
-
 def cut_tail(text: str | bytes, limit: int) -> str:
     """Keep the last whole lines of a text.
 
@@ -62,10 +58,7 @@ def cut_tail(text: str | bytes, limit: int) -> str:
         return raw.decode("utf-8", "replace")
     start = len(raw) - limit
     start = raw.find(b"\n", start) + 1 or start
-    left = raw.count(b"\n", 0, start)
-    if notice := _LEFT_OUT.match(raw):
-        left += int(notice[1]) - 1
-    return f"[… {left} lines before these left out …]\n{raw[start:].decode('utf-8', 'ignore')}"
+    return f"[… earlier lines left out …]\n{raw[start:].decode('utf-8', 'ignore')}"
 
 
 def count(number: int, thing: str) -> str:

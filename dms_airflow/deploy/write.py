@@ -6,13 +6,12 @@ save without a known time, have none; the file is read right before them.
 
 from __future__ import annotations
 
-import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.core.errors import ActionError, Cancelled, ConflictError, DeployError, WorkspaceError
+from dms_airflow.core.errors import ActionError, ConflictError, DeployError, WorkspaceError
+from dms_airflow.core.http.parallel import map_parallel
 from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 
@@ -35,12 +34,7 @@ HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's
 def map_calls(function: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
     """Call a function for each item, four at once. After a failure no more calls begin, and it is raised when all are over."""
     items = list(items)
-    pool = ThreadPoolExecutor(CALLS_AT_ONCE)
-    try:
-        return dict(zip(items, pool.map(function, items), strict=True))
-    finally:
-        # A step that is cancelled has no time to wait.
-        pool.shutdown(wait=not isinstance(sys.exception(), Cancelled), cancel_futures=True)
+    return dict(zip(items, map_parallel(function, items, concurrency=CALLS_AT_ONCE, waits=True), strict=True))
 
 
 class Change(NamedTuple):

@@ -170,10 +170,10 @@ def test_any_text_can_be_read(text: str) -> None:
 def test_the_tail_of_a_long_log() -> None:
     text = "".join(f"line {number}\n" for number in range(1, 1001))
 
-    assert cut_tail(text, 30) == "[… 997 lines before these left out …]\nline 998\nline 999\nline 1000\n"
-    assert cut_tail(cut_tail(text.encode(), 60), 30) == "[… 997 lines before these left out …]\nline 998\nline 999\nline 1000\n"
+    assert cut_tail(text, 30) == "[… earlier lines left out …]\nline 998\nline 999\nline 1000\n"
+    assert cut_tail(cut_tail(text.encode(), 60), 30) == "[… earlier lines left out …]\nline 998\nline 999\nline 1000\n"
     assert cut_tail(text, 100_000) == text
-    assert cut_tail("x" * 50, 10) == f"[… 0 lines before these left out …]\n{'x' * 10}"
+    assert cut_tail("x" * 50, 10) == f"[… earlier lines left out …]\n{'x' * 10}"
 
 
 def test_a_tail_never_splits_a_character() -> None:
