@@ -21,7 +21,7 @@ from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
 from dms_airflow.core.clock import Clock
 from dms_airflow.core.http.exchange import Response
-from dms_airflow.dag_runs.wait import Watch, wait_for_runs
+from dms_airflow.dag_runs.wait import WatchedRun, wait_for_runs
 from dms_airflow.operations.context import Context
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def wait(tasks: tuple[float, ...]) -> tuple[int, float]:
         log=log,
     )
     client = AirflowClient(session=cast("Any", airflow), transport=cast("Any", airflow), clock=clock, log=log)
-    watch = Watch(run=DagRun(dag_id="etl", run_id="r", state="queued"))
+    watch = WatchedRun(run=DagRun(dag_id="etl", run_id="r", state="queued"))
     client.deadline = TIMEOUT
     wait_for_runs([watch], client, context, poll_interval=None)
     return len(airflow.asked), clock.now - sum(tasks)

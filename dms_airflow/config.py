@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
 from dms_airflow.alibaba_cloud.hosts import find_openapi_host
-from dms_airflow.ci.runner import System
+from dms_airflow.ci.runner import ALSO_PLAIN, System
 from dms_airflow.core.contract import INPUTS
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
@@ -164,7 +164,7 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
 def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
     """Find a wrong CI system, and variables that are almost that of an input: a misspelt `dry-run` must not become a deploy."""
     word = environ.get("DMS_AIRFLOW_CI", "")
-    if word.strip() and word.strip().lower() not in tuple(System):
+    if word.strip() and word.strip().lower() not in (*System, *ALSO_PLAIN):
         yield InputProblem(name="DMS_AIRFLOW_CI", message=f"must be one of {', '.join(System)}, not {quote_value(word)}")
     known = [list_variables(name)[0] for name in INPUTS]
     for name in (one for one in environ if one.startswith("DMS_AIRFLOW_") and one not in known):

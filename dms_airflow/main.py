@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
-from dms_airflow.ci.detect import open_ci_system
+from dms_airflow.ci.detect import make_ci_system
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
 from dms_airflow.config import list_secrets, parse_inputs
@@ -52,7 +52,7 @@ def main(
     Returns:
         The exit code: 0 done, 1 failed, 2 wrong inputs, 130 cancelled.
     """
-    ci = open_ci_system(environ, stdout)
+    ci = make_ci_system(environ, stdout)
     clock = clock or (TerminalClock(stdout) if ci.runner.is_terminal else Clock())
     started = clock.monotonic()
     for secret in list_secrets(environ):
@@ -70,7 +70,7 @@ def main(
         comment = partial(update_comment, ci=ci, transport=context.transport, clock=clock)
         return report(result, config, ci, result_stream, update_comment=comment)
     except Exception as error:  # noqa: BLE001 - a bug of ours must still be reported, and end red
-        for annotation in _report_bug(error, ci).annotations:
+        for annotation in _make_bug_result(error, ci).annotations:
             ci.annotate(annotation)
         return Ending.FAILURE.exit_code
 
@@ -78,7 +78,7 @@ def main(
 def _run(inputs: Inputs, context: Context, ci: CiSystem, cancellable: Callable[[], AbstractContextManager[None]]) -> Result:
     """Run the operation; whatever keeps it from a result becomes one."""
     if inputs.problems or not inputs.operation:
-        return _report_problems(inputs.problems)
+        return _make_problems_result(inputs.problems)
     try:
         with cancellable():
             for word in inputs.params.list_secrets():
@@ -88,12 +88,12 @@ def _run(inputs: Inputs, context: Context, ci: CiSystem, cancellable: Callable[[
     except ActionError as error:
         return error.to_result()
     except Cancelled as cancelled:
-        return _report_cancelled(cancelled, is_connected=bool(context.session.host))
+        return _make_cancelled_result(cancelled, is_connected=bool(context.session.host))
     except Exception as error:  # noqa: BLE001 - as above
-        return _report_bug(error, ci)
+        return _make_bug_result(error, ci)
 
 
-def _report_problems(problems: Sequence[InputProblem]) -> Result:
+def _make_problems_result(problems: Sequence[InputProblem]) -> Result:
     annotations = (
         Annotation(level=Level.ERROR, title=f"Wrong input: {one.name}", message=f"{one.name}: {one.message}")
         for one in problems
@@ -101,7 +101,7 @@ def _report_problems(problems: Sequence[InputProblem]) -> Result:
     return Result(ending=Ending.REFUSED, headline=count(len(problems), "wrong input"), annotations=tuple(annotations))
 
 
-def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
+def _make_cancelled_result(cancelled: Cancelled, *, is_connected: bool) -> Result:
     if run_id := cancelled.outputs.get("run-id"):
         left = f"The DAG run {run_id} continues if it was created."
     elif is_connected:
@@ -117,7 +117,7 @@ def _report_cancelled(cancelled: Cancelled, *, is_connected: bool) -> Result:
     )
 
 
-def _report_bug(error: Exception, ci: CiSystem) -> Result:
+def _make_bug_result(error: Exception, ci: CiSystem) -> Result:
     ci.fold("Traceback of the internal error", "".join(traceback.format_exception(error)))
     annotation = Annotation(
         level=Level.ERROR,

@@ -11,7 +11,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote, urlencode
 
-from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, describe_problem, parse_page
+from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, describe_problem, parse_page
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, is_api_path, parse_version
 from dms_airflow.core.errors import (
     ActionError,
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
     from typing import Self
 
-    from dms_airflow.airflow.pages import Page
+    from dms_airflow.airflow.responses import Page
     from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.airflow.version import Version
     from dms_airflow.core.clock import Clock

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.dags import locate_dag
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError
 from dms_airflow.core.http.retry import TRIES

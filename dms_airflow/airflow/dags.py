@@ -162,7 +162,7 @@ def fetch_sources(airflow: AirflowClient, places: Mapping[str, str]) -> dict[str
     return {path: content for path, content in contents.items() if isinstance(content, str)}
 
 
-def list_import_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tuple[StoredImportError, ...]:
+def list_stored_errors(airflow: AirflowClient, folders: Mapping[str, str]) -> tuple[StoredImportError, ...]:
     """List the import errors that the scheduler or dag-processor stored.
 
     `folders` has the absolute path of each DAG bundle that is known: since Airflow 3, paths are below a bundle.

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import AnswerError, UnhealthyError
 from dms_airflow.core.polling import poll
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.dag_runs import SUCCESS, locate_run
-from dms_airflow.airflow.pages import parse_date, parse_page
+from dms_airflow.airflow.responses import parse_date, parse_page
 from dms_airflow.airflow.task_logs import parse_response
 from dms_airflow.core.errors import AnswerError
 from dms_airflow.core.http.retry import TRIES

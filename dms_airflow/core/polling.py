@@ -1,4 +1,4 @@
-"""Polling until what is awaited has happened: the one loop for it, and the pauses of everything that waits."""
+"""Polling until what is awaited has happened: the one loop for it, and the usual pauses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# Seconds between two polls of the gate, of an action of DMS and of Airflow's health: a share of the time that has passed,
+# Seconds between two polls of the gate and of an action of DMS: a share of the time that has passed,
 # so that what ends soon is seen soon, and what takes long costs few requests.
 SHORTEST_PAUSE = 1.0
 PAUSE_SHARE = 0.5

@@ -22,10 +22,10 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.core.clock import Clock
     from dms_airflow.dag_runs.trigger import RunRequest
-    from dms_airflow.dag_runs.wait import Watch
+    from dms_airflow.dag_runs.wait import WatchedRun
     from dms_airflow.operations.context import Context
 
-# GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/architecture.md): all must be written by then.
+# GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/operations/dag-runs.md): all must be written by then.
 # A step whose time has run out does not take longer either.
 ABANDON_SECONDS = 3.0
 
@@ -52,7 +52,7 @@ class WaitParams(TimedParams):
         return find_secrets(self.conf)
 
 
-def complete(watches: Sequence[Watch], params: WaitParams, airflow: AirflowClient, context: Context) -> None:
+def complete(watches: Sequence[WatchedRun], params: WaitParams, airflow: AirflowClient, context: Context) -> None:
     """Wait for DAG runs until the client's deadline, which is that of the report afterwards, and note how each ended."""
     ending, deadline = Ending.TIMEOUT, airflow.deadline
     try:

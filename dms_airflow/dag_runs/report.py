@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.airflow.task_logs import TaskLog
-    from dms_airflow.dag_runs.wait import Watch
+    from dms_airflow.dag_runs.wait import WatchedRun
     from dms_airflow.operations.context import Context
 
 # The logs of at most so many failed tasks are fetched, to find those with the same cause.
@@ -52,7 +52,7 @@ def make_outputs(run: DagRun, airflow: AirflowClient) -> dict[str, str]:
 
 
 def report_runs(
-    watches: Sequence[Watch], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
+    watches: Sequence[WatchedRun], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> Result:
     """Report DAG runs, without outputs; if the workflow is cancelled meanwhile, as cancelled, and without further requests.
 
@@ -67,7 +67,7 @@ def report_runs(
 
 
 def _report(
-    watches: Sequence[Watch], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
+    watches: Sequence[WatchedRun], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
 ) -> Result:
     finished = [one for one in watches if one.ending is not Ending.CANCELLED]
     checkout = Checkout(context.runner.workspace, dags_path or None)
@@ -91,7 +91,7 @@ def _report(
     )
 
 
-def describe_run(watch: Watch) -> str:
+def describe_run(watch: WatchedRun) -> str:
     """Say in one line how a DAG run ended."""
     run, instances = watch.run, watch.instances
     name = f"DAG run {run.run_id} of {run.dag_id}"
@@ -112,14 +112,14 @@ def describe_run(watch: Watch) -> str:
 
 
 def _find_failures(
-    watches: Sequence[Watch], files: Mapping[str, str], checkout: Checkout, airflow: AirflowClient
+    watches: Sequence[WatchedRun], files: Mapping[str, str], checkout: Checkout, airflow: AirflowClient
 ) -> list[tuple[Finding, Folded | None]]:
     """Make a finding of each failed task instance, with the end of its log if it was fetched."""
     failed = [(one, instance) for one in watches for instance in one.instances if instance.state == FAILED]
     # Each may have many megabytes until all but its end is dropped.
     few = BoundedSemaphore(LOGS_AT_ONCE)
 
-    def read(failure: tuple[Watch, TaskInstance]) -> tuple[Finding, Folded | None]:
+    def read(failure: tuple[WatchedRun, TaskInstance]) -> tuple[Finding, Folded | None]:
         watch, instance = failure
         finding = _make_finding(*failure, airflow)
         try:
@@ -141,7 +141,7 @@ def _find_failures(
     return [*airflow.map(read, failed[:LOGS]), *rest]
 
 
-def _make_finding(watch: Watch, instance: TaskInstance, airflow: AirflowClient) -> Finding:
+def _make_finding(watch: WatchedRun, instance: TaskInstance, airflow: AirflowClient) -> Finding:
     """Make the finding of a failed task instance, without its cause."""
     return Finding(
         rule=Rule.TASK_FAILED,
@@ -166,7 +166,7 @@ def explain_failure(instance: TaskInstance, log: TaskLog) -> str:
 # --- the runs themselves --------------------------------------------------------------------------------------------------
 
 
-def _annotate_run(watch: Watch, airflow: AirflowClient) -> Annotation | None:
+def _annotate_run(watch: WatchedRun, airflow: AirflowClient) -> Annotation | None:
     """Annotate a run that did not succeed for a reason that no failed task shows."""
     run, instances = watch.run, watch.instances
     page = f"Its page: {format_run_url(airflow, run)}"
@@ -202,7 +202,7 @@ def _annotate_run(watch: Watch, airflow: AirflowClient) -> Annotation | None:
     return None
 
 
-def _list_checks(watch: Watch, problem: Annotation | None) -> Iterator[Check]:
+def _list_checks(watch: WatchedRun, problem: Annotation | None) -> Iterator[Check]:
     """List the DAG run and its task instances, as the JUnit report has them."""
     run, is_cancelled = watch.run, watch.ending is Ending.CANCELLED
     failure = problem.message if problem else describe_run(watch)
@@ -213,7 +213,7 @@ def _list_checks(watch: Watch, problem: Annotation | None) -> Iterator[Check]:
         yield Check(suite=run.dag_id, name=one.name, seconds=one.duration, skipped=is_skipped)
 
 
-def _tabulate_runs(watches: Sequence[Watch], airflow: AirflowClient) -> Table:
+def _tabulate_runs(watches: Sequence[WatchedRun], airflow: AirflowClient) -> Table:
     rows = tuple(
         (
             one.run.dag_id,
@@ -230,7 +230,7 @@ def _tabulate_runs(watches: Sequence[Watch], airflow: AirflowClient) -> Table:
 # --- charts and tables of task instances ----------------------------------------------------------------------------------
 
 
-def _fetch_upstream(watches: Sequence[Watch], airflow: AirflowClient) -> dict[str, dict[str, frozenset[str]]]:
+def _fetch_upstream(watches: Sequence[WatchedRun], airflow: AirflowClient) -> dict[str, dict[str, frozenset[str]]]:
     """Fetch which tasks each task waits for, by DAG; empty if that fails: charts are then without their critical paths."""
     dag_ids = [one.run.dag_id for one in watches if one.run.run_id]
     try:
@@ -240,7 +240,7 @@ def _fetch_upstream(watches: Sequence[Watch], airflow: AirflowClient) -> dict[st
         return {}
 
 
-def _illustrate(watch: Watch, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient) -> Iterator[Table | Diagram]:
+def _illustrate(watch: WatchedRun, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient) -> Iterator[Table | Diagram]:
     """Show the task instances of a run as a Gantt chart and as a table."""
     dag_id, now = watch.run.dag_id, airflow.server_time or datetime.now(UTC)
     if chart := render_gantt(watch.instances, upstream, now, airflow.redact):
@@ -259,7 +259,7 @@ def _illustrate(watch: Watch, upstream: Mapping[str, frozenset[str]], airflow: A
         )
 
 
-def _make_row(instance: TaskInstance, watch: Watch, airflow: AirflowClient) -> tuple[str | Link, ...]:
+def _make_row(instance: TaskInstance, watch: WatchedRun, airflow: AirflowClient) -> tuple[str | Link, ...]:
     name, state = instance.name, instance.state or "none"
     if not instance.try_number:
         return name, state, "", "", ""

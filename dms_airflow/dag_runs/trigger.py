@@ -40,11 +40,11 @@ REFUSALS = frozenset({400, 401, 403, 404, 405, 409, 413, 414, 415, 422, 431})
 class Answer(Enum):
     """What a response says about the requested DAG run."""
 
-    CLEAR = auto()
+    FINAL = auto()
     """The run was created, or it was not created for the reason that the response gives."""
     CONFLICT = auto()
     """A run with this id or this logical date existed already."""
-    UNCLEAR = auto()
+    OPEN = auto()
     """Neither: a command may fail after it created its run, and a gateway may answer anything."""
 
 
@@ -108,7 +108,7 @@ class Trigger:
             try:
                 answer = response = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
                 kind = classify(response)
-                if kind is Answer.CLEAR:
+                if kind is Answer.FINAL:
                     return response
                 # Nothing of this step was sent before: a conflict of an author's id is one with somebody else's run.
                 existed |= kind is Answer.CONFLICT and first is None and not self._requested.is_own

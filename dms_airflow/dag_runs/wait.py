@@ -40,7 +40,7 @@ STALL_SECONDS = (10.0, 60.0, 300.0)
 
 
 @dataclass
-class Watch:
+class WatchedRun:
     """One DAG run as the last poll saw it, and what became of it in the end.
 
     Args:
@@ -145,7 +145,9 @@ class Watch:
             self.news.append(f"{self.run.state}, nothing new for {now - self._changed_at:.0f} s: {reason}")
 
 
-def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Context, *, poll_interval: float | None) -> None:
+def wait_for_runs(
+    watches: Sequence[WatchedRun], airflow: AirflowClient, context: Context, *, poll_interval: float | None
+) -> None:
     """Poll DAG runs until all have ended, or until the client's deadline, which is then later by the time of the last poll.
 
     `poll_interval` is in seconds; without it the pause grows with the time passed.
@@ -161,7 +163,7 @@ def wait_for_runs(watches: Sequence[Watch], airflow: AirflowClient, context: Con
         clock.sleep(min(left, max(pause, *(watch.retry_after for watch in unfinished))))
         now = clock.monotonic()
         try:
-            airflow.map(partial(Watch.poll, airflow=airflow, now=now), unfinished)
+            airflow.map(partial(WatchedRun.poll, airflow=airflow, now=now), unfinished)
         except AnswerTimeoutError:
             return
         for watch in unfinished:

@@ -9,7 +9,7 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.result import Diagram, Table
 from dms_airflow.core.text import count, join
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from dms_airflow.airflow.dags import Dag, ParsedFile
     from dms_airflow.checkout.mapping import Checkout
-    from dms_airflow.deploy.dag_watch import DagWatch
+    from dms_airflow.deploy.dag_comparison import DagComparison
     from dms_airflow.import_errors.instance_reader import InstanceReader
     from dms_airflow.import_errors.parse import DagImportError
 
@@ -36,7 +36,7 @@ class DeployedFiles:
         instance: The instance.
         checkout: The author's files.
         verify_source: Compare the sources too.
-        watch: Learns what the DAGs are like before files of another version are parsed again.
+        comparison: Learns what the DAGs are like before files of another version are parsed again.
         report: What the instance parses; None when Airflow gave no report.
         hangs: Whether no response came to the request for it.
         dags: What Airflow's database has.
@@ -51,7 +51,7 @@ class DeployedFiles:
     instance: InstanceReader
     checkout: Checkout
     verify_source: bool
-    watch: DagWatch
+    comparison: DagComparison
     report: tuple[ParsedFile, ...] | None = None
     hangs: bool = False
     dags: tuple[Dag, ...] = ()
@@ -108,9 +108,9 @@ class DeployedFiles:
         parsed = {file.path for file in report}
         missing = [f"{file} (not on the instance)" for path, file in awaited.items() if path not in parsed]
         other = self._find_other_versions() if self.verify_source else {}
-        if not self.watch.has_before:
-            self.watch.read_before(dags, other)
-            self.watch.keep_before(self._find_other_versions(other))  # what was parsed meanwhile is not the former version
+        if not self.comparison.has_before:
+            self.comparison.read_before(dags, other)
+            self.comparison.keep_before(self._find_other_versions(other))  # what was parsed meanwhile is not the former version
         self.instance.request_parse(dags, other)
         unchecked = map(self.locate, awaited) if not self.verify_source and self.folder is not None else ()
         self.changed |= {*other, *unchecked}

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.dags import strip_member
-from dms_airflow.checkout.parts import Parts
+from dms_airflow.checkout.dependencies import Dependencies
 from dms_airflow.core.errors import ActionError, Cancelled, DeployError
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.text import count, join
-from dms_airflow.deploy.dag_watch import DagWatch, try_to
+from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
 from dms_airflow.deploy.gate import Gate
 from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.publish import WRITE_ACTIONS, is_below, publish
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.plan import Plan
     from dms_airflow.deploy.publish import Destination
     from dms_airflow.deploy.rollout import Outcome
-    from dms_airflow.import_errors.snapshots import Snapshot
+    from dms_airflow.import_errors.reparse import Snapshot
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy import Params
 
@@ -107,17 +107,17 @@ class FileDeploy:
 
     def _roll_out(self, plan: Plan) -> Result:
         params, context = self.params, self.context
-        watch = DagWatch(context)
+        comparison = DagComparison(context)
         if not plan.changes and not plan.manifest.is_pending:
-            watch.read_before((), (), others_are_known=True)
-            result = Gate(params, context, watch).run()
+            comparison.read_before((), (), others_are_known=True)
+            result = Gate(params, context, comparison).run()
             return replace(result, headline=f"Nothing to deploy; {result.headline}")
         view = InstanceReader(context, timeout=params.timeout, poll_interval=params.poll_interval).view()
-        self._read_before(watch, plan, view)
+        self._read_before(comparison, plan, view)
         try:
             outcome = Rollout(plan, commit=context.runner.sha, run=context.runner.run_url).run(
                 lambda: publish(self.workspace, self.destination),
-                lambda: Gate(params, context, watch).run(),
+                lambda: Gate(params, context, comparison).run(),
                 may_take_back=params.on_failure == "rollback",
             )
         except Cancelled:
@@ -127,19 +127,21 @@ class FileDeploy:
             self._wait_for_former_version(view)
         return self._report(outcome, plan)
 
-    def _read_before(self, watch: DagWatch, plan: Plan, view: Snapshot) -> None:
+    def _read_before(self, comparison: DagComparison, plan: Plan, view: Snapshot) -> None:
         """Read what the DAGs are like of which the plan changes the file, or something that it is made of."""
         changed = {change.path for change in plan.changes}
         checkout, folder = self.params.open_checkout(self.context.runner.workspace), self.params.dags_path
         what, log = "DAGs that use the changed files", self.context.log
-        users, unused = try_to(lambda: Parts(checkout, folder, changed).find_users(changed), (changed, changed), what, log)
+        users, unused = find_or_log(
+            lambda: Dependencies(checkout, folder, changed).find_users(changed), (changed, changed), what, log
+        )
         if unused:
             log.info(f"Which DAGs use these files is not known: {join(sorted(unused))}")
         # What a deploy before this one wrote, and nobody has verified, may not be parsed yet.
         is_clear = not unused and not plan.manifest.is_pending
         created = tuple(f"/{change.path}" for change in plan.changes if change.before is None)
         dags = [dag for dag in view.dags if not dag.path.endswith(created)]  # those are left from a file that was deleted
-        watch.read_before(dags, (f"/{path}" for path in users), others_are_known=is_clear)
+        comparison.read_before(dags, (f"/{path}" for path in users), others_are_known=is_clear)
 
     def _wait_for_former_version(self, before: Snapshot) -> None:
         """Wait until, after a deploy was taken back, the former files import and the former DAGs can run."""

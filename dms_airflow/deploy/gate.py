@@ -18,10 +18,10 @@ from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result, Table
 from dms_airflow.core.text import count, first_line, join
 from dms_airflow.deploy.dag_changes import list_blocks
-from dms_airflow.deploy.dag_watch import DagWatch, try_to
+from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
 from dms_airflow.deploy.deployed_files import DeployedFiles
 from dms_airflow.deploy.import_check import HINT_EXIT, GateError, ImportCheck, end_waiting
-from dms_airflow.deploy.missing import find_missing
+from dms_airflow.deploy.missing_resources import find_missing
 from dms_airflow.import_errors.baseline import compare
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.instance_warnings import find_warnings
@@ -45,17 +45,17 @@ NOT_SERIALIZED = "dags reserialize is left out while anything is broken"
 
 
 class Gate:
-    """One run of the gate. `watch` knows the DAGs before the deploy; without it, those when the gate begins count."""
+    """One run of the gate. `comparison` knows the DAGs before the deploy; without it, those when the gate begins count."""
 
-    def __init__(self, params: Params, context: Context, watch: DagWatch | None = None) -> None:
+    def __init__(self, params: Params, context: Context, comparison: DagComparison | None = None) -> None:
         self._params = params
         self._context = context
-        self._watch = watch or DagWatch(context)
+        self._comparison = comparison or DagComparison(context)
         self._baseline = read_known(params, context.runner)
         self._checkout = params.open_checkout(context.runner.workspace)
         self._instance = InstanceReader(context, timeout=params.timeout, poll_interval=params.poll_interval)
         self._files = DeployedFiles(
-            instance=self._instance, checkout=self._checkout, verify_source=params.verify_source, watch=self._watch
+            instance=self._instance, checkout=self._checkout, verify_source=params.verify_source, comparison=self._comparison
         )
         self._imports = ImportCheck(self._files)
         self._is_complete = False  # no import error can be missing from these
@@ -88,7 +88,7 @@ class Gate:
             if self._problem or any(map(self._params.counts, compare(self._imports.errors, self._baseline.errors).errors)):
                 return self._report(None)
         vanished = [dag_id for finding in self._vanished for dag_id in finding.affects]
-        return self._report(self._watch.find_changes(self._files, vanished))
+        return self._report(self._comparison.find_changes(self._files, vanished))
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 
@@ -231,8 +231,8 @@ class Gate:
     def _find_warnings(self) -> tuple[Finding, ...]:
         paths = {dag.dag_id: dag.path for dag in self._files.dags}
         found = find_warnings(self._imports.printed, self._context, self._checkout, self._files.paths, paths)
-        lacking = partial(find_missing, self._files, self._context, self._watch.changed)
-        return (*found, *try_to(lacking, (), "What the instance lacks", self._context.log))
+        lacking = partial(find_missing, self._files, self._context, self._comparison.changed)
+        return (*found, *find_or_log(lacking, (), "What the instance lacks", self._context.log))
 
     def _list_checks(self) -> Iterator[Check]:
         """List the DAG files that the instance parses, by their names in the checkout."""

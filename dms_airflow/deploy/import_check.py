@@ -16,7 +16,7 @@ from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
 from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
-from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
+from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.deploy.deployed_files import DeployedFiles
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.snapshots import Snapshot
+    from dms_airflow.import_errors.reparse import Snapshot
 
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 

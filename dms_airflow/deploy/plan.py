@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.core.errors import DeployError
 from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
-from dms_airflow.deploy.write import Change, map_calls
+from dms_airflow.deploy.write import FileChange, map_calls
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -57,7 +57,7 @@ class Plan:
 
     target: Target
     texts: Mapping[str, str]
-    changes: tuple[Change, ...]
+    changes: tuple[FileChange, ...]
     unchanged: tuple[str, ...]
     foreign: tuple[str, ...]
     conflicts: tuple[str, ...]
@@ -173,7 +173,7 @@ def make_plan(target: Target, texts: Mapping[str, str], *, keep: Callable[[str],
     # A listing may be cut, or lack names with a dot in front.
     hidden = {path for path in {*texts, *ours} - files.keys() if path in ours or path.startswith(".") or "/." in path}
     read |= {path: found for path, found in map_calls(target.read, hidden).items() if found[0]}
-    changes, unchanged, conflicts = list[Change](), list[str](), list[str]()
+    changes, unchanged, conflicts = list[FileChange](), list[str](), list[str]()
     for path in sorted(texts.keys() | read.keys()):
         before, mtime = read.get(path, (None, ""))
         after, is_ours = texts.get(path), before is not None and manifest.owns(path, before)
@@ -182,7 +182,7 @@ def make_plan(target: Target, texts: Mapping[str, str], *, keep: Callable[[str],
         elif after is None and path in ours and not is_ours and not target.force:
             pass  # an earlier deploy wrote it, and somebody changed it since: it stays
         else:
-            changes.append(Change(path, before, after, mtime))
+            changes.append(FileChange(path, before, after, mtime))
             if before is not None and after is not None and not is_ours:
                 conflicts.append(path)
     deleted = {change.path for change in changes if change.after is None}
@@ -249,7 +249,7 @@ def _is_same(path: str, text: str, manifest: Manifest, there: str) -> bool:
     return there == text or (entry is not None and (entry.exact, entry.similar) == (hash_text(text), hash_similar(there)))
 
 
-def render_diff(change: Change) -> str:
+def render_diff(change: FileChange) -> str:
     """Write the change of a file as a unified diff; empty when it is long."""
     before, after = (change.before or "").splitlines(), (change.after or "").splitlines()
     if len(before) + len(after) > LONGEST_COMPARED:

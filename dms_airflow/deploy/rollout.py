@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from dms_airflow.core.errors import ActionError, ConflictError
 from dms_airflow.core.result import Ending
 from dms_airflow.deploy.manifest import NAME, Entry, Manifest, hash_similar, hash_text
-from dms_airflow.deploy.write import Change
+from dms_airflow.deploy.write import FileChange
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -77,7 +77,7 @@ class Rollout:
             except ActionError as error:
                 return Outcome(Fate.STAYS, error.to_result())
             if result.ending is Ending.SUCCESS:
-                return Outcome(Fate.VERIFIED, result, _try_to(self._finish))
+                return Outcome(Fate.VERIFIED, result, _collect_problem(self._finish))
             if result.ending is Ending.TIMEOUT:
                 return Outcome(Fate.STAYS, result)
         if not self._has_begun:
@@ -86,15 +86,17 @@ class Rollout:
             return Outcome(Fate.STAYS if has_published else Fate.IN_BETWEEN, result)
         problems = self._restore()
         if has_published and "" not in problems:
-            problems |= _try_to(publish, "Publishing the former files failed: ")
+            problems |= _collect_problem(publish, "Publishing the former files failed: ")
         return (
-            Outcome(Fate.IN_BETWEEN, result, problems) if problems else Outcome(Fate.TAKEN_BACK, result, _try_to(self._close))
+            Outcome(Fate.IN_BETWEEN, result, problems)
+            if problems
+            else Outcome(Fate.TAKEN_BACK, result, _collect_problem(self._close))
         )
 
     def _write(self) -> None:
         """Write the manifest, then the files."""
         found = self._plan.manifest
-        self._target.apply(Change(NAME, found.text, self._text, found.mtime))
+        self._target.apply(FileChange(NAME, found.text, self._text, found.mtime))
         self._has_begun = True
         self._listed |= self._target.apply_all(self._plan.changes)
         self._check_alone()
@@ -107,12 +109,12 @@ class Rollout:
             size, mtime = (listed.size, listed.mtime) if listed else (-1, "")
             files[path] = Entry(hash_text(text), hash_similar(text), size, mtime)
         verified = Manifest(files=files, commit=self._pending.commit, run=self._pending.run)
-        self._target.apply(Change(NAME, self._text, verified.render()))
+        self._target.apply(FileChange(NAME, self._text, verified.render()))
 
     def _restore(self) -> dict[str, str]:
         """Write back the former files, also those that interrupted deploys before this one changed; return problems by path."""
         before = {change.path: change.before for change in self._plan.changes}
-        if problems := _try_to(self._check_alone):
+        if problems := _collect_problem(self._check_alone):
             return problems
         return self._target.restore(
             self._pending.former, lambda path, text: text == before.get(path) or self._pending.owns(path, text)
@@ -122,7 +124,7 @@ class Rollout:
         """Record in the manifest that everything was restored and published."""
         found = self._plan.manifest
         verified = Manifest(files=found.files).render() if found.files else None
-        self._target.apply(Change(NAME, self._text, verified if found.is_pending else found.text))
+        self._target.apply(FileChange(NAME, self._text, verified if found.is_pending else found.text))
 
     def _check_alone(self) -> None:
         text, _ = self._target.read(NAME)
@@ -133,7 +135,7 @@ class Rollout:
             )
 
 
-def _try_to(act: Callable[[], object], what: str = "") -> dict[str, str]:
+def _collect_problem(act: Callable[[], object], what: str = "") -> dict[str, str]:
     try:
         act()
     except ActionError as error:

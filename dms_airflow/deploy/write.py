@@ -37,7 +37,7 @@ def map_calls(function: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
     return dict(zip(items, map_parallel(function, items, concurrency=CALLS_AT_ONCE, waits=True), strict=True))
 
 
-class Change(NamedTuple):
+class FileChange(NamedTuple):
     """One file to be written or deleted.
 
     `path` is below the target, `before` its current text and `after` the new one; None: no file. `mtime` is the
@@ -108,7 +108,7 @@ class Target:
                 raise
             return None, ""
 
-    def apply(self, change: Change) -> None:
+    def apply(self, change: FileChange) -> None:
         """Make one change, unless somebody else changed the file first. Doing it again does no harm.
 
         After a refusal or a lost response the file itself says what happened: the code of a conflict is not documented.
@@ -145,14 +145,14 @@ class Target:
 
         retry(attempt, clock=self.workspace.clock, log=self.workspace.log)
 
-    def _send(self, change: Change, mtime: str, *, is_forced: bool) -> None:
+    def _send(self, change: FileChange, mtime: str, *, is_forced: bool) -> None:
         path = f"{self.folder}/{change.path}"
         if change.after is None:
             self.workspace.delete(path)
         else:
             self.workspace.save(path, change.after, mtime="" if is_forced else mtime, force=is_forced)
 
-    def check(self, change: Change) -> None:
+    def check(self, change: FileChange) -> None:
         """Read a changed file back.
 
         Raises:
@@ -165,7 +165,7 @@ class Target:
         if (text or "") != (change.after or ""):
             self.workspace.log.info(f"{change.path}: the workspace changed its byte order mark, line ends or final line feed.")
 
-    def apply_all(self, changes: Iterable[Change]) -> dict[str, Listed]:
+    def apply_all(self, changes: Iterable[FileChange]) -> dict[str, Listed]:
         """Make changes: helpers, then DAG files, then, when these were read back, deletions. Give how the files are listed.
 
         Raises:
@@ -190,20 +190,20 @@ class Target:
         """
         problems: dict[str, str] = {}
 
-        def put_back(change: Change) -> None:
+        def put_back(change: FileChange) -> None:
             path, wanted = change.path, change.after
             try:
                 text, mtime = self.read(path)
                 if text and text != wanted and not is_ours(path, text):
                     problems[path] = "somebody else changed it in the meantime; their version was kept"
                 elif text != wanted and (text or wanted is not None):
-                    change = Change(path, text or None, wanted, mtime)
+                    change = FileChange(path, text or None, wanted, mtime)
                     self.apply(change)
                     self.check(change)
             except ActionError as error:
                 problems[path] = error.message
 
-        changes = [Change(path, None, text) for path, text in former.items()]
+        changes = [FileChange(path, None, text) for path, text in former.items()]
         for stage in range(3):
             map_calls(put_back, [change for change in changes if change.stage == stage])
         return problems

@@ -18,7 +18,7 @@ from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.parse import add_tracebacks, locate, read_ending, read_list
-from dms_airflow.import_errors.snapshots import compare_snapshots, find_unserialized, wait_for_reparse
+from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.version import Version
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.snapshots import Change
+    from dms_airflow.import_errors.reparse import DatabaseChange
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.
@@ -198,7 +198,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     return replace(listing, execution=_judge_change(execution, change, errors), errors=errors, warnings=warnings)
 
 
-def _judge_change(execution: Execution, change: Change, errors: Sequence[DagImportError]) -> Execution:
+def _judge_change(execution: Execution, change: DatabaseChange, errors: Sequence[DagImportError]) -> Execution:
     if errors:
         return _conclude(execution, Verdict.LISTED_ERRORS, f"import errors: {len(errors)}")
     if change.unwritten and not change.written:

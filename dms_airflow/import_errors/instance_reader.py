@@ -8,12 +8,12 @@ from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_import_errors, locate_dag
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_stored_errors, locate_dag
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.polling import poll
 from dms_airflow.core.text import join
-from dms_airflow.import_errors.snapshots import Snapshot
+from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -104,7 +104,7 @@ class InstanceReader:
 
     def list_stored_errors(self) -> tuple[StoredImportError, ...]:
         """List every import error that the scheduler stored; their paths are absolute where the DAGs show the folder."""
-        return list_import_errors(self._context.airflow, self.folders)
+        return list_stored_errors(self._context.airflow, self.folders)
 
     def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
         """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""

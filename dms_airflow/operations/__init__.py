@@ -1,7 +1,8 @@
 """What the action can do, by the names that `operation` takes.
 
 An operation is a module with `Params` (its inputs), `OUTPUTS` (the outputs that it may write) and `run(params, context)`, which
-returns a Result and never exits. To add one: its file, its line in OPERATIONS, its inputs and outputs in action.yml, its test.
+returns a Result and never exits. To add one: its file, its line in OPERATIONS, its inputs in core/contract.py, its outputs in
+action.yml, its test.
 Only the operation that runs is imported: all of them together take as long as everything else of the action.
 """
 

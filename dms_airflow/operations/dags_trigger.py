@@ -21,7 +21,7 @@ from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, co
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import make_outputs, report_runs
 from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
-from dms_airflow.dag_runs.wait import Watch
+from dms_airflow.dag_runs.wait import WatchedRun
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def run(params: Params, context: Context) -> Result:
     if not (params.wait_for_completion and run and execution.outcome.succeeded):
         return result
     with add_outputs(result.outputs):
-        watch = Watch(run=run)
+        watch = WatchedRun(run=run)
         complete([watch], params, airflow, context)
         report = report_runs([watch], {run.dag_id: dag_file}, params.dags_path, airflow, context)
     return replace(report, outputs={**result.outputs, **make_outputs(watch.run, airflow)})
@@ -154,7 +154,7 @@ def _classify(execution: Execution) -> Answer:
     # Airflow found such a run, or, a moment later, its database did.
     if any(word in execution.outcome.reason for word in ("DagRunAlreadyExists", "IntegrityError")):
         return Answer.CONFLICT
-    return Answer.UNCLEAR if execution.outcome.verdict is Verdict.UNKNOWN else Answer.CLEAR
+    return Answer.OPEN if execution.outcome.verdict is Verdict.UNKNOWN else Answer.FINAL
 
 
 def _report(execution: Execution, run: DagRun | None, airflow: AirflowClient, context: Context) -> Result:

@@ -15,7 +15,7 @@ from dms_airflow import __version__
 from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.airflow.responses import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry

@@ -12,7 +12,7 @@ from urllib.parse import quote, unquote, urlsplit
 
 from dms_airflow.airflow.client import READ_TIMEOUT
 from dms_airflow.airflow.commands.send import COMMAND_PATHS
-from dms_airflow.airflow.pages import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
+from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.inputs import InputValueError, input_field, parse_duration, parse_json, parse_words, quote_value

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.health import await_health
-from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.airflow.responses import describe_problem
 from dms_airflow.core.errors import ActionError, InputProblem, TriggerRefusedError, add_outputs
 from dms_airflow.core.inputs import input_field, parse_names
 from dms_airflow.core.result import Ending, Result
@@ -18,7 +18,7 @@ from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, co
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_run, make_outputs, report_runs
 from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, Trigger, make_run_id
-from dms_airflow.dag_runs.wait import Watch
+from dms_airflow.dag_runs.wait import WatchedRun
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -75,7 +75,7 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tuple[list[Watch], dict[str, str]]:
+def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tuple[list[WatchedRun], dict[str, str]]:
     """Trigger each DAG.
 
     Returns:
@@ -87,12 +87,12 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tu
     ]
     files: dict[str, str] = {}
 
-    def trigger(requested: RunRequest) -> Watch:
+    def trigger(requested: RunRequest) -> WatchedRun:
         try:
             files[requested.dag_id] = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
-            return Watch(run=_create(requested, conf, airflow, context))
+            return WatchedRun(run=_create(requested, conf, airflow, context))
         except ActionError as error:
-            return Watch(run=DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED), error=error)
+            return WatchedRun(run=DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED), error=error)
 
     known = {"runs": [_describe(one.run, airflow) for one in requests]}
     with add_outputs(known), abandon_if_cancelled(requests, params.on_cancel, airflow, context.clock):
@@ -121,8 +121,8 @@ def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClie
 
     def classify(answer: DagRun | Response) -> Answer:
         if isinstance(answer, DagRun):
-            return Answer.CLEAR
-        return Answer.CONFLICT if answer.status == HTTPStatus.CONFLICT else Answer.UNCLEAR
+            return Answer.FINAL
+        return Answer.CONFLICT if answer.status == HTTPStatus.CONFLICT else Answer.OPEN
 
     answer = Trigger(requested, airflow, context).request(send, classify)
     if isinstance(answer, DagRun):

@@ -150,6 +150,13 @@ def test_wrong_inputs(run_in: Callable[..., Ended], system: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("word", ["jenkins", "Yunxiao", "plain"])
+def test_a_ci_system_that_needs_nothing_of_its_own_may_be_named(dms: FakeDms, run_in: Callable[..., Ended], word: str) -> None:
+    dms.airflow.commands["version"] = ("2.10.4\n", "")
+
+    assert run_in("terminal", {"operation": "version"}, {"DMS_AIRFLOW_CI": word}).exit_code == 0
+
+
 def test_an_unknown_ci_system(run_in: Callable[..., Ended]) -> None:
     ended = run_in("terminal", {"operation": "version"}, {"DMS_AIRFLOW_CI": "travis"})
 

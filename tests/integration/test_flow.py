@@ -609,7 +609,7 @@ def test_a_proxy_that_hangs_up_after_the_request_has_it_sent_once(dms: FakeDms, 
 
 # A thread of its own takes the signal, so that the wait of the main one is not interrupted by it: as when it comes just before.
 WAITS = """
-import signal, socket, sys, threading
+import os, signal, socket, sys, threading
 sys.path.insert(0, sys.argv[1])
 import dms_airflow.main
 from dms_airflow import command as entrypoint
@@ -629,6 +629,7 @@ def wait_for_an_answer(*_, cancellable, **__):
 dms_airflow.main.main = wait_for_an_answer
 threading.Thread(target=threading.Event().wait, daemon=True).start()
 print(entrypoint.run(), flush=True)
+os._exit(0)  # as the command ends: without its handler the timer would kill Python
 """
 
 
@@ -644,6 +645,7 @@ class Finder:
 
 sys.meta_path.insert(0, Finder())
 print(entrypoint.run(), flush=True)
+os._exit(0)  # as the command ends: without its handler the timer would kill Python
 """
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.ci.detect import open_ci_system
+from dms_airflow.ci.detect import detect_system, make_ci_system
 from dms_airflow.ci.github import Forgejo, GitHub
 from dms_airflow.ci.gitlab import GitLab
-from dms_airflow.ci.runner import Runner, System, detect_system
+from dms_airflow.ci.runner import Runner, System
 from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.result import Annotation, Level
 from sandbox.runner import parse_command
@@ -110,17 +110,18 @@ def test_an_annotation_as_each_shows_it() -> None:
         ({"GITHUB_ACTIONS": "false"}, System.PLAIN),
         ({}, System.PLAIN),
         ({"GITHUB_ACTIONS": "true", "DMS_AIRFLOW_CI": " Plain "}, System.PLAIN),
+        ({"GITHUB_ACTIONS": "true", "DMS_AIRFLOW_CI": "jenkins"}, System.PLAIN),
     ],
 )
 def test_the_ci_system_is_found_by_its_variables(environ: dict[str, str], system: System) -> None:
     assert detect_system(environ) is system
-    assert open_ci_system(environ, StringIO()).runner.system is system
+    assert make_ci_system(environ, StringIO()).runner.system is system
 
 
 def test_where_nobody_reads_commands_no_mask_is_printed() -> None:
     for environ in ({}, {"GITLAB_CI": "true"}, {"DMS_AIRFLOW_CI": "no such system"}):
         log = StringIO()
-        ci = open_ci_system(environ, log)
+        ci = make_ci_system(environ, log)
         ci.mask("hunter2-hunter2")
         ci.mask_word("word-word")
         ci.mask_in_log("value-value")
@@ -131,7 +132,7 @@ def test_where_nobody_reads_commands_no_mask_is_printed() -> None:
 
 def test_what_libraries_print_becomes_lines_of_the_log() -> None:
     log = StringIO()
-    ci = open_ci_system({}, log)
+    ci = make_ci_system({}, log)
     ci.mask("hunter2-hunter2")
 
     def fail() -> None:

@@ -19,7 +19,7 @@ from urllib3.exceptions import NewConnectionError
 
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.commands.send import send_command
-from dms_airflow.airflow.pages import describe_problem
+from dms_airflow.airflow.responses import describe_problem
 from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, AnswerTimeoutError, LoginError, NetworkError

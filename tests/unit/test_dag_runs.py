@@ -11,7 +11,7 @@ import pytest
 
 from dms_airflow.airflow.dag_runs import DagRun, create_run, fetch_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.dags import Dag, parse_dag, parse_upstream, unpause_dag
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.airflow.task_instances import TaskInstance, describe_progress, join_names, parse_task_instance
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError, Cancelled

@@ -12,7 +12,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import Manifest, parse_manifest
 from dms_airflow.deploy.plan import Plan, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.rollout import Fate, Rollout
-from dms_airflow.deploy.write import Change, Target
+from dms_airflow.deploy.write import FileChange, Target
 from sandbox.workspace import Behaviour, Missing, refused
 from tests.unit.fake_workspace import TARGET, FakeWorkspace
 
@@ -283,7 +283,7 @@ def test_a_pending_manifest_comes_back_whole() -> None:
 
 
 def test_a_diff_is_unified_and_left_out_when_it_is_long() -> None:
-    assert render_diff(Change("a.py", "one\ntwo\n", "one\n2\n")).splitlines() == [
+    assert render_diff(FileChange("a.py", "one\ntwo\n", "one\n2\n")).splitlines() == [
         "--- a/a.py",
         "+++ b/a.py",
         "@@ -1,2 +1,2 @@",
@@ -291,4 +291,4 @@ def test_a_diff_is_unified_and_left_out_when_it_is_long() -> None:
         "-two",
         "+2",
     ]
-    assert render_diff(Change("a.py", None, "x\n" * 1001)) == ""
+    assert render_diff(FileChange("a.py", None, "x\n" * 1001)) == ""

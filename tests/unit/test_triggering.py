@@ -76,8 +76,8 @@ class World:
                 raise step
             return step(self) if step else self.client.make(self.requested)
 
-        kinds = {"made": Answer.CLEAR, "conflict": Answer.CONFLICT}
-        return self.trigger.request(send, lambda answer: kinds.get(answer, Answer.UNCLEAR))
+        kinds = {"made": Answer.FINAL, "conflict": Answer.CONFLICT}
+        return self.trigger.request(send, lambda answer: kinds.get(answer, Answer.OPEN))
 
 
 def make_and_lose(world: World) -> str:

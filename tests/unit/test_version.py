@@ -9,7 +9,7 @@ import pytest
 from requests.structures import CaseInsensitiveDict
 
 from dms_airflow.airflow.dags import list_dags, parse_dag
-from dms_airflow.airflow.pages import is_unknown_route
+from dms_airflow.airflow.responses import is_unknown_route
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, Version, parse_version
 from dms_airflow.core.http.exchange import Response
 from tests.unit.fakes import FakeAirflow, FakeClock

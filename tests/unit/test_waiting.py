@@ -13,7 +13,7 @@ from dms_airflow.core.errors import ActionError, AnswerLostError, LoginError, Ne
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.polling import choose_pause
 from dms_airflow.core.text import format_elapsed
-from dms_airflow.dag_runs.wait import RUN_LONGEST_PAUSE, RUN_PAUSE_SHARE, Watch, wait_for_runs
+from dms_airflow.dag_runs.wait import RUN_LONGEST_PAUSE, RUN_PAUSE_SHARE, WatchedRun, wait_for_runs
 from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class World:
         self.clock, self.log = FakeClock(), FakeLog()
         self.instance = Instance(self.clock, list(timeline), **instance)
         self.airflow = FakeAirflow(self.instance.answer, self.clock, self.log)
-        self.watch = Watch(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
+        self.watch = WatchedRun(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
 
     def wait(self, timeout: float = 1800.0, poll_interval: float | None = None) -> float:
         """Wait, and give the seconds that it took."""
@@ -315,7 +315,7 @@ def test_an_explanation_that_cannot_be_had_is_done_without() -> None:
 
 def test_lines_of_several_runs_name_their_dag() -> None:
     world = World((0.0, "success", {"a": "success"}))
-    other = Watch(run=DagRun(dag_id="elt", run_id="r2", state="queued"))
+    other = WatchedRun(run=DagRun(dag_id="elt", run_id="r2", state="queued"))
 
     wait_for_runs([world.watch, other], world.airflow, make_context(world.clock, world.log), poll_interval=None)
 

@@ -1,7 +1,7 @@
 """The Airflow CLI commands that DMS supports, as one table: how each behaves, and how each shows that it worked.
 
 The signs were seen in tests/captures (Airflow 2.10.4, 3.0.6, 3.1.0, 3.2.2) and checked against airflow/cli/commands of
-2.10.4 and 3.2.2. `verdict` reads them; nothing else decides what a single command's text means.
+2.10.4 and 3.2.2. `verdict` applies them; why a run was not triggered is read in operations/dags_trigger.py.
 """
 
 from __future__ import annotations

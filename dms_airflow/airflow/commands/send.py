@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.client import encode_query
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import judge
-from dms_airflow.airflow.pages import is_unknown_route, quote_beginning
+from dms_airflow.airflow.responses import is_unknown_route, quote_beginning
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.errors import AnswerError
 

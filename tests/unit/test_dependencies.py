@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from dms_airflow.checkout.dependencies import Dependencies
 from dms_airflow.checkout.literal_ids import list_literal_ids
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.checkout.parts import Parts
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -51,7 +51,7 @@ def plant(root: Path) -> Checkout:
     ],
 )
 def test_the_parts_of_a_dag_file(tmp_path: Path, file: str, parts: set[str]) -> None:
-    assert Parts(plant(tmp_path), "dags").list_parts(f"dags/{file}") == {f"dags/{part}" for part in parts}
+    assert Dependencies(plant(tmp_path), "dags").list_parts(f"dags/{file}") == {f"dags/{part}" for part in parts}
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_the_parts_of_a_dag_file(tmp_path: Path, file: str, parts: set[str]) -> 
     ],
 )
 def test_the_files_that_a_changed_file_is_part_of(tmp_path: Path, changed: str, users: set[str], unused: set[str]) -> None:
-    assert Parts(plant(tmp_path), "dags", [changed]).find_users([changed]) == (users, unused)
+    assert Dependencies(plant(tmp_path), "dags", [changed]).find_users([changed]) == (users, unused)
 
 
 PYTHON = '''"""Docs: {{ var.value.in_docs }}."""

@@ -19,9 +19,10 @@ LONGEST_NAME = 200  # characters of a text that may be the path of a file
 _READ_BY_CODE = (".py", ".yaml", ".yml", ".json", ".toml", ".ini", ".cfg", ".csv")
 
 
-class Parts:
-    """The parts of the files below the DAG folder ("" for the root), which Airflow puts on Python's path. Each is read once.
+class Dependencies:
+    """What the files below the DAG folder ("" for the root) are made of. Each is read once.
 
+    Airflow puts the folder on Python's path.
     `deleted` are files that are there no more, below the folder, which may be parts all the same.
     """
 

@@ -6,11 +6,11 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
-from dms_airflow.airflow.pages import parse_date
+from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import ActionError
 from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance_reader import InstanceReader
-from dms_airflow.import_errors.snapshots import wait_for_reparse
+from dms_airflow.import_errors.reparse import wait_for_reparse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -32,7 +32,7 @@ KEPT = 30.0
 LINGERING = timedelta(seconds=10)  # between the parses of DAGs of a file; parsed together, milliseconds are
 
 
-def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
+def find_or_log(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
     """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
     try:
         return find()
@@ -41,7 +41,7 @@ def try_to(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
     return otherwise
 
 
-class DagWatch:
+class DagComparison:
     """Reads what the DAGs are like before a deploy, and compares.
 
     `changed` are the files that this deploy changes, below the DAG folder; None where any may be another.
@@ -67,7 +67,7 @@ class DagWatch:
         self._endings = tuple(paths)
         self.changed = self._endings if others_are_known else None
         found = [dag.dag_id for dag in self._before.values() if dag.path.endswith(self._endings)]
-        shapes = try_to(lambda: self._fetch(found), None, "DAGs before the deploy", self._context.log)
+        shapes = find_or_log(lambda: self._fetch(found), None, "DAGs before the deploy", self._context.log)
         self._shapes = dict.fromkeys(found) | (shapes or {})
         self._read_at = self._context.clock.monotonic()
 
@@ -79,7 +79,7 @@ class DagWatch:
         """Find what changed, now that the instance has the new version; None where nothing is known."""
         log = self._context.log
         gone = {one for one in vanished if one in (self._before if self.changed is None else self._shapes)}
-        changes = try_to(lambda: self._compare(files, gone), None, "DAG changes", log)
+        changes = find_or_log(lambda: self._compare(files, gone), None, "DAG changes", log)
         if changes is not None:
             log.info("\n".join((f"DAG changes: {sum_up(changes)}", *list_lines(changes))))
         return changes

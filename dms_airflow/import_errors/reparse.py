@@ -89,7 +89,7 @@ def judge_file(path: str, before: Snapshot, now: Snapshot, *, must_be_parsed: bo
 
 
 @dataclass(frozen=True, kw_only=True)
-class Change:
+class DatabaseChange:
     """What changed in Airflow's database.
 
     Args:
@@ -103,12 +103,12 @@ class Change:
     new_errors: tuple[StoredImportError, ...]
 
 
-def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]) -> Change:
+def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]) -> DatabaseChange:
     """Compare the database before a command and after it; `broken` are the paths of the files that do not import."""
     times = {dag.dag_id: dag.last_parsed_time for dag in before.dags}
     known = {(error.path, error.timestamp) for error in before.errors}
     sound = [dag for dag in after.dags if strip_member(dag.path) not in broken]
-    return Change(
+    return DatabaseChange(
         written=tuple(dag for dag in sound if dag.last_parsed_time != times.get(dag.dag_id)),
         unwritten=tuple(dag for dag in sound if dag.is_active and dag.last_parsed_time == times.get(dag.dag_id)),
         new_errors=tuple(
@@ -119,7 +119,7 @@ def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]
     )
 
 
-def find_unserialized(change: Change, instance: InstanceReader, execution: Execution) -> tuple[DagImportError, ...]:
+def find_unserialized(change: DatabaseChange, instance: InstanceReader, execution: Execution) -> tuple[DagImportError, ...]:
     """Find the DAGs that `dags reserialize` parsed and that do not serialize.
 
     Airflow 3 stores an import error for each. Airflow 2 has no version of such a DAG any more; its log may say why.

@@ -8,13 +8,13 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.health import fetch_health
+from dms_airflow.checkout.dependencies import Dependencies
 from dms_airflow.checkout.literal_ids import list_literal_ids
-from dms_airflow.checkout.parts import Parts
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Level
 from dms_airflow.core.text import join
-from dms_airflow.deploy.dag_watch import try_to
+from dms_airflow.deploy.dag_comparison import find_or_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -49,7 +49,7 @@ def find_missing(deployed: DeployedFiles, context: Context, changed: Collection[
     Of the checkout's files on the instance, those that changed are checked, by the ends of their paths; None: all of them.
     """
     checkout = deployed.checkout
-    parts = Parts(checkout, deployed.checkout_folder)
+    parts = Dependencies(checkout, deployed.checkout_folder)
     files = deployed.expected.awaited
     own = [file for path, file in files.items() if changed is None or path.endswith(tuple(changed))]
     checked = _collect(parts, checkout, own)
@@ -59,7 +59,7 @@ def find_missing(deployed: DeployedFiles, context: Context, changed: Collection[
         rule, what = finding.rule, f"{finding.title.partition(' ')[0]} names"
         wanted = {name: places for (one, name), places in checked.items() if one is rule}
         fetch = partial(_fetch_names, rule, deployed.instance, context.airflow)
-        there = try_to(fetch, None, f"{what} of the instance", context.log) if wanted else None
+        there = find_or_log(fetch, None, f"{what} of the instance", context.log) if wanted else None
         missing = {name: places for name, places in wanted.items() if there is not None and name not in there}
         if missing and rule in _ELSEWHERE:
             named = {name for one, name in _collect(parts, checkout, files.values()) if one is rule}
@@ -77,7 +77,7 @@ def find_missing(deployed: DeployedFiles, context: Context, changed: Collection[
     return found
 
 
-def _collect(parts: Parts, checkout: Checkout, files: Iterable[str]) -> Places:
+def _collect(parts: Dependencies, checkout: Checkout, files: Iterable[str]) -> Places:
     """Collect what files, and what they are made of, name."""
     users: defaultdict[str, list[str]] = defaultdict(list)
     for file in files:
@@ -108,6 +108,6 @@ def _has_backend(context: Context) -> bool:
     """Whether the configuration has a secrets backend. Most instances do not show it: then this is not known."""
     sections: list[dict[str, Any]] = []
     for option in _BACKENDS:
-        shown = try_to(partial(context.airflow.fetch_object, f"/config/{option}"), None, "Secrets backend", context.log)
+        shown = find_or_log(partial(context.airflow.fetch_object, f"/config/{option}"), None, "Secrets backend", context.log)
         sections += (shown or {}).get("sections") or ()
     return any(option.get("value") for section in sections for option in section.get("options") or ())
