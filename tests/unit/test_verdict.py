@@ -261,6 +261,13 @@ def test_advice(name: str, advice: str) -> None:
 @pytest.mark.parametrize(
     ("name", "advice"),
     [
+        (
+            "backfill__2x",
+            (
+                "On Airflow 3 write `backfill create --dag-id DAG --from-date DATE --to-date DATE`: the scheduler then makes "
+                "the runs, and the command does not wait for them."
+            ),
+        ),
         ("list_runs__d_2x", "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`."),
         ("trigger__e_2x", "Airflow 3 calls this option `-l`, `--logical-date`."),
         (

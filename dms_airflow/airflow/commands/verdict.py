@@ -184,14 +184,26 @@ def _describe_silence(command: Command, output: Sequence[str]) -> str:
 # What to do about it.
 
 
-# Options that Airflow 3 calls otherwise: the command (empty: any), the option, and what to write instead. Seen in usage errors
-# (tests/captures/airflow-3.2.2/cli, names that end in `_2x`).
+def _refused(options: str) -> str:
+    return rf"unrecognized arguments:(?s:.*)\s(?:{options})(?:[=\s]|$)"
+
+
+# What Airflow 3 calls otherwise: the command (empty: any), a pattern of the refusal, and what to write instead. Seen in usage
+# errors (tests/captures/airflow-3.2.2/cli, names that end in `_2x`).
 _RENAMED = (
-    ("dags list-runs", "-d|--dag-id", "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`."),
-    ("dags trigger", "-e|--exec-date", "Airflow 3 calls this option `-l`, `--logical-date`."),
+    (
+        "dags backfill",
+        "has been removed",
+        (
+            "On Airflow 3 write `backfill create --dag-id DAG --from-date DATE --to-date DATE`: the scheduler then makes the "
+            "runs, and the command does not wait for them."
+        ),
+    ),
+    ("dags list-runs", _refused("-d|--dag-id"), "Airflow 3 takes the DAG's id without an option: `dags list-runs DAG`."),
+    ("dags trigger", _refused("-e|--exec-date"), "Airflow 3 calls this option `-l`, `--logical-date`."),
     (
         "",
-        "-S|--subdir",
+        _refused("-S|--subdir"),
         "Airflow 3 has bundles in the place of folders: `-B`, `--bundle-name`; the DAG folder is `dags-folder`.",
     ),
 )
@@ -200,8 +212,8 @@ _RENAMED = (
 def _advise(command: Command, reason: str) -> str:
     if command.confirms and re.match(r"EOFError\b|RuntimeError: input\(\): lost sys\.stdin|User did not confirm", reason):
         return ADVICE_CONFIRM
-    for name, option, advice in _RENAMED:
-        if name in ("", command.name) and re.search(rf"unrecognized arguments:(?s:.*)\s(?:{option})(?:[=\s]|$)", reason):
+    for name, refusal, advice in _RENAMED:
+        if name in ("", command.name) and re.search(refusal, reason):
             return advice
     return ""
 
