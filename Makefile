@@ -14,6 +14,8 @@ LOCK = $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-has
 LOCKED = --require-hashes --no-deps --quiet --disable-pip-version-check
 AIRFLOWS := 2.10.4 3.2.2
 SANDBOX_AIRFLOW ?= 2.10.4
+# Most of an end-to-end test is waiting: more processes than cores.
+E2E_PROCESSES ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help setup tools sandbox demo check test lint audit types unit contract integration e2e container bench image docs picture lock clean
@@ -80,13 +82,13 @@ integration: $(SETUP) ## The whole action as a process, against a scripted DMS
 	$(BIN)/pytest -n 4 tests/integration
 
 e2e: $(addprefix sandbox-,$(AIRFLOWS)) ## The whole action against a real Airflow 2.10.4 and 3.2.2, side by side (e2e-3.2.2: only that one)
-	@$(MAKE) --no-print-directory -j2 $(addprefix e2e-,$(AIRFLOWS))
+	@$(MAKE) --no-print-directory -j2 E2E_PROCESSES=2 $(addprefix e2e-,$(AIRFLOWS))
 
 sandbox-%: $(SETUP)
 	@SANDBOX_AIRFLOW=$* $(BIN)/python -m sandbox install
 
 e2e-%: sandbox-%
-	SANDBOX_AIRFLOW=$* $(BIN)/pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests/e2e
+	SANDBOX_AIRFLOW=$* $(BIN)/pytest -q -n $(E2E_PROCESSES) --dist loadfile --no-loadscope-reorder tests/e2e
 
 container: $(TOOLS) ## The image under act and under a stand-in of GitHub's runner (needs Docker; LAB is the folder of their scripts)
 	PATH="$(abspath $(BIN)):$$PATH" LAB="$(LAB)" $(BIN)/pytest -n 2 --dist loadfile tests/container
