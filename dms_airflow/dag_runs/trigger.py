@@ -92,7 +92,7 @@ class Trigger:
 
         Args:
             send: Sends one request, within so many seconds.
-            classify: What a response says. Only after a clear one the run's existence is not checked.
+            classify: What a response says. After a final one it is not checked whether the run exists.
 
         Returns:
             The response, good or bad; or the run, if it exists and no response confirmed it.

@@ -95,7 +95,7 @@ def read_checkout(folder: Path, root: Path, is_excluded: Callable[[str], bool]) 
     if problems:
         raise DeployError("\n".join(("These files cannot be deployed:", *problems)), HINT_FILES)
     if not texts:
-        raise DeployError(f"There is no file to deploy in {folder}.", HINT_FOLDER)
+        raise DeployError(f"Nothing to deploy: {folder} has no files.", HINT_FOLDER)
     return texts
 
 

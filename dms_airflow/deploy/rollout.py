@@ -87,11 +87,8 @@ class Rollout:
         problems = self._restore()
         if has_published and "" not in problems:
             problems |= _collect_problem(publish, "Publishing the former files failed: ")
-        return (
-            Outcome(Fate.IN_BETWEEN, result, problems)
-            if problems
-            else Outcome(Fate.TAKEN_BACK, result, _collect_problem(self._close))
-        )
+        fate = Fate.IN_BETWEEN if problems else Fate.TAKEN_BACK
+        return Outcome(fate, result, problems or _collect_problem(self._close))
 
     def _write(self) -> None:
         """Write the manifest, then the files."""

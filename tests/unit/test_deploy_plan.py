@@ -95,7 +95,7 @@ def test_all_files_that_cannot_be_deployed_are_told_at_once(tmp_path: Path) -> N
 
 
 def test_a_folder_without_files_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(DeployError, match="There is no file to deploy in"):
+    with pytest.raises(DeployError, match="has no files"):
         read_checkout(tmp_path, tmp_path, lambda _: False)
 
 
