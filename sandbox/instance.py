@@ -9,7 +9,7 @@ import socket
 import tempfile
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -112,11 +112,10 @@ class Instance:
             self._await("webserver", webserver, self._log_in, deadline)
             if self._with_scheduler:
                 # Not sooner: on SQLite the first parse and the one above would wait for each other.
-                started = [
-                    (one, self._start(one.name, [self._bin / "airflow", *one.arguments])) for one in self.release.background
-                ]
+                started = [(one, self._start_background(one)) for one in self.release.background]
                 for one, process in started:
                     self._await(one.name, process, partial(self._is_healthy, one), deadline)
+                    threading.Thread(target=self._supervise, args=(one, process), daemon=True).start()
         except BaseException:
             self.stop()
             raise
@@ -236,6 +235,21 @@ class Instance:
             raise StartError("Airflow's webserver is not ready")
         return credential
 
+    def _start_background(self, background: Background) -> GuardedProcess:
+        return self._start(background.name, [self._bin / "airflow", *background.arguments])
+
+    def _supervise(self, background: Background, process: GuardedProcess) -> None:
+        """Start a process again when it has ended, as every Airflow in production has it.
+
+        The dag-processor of Airflow 3 ends when a command stores a new DAG at the same moment:
+        https://github.com/apache/airflow/issues/68263
+        """
+        with suppress(StartError):  # the instance is stopping
+            while True:
+                process.wait()
+                self._forget(process)
+                process = self._start_background(background)
+
     def _start_webserver(self, listener: socket.socket) -> GuardedProcess:
         with listener:
             descriptor = listener.fileno()
@@ -305,7 +319,7 @@ class Instance:
             time.sleep(0.1)
 
     def _start(self, name: str, command: Sequence[str | Path], file_descriptors: Sequence[int] = ()) -> GuardedProcess:
-        with self._log(name).open("wb") as log:
+        with self._log(name).open("ab") as log:
             return self._spawn(command, stdout=log, stderr=log, file_descriptors=file_descriptors)
 
     def _spawn(

@@ -13,7 +13,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import strip_member
-from dms_airflow.airflow.health import await_health
+from dms_airflow.airflow.health import await_health, fetch_health
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result, Table
 from dms_airflow.core.text import count, first_line, join
@@ -82,6 +82,8 @@ class Gate:
                 result = check()
             except GateError as error:
                 self._problem, result = error, first_line(error.message)
+                if error.ending is Ending.TIMEOUT:
+                    self._problem = replace(error, message=f"{error.message}{self._describe_faults()}")
             commands, requests = self._instance.commands - commands, self._instance.requests - requests
             seconds = self._context.clock.monotonic() - began
             self._context.log.info(f"   {result} ({commands} CLI starts, {requests} requests, {seconds:.1f} s)")
@@ -89,6 +91,12 @@ class Gate:
                 return self._report(None)
         vanished = [dag_id for finding in self._vanished for dag_id in finding.affects]
         return self._report(self._comparison.find_changes(self._files, vanished))
+
+    def _describe_faults(self) -> str:
+        """Describe what is not healthy any more: what was awaited in vain may have died meanwhile."""
+        log = self._context.log
+        health = find_or_log(lambda: fetch_health(self._context.airflow), None, "The instance's health", log)
+        return "".join(f"\nThe instance is not healthy now: {fault}." for fault in health.faults) if health else ""
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 

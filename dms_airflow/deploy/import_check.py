@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +15,7 @@ from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
 from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT
 from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
-from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse
+from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -27,12 +26,6 @@ if TYPE_CHECKING:
     from dms_airflow.import_errors.reparse import Snapshot
 
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
-
-# What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
-# as if reserialize had not run, and every DAG of it is logged as not written.
-CLASH = re.compile(
-    r"^(?:sqlalchemy\.[\w.]+\.)?(?:PendingRollbackError|IntegrityError|InternalError|StaleDataError)\b", re.MULTILINE
-)
 
 HINT_EXIT = "A DAG file must not call sys.exit() or os._exit(), and must not wait for anything, when it is imported."
 HINT_SCHEDULER = "Look at the scheduler in Airflow (its heartbeat, its log); a long queue of files needs a longer timeout."
@@ -164,11 +157,10 @@ class ImportCheck:
             execution = self._instance.run("dags reserialize")
             if execution is None:
                 raise GateError(message=f"airflow dags reserialize did not answer in time.\n{HINT_SCHEDULER}")
-            is_written, errors = self._read_reserialize(execution, before)
-            if not is_written and CLASH.search(f"{execution.stdout}\n{execution.outcome.reason}"):
+            if was_rolled_back(execution, before, self._instance):
                 return None, ("dags reserialize, which met another writer of the database",)
-            self.errors = errors
-            if not is_written and not errors:
+            is_written, self.errors = self._read_reserialize(execution, before)
+            if not is_written and not self.errors:
                 raise self._fail(f"airflow dags reserialize failed: {execution.outcome.reason}")
             return None, ()
 

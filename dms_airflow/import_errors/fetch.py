@@ -18,7 +18,7 @@ from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.parse import add_tracebacks, locate, read_ending, read_list
-from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse
+from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.
 PROCESSOR_LIMIT = 120.0  # seconds
+RESERIALIZE_ATTEMPTS = 3
 
 LIST = "dags list-import-errors"
 _OUTPUT, _VERBOSE, _LOCAL = ("-o", "--output"), ("-v", "--verbose"), ("-l", "--local")
@@ -180,8 +181,18 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
     if has_option(line.arguments, "--clear-only", "-h", "--help"):
         return Listing(execution=execute(line, timeout, context))
     instance = InstanceReader(context, timeout=timeout, poll_interval=None)
-    before = instance.view()
-    execution = execute(line, timeout, context)
+    left = RESERIALIZE_ATTEMPTS
+    while True:
+        before = instance.view()
+        execution = execute(line, timeout, context)
+        if not was_rolled_back(execution, before, instance):
+            break
+        left -= 1
+        context.log.info("It met another writer of the database, and wrote nothing.")
+        if not left:
+            reason = f"{execution.outcome.reason}; {RESERIALIZE_ATTEMPTS} times it met another writer of the database"
+            advice = "As a rule that is the scheduler, which stores a new DAG at the same moment. Run the step again."
+            return Listing(execution=_conclude(execution, Verdict.FAILED, reason, advice))
     ending = read_ending(execution.stderr, {dag.dag_id: dag.path for dag in before.dags})
     if execution.outcome.verdict is Verdict.FAILED and ending is None:
         return Listing(execution=execution)

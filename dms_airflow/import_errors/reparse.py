@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.import_errors.parse import read_error
 
@@ -17,6 +18,12 @@ if TYPE_CHECKING:
     from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance_reader import InstanceReader
     from dms_airflow.import_errors.parse import DagImportError
+
+# What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
+# as if reserialize had not run, and every DAG of it is logged as not written.
+_CLASH = re.compile(
+    r"^(?:sqlalchemy\.[\w.]+\.)?(?:PendingRollbackError|IntegrityError|InternalError|StaleDataError)\b", re.MULTILINE
+)
 
 _UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
 
@@ -117,6 +124,16 @@ def compare_snapshots(before: Snapshot, after: Snapshot, broken: Collection[str]
             if (error.path, error.timestamp) not in known and strip_member(error.path) not in broken
         ),
     )
+
+
+def was_rolled_back(execution: Execution, before: Snapshot, instance: InstanceReader) -> bool:
+    """Whether `dags reserialize` met another writer of the database and wrote nothing: it may be run again."""
+    if not _CLASH.search(f"{execution.stdout}\n{execution.outcome.reason}"):
+        return False
+    if execution.outcome.verdict is Verdict.FAILED:
+        return True
+    change = compare_snapshots(before, instance.view(), ())  # the other one may have written some DAGs
+    return bool(change.unwritten) or not change.written
 
 
 def find_unserialized(change: DatabaseChange, instance: InstanceReader, execution: Execution) -> tuple[DagImportError, ...]:

@@ -18,12 +18,14 @@ from sandbox.log_settings import LOG_SETTING_NAMES
 from tests.forking import ForkingRunner, serve_forks
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Generator, Iterator
     from pathlib import Path
 
     from sandbox.runner import Runner, Step
 
     NewRunner = Callable[[Path, Path], Runner]
+
+LOG_END = 4000  # characters
 
 # Of the ten ways in which an owner may have set Airflow's log, those that are tried.
 TRIED_LOG_SETTINGS = LOG_SETTING_NAMES if os.environ.get("LOG_SETTINGS") == "all" else ("json",)
@@ -49,6 +51,16 @@ LONGEST = ("test_deploy.py", "test_dag_changes.py", "test_deploy_gate.py", "test
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Begin with the files that take longest."""
     items.sort(key=lambda item: LONGEST.index(item.path.name) if item.path.name in LONGEST else len(LONGEST))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the end of the logs of Airflow's processes below a failure: its folder is gone when the next sandbox starts."""
+    report = yield
+    sandboxes = [value for value in getattr(item, "funcargs", {}).values() if isinstance(value, Sandbox)]
+    for log in sorted(log for one in sandboxes if report.failed for log in one.run_folder.glob("*.log")):
+        report.sections.append((log.name, log.read_text(encoding="utf-8", errors="replace")[-LOG_END:]))
+    return report
 
 
 @pytest.fixture(scope="session")
@@ -79,6 +91,12 @@ def new_runner() -> Iterator[NewRunner]:
             return ForkingRunner(workspace=workspace, temp=temp, server=server)
 
         yield make
+
+
+def reserialize(sandbox: Sandbox) -> None:
+    """Let Airflow parse and store its DAG files; again where the scheduler was storing the same DAG, which ends the command."""
+    results = (sandbox.run_airflow("dags", "reserialize") for _ in range(5))
+    assert any(result.exit_code == 0 for result in results)
 
 
 def make_act(sandbox: Sandbox, runner: Runner) -> Callable[..., Step]:

@@ -16,7 +16,7 @@ from sandbox import Sandbox
 from sandbox.installation import wanted_version
 from sandbox.lifecycle import GOOD_DAGS
 from sandbox.settings import Settings
-from tests.e2e.conftest import make_act
+from tests.e2e.conftest import make_act, reserialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -85,7 +85,7 @@ class Deploy:
         for dag_id in ("stock", "ledger"):
             path = urlsplit(self._sandbox.rest_url).path
             self._sandbox.front.instance.request("DELETE", f"{path}/dags/{dag_id}")
-        self._sandbox.run_airflow("dags", "reserialize")
+        reserialize(self._sandbox)
         # The scheduler of 2.10.4 parses by itself on SQLite: a file that hangs stops its heartbeat for as long.
         deadline = time.monotonic() + LONG
         while not self._sandbox.front.instance.is_healthy():

@@ -10,6 +10,7 @@ import pytest
 
 from sandbox.installation import wanted_version
 from sandbox.settings import Settings
+from tests.e2e.conftest import reserialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -76,7 +77,7 @@ def planted(sandbox: Sandbox, workspace: Path) -> Iterator[None]:
     for name in FILES:
         (sandbox.dags_folder / name).unlink()
     sandbox.front.instance.request("DELETE", f"{urlsplit(sandbox.rest_url).path}/dags/planted")
-    sandbox.run_airflow("dags", "reserialize")
+    reserialize(sandbox)
 
 
 def await_stored(act: Act, kinds: set[str]) -> None:

@@ -54,7 +54,7 @@ def broken(sandbox: Sandbox, workspace: Path) -> Iterator[None]:
 def test_import_errors_are_told_on_their_lines(act: Act, operation: str) -> None:
     step = act(operation)
 
-    assert step.exit_code == 1
+    assert step.exit_code == 1, step.log
     assert {(one["file"], one["line"], one["exception"]) for one in step.read_json("import-errors")} == PLACES
     # Airflow 3 warns of its old names for operators besides.
     errors = [one.properties for one in step.annotations if one.name == "error"]
@@ -72,7 +72,7 @@ def test_a_folder_is_checked_before_it_is_deployed(sandbox: Sandbox, workspace: 
 
     step = act("dags list-import-errors", f"--subdir {preview}")
 
-    assert step.exit_code == 1
+    assert step.exit_code == 1, step.log
     found = {(one["file"], one["line"], one["exception"]) for one in step.read_json("import-errors")}
     assert found == {place for place in PLACES if place[0] != "dags/loyalty_points.py"}
     # What runs on the instance is untouched.
@@ -84,7 +84,7 @@ def test_a_run_is_triggered_once_under_the_id_that_was_told(sandbox: Sandbox, ac
 
     step = act("dags trigger", "warehouse_check", conf='{"shelf": "a \'b\' \\"c\\""}')
 
-    assert step.exit_code == 0
+    assert step.exit_code == 0, step.log
     run_id = step.outputs["run-id"]
     assert run_id.startswith("gha__4711-1-deploy-__dms-airflow__")
     told = act("rest", f"GET /dags/warehouse_check/dagRuns/{run_id}")
@@ -101,7 +101,7 @@ def test_several_commands_with_one_login(sandbox: Sandbox, act: Act) -> None:
 
     step = act("cli", "# a comment\nversion\n\nvariables get nosuch\nversion\n")
 
-    assert step.exit_code == 1
+    assert step.exit_code == 1, step.log
     assert [(one["command"], one["status"]) for one in step.read_json("json")] == [
         ("version", "success"),
         ("variables get nosuch", "failure"),
@@ -140,7 +140,7 @@ def test_a_session_that_ends_in_the_middle_is_renewed(sandbox: Sandbox, act: Act
 
     step = act("cli", "version\nversion")
 
-    assert step.exit_code == 0
+    assert step.exit_code == 0, step.log
     kinds = [entry["kind"] for entry in sandbox.journal(since=before)]
     assert kinds == ["token", "login", *NOT_THERE, "command", "command", "token", "login", "command"]
 
@@ -155,4 +155,4 @@ def test_temporary_credentials(sandbox: Sandbox, act: Act) -> None:
         security_token=key.security_token,
     )
 
-    assert step.exit_code == 0
+    assert step.exit_code == 0, step.log

@@ -36,6 +36,7 @@ from sandbox.journal import Journal
 from sandbox.openapi import OpenApi
 from sandbox.settings import Settings
 from sandbox.signature import Credential, GatewayError, SignedRequest, verify
+from tests.e2e.conftest import reserialize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -489,7 +490,7 @@ def save_dag(sandbox: Sandbox, name: str, content: str) -> None:
 
 def dag_ids(sandbox: Sandbox) -> set[str]:
     """Let Airflow parse its files; give the DAGs that it finds."""
-    assert sandbox.run_airflow("dags", "reserialize").exit_code == 0
+    reserialize(sandbox)
     listed = sandbox.run_airflow("dags", "list", "-o", "json", "--columns", "dag_id")
     return {dag["dag_id"] for dag in json.loads(listed.stdout.splitlines()[-1])}
 
@@ -568,6 +569,22 @@ def _processes_of(run_folder: str) -> dict[int, str]:
             if (path / "cwd").readlink() == Path(run_folder):
                 found[int(path.name)] = (path / "environ").read_text(errors="replace")
     return found
+
+
+@pytest.mark.airflow("3", "the dag-processor is a process of Airflow 3 only")
+def test_a_process_that_ended_is_started_again(sandbox: Sandbox) -> None:
+    def find_processor() -> set[int]:
+        words = {pid: Path(f"/proc/{pid}/cmdline").read_text() for pid in _processes_of(str(sandbox.run_folder))}
+        return {pid for pid, line in words.items() if line.endswith("dag-processor\0") and "guard.py" not in line}
+
+    old = find_processor()
+    assert old
+    for pid in old:  # it, and what it forked to parse files
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    deadline = time.monotonic() + LONG
+    while not find_processor() - old:
+        assert time.monotonic() < deadline
 
 
 @pytest.mark.airflow("2", "the guard ends the processes of each Airflow alike")

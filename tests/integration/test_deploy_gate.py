@@ -502,6 +502,15 @@ def test_the_error_of_another_version_that_never_goes_ends_in_a_timeout(model: M
     assert "dags reserialize" not in model.calls
 
 
+def test_a_scheduler_that_dies_while_the_gate_waits_for_it_is_named(model: Model, gate: Callable[..., Step]) -> None:
+    model.files["/etl.py"] = File("...", ("etl",), error=TRACEBACK.format(path=f"{FOLDER}/etl.py", line="DAG(x)"))
+
+    step = gate(lambda: model.health["scheduler"].update(status="unhealthy"), timeout="1m")
+
+    assert (step.exit_code, step.outputs["status"]) == (1, "timeout")
+    assert "The instance is not healthy now: scheduler unhealthy." in step.annotations[0].data
+
+
 # Python up to 3.11 shows of an f-string's syntax error only the expression, and the line is the checkout's all the same.
 def test_the_syntax_error_of_an_f_string_is_one_of_this_version(
     model: Model, gate: Callable[..., Step], workspace: Path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -273,6 +274,49 @@ def test_a_reserialize_that_was_ended_is_not_a_success(
     assert step.exit_code == exit_code
     assert [one.properties["title"] for one in step.annotations] == titles
     assert all("sys.exit" not in one.data or "is not known" in one.data for one in step.annotations)
+
+
+CLASH = """Traceback (most recent call last):
+  File "/usr/local/lib/python3.11/site-packages/airflow/__main__.py", line 62, in main
+    args.func(args)
+sqlalchemy.exc.IntegrityError: (sqlite3.IntegrityError) UNIQUE constraint failed: dag.dag_id
+"""
+
+
+@pytest.mark.parametrize(("stdout", "stderr"), [("", CLASH), (CLASH, "")], ids=["ended", "logged"])
+@pytest.mark.parametrize("clashes", [1, 2, 3])
+def test_a_reserialize_that_another_writer_rolled_back_runs_again(
+    dms: FakeDms, run: Run, stdout: str, stderr: str, clashes: int
+) -> None:
+    before = [make_dag("etl", "t0"), make_dag("other", "t0")]
+    after = [make_dag("etl", "t1"), make_dag("other", "t1")]
+    write_dags(dms, before, after)
+    dms.airflow.commands["dags reserialize"] = (stdout, stderr)
+
+    runs = itertools.count(1)
+
+    def reserialize() -> None:
+        # The scheduler, too, stores one of the DAGs.
+        number = next(runs)
+        dms.airflow.store([make_dag("etl", f"s{number}"), make_dag("other", "t0")])
+        if number > clashes:
+            dms.airflow.commands["dags reserialize"] = ("", "")
+            dms.airflow.store(after)
+
+    dms.airflow.effects["dags reserialize"] = reserialize
+
+    step = run({"operation": "dags reserialize"})
+
+    assert dms.commands().count(["dags", "reserialize"]) == min(clashes + 1, 3)
+    if clashes < 3:
+        assert (step.exit_code, step.annotations) == (0, []), step.log
+        assert "It met another writer of the database, and wrote nothing." in step.log
+        return
+    assert step.exit_code == 1
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Airflow command failed"
+    assert "3 times it met another writer of the database" in annotation.data
+    assert "Run the step again." in annotation.data
 
 
 def test_a_reserialize_that_a_dag_file_ends_is_not_a_success(dms: FakeDms, run: Run) -> None:
