@@ -5,14 +5,16 @@ from __future__ import annotations
 import copy
 import math
 import threading
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
-from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, describe_problem, parse_page
-from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, is_api_path, parse_version
+from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, Page, describe_problem, parse_page
+from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, Version, is_api_path, parse_version
 from dms_airflow.core.errors import (
     ActionError,
     AnswerError,
@@ -26,13 +28,7 @@ from dms_airflow.core.http.parallel import CONCURRENCY, map_parallel
 from dms_airflow.core.http.retry import TRIES, is_transient_status, parse_retry_after, retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-    from datetime import datetime
-    from typing import Self
-
-    from dms_airflow.airflow.responses import Page
     from dms_airflow.airflow.session import AirflowSession
-    from dms_airflow.airflow.version import Version
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.http.exchange import Response, Transport
     from dms_airflow.core.log import Log

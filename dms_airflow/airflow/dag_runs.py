@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
@@ -19,9 +21,6 @@ from dms_airflow.core.errors import AnswerError
 from dms_airflow.core.http.retry import TRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from datetime import datetime
-
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.core.http.exchange import Response
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -19,8 +20,6 @@ from urllib.parse import quote
 from dms_airflow.core.errors import AnswerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.version import Version
 

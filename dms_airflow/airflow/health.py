@@ -5,7 +5,9 @@ https://airflow.apache.org/docs/apache-airflow/2.10.4/administration-and-deploym
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +16,6 @@ from dms_airflow.core.errors import AnswerError, UnhealthyError
 from dms_airflow.core.polling import poll
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from datetime import datetime
-
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.core.clock import Clock
     from dms_airflow.core.log import Log

@@ -7,21 +7,19 @@ from __future__ import annotations
 
 import re
 import threading
+from collections.abc import Callable, Mapping
 from functools import cache
 from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
-from dms_airflow.airflow.session_store import StoredSession
+from dms_airflow.airflow.session_store import SessionFile, StoredSession
 from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.core.http.retry import is_transient_status, parse_retry_after, retry
 from dms_airflow.core.http.urls import check_host
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from dms_airflow.airflow.session_store import SessionFile
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.login_token import LoginToken
     from dms_airflow.core.clock import Clock

@@ -7,24 +7,21 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
-from dms_airflow.airflow.dag_runs import SUCCESS, locate_run
+from dms_airflow.airflow.dag_runs import SUCCESS, DagRun, locate_run
 from dms_airflow.airflow.responses import parse_date, parse_page
-from dms_airflow.airflow.task_logs import parse_response
+from dms_airflow.airflow.task_logs import TaskLog, parse_response
 from dms_airflow.core.errors import AnswerError
 from dms_airflow.core.http.retry import TRIES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
-    from datetime import datetime
-
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.airflow.task_logs import TaskLog
 
 FAILED = "failed"
 UPSTREAM_FAILED = "upstream_failed"

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +23,6 @@ from dms_airflow.core.text import cut_tail
 from dms_airflow.core.tracebacks import CAUSED, HANDLING, HEADER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from dms_airflow.core.http.exchange import Response
 
 # ECMA-48: control sequences, and operating system commands such as links and window titles.

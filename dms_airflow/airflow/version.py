@@ -8,12 +8,9 @@ tests/captures/airflow-3.2.2.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 from urllib.parse import quote
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 # The DAG bundle of an Airflow 3 without a configuration of bundles.
 DEFAULT_BUNDLE = "dags-folder"

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import re
 from collections import Counter
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,6 @@ from pathspec import GitIgnoreSpec
 from dms_airflow.checkout.dag_source import name_of, parse_module
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
-
     from dms_airflow.checkout.mapping import Checkout
 
 IGNORE_FILE = ".airflowignore"

@@ -9,11 +9,8 @@ import ast
 import re
 import warnings
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
 
 
 def find_line(source: bytes, *, name: str, exception: str, message: str) -> int | None:

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import ast
 import re
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
-from dms_airflow.checkout.dag_source import list_texts, name_of, parse_module, text_of
+from dms_airflow.checkout.dag_source import Module, list_texts, name_of, parse_module, text_of
 from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core.findings import Rule
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.checkout.dag_source import Module
 
 
 class LiteralId(NamedTuple):

@@ -8,14 +8,13 @@ from __future__ import annotations
 import io
 import re
 import tokenize
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from dms_airflow.core import tracebacks
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from dms_airflow.checkout.mapping import Checkout
 
 # Python ends a line here and nowhere else: str.splitlines() also at form feeds and other separators.

@@ -8,17 +8,15 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 from dms_airflow.core.findings import remove_changing_parts
 from dms_airflow.core.inputs import InputValueError, quote_value
 from dms_airflow.import_errors.parse import DagImportError
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
 # Airflow's own name for the DAG folder, and the usual one in repositories.
 _DAG_FOLDER = "dags"

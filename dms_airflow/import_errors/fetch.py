@@ -3,32 +3,32 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import CommandLine, has_option, list_values, option_value, show
 from dms_airflow.airflow.commands.run import execute
-from dms_airflow.airflow.commands.send import run_command
+from dms_airflow.airflow.commands.send import Execution, run_command
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.airflow.dags import list_dags, strip_member, was_stored_by_reserialize
-from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE
+from dms_airflow.airflow.dags import Dag, list_dags, strip_member, was_stored_by_reserialize
+from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE, Version
 from dms_airflow.core import tracebacks
 from dms_airflow.core.errors import ActionError, AnswerError
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance_reader import InstanceReader
-from dms_airflow.import_errors.parse import add_tracebacks, locate, read_ending, read_list
-from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
+from dms_airflow.import_errors.parse import DagImportError, add_tracebacks, locate, read_ending, read_list
+from dms_airflow.import_errors.reparse import (
+    DatabaseChange,
+    compare_snapshots,
+    find_unserialized,
+    wait_for_reparse,
+    was_rolled_back,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from dms_airflow.airflow.commands.send import Execution
-    from dms_airflow.airflow.dags import Dag
-    from dms_airflow.airflow.version import Version
     from dms_airflow.checkout.mapping import Checkout
-    from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.reparse import DatabaseChange
     from dms_airflow.operations.context import Context
 
 # How long to wait for the dag-processor: it parses each file every 30 s by default, one after the other.

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, fetch_sources, list_dags, list_stored_errors, locate_dag
+from dms_airflow.airflow.dags import Dag, StoredImportError, fetch_sources, list_dags, list_stored_errors, locate_dag
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.polling import poll
@@ -16,9 +17,6 @@ from dms_airflow.core.text import join
 from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
-    from dms_airflow.airflow.dags import StoredImportError
     from dms_airflow.airflow.version import Version
     from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context

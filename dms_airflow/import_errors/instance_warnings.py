@@ -8,13 +8,14 @@ from __future__ import annotations
 import ast
 import json
 import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands import output as command_output
 from dms_airflow.checkout.dag_files import might_define_dag
-from dms_airflow.checkout.dag_source import list_dags
+from dms_airflow.checkout.dag_source import Dag, list_dags
 from dms_airflow.checkout.literal_ids import find_pool
 from dms_airflow.checkout.source_lines import split_lines
 from dms_airflow.core.errors import ActionError
@@ -22,9 +23,6 @@ from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Level
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    from dms_airflow.checkout.dag_source import Dag
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.operations.context import Context
 

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.verdict import Verdict
-from dms_airflow.airflow.dags import strip_member
-from dms_airflow.import_errors.parse import read_error
+from dms_airflow.airflow.dags import Dag, StoredImportError, strip_member
+from dms_airflow.import_errors.parse import DagImportError, read_error
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
-
     from dms_airflow.airflow.commands.send import Execution
-    from dms_airflow.airflow.dags import Dag, StoredImportError
     from dms_airflow.import_errors.instance_reader import InstanceReader
-    from dms_airflow.import_errors.parse import DagImportError
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -16,8 +17,6 @@ from dms_airflow.core.text import count
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
     from dms_airflow.ci.runner import Runner
     from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context

@@ -5,18 +5,14 @@ from __future__ import annotations
 import re
 import shlex
 from argparse import ArgumentParser
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import NoReturn
 
-from dms_airflow.airflow.commands.known_commands import COMMANDS
+from dms_airflow.airflow.commands.known_commands import COMMANDS, Command
 from dms_airflow.core.secrets import values as secret_values
 from dms_airflow.core.secrets.values import MASK
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dms_airflow.airflow.commands.known_commands import Command
 
 
 @dataclass(frozen=True, kw_only=True)

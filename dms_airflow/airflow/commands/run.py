@@ -8,6 +8,7 @@ leaves that open.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
@@ -23,17 +24,13 @@ from dms_airflow.airflow.commands.arguments import (
     show,
 )
 from dms_airflow.airflow.commands.known_commands import COMMANDS
-from dms_airflow.airflow.commands.send import run_command
-from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Verdict
+from dms_airflow.airflow.commands.send import Execution, run_command
+from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, Verdict
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.inputs import input_field, parse_duration
 from dms_airflow.core.text import join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from dms_airflow.airflow.commands.send import Execution
-    from dms_airflow.airflow.commands.verdict import Outcome
     from dms_airflow.operations.context import Context
 
     Conclude = Callable[[Outcome], Outcome]

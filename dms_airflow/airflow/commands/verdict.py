@@ -18,19 +18,17 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value
 from dms_airflow.airflow.commands.failures import find_failure, match_record, strip_module
-from dms_airflow.airflow.commands.output import find_records, has_no_records, has_records, is_log_record, split_lines
+from dms_airflow.airflow.commands.output import Records, find_records, has_no_records, has_records, is_log_record, split_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
-
     from dms_airflow.airflow.commands.known_commands import Command, NoEffect
-    from dms_airflow.airflow.commands.output import Records
 
 LONGEST_REASON = 500
 
