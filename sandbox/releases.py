@@ -22,6 +22,13 @@ Header = tuple[str, str]
 
 _JSON = "application/json"
 _CSRF_TOKEN = re.compile(r'name="csrf_token" type="hidden" value="([^"]+)"')
+# Each command that uses the database does it first: more than half of what a fork of Airflow 3 does.
+_CONFIGURE_MODELS = """
+from airflow.models import import_all_models
+import_all_models()
+from sqlalchemy.orm import configure_mappers
+configure_mappers()
+"""
 _CREDENTIAL_SECONDS = 30 * 24 * 60 * 60  # of both releases: what 2.10.4 gives a session unasked
 
 
@@ -66,9 +73,10 @@ class Airflow2:
         Background(name="scheduler", arguments=("scheduler", "--skip-serve-logs"), health_key="scheduler"),
     )
     command_imports: str = (
-        "import airflow.__main__\n"
+        "import airflow.__main__, airflow.www.app, airflow.decorators, alembic.command, alembic.config\n"
+        "import airflow.operators.bash, airflow.operators.empty, airflow.operators.python, airflow.utils.db\n"
         "from airflow.cli.commands import connection_command, dag_command, db_command\n"
-        "from airflow.cli.commands import pool_command, task_command, variable_command"
+        f"from airflow.cli.commands import pool_command, task_command, variable_command\n{_CONFIGURE_MODELS}"
     )
     """What commands import: code for a fork server."""
     forked: Sequence[str] = ("",)
@@ -153,7 +161,10 @@ class Airflow3:
     # The modules of these commands import alembic, which prints.
     command_imports: str = (
         "import airflow.__main__\n"
-        "import_printing(*(f'airflow.cli.commands.{name}_command' for name in 'connection dag db pool task'.split()))"
+        "import_printing(*(f'airflow.cli.commands.{name}_command' for name in 'connection dag db pool task'.split()))\n"
+        "import airflow.dag_processing.collection, airflow.sdk, airflow.timetables.trigger\n"
+        "from airflow.providers.standard.operators import bash, empty, python, trigger_dagrun\n"
+        f"{_CONFIGURE_MODELS}"
     )
     # Those, and those that never import it. Others import it after they have begun, some of them only on some paths.
     forked: Sequence[str] = (
