@@ -9,13 +9,11 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Never, TextIO, cast
+from typing import Never, TextIO, cast
 
 from dms_airflow.core.errors import Cancelled
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
@@ -31,9 +33,6 @@ from dms_airflow.core.secrets.values import find_secrets
 from dms_airflow.operations import check_other_inputs, find_operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
-
     from dms_airflow.ci.runner import Runner
     from dms_airflow.operations import Operation
 

@@ -5,17 +5,14 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from dms_airflow import __version__
 from dms_airflow.config import Config
 from dms_airflow.core.contract import GROUPS, INPUTS
 from dms_airflow.core.inputs import list_inputs, list_variables
 from dms_airflow.operations import OPERATIONS
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
 
 USAGE = "dms-airflow OPERATION [ARGUMENTS ...] [--input value ...] [-- OPTIONS OF THE AIRFLOW COMMAND ...]"
 EPILOG = """

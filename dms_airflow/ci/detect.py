@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TextIO
+from collections.abc import Mapping
+from typing import TextIO
 
 from dms_airflow.ci.github import Forgejo, GitHub
 from dms_airflow.ci.gitlab import GitLab
 from dms_airflow.ci.runner import Runner, System
 from dms_airflow.ci.system import CiSystem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # What each sets to true, in this order: Forgejo also says that it is Gitea, and both that they are GitHub.
 _SIGNS = {

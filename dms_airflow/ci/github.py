@@ -7,19 +7,15 @@ https://docs.github.com/actions/reference/workflows-and-actions/workflow-command
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 from urllib.parse import quote
 
 from actions_toolkit.command import Command
 from actions_toolkit.file_command import prepare_key_value_message
 
 from dms_airflow.ci.system import CiSystem, append
+from dms_airflow.core.result import Annotation
 from dms_airflow.core.secrets.redaction import disarm, list_parts
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from dms_airflow.core.result import Annotation
 
 
 class GitHub(CiSystem):

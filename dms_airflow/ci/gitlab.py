@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import re
 import time
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
 
 from dms_airflow.ci.system import CiSystem
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 # GitLab refuses a file of more than 5 KB, and with it the whole report.
 MOST_BYTES = 5000

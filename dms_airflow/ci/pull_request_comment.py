@@ -8,6 +8,7 @@ in the response to a new one: https://docs.github.com/graphql/reference/mutation
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -17,18 +18,16 @@ from urllib.parse import quote, urlsplit
 
 from dms_airflow.ci.reports.comment import make_key, parse_states, render_comment
 from dms_airflow.ci.runner import PullRequest, System
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError
+from dms_airflow.core.http.exchange import Transport
 from dms_airflow.core.http.retry import retry
-from dms_airflow.core.result import Annotation, Ending, Level
+from dms_airflow.core.result import Annotation, Ending, Level, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http.exchange import Transport
-    from dms_airflow.core.result import Result
+
 
 OPERATIONS = ("dags list-import-errors", "deploy", "deploy-gate", "smoke-test")
 

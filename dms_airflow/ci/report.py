@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import accumulate, takewhile
@@ -16,10 +17,9 @@ from dms_airflow.core.secrets.values import MASK
 from dms_airflow.core.text import count_bytes, cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
-
     from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
+
 
 R = TypeVar("R", Annotation, Finding, Check)
 

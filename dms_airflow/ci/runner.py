@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 from urllib.parse import quote
 
 from dms_airflow.ci.repository import find_commit
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 class System(StrEnum):

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import html
 import re
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from dms_airflow.core.findings import NAMES_SHOWN, Rule, describe_affected
-from dms_airflow.core.result import Diagram, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.core.findings import NAMES_SHOWN, Finding, Rule, describe_affected
+from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import cut_middle, join
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-
     from dms_airflow.config import Config
-    from dms_airflow.core.findings import Finding
-    from dms_airflow.core.result import Annotation
+
 
 # The runner uploads no summary above 1024 KiB:
 # https://docs.github.com/actions/reference/workflows-and-actions/workflow-commands#step-isolation-and-limits

@@ -7,21 +7,20 @@ from a log. No secret is ever printed to be masked there; redaction is the only 
 from __future__ import annotations
 
 import io
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 from dms_airflow.core.files import change_owner
-from dms_airflow.core.result import Level
+from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
 from dms_airflow.core.secrets.values import mask_passwords
 from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from pathlib import Path
-
     from dms_airflow.ci.runner import Runner
-    from dms_airflow.core.result import Annotation
+
 
 # What one folded text may add to the log.
 FOLD_LIMIT = 512 * 1024  # bytes

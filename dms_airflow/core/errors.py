@@ -7,16 +7,12 @@ step. No message may hold a secret, a query string, a header or a body.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
-from dms_airflow.core.result import Annotation, Ending, Level, Result
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from dms_airflow.core.result import Diagram, Folded, Table
+from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 
 
 class ActionError(Exception):

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import count, first_line, join
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
 
 NAMES_SHOWN = 10
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from itertools import count
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import AnswerError, AnswerLostError, NetworkError
+from dms_airflow.core.log import Log
 from dms_airflow.core.text import join
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
 
 T = TypeVar("T")
 

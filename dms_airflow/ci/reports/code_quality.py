@@ -6,16 +6,11 @@ https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 
-from dms_airflow.core.findings import describe_affected
+from dms_airflow.core.findings import Finding, describe_affected
 from dms_airflow.core.result import Level
 from dms_airflow.core.text import count, cut_middle
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dms_airflow.core.findings import Finding
 
 LONGEST_DESCRIPTION = 1000  # bytes; GitLab shows it as one line
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from dms_airflow.ci.summary import ENDED, Writer, describe_step, tabulate
-from dms_airflow.core.result import Ending, Link, Table
+from dms_airflow.core.result import Ending, Link, Result, Table
 from dms_airflow.core.text import count, cut_middle, first_line
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from dms_airflow.config import Config
-    from dms_airflow.core.result import Result
+
 
 # GitHub takes 65,535 characters, and no character is shorter than a byte. The rest is for the former states and the mark, which
 # are never cut, and for what the tables say of rows that were left out.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,12 +13,10 @@ from dms_airflow.ci.reports.code_quality import render_code_quality
 from dms_airflow.ci.reports.junit import render_junit
 from dms_airflow.ci.reports.sarif import render_sarif
 from dms_airflow.core.findings import Rule, annotate
+from dms_airflow.core.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-
     from dms_airflow.config import Config
-    from dms_airflow.core.result import Result
 
 
 def render_file(name: str, result: Result, config: Config) -> Iterable[str]:

@@ -11,17 +11,12 @@ https://github.com/jenkinsci/xunit-plugin/blob/master/src/main/resources/org/jen
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
-from dms_airflow.core.findings import Rule, annotate
+from dms_airflow.core.findings import Finding, Rule, annotate
 from dms_airflow.core.result import DAG_FILES, Check, Level
 from dms_airflow.core.text import cut_middle
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dms_airflow.core.findings import Finding
 
 # GitLab takes no file of more than 30 MB, which holds ten thousand failures of this length.
 LONGEST_TEXT = 2000  # bytes

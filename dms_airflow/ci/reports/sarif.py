@@ -8,16 +8,12 @@ from __future__ import annotations
 
 import json
 import zlib
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
-from dms_airflow.core.findings import Rule, describe
+from dms_airflow.core.findings import Finding, Rule, describe
 from dms_airflow.core.text import cut_middle
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
-
-    from dms_airflow.core.findings import Finding
 
 HOME = "https://github.com/dms-airflow/dms-airflow"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import ssl
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
@@ -22,16 +23,14 @@ from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from dms_airflow import __version__
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, explain_fault
+from dms_airflow.core.log import Log
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from requests.structures import CaseInsensitiveDict
 
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
 
 # Far above any honest response; an endless one must not fill the runner's memory.
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
 
 from requests import exceptions as http_errors
 from urllib3.exceptions import (
@@ -22,9 +22,6 @@ from urllib3.exceptions import (
 
 from dms_airflow.core.errors import ActionError, AnswerLostError, AnswerTimeoutError, NetworkError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
 
 CONNECT_TIMEOUT = 10.0  # seconds
 

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 import sys
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow.core.errors import AnswerTimeoutError, Cancelled
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-
     T = TypeVar("T")
     R = TypeVar("R")
+
 
 CONCURRENCY = 8  # calls at once
 

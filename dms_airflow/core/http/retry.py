@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from itertools import count
 from operator import attrgetter
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from urllib3.util import Retry
 
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import ActionError
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
+from dms_airflow.core.log import Log
 
 T = TypeVar("T")
 

@@ -10,16 +10,13 @@ import base64
 import json
 import re
 from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from heapq import nlargest
 from itertools import groupby
-from typing import TYPE_CHECKING
 from urllib.parse import quote, quote_plus
 
 from dms_airflow.core.secrets.values import mask_spans
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
 
 # A shorter secret is part of too many innocent words: it is masked only where it is a word, and the runner never learns it.
 SHORTEST_MASKED = 4  # characters
