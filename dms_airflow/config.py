@@ -7,11 +7,11 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
 from dms_airflow.alibaba_cloud.hosts import find_openapi_host
-from dms_airflow.ci.runner import ALSO_PLAIN, System
+from dms_airflow.ci.runner import ALSO_PLAIN, Runner, System
 from dms_airflow.core.contract import INPUTS
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.http.urls import AUTHORITY, Endpoint, allows_plain_http
@@ -30,11 +30,7 @@ from dms_airflow.core.inputs import (
     quote_value,
 )
 from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.operations import check_other_inputs, find_operation
-
-if TYPE_CHECKING:
-    from dms_airflow.ci.runner import Runner
-    from dms_airflow.operations import Operation
+from dms_airflow.operations import Operation, check_other_inputs, find_operation
 
 
 def parse_endpoint(text: str) -> Endpoint:

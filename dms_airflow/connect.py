@@ -4,29 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache, partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.session_store import SessionFile
-from dms_airflow.alibaba_cloud.credentials import find_credentials
+from dms_airflow.alibaba_cloud.credentials import CredentialsSource, Keys, find_credentials
 from dms_airflow.alibaba_cloud.login_token import fetch_login_token
 from dms_airflow.alibaba_cloud.providers import obtain_keys
 from dms_airflow.alibaba_cloud.workspace import Workspace
 from dms_airflow.ci.id_token import fetch_id_token
+from dms_airflow.ci.runner import Runner
+from dms_airflow.ci.system import CiSystem
+from dms_airflow.config import Config
 from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import CredentialsError
 from dms_airflow.core.http.exchange import Transport
 from dms_airflow.core.log import Log
 from dms_airflow.operations.context import Context
-
-if TYPE_CHECKING:
-    from dms_airflow.alibaba_cloud.credentials import CredentialsSource, Keys
-    from dms_airflow.ci.runner import Runner
-    from dms_airflow.ci.system import CiSystem
-    from dms_airflow.config import Config
 
 
 def connect(config: Config, ci: CiSystem, environ: Mapping[str, str], clock: Clock) -> Context:

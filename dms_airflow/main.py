@@ -4,30 +4,24 @@ from __future__ import annotations
 
 import traceback
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
 from dms_airflow import __version__
 from dms_airflow.ci.detect import make_ci_system
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
-from dms_airflow.config import list_secrets, parse_inputs
+from dms_airflow.ci.system import CiSystem
+from dms_airflow.config import Inputs, list_secrets, parse_inputs
 from dms_airflow.connect import connect
 from dms_airflow.core.clock import Clock, TerminalClock
 from dms_airflow.core.errors import ActionError, Cancelled, InputProblem
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 from dms_airflow.core.text import count
 from dms_airflow.operations import run_operation
-
-if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
-    from dms_airflow.ci.system import CiSystem
-    from dms_airflow.config import Inputs
-    from dms_airflow.operations.context import Context
-
+from dms_airflow.operations.context import Context
 
 ISSUES_URL = "https://github.com/dms-airflow/dms-airflow/issues"
 

@@ -6,19 +6,14 @@ https://docs.github.com/actions/reference/security/oidc
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
-from dms_airflow.ci.runner import System
+from dms_airflow.ci.runner import Runner, System
 from dms_airflow.core.errors import ActionError, IdTokenError
 from dms_airflow.core.http.exchange import Transport
 from dms_airflow.core.http.retry import is_transient_status, parse_retry_after
 from dms_airflow.core.http.urls import allows_plain_http
 from dms_airflow.core.log import Log
-
-if TYPE_CHECKING:
-    from dms_airflow.ci.runner import Runner
-
 
 TIMEOUT = 30.0  # seconds
 

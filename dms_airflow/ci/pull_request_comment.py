@@ -18,6 +18,7 @@ from urllib.parse import quote, urlsplit
 
 from dms_airflow.ci.reports.comment import make_key, parse_states, render_comment
 from dms_airflow.ci.runner import PullRequest, System
+from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import ActionError, AnswerError, NetworkError
 from dms_airflow.core.http.exchange import Transport
@@ -25,7 +26,6 @@ from dms_airflow.core.http.retry import retry
 from dms_airflow.core.result import Annotation, Ending, Level, Result
 
 if TYPE_CHECKING:
-    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
 
 

@@ -10,6 +10,7 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dms_airflow.ci.summary import render_summary
+from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, annotate, describe_affected
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
 from dms_airflow.core.secrets.redaction import SHORTEST_MASKED
@@ -17,7 +18,6 @@ from dms_airflow.core.secrets.values import MASK
 from dms_airflow.core.text import count_bytes, cut_middle
 
 if TYPE_CHECKING:
-    from dms_airflow.ci.system import CiSystem
     from dms_airflow.config import Config
 
 

@@ -10,17 +10,14 @@ import io
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TextIO
 
+from dms_airflow.ci.runner import Runner
 from dms_airflow.core.files import change_owner
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.secrets.redaction import Redactor, disarm, show
 from dms_airflow.core.secrets.values import mask_passwords
 from dms_airflow.core.text import cut_middle
-
-if TYPE_CHECKING:
-    from dms_airflow.ci.runner import Runner
-
 
 # What one folded text may add to the log.
 FOLD_LIMIT = 512 * 1024  # bytes
