@@ -15,7 +15,7 @@ from dms_airflow.core.findings import NAMES_SHOWN, Finding, annotate, describe_a
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
 from dms_airflow.core.secrets.redaction import SHORTEST_MASKED
 from dms_airflow.core.secrets.values import MASK
-from dms_airflow.core.text import count_bytes, cut_middle
+from dms_airflow.core.text import cut_middle
 
 if TYPE_CHECKING:
     from dms_airflow.config import Config
@@ -179,7 +179,7 @@ def render_outputs(outputs: Mapping[str, Any]) -> tuple[dict[str, str], tuple[An
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
         if name in ("stdout", "stderr"):
             text = cut_middle(text, TEXT_OUTPUT_LIMIT)
-        elif count_bytes(text) > JSON_OUTPUT_LIMIT:
+        elif len(text.encode("utf-8", "replace")) > JSON_OUTPUT_LIMIT:
             text, what = _shorten_list(value) if isinstance(value, list) else ("", "was left empty")
             message = f"The output {name} is too long for one and {what}. Set result-file to have the whole answer in a file."
             warnings.append(Annotation(level=Level.WARNING, title=f"Output {name} is too long", message=message))

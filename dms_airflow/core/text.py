@@ -7,19 +7,12 @@ from collections.abc import Sequence
 
 def cut_middle(text: str, limit: int) -> str:
     """Shorten a text to a number of bytes: its beginning and its end stay, a line between them says what was left out."""
-    length = count_bytes(text)
-    if length <= limit:
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limit:
         return text
-    notice = f"\n[… {length - limit} bytes left out …]\n"
+    notice = f"\n[… {len(raw) - limit} bytes left out …]\n"
     half = max(0, (limit - len(notice.encode())) // 2)
-    # A character has at least one byte, so that these contain the part that is kept.
-    head, tail = text[:half].encode("utf-8", "replace"), text[len(text) - half :].encode("utf-8", "replace")
-    return head[:half].decode("utf-8", "ignore") + notice + tail[len(tail) - half :].decode("utf-8", "ignore")
-
-
-def count_bytes(text: str) -> int:
-    """Count the bytes of a text in UTF-8."""
-    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
+    return raw[:half].decode("utf-8", "ignore") + notice + raw[len(raw) - half :].decode("utf-8", "ignore")
 
 
 def first_line(text: str) -> str:

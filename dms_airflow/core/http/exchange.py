@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from http.cookiejar import DefaultCookiePolicy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import requests
 from requests import exceptions as http_errors
@@ -28,10 +28,6 @@ from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, explain_fault
 from dms_airflow.core.log import Log
 
-if TYPE_CHECKING:
-    from requests.structures import CaseInsensitiveDict
-
-
 # Far above any honest response; an endless one must not fill the runner's memory.
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
 
@@ -43,7 +39,7 @@ class Response:
     """An HTTP response, read to its end."""
 
     status: int
-    headers: CaseInsensitiveDict[str]
+    headers: requests.structures.CaseInsensitiveDict[str]
     body: bytes
     cookies: Mapping[str, str]
 

@@ -10,11 +10,9 @@ from collections.abc import Iterator, Sequence
 from requests import exceptions as http_errors
 from urllib3.exceptions import (
     ConnectTimeoutError,
-    DecodeError,
     LocationParseError,
     NameResolutionError,
     NewConnectionError,
-    ProtocolError,
     ProxyError,
     ProxySchemeUnknown,
     ReadTimeoutError,
@@ -44,8 +42,6 @@ class HandshakeError(NewConnectionError):
 
 _CONNECT_TIMEOUTS = (http_errors.ConnectTimeout, ConnectTimeoutError)
 _READ_TIMEOUTS = (http_errors.ReadTimeout, ReadTimeoutError)
-_TLS_ERRORS = (http_errors.SSLError, ssl.SSLError)
-_BROKEN = (http_errors.ConnectionError, http_errors.ChunkedEncodingError, ProtocolError, DecodeError)
 _NEVER_SENT = (
     http_errors.InvalidURL,
     http_errors.InvalidHeader,
@@ -62,17 +58,9 @@ _FAULTS: tuple[tuple[tuple[type[BaseException], ...], type[ActionError], str, st
     ((NewConnectionError,), NetworkError, "the connection was refused", HINT_REFUSED),
     ((ssl.SSLCertVerificationError,), NetworkError, "its TLS certificate is not trusted", HINT_TLS),
     (_CONNECT_TIMEOUTS, NetworkError, f"no connection within {CONNECT_TIMEOUT:g} s", HINT_REFUSED),
-    (_READ_TIMEOUTS, AnswerTimeoutError, " was sent, but no response came in time", HINT_LOST),
-    (_TLS_ERRORS, AnswerLostError, ": the TLS connection failed before the response was complete", f"{HINT_TLS} {HINT_LOST}"),
-    (
-        (http_errors.ProxyError,),
-        AnswerLostError,
-        ": the proxy closed the connection before the response was complete",
-        f"{HINT_PROXY} {HINT_LOST}",
-    ),
-    (_BROKEN, AnswerLostError, " was sent, but the connection broke before the response was complete", HINT_LOST),
+    (_READ_TIMEOUTS, AnswerTimeoutError, "{what} was sent, but no response came in time", HINT_LOST),
     (_NEVER_SENT, NetworkError, "the request could not be sent", f"{HINT_PROXY} SOCKS proxies are not supported."),
-    ((Exception,), AnswerLostError, " failed before the response was complete", HINT_LOST),
+    ((Exception,), AnswerLostError, "{what} was sent, but the connection broke before the response was complete", HINT_LOST),
 )
 
 # These faults stay whatever is tried again.
@@ -85,11 +73,10 @@ def explain_fault(error: BaseException, what: str, base: str) -> ActionError:
     if certain := _find_proxy_fault(chain, what, base):
         return certain
     _, meaning, words, hint = next(row for row in _FAULTS if any(isinstance(one, row[0]) for one in chain))
-    message = f"{base}: {words}." if issubclass(meaning, NetworkError) else f"{what} at {base}{words}."
     is_transient = False if any(isinstance(one, _LASTING) for one in chain) else None
     if any(isinstance(one, socket.gaierror) and one.errno == socket.EAI_AGAIN for one in chain):
         is_transient = True
-    return meaning(message, hint, is_transient=is_transient)
+    return meaning(f"{base}: {words.format(what=what)}.", hint, is_transient=is_transient)
 
 
 def _find_proxy_fault(chain: Sequence[BaseException], what: str, base: str) -> NetworkError | None:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TypeVar
 
 from dms_airflow.core.errors import AnswerTimeoutError, Cancelled
 
-if TYPE_CHECKING:
-    T = TypeVar("T")
-    R = TypeVar("R")
-
+T = TypeVar("T")
+R = TypeVar("R")
 
 CONCURRENCY = 8  # calls at once
 
