@@ -10,7 +10,7 @@ from functools import partial
 from typing import TextIO
 
 from dms_airflow import __version__
-from dms_airflow.ci.detect import make_ci_system
+from dms_airflow.ci import make_ci_system
 from dms_airflow.ci.pull_request_comment import update_comment
 from dms_airflow.ci.report import report
 from dms_airflow.ci.system import CiSystem

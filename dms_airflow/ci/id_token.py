@@ -19,11 +19,8 @@ TIMEOUT = 30.0  # seconds
 
 HINT_PERMISSION = (
     "In the workflow file, give the job (or the whole workflow) this line: permissions: { contents: read, id-token: write }. "
-    "A reusable workflow needs it in the job that calls it, too."
-)
-HINT_FORK = (
-    "GitHub gives no id-token to pull requests from forks, whatever permissions the workflow names. Run the step on push, or "
-    "skip it there with: if: github.event.pull_request.head.repo.full_name == github.repository"
+    "A reusable workflow needs it in the job that calls it, too. Pull requests from forks never get an id-token: run the step "
+    "on push, or skip it there."
 )
 HINT_GITHUB = (
     "Run the job again; if it stays so, look at https://www.githubstatus.com, and on a self-hosted runner at its way to GitHub "
@@ -47,7 +44,10 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
         log.mask(runner.id_token)
         return runner.id_token
     if not runner.id_token_url or not runner.id_token_bearer:
-        raise _explain_absence(runner)
+        if runner.system is System.GITHUB:
+            raise IdTokenError("The job has no id-token: it lacks the permission id-token: write.", HINT_PERMISSION)
+        # Forgejo and Gitea have no such permission.
+        raise IdTokenError("The job has no id-token: the variable DMS_AIRFLOW_ID_TOKEN is not set.", HINT_VARIABLE)
     url = urlsplit(runner.id_token_url)
     # The bearer token goes only where nobody listens in.
     if url.scheme != "https" and not (url.scheme == "http" and allows_plain_http(url.hostname or ".")):
@@ -73,16 +73,3 @@ def fetch_id_token(runner: Runner, audience: str, *, transport: Transport, log: 
         )
     log.mask(token)
     return token
-
-
-def _explain_absence(runner: Runner) -> IdTokenError:
-    # Forgejo and Gitea have no permission for it that could be missing.
-    if runner.system is not System.GITHUB:
-        return IdTokenError("The job has no id-token: the variable DMS_AIRFLOW_ID_TOKEN is not set.", HINT_VARIABLE)
-    pull_request = runner.read_pull_request()
-    if runner.event_name == "pull_request" and pull_request and pull_request.is_from_fork:
-        return IdTokenError("This pull request comes from a fork, and so its jobs get no id-token.", HINT_FORK)
-    return IdTokenError(
-        "role-to-assume needs the job's id-token, and this job may not have one: it lacks the permission id-token: write.",
-        f"{HINT_PERMISSION} Pull requests from forks never get one.",
-    )

@@ -36,12 +36,9 @@ LIMIT = 20.0  # seconds within which the last request begins
 
 HINT = (
     "It needs github-token: ${{ github.token }}, and in the job: permissions: { contents: read, pull-requests: write }. In a "
+    "pull request from a fork no token has that: docs/operations/pull-requests.md shows a workflow_run that has it. In a "
     "locked conversation, only those who may write to the repository can comment. Where it is something else, the next step "
     "brings the comment up to date."
-)
-HINT_FORK = (
-    "The pull request comes from a fork: whatever the workflow says, its jobs get a token without pull-requests: write. "
-    "docs/operations/pull-requests.md shows a workflow_run that has it."
 )
 
 # Of a conversation with more than 200 comments, the middle is not looked through: one of the first jobs writes the comment.
@@ -154,9 +151,8 @@ class _Comments:
                 return answer or (response.parse() if response.body else None)
             # GraphQL refuses with a type in place of a status.
             said = " ".join(f"{refused.get('type', response.status)} {refused.get('message', '')}".split())[:200]
-            is_fork = self.pull_request.is_from_fork and self.ci.runner.event_name == "pull_request"
             is_transient = response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
-            raise AnswerError(f"{method} was answered: {said}.", HINT_FORK if is_fork else HINT, is_transient=is_transient)
+            raise AnswerError(f"{method} was answered: {said}.", HINT, is_transient=is_transient)
 
         def may_retry(error: ActionError) -> bool:
             return error.is_transient and (may_repeat or method != "POST" or isinstance(error, NetworkError))

@@ -33,55 +33,48 @@ class System(StrEnum):
 ALSO_PLAIN = ("jenkins", "yunxiao")  # words for what is known by name, and needs nothing of its own
 
 
-_GITHUB = {
-    "workspace": "GITHUB_WORKSPACE",
-    "output_file": "GITHUB_OUTPUT",
-    "summary_file": "GITHUB_STEP_SUMMARY",
-    "event_file": "GITHUB_EVENT_PATH",
-    "temp": "RUNNER_TEMP",
-    "server_url": "GITHUB_SERVER_URL",
-    "api_url": "GITHUB_API_URL",
-    "graphql_url": "GITHUB_GRAPHQL_URL",
-    "repository": "GITHUB_REPOSITORY",
-    "sha": "GITHUB_SHA",
-    "run_id": "GITHUB_RUN_ID",
-    "run_attempt": "GITHUB_RUN_ATTEMPT",
-    "job": "GITHUB_JOB",
-    "step": "GITHUB_ACTION",
-    "event_name": "GITHUB_EVENT_NAME",
-    "id_token_url": "ACTIONS_ID_TOKEN_REQUEST_URL",
-    "id_token_bearer": "ACTIONS_ID_TOKEN_REQUEST_TOKEN",
+# What each sets to true, in this order: Forgejo also says that it is Gitea, and both that they are GitHub.
+_SIGNS = {
+    System.FORGEJO: "FORGEJO_ACTIONS",
+    System.GITEA: "GITEA_ACTIONS",
+    System.GITHUB: "GITHUB_ACTIONS",
+    System.GITLAB: "GITLAB_CI",
 }
 
-# The variable of each field. GitLab and Yunxiao Flow call the commit CI_COMMIT_SHA.
-_VARIABLES: Mapping[System, Mapping[str, str]] = {
-    System.GITHUB: _GITHUB,
-    System.FORGEJO: _GITHUB,
-    System.GITEA: _GITHUB,
-    System.GITLAB: {
-        "workspace": "CI_PROJECT_DIR",
-        "output_file": "DMS_AIRFLOW_DOTENV",
-        "server_url": "CI_SERVER_URL",
-        "repository": "CI_PROJECT_PATH",
-        "run_id": "CI_PIPELINE_ID",
-        "run_attempt": "CI_JOB_ID",
-        "job": "CI_JOB_NAME",
-        "run_url": "CI_JOB_URL",
-    },
-    # Those of Jenkins; Yunxiao Flow has the number, too, and a terminal none of them.
-    System.PLAIN: {
-        "temp": "WORKSPACE_TMP",
-        "sha": "GIT_COMMIT",
-        "run_id": "BUILD_NUMBER",
-        "job": "JOB_NAME",
-        "run_url": "BUILD_URL",
-    },
+# The variable of each field: of GitHub, Forgejo and Gitea; of GitLab; elsewhere, which are those of Jenkins. Yunxiao Flow has
+# the number, too, and a terminal none of them.
+_VARIABLES = {
+    "workspace": ("GITHUB_WORKSPACE", "CI_PROJECT_DIR", ""),
+    "output_file": ("GITHUB_OUTPUT", "DMS_AIRFLOW_DOTENV", ""),
+    "summary_file": ("GITHUB_STEP_SUMMARY", "", ""),
+    "event_file": ("GITHUB_EVENT_PATH", "", ""),
+    "temp": ("RUNNER_TEMP", "", "WORKSPACE_TMP"),
+    "server_url": ("GITHUB_SERVER_URL", "CI_SERVER_URL", ""),
+    "api_url": ("GITHUB_API_URL", "", ""),
+    "graphql_url": ("GITHUB_GRAPHQL_URL", "", ""),
+    "repository": ("GITHUB_REPOSITORY", "CI_PROJECT_PATH", ""),
+    "sha": ("GITHUB_SHA", "CI_COMMIT_SHA", "GIT_COMMIT"),
+    "run_id": ("GITHUB_RUN_ID", "CI_PIPELINE_ID", "BUILD_NUMBER"),
+    "run_attempt": ("GITHUB_RUN_ATTEMPT", "CI_JOB_ID", ""),
+    "job": ("GITHUB_JOB", "CI_JOB_NAME", "JOB_NAME"),
+    "step": ("GITHUB_ACTION", "", ""),
+    "run_url": ("", "CI_JOB_URL", "BUILD_URL"),
+    "event_name": ("GITHUB_EVENT_NAME", "", ""),
+    "id_token_url": ("ACTIONS_ID_TOKEN_REQUEST_URL", "", ""),
+    "id_token_bearer": ("ACTIONS_ID_TOKEN_REQUEST_TOKEN", "", ""),
 }
 
 _PATHS = ("workspace", "output_file", "summary_file", "event_file", "temp")
 
 # What comes between the address of a repository and a commit in the address of a file.
 _PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "src/commit"}
+
+
+def detect_system(environ: Mapping[str, str]) -> System:
+    """Find the CI system by the word in `DMS_AIRFLOW_CI`, else by what it sets; a word that is none of them means none."""
+    word = environ.get("DMS_AIRFLOW_CI", "").strip().lower()
+    found = (one for one, sign in _SIGNS.items() if (one == word if word else environ.get(sign) == "true"))
+    return next(found, System.PLAIN)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +88,6 @@ class PullRequest:
     node_id: str
     commit: str
     repository: str
-    is_from_fork: bool
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,14 +138,11 @@ class Runner:
             return None
         try:
             event = json.loads(self.event_file.read_text(encoding="utf-8"))["pull_request"]
-            head, base = event["head"], event["base"]["repo"]["full_name"]
-            repository = head["repo"]["full_name"] if head["repo"] else ""
             return PullRequest(
                 number=int(event["number"]),
                 node_id=str(event.get("node_id", "")),
-                commit=bytes.fromhex(head["sha"]).hex(),
-                repository=repository,
-                is_from_fork=repository != base,
+                commit=bytes.fromhex(event["head"]["sha"]).hex(),
+                repository=event["head"]["repo"]["full_name"] if event["head"]["repo"] else "",
             )
         except (OSError, ValueError, RecursionError, LookupError, TypeError):
             return None
@@ -180,11 +169,12 @@ class Runner:
     @classmethod
     def from_environ(cls, environ: Mapping[str, str], system: System, *, is_terminal: bool = False) -> Self:
         """Read the variables of a CI system."""
-        given: dict[str, Any] = {name: environ[one] for name, one in _VARIABLES[system].items() if environ.get(one)}
+        column = {System.GITLAB: 1, System.PLAIN: 2}.get(system, 0)
+        given: dict[str, Any] = {name: text for name, ones in _VARIABLES.items() if (text := environ.get(ones[column]))}
         given.setdefault("sha", environ.get("CI_COMMIT_SHA", ""))
         given["workspace"] = given.get("workspace") or Path.cwd()
         given |= {name: Path(given[name]) for name in _PATHS if name in given}
-        if system in (System.GITHUB, System.FORGEJO, System.GITEA) and {"repository", "run_id"} <= given.keys():
+        if column == 0 and {"repository", "run_id"} <= given.keys():
             server_url = given.get("server_url", "https://github.com")
             given["run_url"] = f"{server_url}/{given['repository']}/actions/runs/{given['run_id']}"
         # The order in which requests itself looks, which takes a file that is not there for a fault; then Python's own

@@ -535,7 +535,7 @@ def test_a_forks_token(github: FakeGitHub, job: Job) -> None:
 
     [notice] = job.run(break_files("a"))
 
-    assert "The pull request comes from a fork" in notice.message
+    assert "In a pull request from a fork no token has that" in notice.message
     assert "workflow_run" in notice.message
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from dms_airflow.ci.detect import detect_system, make_ci_system
+from dms_airflow.ci import make_ci_system
 from dms_airflow.ci.github import Forgejo, GitHub
 from dms_airflow.ci.gitlab import GitLab
-from dms_airflow.ci.runner import Runner, System
+from dms_airflow.ci.runner import Runner, System, detect_system
 from dms_airflow.ci.system import CiSystem
 from dms_airflow.core.result import Annotation, Level
 from sandbox.runner import parse_command

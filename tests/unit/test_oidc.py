@@ -61,17 +61,16 @@ def test_the_trust_policy_to_paste() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("head", "is_fork"), [({"full_name": "stranger/dags"}, True), (None, True), ({"full_name": "o/dags"}, False), (1, False)]
-)
-def test_pull_requests_from_forks(tmp_path: Path, head: Any, *, is_fork: bool) -> None:
-    event = {"number": 7, "head": {"sha": "ab" * 20, "repo": head}, "base": {"repo": {"full_name": "o/dags"}}}
+@pytest.mark.parametrize(("head", "repository"), [({"full_name": "stranger/dags"}, "stranger/dags"), (None, "")])
+def test_a_pull_request_names_the_repository_of_its_head(tmp_path: Path, head: Any, repository: str) -> None:
+    event = {"number": 7, "head": {"sha": "ab" * 20, "repo": head}}
     (tmp_path / "event.json").write_text(json.dumps({"pull_request": event}))
     runner = Runner(workspace=tmp_path, event_name="pull_request", event_file=tmp_path / "event.json")
 
     pull_request = runner.read_pull_request()
 
-    assert (pull_request is not None and pull_request.is_from_fork) is is_fork
+    assert pull_request is not None
+    assert pull_request.repository == repository
 
 
 @pytest.mark.parametrize("text", [None, "[]", "[", '{"ref": "refs/heads/main"}', '{"pull_request": {"head": 1}}'])
