@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from enum import StrEnum
 from functools import partial
-from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 
 from dms_airflow import __version__
 from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.run import execute
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.airflow.responses import describe_problem
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry
@@ -67,15 +64,8 @@ class Params:
         return ()
 
 
-class CheckState(StrEnum):
-    """How a check ended."""
-
-    OK = "ok"
-    FAILED = "failed"
-    NOT_REACHED = "not reached"
-
-
-_MARKS = {CheckState.OK: "✅ ok", CheckState.FAILED: "❌ failed", CheckState.NOT_REACHED: "⚪ not reached"}
+OK, FAILED, NOT_REACHED = "ok", "failed", "not reached"
+_MARKS = {OK: "✅ ok", FAILED: "❌ failed", NOT_REACHED: "⚪ not reached"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,20 +73,17 @@ class CheckResult:
     """The result of one check, as the output `json` has it. One that was not made took no time."""
 
     check: str
-    state: CheckState
+    state: str
     milliseconds: int | None = None
     detail: str = ""
     advice: str = ""
 
 
-class _NotReachedError(Exception):
-    """What is to be checked cannot be found out, which may be the fault of something that another check is about."""
-
-
 class Doctor:
     """Makes one check after the other, and collects the results.
 
-    Each method that is a check takes what it needs of an earlier one, and returns what later ones need, and what was found.
+    Each method that is a check takes what it needs of an earlier one, and returns what later ones need, and what was found; or
+    None if nothing was found for a reason that another check is about.
     """
 
     def __init__(self, context: Context) -> None:
@@ -105,41 +92,34 @@ class Doctor:
         self.annotations: list[Annotation] = []
         self.blocks: list[Table | Folded | Diagram] = []
 
-    def check(self, name: str, examine: Callable[[N], tuple[T, str]], need: N | None) -> T | None:
-        """Make a check with what it needs of an earlier one, and log its result.
+    def check(self, name: str, examine: Callable[[N], tuple[T, str] | None], need: N | None) -> T | None:
+        """Make a check, unless what it needs is missing, and log its result. Return what later checks need."""
+        clock = self._context.clock
+        started, value, result = clock.monotonic(), None, CheckResult(check=name, state=NOT_REACHED)
+        try:
+            if need is not None and (found := examine(need)):
+                value, detail = found
+                result = replace(result, state=OK, detail=detail)
+        except ActionError as error:
+            result = replace(result, state=FAILED, detail=error.message, advice=error.hint)
+            report = error.to_result()
+            self.annotations += report.annotations
+            self.blocks += report.blocks
+        duration = ""
+        if result.state != NOT_REACHED:
+            result = replace(result, milliseconds=round(1000 * (clock.monotonic() - started)))
+            duration = f" ({result.milliseconds} ms)"
+        self.results.append(result)
+        self._context.log.info(f"{_MARKS[result.state]}: {name}{duration}{f': {result.detail}' if result.detail else ''}")
+        return value
 
-        Returns:
-            What later checks need; None if it failed or was not reached.
-        """
-        found: T | None = None
-        started = self._context.clock.monotonic()
-        state, detail, advice = CheckState.NOT_REACHED, "", ""
-        if need is not None:
-            try:
-                found, detail = examine(need)
-                state = CheckState.OK
-            except _NotReachedError as error:
-                detail = str(error)
-            except ActionError as error:
-                state, detail, advice = CheckState.FAILED, error.message, error.hint
-                result = error.to_result()
-                self.annotations += result.annotations
-                self.blocks += result.blocks
-        took = None if state is CheckState.NOT_REACHED else round(1000 * (self._context.clock.monotonic() - started))
-        self.results.append(CheckResult(check=name, state=state, milliseconds=took, detail=detail, advice=advice))
-        duration = "" if took is None else f" ({took} ms)"
-        self._context.log.info(f"{_MARKS[state]}: {name}{duration}{f': {detail}' if detail else ''}")
-        return found
-
-    def compare_clocks(self, openapi: Endpoint) -> tuple[bool, str]:
+    def compare_clocks(self, openapi: Endpoint) -> tuple[bool, str] | None:
         """Compare this machine's clock with that of the OpenAPI's host: any response has a date."""
         try:
             response = self._context.transport.exchange("GET", openapi.url, "/", timeout=PROBE_TIMEOUT)
             date = parsedate_to_datetime(response.headers["Date"])
-        except ActionError as error:
-            raise _NotReachedError(error.message) from None
-        except (KeyError, ValueError):
-            raise _NotReachedError("The OpenAPI's host sends no date.") from None
+        except (ActionError, KeyError, ValueError):
+            return None
         date = date if date.tzinfo else date.replace(tzinfo=UTC)
         difference = (self._context.clock.time_of_day() - date).total_seconds()
         words = f"{abs(difference):.0f} s {'ahead of' if difference > 0 else 'behind'} {openapi.authority}"
@@ -168,12 +148,7 @@ class Doctor:
         if not version.number:
             paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
             raise CheckError(f"Neither {paths} at {airflow.url} reported a version.", HINT_REST)
-        path = airflow.locate("/dags")
-        response = airflow.request("GET", path, query="limit=1")
-        if response.status != HTTPStatus.OK:
-            problem = describe_problem(response, airflow.redact)
-            raise CheckError(f"GET {path} answered {response.status}: {problem}", HINT_REST)
-        return True, f"{version.api}, {response.parse_object().get('total_entries', 'some')} DAGs"
+        return True, f"{version.api}, {airflow.fetch_page('/dags', limit=1).total} DAGs"
 
     def check_cli(self, _: AirflowClient) -> tuple[str, str]:
         """Run `airflow version`."""
@@ -217,8 +192,8 @@ def run(params: Params, context: Context) -> Result:
     if params.arguments:
         doctor.check("deploy", lambda _: (True, check_rights(params.workspace_id, context)), airflow)
     results = doctor.results
-    failed = [one.check for one in results if one.state is CheckState.FAILED]
-    passed = sum(one.state is CheckState.OK for one in results)
+    failed = [one.check for one in results if one.state == FAILED]
+    passed = sum(one.state == OK for one in results)
     headline = f"{passed} of {len(results)} checks passed"
     return Result(
         ending=Ending.FAILURE if failed else Ending.SUCCESS,

@@ -58,7 +58,7 @@ def variables(dms: FakeDms, tmp_path: Path) -> Mapping[str, str]:
     """What a person exports."""
     dms.airflow.commands["version"] = ("2.10.4\n", "")
     dms.airflow.route("GET", "/api/v1/version", {"version": "2.10.4", "git_version": ".release:x"})
-    dms.airflow.route("GET", "/api/v1/dags?limit=1", {"dags": [], "total_entries": 17})
+    dms.airflow.route("GET", "/api/v1/dags?limit=1&offset=0", {"dags": [], "total_entries": 17})
     dms.airflow.route("GET", "/api/v1/health", HEALTH)
     return {
         "PATH": os.environ["PATH"],

@@ -38,7 +38,7 @@ def script(dms: FakeDms) -> None:
     """Let every check pass."""
     dms.airflow.commands["version"] = ("2.10.4\n", "")
     dms.airflow.route("GET", "/api/v1/version", {"version": "2.10.4", "git_version": ".release:x"})
-    dms.airflow.route("GET", "/api/v1/dags?limit=1", {"dags": [], "total_entries": 17})
+    dms.airflow.route("GET", "/api/v1/dags?limit=1&offset=0", {"dags": [], "total_entries": 17})
     dms.airflow.route("GET", "/api/v1/health", HEALTH)
 
 
@@ -146,7 +146,7 @@ def test_a_host_that_is_not_there(run_here: Run, clock: FakeClock) -> None:
     assert step.exit_code == 1
     assert list_failed(step) == ["OpenAPI"]
     assert "clock" in list_not_reached(step)
-    assert "http://127.0.0.1:1: the connection was refused" in read_checks(step)["clock"]["detail"]
+    assert "http://127.0.0.1:1: the connection was refused" in read_checks(step)["OpenAPI"]["detail"]
     assert read_checks(step)["OpenAPI"]["milliseconds"] == 15000
     assert sum(clock.slept) == 15
 
@@ -173,14 +173,16 @@ def test_an_api_that_is_silent_leaves_the_command_line(dms: FakeDms, run: Run) -
 
 
 def test_no_right_to_read_dags_leaves_the_scheduler(dms: FakeDms, run: Run) -> None:
-    dms.airflow.route("GET", "/api/v1/dags?limit=1", {"title": "Forbidden"}, 403)
+    dms.airflow.route("GET", "/api/v1/dags?limit=1&offset=0", {"title": "Forbidden"}, 403)
 
     step = run(DOCTOR)
 
     assert list_failed(step) == ["REST"]
     assert list_not_reached(step) == []
-    assert [one.properties["title"] for one in step.annotations] == ["Check failed"]
-    assert "GET /api/v1/dags answered 403: Forbidden" in step.log
+    (annotation,) = step.annotations
+    assert annotation.properties["title"] == "Unusable answer"
+    assert f"GET /api/v1/dags at {dms.endpoint}{PREFIX} answered 403: Forbidden" in annotation.data
+    assert "Ask the instance's administrator for a role" in annotation.data
 
 
 @pytest.mark.parametrize(
@@ -239,7 +241,7 @@ def test_airflow_3(dms: FakeDms, run: Run) -> None:
     dms.airflow.routes.clear()
     dms.airflow.commands["version"] = ("3.2.2\n", "")
     dms.airflow.version = "3.2.2"
-    dms.airflow.route("GET", "/api/v2/dags?limit=1", {"dags": [], "total_entries": 1})
+    dms.airflow.route("GET", "/api/v2/dags?limit=1&offset=0", {"dags": [], "total_entries": 1})
     dms.airflow.route("GET", "/api/v2/monitor/health", HEALTH)
 
     step = run(DOCTOR)
