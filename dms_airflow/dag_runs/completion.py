@@ -13,16 +13,14 @@ from dms_airflow.core.errors import ActionError, AnswerTimeoutError, Cancelled
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_duration, parse_json_object, parse_text
 from dms_airflow.core.result import Ending
 from dms_airflow.core.secrets.values import find_secrets
-from dms_airflow.dag_runs.wait import wait_for_runs
+from dms_airflow.dag_runs.wait import WatchedRun, wait_for_runs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.dag_runs import DagRun
     from dms_airflow.core.clock import Clock
     from dms_airflow.dag_runs.trigger import RunRequest
-    from dms_airflow.dag_runs.wait import WatchedRun
     from dms_airflow.operations.context import Context
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/operations/dag-runs.md): all must be written by then.
@@ -60,70 +58,58 @@ def complete(watches: Sequence[WatchedRun], params: WaitParams, airflow: Airflow
     except Cancelled:
         ending = Ending.CANCELLED
     for watch in watches:
-        # Without a task instance it did nothing, whatever its state is.
-        is_success = watch.run.state == SUCCESS and watch.instances
-        watch.state, watch.ending = watch.run.state, Ending.SUCCESS if is_success else Ending.FAILURE
+        watch.state = watch.run.state
         if watch.error:
             watch.ending = watch.error.ending
+        elif not watch.is_over:
+            watch.ending = ending
+        elif watch.state != SUCCESS or not watch.instances:  # without any task instance it did nothing, whatever its state is
+            watch.ending = Ending.FAILURE
     left = [watch for watch in watches if not watch.is_over]
     now = context.clock.monotonic()
-    fates = abandon([watch.run for watch in left], params.on_cancel, airflow, context.clock)
-    for watch, fate in zip(left, fates, strict=True):
-        watch.ending, watch.fate = ending, fate.message
-        watch.run = replace(watch.run, state="failed") if fate.is_ended else watch.run
+    abandon(left, params.on_cancel, airflow, context.clock)
     airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
 
 
-@dataclass(frozen=True, kw_only=True)
-class RunFate:
-    """What became of a DAG run that was not waited for to its end."""
-
-    message: str
-    is_ended: bool = False
-
-
-ENDED = RunFate(message="It was set to failed (on-cancel: fail-run), and its running tasks too.", is_ended=True)
-LEFT = RunFate(message="It continues (on-cancel: leave).")
-PERHAPS_LEFT = RunFate(message="If it was created, it continues (on-cancel: leave).")
-MISSING = RunFate(message="It did not exist, so it was not ended (on-cancel: fail-run). It may be created a moment later.")
-UNANSWERED = RunFate(
-    message="Airflow was requested to end it (on-cancel: fail-run), but did not answer in time: check its state in Airflow."
-)
+ENDED = "It was set to failed (on-cancel: fail-run), and its running tasks too."
+LEFT = "It continues (on-cancel: leave)."
+PERHAPS_LEFT = "If it was created, it continues (on-cancel: leave)."
+MISSING = "It did not exist, so it was not ended (on-cancel: fail-run). It may be created a moment later."
+UNANSWERED = "Airflow was requested to end it (on-cancel: fail-run), but did not answer in time: check its state in Airflow."
 
 
 def abandon(
-    runs: Sequence[DagRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
-) -> list[RunFate]:
-    """Leave or end unfinished DAG runs, as the author wants, within ABANDON_SECONDS. Return what became of each.
+    watches: Sequence[WatchedRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
+) -> None:
+    """Leave or end unfinished DAG runs, as the author wants, within ABANDON_SECONDS, and note what became of each.
 
     If they are not known, a run that does not exist may exist soon, since its request may have been on its way.
     """
-    if on_cancel == "leave":
-        return [LEFT if are_known else PERHAPS_LEFT] * len(runs)
     airflow = airflow.until(clock.monotonic() + ABANDON_SECONDS)
-    fates = [UNANSWERED] * len(runs)
 
-    def end(number: int) -> None:
+    def end(watch: WatchedRun) -> None:
         while True:
             try:
-                fail_run(airflow, runs[number].dag_id, runs[number].run_id)
+                fail_run(airflow, watch.run.dag_id, watch.run.run_id)
             except AnswerTimeoutError:
                 return
             except ActionError as error:
                 is_missing = error.status == HTTPStatus.NOT_FOUND
-                failed = RunFate(message=f"It could not be ended (on-cancel: fail-run), and may continue: {error.message}")
-                fates[number] = MISSING if is_missing else failed
+                failed = f"It could not be ended (on-cancel: fail-run), and may continue: {error.message}"
+                watch.fate = MISSING if is_missing else failed
                 if are_known or not is_missing:
                     return
                 clock.sleep(ABANDON_PAUSE)
             else:
-                fates[number] = ENDED
+                watch.run, watch.fate = replace(watch.run, state="failed"), ENDED
                 return
 
-    # In threads: a login during a request has no time limit.
-    with suppress(AnswerTimeoutError):
-        airflow.map(end, range(len(runs)))
-    return list(fates)
+    for watch in watches:
+        watch.fate = UNANSWERED if on_cancel == "fail-run" else LEFT if are_known else PERHAPS_LEFT
+    if on_cancel == "fail-run":
+        # In threads: a login during a request has no time limit.
+        with suppress(AnswerTimeoutError):
+            airflow.map(end, watches)
 
 
 @contextmanager
@@ -139,7 +125,7 @@ def abandon_if_cancelled(
         yield
     except Cancelled as cancelled:
         airflow.close()  # threads that trigger know nothing of the signal
-        runs = [one.run for one in requests]
-        fates = abandon(runs, on_cancel, airflow, clock, are_known=False)
-        words = [f"DAG run {run.run_id} of {run.dag_id}: {fate.message}" for run, fate in zip(runs, fates, strict=True)]
+        watches = [WatchedRun(run=one.run) for one in requests]
+        abandon(watches, on_cancel, airflow, clock, are_known=False)
+        words = [f"DAG run {one.run.run_id} of {one.run.dag_id}: {one.fate}" for one in watches]
         raise Cancelled(cancelled.outputs, " ".join(words)) from None

@@ -51,27 +51,22 @@ def make_outputs(run: DagRun, airflow: AirflowClient) -> dict[str, str]:
     return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
 
 
-def report_runs(
-    watches: Sequence[WatchedRun], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
-) -> Result:
+def report_runs(watches: Sequence[WatchedRun], dags_path: str, airflow: AirflowClient, context: Context) -> Result:
     """Report DAG runs, without outputs; if the workflow is cancelled meanwhile, as cancelled, and without further requests.
 
-    `files` are the instance's paths of the DAG files, by DAG; `dags_path` is the checkout's DAG folder, empty if it is
-    searched. The headline is about the first run.
+    `dags_path` is the checkout's DAG folder, empty if it is searched. The headline is about the first run.
     """
     try:
-        return _report(watches, files, dags_path, airflow, context)
+        return _report(watches, dags_path, airflow, context)
     except Cancelled:
         cancelled = [replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in watches]
-        return _report(cancelled, files, dags_path, airflow, context)
+        return _report(cancelled, dags_path, airflow, context)
 
 
-def _report(
-    watches: Sequence[WatchedRun], files: Mapping[str, str], dags_path: str, airflow: AirflowClient, context: Context
-) -> Result:
+def _report(watches: Sequence[WatchedRun], dags_path: str, airflow: AirflowClient, context: Context) -> Result:
     finished = [one for one in watches if one.ending is not Ending.CANCELLED]
     checkout = Checkout(context.runner.workspace, dags_path or None)
-    failures = _find_failures(finished, files, checkout, airflow)
+    failures = _find_failures(finished, checkout, airflow)
     findings = group(finding for finding, _ in failures)
     # One log of each cause is enough.
     by_task = {finding.affects[0]: log for finding, log in failures}
@@ -112,7 +107,7 @@ def describe_run(watch: WatchedRun) -> str:
 
 
 def _find_failures(
-    watches: Sequence[WatchedRun], files: Mapping[str, str], checkout: Checkout, airflow: AirflowClient
+    watches: Sequence[WatchedRun], checkout: Checkout, airflow: AirflowClient
 ) -> list[tuple[Finding, Folded | None]]:
     """Make a finding of each failed task instance, with the end of its log if it was fetched."""
     failed = [(one, instance) for one in watches for instance in one.instances if instance.state == FAILED]
@@ -128,7 +123,7 @@ def _find_failures(
         except ActionError as error:
             message = f"{UNKNOWN_CAUSE}, since its log could not be fetched: {error.title}"
             return replace(finding, message=message, details=error.message), None
-        file, line = place_failure(log.stack_trace, files[watch.run.dag_id], checkout)
+        file, line = place_failure(log.stack_trace, watch.path, checkout)
         # Texts are redacted before they are cut.
         message = cut_middle(airflow.redact(explain_failure(instance, log)), LONGEST_MESSAGE)
         finding = replace(finding, message=message, file=file, line=line, details=airflow.redact(log.stack_trace))

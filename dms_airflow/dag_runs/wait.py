@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import fetch_run
-from dms_airflow.airflow.task_instances import RUNNING, describe_progress, list_task_instances
+from dms_airflow.airflow.dag_runs import QUEUED, count_running, fetch_run
+from dms_airflow.airflow.dags import fetch_dag
+from dms_airflow.airflow.health import fetch_health
+from dms_airflow.airflow.task_instances import RUNNING, describe_progress, has_free_slot, join_names, list_task_instances
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.polling import choose_pause
 from dms_airflow.core.result import Ending
 from dms_airflow.core.text import format_elapsed
-from dms_airflow.dag_runs.stalls import explain_stall
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,9 @@ GONE_AFTER = 20.0  # seconds
 LAST_POLL = 1.0  # seconds
 
 # A run in which nothing happens is explained after so many seconds, and again when the reason may have changed.
-STALL_SECONDS = (10.0, 60.0, 300.0)
+STALL_SECONDS = (10.0, 60.0, 300.0, math.inf)
+
+UNKNOWN_STALL = "Airflow gives no reason; the scheduler may be busy"
 
 
 @dataclass
@@ -45,6 +49,7 @@ class WatchedRun:
 
     Args:
         run: Its state; after the wait, the state in which the step left it.
+        path: The instance's path of its DAG file.
         instances: Its task instances.
         stall: Why nothing happens in it, if that is known.
         error: What ended the wait before the run's end; or why the run was not created: it has no run id then.
@@ -56,6 +61,7 @@ class WatchedRun:
     """
 
     run: DagRun
+    path: str = ""
     instances: tuple[TaskInstance, ...] = ()
     stall: str = ""
     error: ActionError | None = None
@@ -64,55 +70,50 @@ class WatchedRun:
     fate: str = ""
     news: list[str] = field(default_factory=list)
     retry_after: float = 0.0
-    _changed_at: float | None = None
-    _missing_since: float | None = None
+    _progress: str = ""  # as the log has it; empty before the first poll
+    _changed_at: float = 0.0
+    _missing_since: float = math.inf
     _silent_since: float | None = None
     _explanations: int = 0
-    _progress: str = ""
 
     @property
     def is_over(self) -> bool:
         """Whether no further poll is needed. A run that had ended before the first poll is polled once."""
-        return self.error is not None or (self.run.is_finished and self._changed_at is not None)
+        return self.error is not None or (self.run.is_finished and bool(self._progress))
 
     def poll(self, airflow: AirflowClient, now: float) -> None:
         """Read the run and its task instances once, and keep what is new as lines for the log."""
-        before = (self.run.state, self.instances)
-        self.retry_after = 0.0
+        ids, self.retry_after = (self.run.dag_id, self.run.run_id), 0.0
         try:
-            self._read(airflow, now)
-        except RunGoneError as error:
-            self.error = error
-            return
+            run = fetch_run(airflow, *ids, tries=1)
+            # After the run: the task instances of a run that has ended do not change any more.
+            instances = list_task_instances(airflow, *ids, tries=1) if run else ()
         except ActionError as error:
             self._note_error(error, now)
             return
         if self._silent_since is not None:
             self.news.append(f"Airflow responds again after {now - self._silent_since:.0f} s.")
             self._silent_since = None
-        if (self.run.state, self.instances) != before or self._changed_at is None:
+        if run is None:
+            self._note_missing(now)
+            return
+        if (run.state, instances) != (self.run.state, self.instances) or not self._progress:
             self._changed_at, self._explanations, self.stall = now, 0, ""
-        progress = describe_progress(self.run.state, self.instances)
+        self.run, self.instances, self._missing_since = run, instances, math.inf
+        progress = describe_progress(run.state, instances)
         if progress != self._progress:
             self._progress = progress
             self.news.append(progress)
         self._explain(airflow, now)
 
-    def _read(self, airflow: AirflowClient, now: float) -> None:
-        ids = self.run.dag_id, self.run.run_id
-        run = fetch_run(airflow, *ids, tries=1)
-        if run is None:
-            self._missing_since = now if self._missing_since is None else self._missing_since
-            if now - self._missing_since >= GONE_AFTER:
-                raise RunGoneError(
-                    f"The DAG run {self.run.run_id} of {self.run.dag_id} no longer exists.",
-                    "The run or its DAG was deleted during the wait. Trigger it again.",
-                )
-            return
-        self._missing_since = None
-        # After the run: the task instances of a run that has ended do not change any more.
-        self.instances = list_task_instances(airflow, *ids, tries=1)
-        self.run = run
+    def _note_missing(self, now: float) -> None:
+        """Note that Airflow does not know the run, and end the wait when it has not known it for too long."""
+        self._missing_since = min(self._missing_since, now)
+        if now - self._missing_since >= GONE_AFTER:
+            self.error = RunGoneError(
+                f"The DAG run {self.run.run_id} of {self.run.dag_id} no longer exists.",
+                "The run or its DAG was deleted during the wait. Trigger it again.",
+            )
 
     def _note_error(self, error: ActionError, now: float) -> None:
         """Note a failed poll, and end the wait when polls have failed for too long."""
@@ -130,10 +131,9 @@ class WatchedRun:
 
     def _explain(self, airflow: AirflowClient, now: float) -> None:
         """Find out why nothing happens."""
+        seconds = now - self._changed_at
         is_running = any(one.state == RUNNING for one in self.instances)
-        if self.run.is_finished or is_running or self._changed_at is None or self._explanations == len(STALL_SECONDS):
-            return
-        if now - self._changed_at < STALL_SECONDS[self._explanations]:
+        if self.run.is_finished or is_running or seconds < STALL_SECONDS[self._explanations]:
             return
         self._explanations += 1
         try:
@@ -142,7 +142,7 @@ class WatchedRun:
             return
         if reason != self.stall:
             self.stall = reason
-            self.news.append(f"{self.run.state}, nothing new for {now - self._changed_at:.0f} s: {reason}")
+            self.news.append(f"{self.run.state}, nothing new for {seconds:.0f} s: {reason}")
 
 
 def wait_for_runs(
@@ -171,3 +171,43 @@ def wait_for_runs(
             for line in watch.news:
                 context.log.info(f"{format_elapsed(now - began):>8}  {prefix}{line}")
             watch.news.clear()
+
+
+# --- why nothing happens --------------------------------------------------------------------------------------------------
+
+
+def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
+    """Explain why a DAG run of which no task instance is running does not start or continue.
+
+    Raises:
+        ActionError: The instance does not answer.
+    """
+    dag = fetch_dag(airflow, run.dag_id)
+    if dag and dag.is_paused:
+        return f"DAG {run.dag_id} is paused; unpause it, or set on-paused: unpause"
+    health = fetch_health(airflow)
+    if health.unhealthy:
+        return f"the instance is not healthy: {'; '.join(map(str, health.unhealthy))}"
+    if run.state == QUEUED:
+        running = count_running(airflow, run.dag_id)
+        if dag and dag.max_active_runs and running >= dag.max_active_runs:
+            return f"{running} runs of {run.dag_id} are running, and its max_active_runs is {dag.max_active_runs}"
+        return UNKNOWN_STALL
+    return _explain_tasks(instances, airflow, has_triggerer=health.has_triggerer)
+
+
+def _explain_tasks(instances: Sequence[TaskInstance], airflow: AirflowClient, *, has_triggerer: bool) -> str:
+    for state, why in (
+        ("deferred", "the triggerer waits for them" if has_triggerer else "the instance runs no triggerer to resume them"),
+        ("up_for_reschedule", "a sensor checks again later"),
+        ("up_for_retry", "they failed and are retried after their retry_delay"),
+    ):
+        if names := join_names(instances, {state}):
+            return f"{names} {state.replace('_', ' ')}: {why}"
+    waiting = [one for one in instances if not one.is_finished]
+    for pool in sorted({one.pool for one in waiting if one.pool}):
+        if not has_free_slot(airflow, pool):
+            return f"the pool {pool} has no free slot for {join_names(waiting, {one.state for one in waiting})}"
+    if names := join_names(instances, {"queued"}):
+        return f"{names} queued: no worker has taken them yet (parallelism of the executor, workers of the instance)"
+    return UNKNOWN_STALL

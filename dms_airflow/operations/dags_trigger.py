@@ -64,11 +64,11 @@ def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG, and wait for its run if the author wants that."""
     airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
-    dag_file = ""
+    path = ""
     if params.wait_for_completion:
         dag_id = _read_dag_id(params.line)
         with add_outputs({"dag-id": dag_id}):
-            dag_file = check_readiness(dag_id, params.on_paused, airflow, context).path
+            path = check_readiness(dag_id, params.on_paused, airflow, context).path
     requested, line = _prepare(params.line, params.conf, context)
     with abandon_if_cancelled([requested], params.on_cancel, airflow, context.clock):
         execution, run = _trigger(requested, line, airflow, context)
@@ -76,9 +76,9 @@ def run(params: Params, context: Context) -> Result:
     if not (params.wait_for_completion and run and execution.outcome.succeeded):
         return result
     with add_outputs(result.outputs):
-        watch = WatchedRun(run=run)
+        watch = WatchedRun(run=run, path=path)
         complete([watch], params, airflow, context)
-        report = report_runs([watch], {run.dag_id: dag_file}, params.dags_path, airflow, context)
+        report = report_runs([watch], params.dags_path, airflow, context)
     return replace(report, outputs={**result.outputs, **make_outputs(watch.run, airflow)})
 
 

@@ -58,10 +58,10 @@ def run(params: Params, context: Context) -> Result:
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
-    watches, files = _trigger_all(params, airflow, context)
+    watches = _trigger_all(params, airflow, context)
     with add_outputs({"runs": [_describe(one.run, airflow) for one in watches if not one.error]}):
         complete(watches, params, airflow, context)
-        result = report_runs(watches, files, params.dags_path, airflow, context)
+        result = report_runs(watches, params.dags_path, airflow, context)
     for one in watches:
         if one.run.run_id:
             context.log.info(describe_run(one))
@@ -75,22 +75,17 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tuple[list[WatchedRun], dict[str, str]]:
-    """Trigger each DAG.
-
-    Returns:
-        Their runs, or why they have none; and the instance's paths of their files, by DAG.
-    """
+def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> list[WatchedRun]:
+    """Trigger each DAG, and return their runs, or why they have none."""
     conf = json.loads(params.conf or "{}")
     requests = [
         RunRequest(dag_id=dag_id, run_id=make_run_id(context.runner, secrets.token_hex(4))) for dag_id in params.arguments
     ]
-    files: dict[str, str] = {}
 
     def trigger(requested: RunRequest) -> WatchedRun:
         try:
-            files[requested.dag_id] = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
-            return WatchedRun(run=_create(requested, conf, airflow, context))
+            path = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
+            return WatchedRun(run=_create(requested, conf, airflow, context), path=path)
         except ActionError as error:
             return WatchedRun(run=DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED), error=error)
 
@@ -102,7 +97,7 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> tu
                 context.log.info(f"{one.run.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
             else:
                 context.log.info(f"{one.run.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
-    return watches, files
+    return watches
 
 
 def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClient, context: Context) -> DagRun:

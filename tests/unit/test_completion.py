@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import DagRun
-from dms_airflow.dag_runs.completion import MISSING, PERHAPS_LEFT, abandon
+from dms_airflow.dag_runs.completion import ENDED, MISSING, PERHAPS_LEFT, abandon
+from dms_airflow.dag_runs.wait import WatchedRun
 from tests.unit.fakes import FakeAirflow, FakeClock, make_response
 
 if TYPE_CHECKING:
@@ -14,7 +15,12 @@ if TYPE_CHECKING:
     from dms_airflow.core.http.exchange import Response
     from tests.unit.fakes import Sent
 
-ASKED = DagRun(dag_id="etl", run_id="r1", state="queued")
+
+def give_up(on_cancel: str, airflow: FakeAirflow, clock: FakeClock, *, are_known: bool = True) -> WatchedRun:
+    """Give up one run, and return what is known of it then."""
+    watch = WatchedRun(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
+    abandon([watch], on_cancel, airflow, clock, are_known=are_known)
+    return watch
 
 
 def make_airflow(statuses: Sequence[int], clock: FakeClock) -> FakeAirflow:
@@ -33,9 +39,9 @@ def test_a_run_that_is_only_being_made_is_ended_when_it_is_there() -> None:
     clock = FakeClock()
     airflow = make_airflow([404, 404], clock)
 
-    (fate,) = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
+    watch = give_up("fail-run", airflow, clock, are_known=False)
 
-    assert fate.message.startswith("It was set to failed")
+    assert (watch.fate, watch.run.state) == (ENDED, "failed")
     assert len(airflow.sent) == 3
 
 
@@ -43,9 +49,9 @@ def test_a_run_that_was_never_made_is_looked_for_three_seconds() -> None:
     clock = FakeClock()
     airflow = make_airflow([404] * 100, clock)
 
-    fates = abandon([ASKED], "fail-run", airflow, clock, are_known=False)
+    watch = give_up("fail-run", airflow, clock, are_known=False)
 
-    assert fates == [MISSING]
+    assert (watch.fate, watch.run.state) == (MISSING, "queued")
     assert 3.0 <= clock.now - 1000.0 < 3.4
 
 
@@ -53,7 +59,7 @@ def test_a_run_that_was_there_and_is_gone_is_asked_for_once() -> None:
     clock = FakeClock()
     airflow = make_airflow([404], clock)
 
-    assert abandon([ASKED], "fail-run", airflow, clock) == [MISSING]
+    assert give_up("fail-run", airflow, clock).fate == MISSING
     assert len(airflow.sent) == 1
 
 
@@ -61,5 +67,5 @@ def test_a_run_that_is_left_is_not_claimed_to_be_there() -> None:
     clock = FakeClock()
     airflow = make_airflow([], clock)
 
-    assert abandon([ASKED], "leave", airflow, clock, are_known=False) == [PERHAPS_LEFT]
+    assert give_up("leave", airflow, clock, are_known=False).fate == PERHAPS_LEFT
     assert len(airflow.sent) == 0
