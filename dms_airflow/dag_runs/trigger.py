@@ -7,6 +7,7 @@ the id exists. Only if it does not, the request is sent again, with the same id.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
@@ -52,11 +53,8 @@ class Answer(Enum):
 class RunRequest:
     """A DAG run to be created.
 
-    Args:
-        dag_id: Its DAG.
-        run_id: Its id.
-        is_own: The action chose the id: it is random, so that no other run has it.
-        is_dated: The author gave a logical date: a run that has it already is there a second later, too.
+    `is_own`: the action chose the id, which is random, so that no other run has it. `is_dated`: the author gave a logical date;
+    a run that has it already is there a second later, too.
     """
 
     dag_id: str
@@ -78,100 +76,84 @@ def make_run_id(runner: Runner, token: str) -> str:
     return f"{runner.origin[: LONGEST_RUN_ID - len(token) - 2]}__{token}"
 
 
-class Trigger:
-    """Requests a DAG run until it is known whether it exists, or until the client's deadline."""
+def request_run(
+    requested: RunRequest,
+    send: Callable[[float], T],
+    classify: Callable[[T], Answer],
+    airflow: AirflowClient,
+    context: Context,
+) -> T | DagRun:
+    """Request a DAG run until it is known whether it exists, or until the client's deadline.
 
-    def __init__(self, requested: RunRequest, airflow: AirflowClient, context: Context) -> None:
-        self._requested = requested
-        self._airflow = airflow
-        self._clock = context.clock
-        self._log = context.log
+    Args:
+        requested: The run.
+        send: Sends one request, within so many seconds.
+        classify: What a response says. After a final one it is not checked whether the run exists.
+        airflow: The instance.
+        context: The clock and the log.
 
-    def request(self, send: Callable[[float], T], classify: Callable[[T], Answer]) -> T | DagRun:
-        """Request the run until its existence is known.
+    Returns:
+        The response, good or bad; or the run, if it exists and no response confirmed it.
 
-        Args:
-            send: Sends one request, within so many seconds.
-            classify: What a response says. After a final one it is not checked whether the run exists.
-
-        Returns:
-            The response, good or bad; or the run, if it exists and no response confirmed it.
-
-        Raises:
-            ActionError: It is not known whether the run exists.
-        """
-        existed = self._existed_before()
-        pauses = iter(PAUSES)
-        first: ActionError | None = None
-        while True:
-            answer: T | ActionError
-            try:
-                answer = response = send(max(1.0, min(ANSWER_LIMIT, self._remaining)))
-                kind = classify(response)
-                if kind is Answer.FINAL:
-                    return response
-                # Nothing of this step was sent before: a conflict of an author's id is one with somebody else's run.
-                existed |= kind is Answer.CONFLICT and first is None and not self._requested.is_own
-                why, shortest_pause = "The response does not confirm the DAG run.", 0.0
-                # The run may not be visible yet, or another run had the same logical date, which is different a second later.
-                is_transient = kind is Answer.CONFLICT and (first is not None or not self._requested.is_dated)
-            except (AnswerLostError, AnswerError) as error:
-                answer = first = first or error
-                why, shortest_pause, is_transient = error.message, error.retry_after, _is_transient(error)
-            except ActionError as error:
-                raise first or error from None
-            try:
-                found = self._find_run(why)
-            except ActionError:
-                if isinstance(answer, ActionError):
-                    raise answer from None
-                found = None  # the response is reported in any case
-            if found and not existed:
-                return found
-            pause = next(pauses, None)
-            # A run of somebody else would conflict with each further request, too.
-            if found or not is_transient or pause is None or not self._wait(max(pause, shortest_pause)):
-                if isinstance(answer, ActionError):
-                    raise answer
-                return answer
-
-    @property
-    def _remaining(self) -> float:
-        return self._airflow.deadline - self._clock.monotonic()
-
-    def _wait(self, pause: float) -> bool:
-        """Wait until the run may be requested again; False if there is no time for that."""
-        if self._remaining <= pause:
-            return False
-        self._log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
-        self._clock.sleep(pause)
-        return True
-
-    def _find_run(self, why: str) -> DagRun | None:
-        """Find the run with the requested id; None if there is none.
-
-        Raises:
-            ActionError: It is not known whether there is one.
-        """
-        self._log.info(f"{why} Checking whether the DAG run {self._requested.run_id} exists.")
-        return retry(
-            lambda: fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id),
-            clock=self._clock,
-            log=self._log,
-            deadline=min(self._airflow.deadline, self._clock.monotonic() + FIND_LIMIT),
-            tries=None,
-            # A 404 of Airflow is not an error but a result; this one is from a gateway.
-            may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
-        )
-
-    def _existed_before(self) -> bool:
-        """Whether a run with an author's id may exist already: then a run that is found later is not the requested one."""
-        if self._requested.is_own:
-            return False
+    Raises:
+        ActionError: It is not known whether the run exists.
+    """
+    clock, pauses = context.clock, iter(PAUSES)
+    existed = not requested.is_own and _may_exist(requested, airflow)
+    first: ActionError | None = None
+    while True:
+        answer: T | ActionError
         try:
-            return fetch_run(self._airflow, self._requested.dag_id, self._requested.run_id) is not None
-        except AnswerError:
-            return True
+            answer = response = send(max(1.0, min(ANSWER_LIMIT, airflow.deadline - clock.monotonic())))
+            kind = classify(response)
+            if kind is Answer.FINAL:
+                return response
+            # Nothing of this step was sent before: a conflict of an author's id is one with somebody else's run.
+            existed |= kind is Answer.CONFLICT and first is None and not requested.is_own
+            why, pause = "The response does not confirm the DAG run.", 0.0
+            # The run may not be visible yet, or another run had the same logical date, which is different a second later.
+            may_repeat = kind is Answer.CONFLICT and (first is not None or not requested.is_dated)
+        except (AnswerLostError, AnswerError) as error:
+            answer = first = first or error
+            why, pause, may_repeat = error.message, error.retry_after, _is_transient(error)
+        except ActionError as error:
+            raise first or error from None
+        context.log.info(f"{why} Checking whether the DAG run {requested.run_id} exists.")
+        try:
+            found = _find_run(requested, airflow, context)
+        except ActionError:
+            found, may_repeat = None, may_repeat and not isinstance(answer, ActionError)
+        if found and not existed:
+            return found
+        pause = max(pause, next(pauses, math.inf))
+        # A run of somebody else would conflict with each further request, too.
+        if found or not may_repeat or clock.monotonic() + pause >= airflow.deadline:
+            if isinstance(answer, ActionError):
+                raise answer
+            return answer
+        context.log.info(f"It does not exist. Requesting the same run again in {pause:g} s.")
+        clock.sleep(pause)
+
+
+def _find_run(requested: RunRequest, airflow: AirflowClient, context: Context) -> DagRun | None:
+    """Find the run with the requested id; None if there is none. While Airflow does not answer, try again for FIND_LIMIT."""
+    return retry(
+        lambda: fetch_run(airflow, requested.dag_id, requested.run_id),
+        clock=context.clock,
+        log=context.log,
+        deadline=min(airflow.deadline, context.clock.monotonic() + FIND_LIMIT),
+        tries=None,
+        # A 404 of Airflow is not an error but a result; this one is from a gateway.
+        may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
+    )
+
+
+def _may_exist(requested: RunRequest, airflow: AirflowClient) -> bool:
+    """Whether a run with an author's id may exist already: then a run that is found later is not the requested one."""
+    try:
+        return fetch_run(airflow, requested.dag_id, requested.run_id) is not None
+    except AnswerError:
+        return True
 
 
 def _is_refusal(error: ActionError) -> bool:

@@ -20,7 +20,7 @@ from dms_airflow.core.result import Link, Result, Table
 from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import make_outputs, report_runs
-from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import Answer, RunRequest, make_run_id, request_run
 from dms_airflow.dag_runs.wait import WatchedRun
 from dms_airflow.operations import command
 
@@ -124,7 +124,7 @@ def _trigger(
         The command, and its DAG run, which may exist although the command failed.
     """
     with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
-        answer = Trigger(requested, airflow, context).request(lambda timeout: execute(line, timeout, context), _classify)
+        answer = request_run(requested, lambda timeout: execute(line, timeout, context), _classify, airflow, context)
     if isinstance(answer, DagRun):
         records = [{"dag_id": answer.dag_id, "dag_run_id": answer.run_id, "state": answer.state}]
         outcome = Outcome(verdict=Verdict.SUCCEEDED, records=records)

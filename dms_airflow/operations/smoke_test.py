@@ -17,7 +17,7 @@ from dms_airflow.core.result import Ending, Result
 from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, complete
 from dms_airflow.dag_runs.readiness import check_readiness, suggest_dag
 from dms_airflow.dag_runs.report import describe_run, make_outputs, report_runs
-from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, make_run_id, request_run
 from dms_airflow.dag_runs.wait import WatchedRun
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClie
             return Answer.FINAL
         return Answer.CONFLICT if answer.status == HTTPStatus.CONFLICT else Answer.OPEN
 
-    answer = Trigger(requested, airflow, context).request(send, classify)
+    answer = request_run(requested, send, classify, airflow, context)
     if isinstance(answer, DagRun):
         return answer
     refusal = parse_refusal(str(answer.parse_object().get("detail")))

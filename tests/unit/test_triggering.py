@@ -8,7 +8,7 @@ import pytest
 
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError, NetworkError
-from dms_airflow.dag_runs.trigger import Answer, RunRequest, Trigger, make_run_id
+from dms_airflow.dag_runs.trigger import Answer, RunRequest, make_run_id, request_run
 from tests.unit.fakes import FakeClock, FakeLog, make_context
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ class World:
         self.requested = requested
         self.sent = 0
         self.client.deadline = self.clock.now + deadline
-        self.trigger = Trigger(requested, self.client, make_context(self.clock, self.log))  # type: ignore[arg-type]
+        self.context = make_context(self.clock, self.log)
 
     def request(self, *steps: Callable[[World], str] | Exception | None) -> Any:
         """Request the run; each step is what one request meets: None arrives and is answered."""
@@ -77,7 +77,8 @@ class World:
             return step(self) if step else self.client.make(self.requested)
 
         kinds = {"made": Answer.FINAL, "conflict": Answer.CONFLICT}
-        return self.trigger.request(send, lambda answer: kinds.get(answer, Answer.OPEN))
+        classify = lambda answer: kinds.get(answer, Answer.OPEN)  # noqa: E731
+        return request_run(self.requested, send, classify, self.client, self.context)  # type: ignore[arg-type]
 
 
 def make_and_lose(world: World) -> str:
