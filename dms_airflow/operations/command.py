@@ -13,7 +13,7 @@ from dms_airflow.core.inputs import input_field, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.operations.context import Context
@@ -51,43 +51,24 @@ def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result
 
 
 def report(execution: Execution) -> Result:
-    """Report the result of a command without an own operation."""
-    outcome = execution.outcome
+    """Report the result of a command without an own operation: annotate a failure, and a success that changed nothing."""
+    outcome, command = execution.outcome, f"airflow {execution.line.name}"
+    level = Level.WARNING if outcome.succeeded else Level.ERROR
+    message = "\n".join(filter(None, (f"{command}: {outcome.reason or outcome.warning}", outcome.advice)))
+    if outcome.verdict is Verdict.UNKNOWN:
+        title, headline = "Result not known", f"It is not known whether {command} worked: {outcome.reason}"
+    elif not outcome.succeeded:
+        title, headline = "Airflow command failed", f"{command} failed: {outcome.reason}"
+    elif outcome.warning:
+        title, headline = "Nothing changed", f"{command} succeeded, but: {outcome.warning}"
+    else:
+        title, headline = "", f"{command} succeeded"
+    stdout = NOT_SHOWN if COMMANDS[execution.line.name].secret_output else execution.stdout
+    printed = (("stdout", stdout), ("stderr", execution.stderr))
     return Result(
         ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
-        headline=describe(execution),
+        headline=headline,
         outputs={"stdout": execution.stdout, "stderr": execution.stderr, "json": outcome.json},
-        annotations=tuple(annotate(execution)),
-        blocks=tuple(illustrate(execution)),
+        annotations=(Annotation(level=level, title=title, message=message),) if title else (),
+        blocks=tuple(Folded(heading=heading, text=text) for heading, text in printed if text.strip()),
     )
-
-
-def describe(execution: Execution) -> str:
-    """Say in one line how it went."""
-    name, outcome = execution.line.name, execution.outcome
-    if outcome.verdict is Verdict.UNKNOWN:
-        return f"It is not known whether airflow {name} worked: {outcome.reason}"
-    if not outcome.succeeded:
-        return f"airflow {name} failed: {outcome.reason}"
-    return f"airflow {name} succeeded" + (f", but: {outcome.warning}" if outcome.warning else "")
-
-
-def annotate(execution: Execution) -> Iterator[Annotation]:
-    """Annotate a failure, or a success that changed nothing."""
-    name, outcome = execution.line.name, execution.outcome
-    if not outcome.succeeded:
-        message = "\n".join(filter(None, (f"airflow {name}: {outcome.reason}", outcome.advice)))
-        if outcome.verdict is Verdict.UNKNOWN:
-            yield Annotation(level=Level.ERROR, title="Result not known", message=message)
-        else:
-            yield Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
-    elif outcome.warning:
-        yield Annotation(level=Level.WARNING, title="Nothing changed", message=f"airflow {name}: {outcome.warning}")
-
-
-def illustrate(execution: Execution) -> Iterator[Folded]:
-    """Show what it printed."""
-    stdout = NOT_SHOWN if COMMANDS[execution.line.name].secret_output else execution.stdout
-    for heading, text in (("stdout", stdout), ("stderr", execution.stderr)):
-        if text.strip():
-            yield Folded(heading=heading, text=text)

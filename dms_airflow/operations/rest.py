@@ -8,13 +8,12 @@ import re
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from dms_airflow.airflow.client import READ_TIMEOUT
 from dms_airflow.airflow.commands.send import COMMAND_PATHS
-from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, describe_problem, parse_page
+from dms_airflow.airflow.responses import parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
-from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.inputs import InputValueError, input_field, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.secrets.values import find_secrets
@@ -53,6 +52,9 @@ class Request:
     path: str
     query: str
     paginate: bool
+
+    def __str__(self) -> str:
+        return f"{self.method} {self.path}"
 
     @property
     def answers_secrets(self) -> bool:
@@ -129,7 +131,7 @@ class Params:
 def run(params: Params, context: Context) -> Result:
     """Send the call, or a call for each page."""
     request = replace(params.arguments, path=context.airflow.locate(params.arguments.path))
-    context.log.info(f"{request.method} {request.path}")
+    context.log.info(str(request))
     if request.paginate:
         response, content = _fetch_pages(request, context)
     else:
@@ -138,18 +140,19 @@ def run(params: Params, context: Context) -> Result:
         )
         content = _parse(response, request, context.airflow.url)
     text = "" if content is None else json.dumps(content, ensure_ascii=False)
-    is_success = _is_success(response)
-    headline = f"{request.method} {request.path} answered {response.status}"
-    if not is_success:
-        problem = describe_problem(response, context.log.redact)
-        headline = f"{request.method} {request.path} at {context.airflow.url} answered {response.status}: {problem}"
+    headline, annotations = f"{request} answered {response.status}", tuple[Annotation, ...]()
+    if not _is_success(response):
+        hint = HINT_REDIRECT if response.status < HTTPStatus.BAD_REQUEST else HINT_REFUSED
+        error = context.airflow.make_error(response, str(request), hint)
+        headline, message = error.message, f"{error.message}\n{error.hint}"
+        annotations = (Annotation(level=Level.ERROR, title="Airflow refused the request", message=message),)
     shown = _show(response, content, text, request)
     context.log.fold("answer", shown)
     return Result(
-        ending=Ending.SUCCESS if is_success else Ending.FAILURE,
+        ending=Ending.FAILURE if annotations else Ending.SUCCESS,
         headline=headline,
         outputs={"json": text, "status-code": response.status},
-        annotations=() if is_success else (_annotate(headline, response.status),),
+        annotations=annotations,
         blocks=(Folded(heading="answer", text=shown, language="json" if response.is_json else "text"),),
     )
 
@@ -157,15 +160,6 @@ def run(params: Params, context: Context) -> Result:
 def _is_success(response: Response) -> bool:
     """Whether the request was carried out. A redirect is not followed, so that nothing was done."""
     return HTTPStatus.OK <= response.status < HTTPStatus.MULTIPLE_CHOICES
-
-
-def _annotate(headline: str, status: int) -> Annotation:
-    hint = HINT_GATEWAY if is_transient_status(status) else HINT_REFUSED
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        hint = HINT_FORBIDDEN
-    elif HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        hint = HINT_REDIRECT
-    return Annotation(level=Level.ERROR, title="Airflow refused the request", message=f"{headline}\n{hint}")
 
 
 def _parse(response: Response, request: Request, url: str) -> Any:
@@ -181,12 +175,12 @@ def _parse(response: Response, request: Request, url: str) -> Any:
             return response.parse()
         except ValueError:
             raise AnswerError(
-                f"{request.method} {request.path} at {url} answered {response.status} with JSON that is broken.",
+                f"{request} at {url} answered {response.status} with JSON that is broken.",
                 "The request may have been carried out; check in Airflow before you run the step again.",
             ) from None
     if response.status < HTTPStatus.BAD_REQUEST and response.content_type == "text/html":
         raise AnswerError(
-            f"{request.method} {request.path} at {url} answered {response.status} with a web page where data was expected.",
+            f"{request} at {url} answered {response.status} with a web page where data was expected.",
             "Check the path; a proxy or gateway may have answered in place of Airflow.",
         )
     return None
@@ -194,11 +188,8 @@ def _parse(response: Response, request: Request, url: str) -> Any:
 
 def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
     """Fetch every page of a list, and put all entries into the first page's object."""
-    query = [
-        (name, unquote(value.replace("+", " ")))
-        for name, _, value in (part.partition("=") for part in request.query.split("&") if part)
-        if name not in ("limit", "offset")
-    ]
+    given = parse_qsl(request.query, keep_blank_values=True)
+    query = [(name, value) for name, value in given if name not in ("limit", "offset")]
     whole: dict[str, Any] = {}
     entries: list[Any] = []
     total = 0
@@ -206,7 +197,7 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
         page = parse_page(response)
         if page is None and _is_success(response):
             raise AnswerError(
-                f"GET {request.path} is not a list with total_entries, so there are no pages to fetch.",
+                f"{request} is not a list with total_entries, so there are no pages to fetch.",
                 f"Leave out {PAGINATE}.",
             )
         if page is None:
@@ -216,7 +207,7 @@ def _fetch_pages(request: Request, context: Context) -> tuple[Response, Any]:
         whole[page.key], total = entries, page.total
     if len(entries) < total:
         raise AnswerError(
-            f"GET {request.path} has {total} entries, but its pages ended after {len(entries)}.",
+            f"{request} has {total} entries, but its pages ended after {len(entries)}.",
             "The list changed while it was read; run the step again.",
         )
     return response, whole
