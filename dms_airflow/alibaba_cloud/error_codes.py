@@ -26,15 +26,7 @@ _QUOTED_REQUEST = re.compile(
 
 @dataclass(frozen=True, kw_only=True)
 class ErrorCode:
-    """An error code that is known.
-
-    Args:
-        pattern: A regular expression that is searched for in ``code: message``.
-        meaning: What happened.
-        hint: What to do.
-        is_transient: The same call may succeed a moment later.
-        is_missing_trust: The role does not trust the job, which a trust policy of its claims would change.
-    """
+    """An error code that is known, as error_codes.toml explains it."""
 
     pattern: str
     meaning: str
@@ -54,16 +46,7 @@ def load_codes(groups: tuple[str, ...]) -> tuple[ErrorCode, ...]:
 
 @dataclass(frozen=True, kw_only=True)
 class Refusal:
-    """A call that Alibaba Cloud refused.
-
-    Args:
-        code: Its error code.
-        message: Alibaba Cloud's message.
-        request_id: For the support.
-        groups: Of the codes that the call may get.
-        status: HTTP status.
-        retry_after: Seconds to wait, as Alibaba Cloud requested.
-    """
+    """A call that Alibaba Cloud refused. `groups`: of the codes that it may get. `retry_after`: in seconds."""
 
     code: str
     message: str

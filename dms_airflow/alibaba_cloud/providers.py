@@ -69,19 +69,10 @@ def obtain_keys(
     log: Log,
     probe: Callable[[str], bool] = is_reachable,
 ) -> Keys:
-    """Obtain keys from a source of credentials, and mask them.
+    """Obtain keys from a source of credentials, and mask them; an ActionError if it has none.
 
-    Args:
-        source: As chosen.
-        fetch_token: Gives the CI system's id-token for an audience.
-        temp: The folder for the token's file while it is exchanged for a role.
-        ca_bundle: Certificate authorities to trust in place of certifi's.
-        clock: For time limits.
-        log: Masks.
-        probe: Whether the metadata server accepts connections.
-
-    Raises:
-        ActionError: It has none.
+    `fetch_token` gives the CI system's id-token for an audience; `temp` is the folder for a file with it, while it is exchanged
+    for a role. `ca_bundle` are certificate authorities to trust in place of certifi's. `probe` tries to connect to a host.
     """
     keys = source.keys
     # With a proxy, only a request through it shows whether the server is there.

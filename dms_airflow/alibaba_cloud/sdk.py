@@ -117,12 +117,8 @@ def import_client() -> tuple[Any, Any]:
 class LastExchange(threading.local):
     """This thread's last request and response while the SDK was at work: the SDK's own exceptions keep little of it.
 
-    Args:
-        url: Where the request went, without user, path and query.
-        status: HTTP status of the response; 0 without one.
-        body: Of the response.
-        retry_after: Seconds to wait, as the server requested.
-        fault: What kept the response from coming, or from being read.
+    `url` is without user, path and query; `status` is 0 without a response, and `fault` is what kept it from coming, or from
+    being read; `retry_after` is in seconds.
     """
 
     url: str = ""

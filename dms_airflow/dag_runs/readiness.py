@@ -45,8 +45,6 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
     if dag.is_paused and on_paused == "unpause":
         unpause_dag(airflow, dag_id)
         context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays unpaused.")
-    elif dag.is_paused:
-        context.log.info(f"DAG {dag_id} is paused: its run stays queued until somebody unpauses it (on-paused: ignore).")
     return dag
 
 
@@ -56,11 +54,10 @@ def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
         known = [dag.dag_id for dag in list_dags(airflow, only_active=True)]
     except ActionError:
         return "Search for the DAG's id in Airflow."
-    if not known:
-        return (
-            "The instance shows no active DAG at all: check that the DAG files are deployed, and that its user may read DAGs."
-        )
     nearest = difflib.get_close_matches(dag_id, known, n=SUGGESTIONS, cutoff=0.5)
-    if not nearest:
-        return f"None of its {len(known)} active DAGs has an id like this one. Is it deployed, and does its file import?"
-    return f"Did you mean {' or '.join(nearest)}? If not: is it deployed, and does its file import?"
+    if nearest:
+        return f"Did you mean {' or '.join(nearest)}? If not: is it deployed, and does its file import?"
+    return (
+        f"None of the {len(known)} active DAGs that the instance shows has an id like this one. Is it deployed, does its file "
+        "import, and may the identity read it?"
+    )

@@ -97,10 +97,13 @@ def describe_run(watch: WatchedRun) -> str:
         return f"{name} succeeded{after}: {count(len(instances), 'task instance')}"
     if watch.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without any task instance"
+    progress = describe_progress(watch.state, instances)
     if watch.ending is Ending.FAILURE:
-        return f"{name} failed{after}: {join_names(instances, {FAILED}) or 'none of its tasks did'}"
-    what = "was cancelled" if watch.ending is Ending.CANCELLED else "did not end in time"
-    return f"Waiting for {name} {what}: {describe_progress(watch.state, instances)}"
+        failed = join_names(instances, {FAILED})
+        return f"{name} failed{after}" + (f": {failed}" if failed else f", but none of its tasks did: {progress}")
+    if watch.ending is Ending.CANCELLED:
+        return f"Cancelled while {name} was waited for: {progress}"
+    return f"{name} did not end in time: {progress}"
 
 
 # --- failed tasks ---------------------------------------------------------------------------------------------------------
@@ -164,36 +167,25 @@ def explain_failure(instance: TaskInstance, log: TaskLog) -> str:
 def _annotate_run(watch: WatchedRun, airflow: AirflowClient) -> Annotation | None:
     """Annotate a run that did not succeed for a reason that no failed task shows."""
     run, instances = watch.run, watch.instances
-    page = f"Its page: {format_run_url(airflow, run)}"
-    name = f"DAG run {run.run_id} of {run.dag_id}"
+    what, page = f"{describe_run(watch)}.", f"Its page: {format_run_url(airflow, run)}"
     if watch.error:
         (annotation,) = watch.error.to_result().annotations
         message = f"{annotation.message} {page}" if run.run_id else f"{run.dag_id}: {annotation.message}"
         return replace(annotation, message=message)
     if watch.ending is Ending.FAILURE and run.state == SUCCESS:
-        message = (
-            f"{name} ended as success, but without any task instance: nothing ran.\n"
-            f"Is its logical date before the DAG's start_date, or has the DAG no tasks? {page}"
-        )
-        return Annotation(level=Level.ERROR, title="DAG run without tasks", message=message)
+        why = "Is its logical date before the DAG's start_date, or has the DAG no tasks?"
+        return Annotation(level=Level.ERROR, title="DAG run without tasks", message=f"{what}\n{why} {page}")
     if watch.ending is Ending.FAILURE and not any(one.state == FAILED for one in instances):
-        message = (
-            f"{name} failed, but none of its tasks did: {describe_progress(run.state, instances)}.\n"
-            f"Somebody ended it, it ran longer than its dagrun_timeout, or none of its tasks could run. {page}"
-        )
-        return Annotation(level=Level.ERROR, title="DAG run failed", message=message)
+        why = "Somebody ended it, it ran longer than its dagrun_timeout, or none of its tasks could run."
+        return Annotation(level=Level.ERROR, title="DAG run failed", message=f"{what}\n{why} {page}")
     if watch.ending is Ending.TIMEOUT:
         waiting = join_names(instances, {one.state for one in instances} - FINISHED)
-        why = f"Why: {watch.stall}.\n" if watch.stall else ""
-        message = (
-            f"{name} did not end in time: {describe_progress(watch.state, instances)}.\n"
-            f"{f'Not ended yet: {waiting}.' if waiting else 'None of its tasks has started.'} {watch.fate}\n"
-            f"{why}Check it in Airflow, or allow more time with timeout. {page}"
-        )
-        return Annotation(level=Level.ERROR, title="Time ran out", message=message)
+        unfinished = f"Not ended yet: {waiting}." if waiting else "None of its tasks has started."
+        stall = f"Why: {watch.stall}.\n" if watch.stall else ""
+        why = f"{unfinished} {watch.fate}\n{stall}Check it in Airflow, or allow more time with timeout."
+        return Annotation(level=Level.ERROR, title="Time ran out", message=f"{what}\n{why} {page}")
     if watch.ending is Ending.CANCELLED:
-        message = f"Cancelled while {name} was waited for: {describe_progress(watch.state, instances)}.\n{watch.fate} {page}"
-        return Annotation(level=Level.WARNING, title="Cancelled", message=message)
+        return Annotation(level=Level.WARNING, title="Cancelled", message=f"{what}\n{watch.fate} {page}")
     return None
 
 

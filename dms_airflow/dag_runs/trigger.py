@@ -85,12 +85,8 @@ def request_run(
 ) -> T | DagRun:
     """Request a DAG run until it is known whether it exists, or until the client's deadline.
 
-    Args:
-        requested: The run.
-        send: Sends one request, within so many seconds.
-        classify: What a response says. After a final one it is not checked whether the run exists.
-        airflow: The instance.
-        context: The clock and the log.
+    `send` sends one request, within so many seconds; `classify` says what its response means. After a final one it is not
+    checked whether the run exists.
 
     Returns:
         The response, good or bad; or the run, if it exists and no response confirmed it.

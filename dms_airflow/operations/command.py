@@ -53,22 +53,25 @@ def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result
 def report(execution: Execution) -> Result:
     """Report the result of a command without an own operation: annotate a failure, and a success that changed nothing."""
     outcome, command = execution.outcome, f"airflow {execution.line.name}"
-    level = Level.WARNING if outcome.succeeded else Level.ERROR
     message = "\n".join(filter(None, (f"{command}: {outcome.reason or outcome.warning}", outcome.advice)))
+    annotation: Annotation | None = None
     if outcome.verdict is Verdict.UNKNOWN:
-        title, headline = "Result not known", f"It is not known whether {command} worked: {outcome.reason}"
+        headline = f"It is not known whether {command} worked: {outcome.reason}"
+        annotation = Annotation(level=Level.ERROR, title="Result not known", message=message)
     elif not outcome.succeeded:
-        title, headline = "Airflow command failed", f"{command} failed: {outcome.reason}"
+        headline = f"{command} failed: {outcome.reason}"
+        annotation = Annotation(level=Level.ERROR, title="Airflow command failed", message=message)
     elif outcome.warning:
-        title, headline = "Nothing changed", f"{command} succeeded, but: {outcome.warning}"
+        headline = f"{command} succeeded, but: {outcome.warning}"
+        annotation = Annotation(level=Level.WARNING, title="Nothing changed", message=message)
     else:
-        title, headline = "", f"{command} succeeded"
+        headline = f"{command} succeeded"
     stdout = NOT_SHOWN if COMMANDS[execution.line.name].secret_output else execution.stdout
     printed = (("stdout", stdout), ("stderr", execution.stderr))
     return Result(
         ending=Ending.SUCCESS if outcome.succeeded else Ending.FAILURE,
         headline=headline,
         outputs={"stdout": execution.stdout, "stderr": execution.stderr, "json": outcome.json},
-        annotations=(Annotation(level=level, title=title, message=message),) if title else (),
+        annotations=(annotation,) if annotation else (),
         blocks=tuple(Folded(heading=heading, text=text) for heading, text in printed if text.strip()),
     )

@@ -23,15 +23,8 @@ if TYPE_CHECKING:
 class Context:
     """The world as an operation sees it.
 
-    Args:
-        config: What every operation shares.
-        open_workspace: Opens the DMS workspace of an id.
-        airflow: The instance.
-        session: The session with it, open by the time an operation runs; only `doctor` opens it itself, step by step.
-        transport: Sends a request anywhere.
-        runner: The checkout's folder, and which run of which workflow this is.
-        clock: Time.
-        log: The step's log.
+    `open_workspace` opens the DMS workspace of an id. `session` is open by the time an operation runs; only `doctor` opens it
+    itself, step by step. `runner` has the checkout's folder, and which run of which workflow this is.
     """
 
     config: Config
