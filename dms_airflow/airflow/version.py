@@ -43,9 +43,6 @@ class Version:
         caches_dags: The web server serves a DAG from its memory for some seconds.
         stores_serialization_errors: `dags reserialize` stores an import error for a DAG that does not serialize; else it drops
             its version.
-        run_page: Path of a DAG run's page for people.
-        task_page: The same of the log of one of its task instances.
-        mapped_task_page: The same of a mapped task's instance.
     """
 
     number: str = ""
@@ -64,9 +61,6 @@ class Version:
     keeps_old_sources: bool
     caches_dags: bool
     stores_serialization_errors: bool
-    run_page: str
-    task_page: str
-    mapped_task_page: str
 
     def list_import_options(self, bundles: Sequence[str] = ()) -> tuple[str, ...]:
         """List the options with which `dags list-import-errors` imports every file of some bundles, or of the default one."""
@@ -76,9 +70,12 @@ class Version:
 
     def format_run_page(self, dag_id: str, run_id: str, task_id: str = "", map_index: int = -1) -> str:
         """Format the path of the page of a DAG run, or of the log of one of its task instances."""
-        page = self.run_page if not task_id else self.task_page if map_index < 0 else self.mapped_task_page
         dag_id, run_id, task_id = (quote(one, safe="") for one in (dag_id, run_id, task_id))
-        return page.format(dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+        if self.major == 2:  # noqa: PLR2004
+            task = f"&task_id={task_id}{f'&map_index={map_index}' if map_index >= 0 else ''}&tab=logs" if task_id else ""
+            return f"/dags/{dag_id}/grid?dag_run_id={run_id}{task}"
+        task = f"/tasks/{task_id}{f'/mapped/{map_index}' if map_index >= 0 else ''}" if task_id else ""
+        return f"/dags/{dag_id}/runs/{run_id}{task}"
 
 
 AIRFLOW_2 = Version(
@@ -97,9 +94,6 @@ AIRFLOW_2 = Version(
     keeps_old_sources=True,
     caches_dags=True,
     stores_serialization_errors=False,
-    run_page="/dags/{dag_id}/grid?dag_run_id={run_id}",
-    task_page="/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}&tab=logs",
-    mapped_task_page="/dags/{dag_id}/grid?dag_run_id={run_id}&task_id={task_id}&map_index={map_index}&tab=logs",
 )
 
 AIRFLOW_3 = Version(
@@ -118,9 +112,6 @@ AIRFLOW_3 = Version(
     keeps_old_sources=False,
     caches_dags=False,
     stores_serialization_errors=True,
-    run_page="/dags/{dag_id}/runs/{run_id}",
-    task_page="/dags/{dag_id}/runs/{run_id}/tasks/{task_id}",
-    mapped_task_page="/dags/{dag_id}/runs/{run_id}/tasks/{task_id}/mapped/{map_index}",
 )
 
 _FIRST_RELIABLE_IMPORT = (3, 2)
