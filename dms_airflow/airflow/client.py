@@ -10,11 +10,13 @@ from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any, Self, TypeVar
+from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
 
 from dms_airflow.airflow.responses import HINT_FORBIDDEN, HINT_GATEWAY, HINT_STATUS, Page, describe_problem, parse_page
+from dms_airflow.airflow.session import AirflowSession
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, Version, is_api_path, parse_version
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import (
     ActionError,
     AnswerError,
@@ -24,17 +26,13 @@ from dms_airflow.core.errors import (
     NetworkError,
     UnknownHostError,
 )
+from dms_airflow.core.http.exchange import Response, Transport
 from dms_airflow.core.http.parallel import CONCURRENCY, map_parallel
 from dms_airflow.core.http.retry import TRIES, is_transient_status, parse_retry_after, retry
+from dms_airflow.core.log import Log
 
-if TYPE_CHECKING:
-    from dms_airflow.airflow.session import AirflowSession
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.http.exchange import Response, Transport
-    from dms_airflow.core.log import Log
-
-    T = TypeVar("T")
-    R = TypeVar("R")
+T = TypeVar("T")
+R = TypeVar("R")
 
 READ_TIMEOUT = 60.0  # seconds, of a REST request
 POLL_TIMEOUT = 30.0  # seconds, of one that is sent once because the caller polls

@@ -11,18 +11,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dags import locate_dag
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.airflow.version import AIRFLOW_2
 from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.http.retry import TRIES
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.core.http.exchange import Response
 
 SUCCESS = "success"
 QUEUED = "queued"

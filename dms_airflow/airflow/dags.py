@@ -14,14 +14,12 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.version import Version
 from dms_airflow.core.errors import AnswerError
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.version import Version
 
 # What `parse_dag` reads, for an Airflow that then leaves out the rest.
 FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"

@@ -9,16 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.responses import parse_date
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import AnswerError, UnhealthyError
+from dms_airflow.core.log import Log
 from dms_airflow.core.polling import poll
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
 
 # Without one of these nothing works. A triggerer is needed by deferred tasks only.
 ESSENTIAL = ("metadatabase", "scheduler", "dag-processor")

@@ -6,10 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from dms_airflow.core.http.exchange import Response
+from dms_airflow.core.http.exchange import Response
 
 QUOTED = 300  # characters
 

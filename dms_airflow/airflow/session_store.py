@@ -16,14 +16,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from dms_airflow.core.clock import Clock
 from dms_airflow.core.files import change_owner
-
-if TYPE_CHECKING:
-    from dms_airflow.core.clock import Clock
-    from dms_airflow.core.log import Log
-
+from dms_airflow.core.log import Log
 
 FOLDER = "dms-airflow-sessions"
 

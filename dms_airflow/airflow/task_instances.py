@@ -11,17 +11,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from http import HTTPStatus
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import SUCCESS, DagRun, locate_run
 from dms_airflow.airflow.responses import parse_date, parse_page
 from dms_airflow.airflow.task_logs import TaskLog, parse_response
 from dms_airflow.core.errors import AnswerError
 from dms_airflow.core.http.retry import TRIES
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.client import AirflowClient
 
 FAILED = "failed"
 UPSTREAM_FAILED = "upstream_failed"

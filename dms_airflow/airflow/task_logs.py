@@ -16,14 +16,12 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dms_airflow.core import tracebacks
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.text import cut_tail
 from dms_airflow.core.tracebacks import CAUSED, HANDLING, HEADER
-
-if TYPE_CHECKING:
-    from dms_airflow.core.http.exchange import Response
 
 # ECMA-48: control sequences, and operating system commands such as links and window titles.
 _ESCAPE = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)|[@-Z\\-_])")

@@ -10,14 +10,11 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
 
 from dms_airflow.checkout.dag_source import name_of, parse_module
-
-if TYPE_CHECKING:
-    from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.mapping import Checkout
 
 IGNORE_FILE = ".airflowignore"
 

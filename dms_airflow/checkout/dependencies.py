@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
-from typing import TYPE_CHECKING
 
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.dag_source import list_imports, list_texts, parse_module
-
-if TYPE_CHECKING:
-    from dms_airflow.checkout.mapping import Checkout
+from dms_airflow.checkout.mapping import Checkout
 
 LONGEST_NAME = 200  # characters of a text that may be the path of a file
 

@@ -10,12 +10,9 @@ import re
 import tokenize
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core import tracebacks
-
-if TYPE_CHECKING:
-    from dms_airflow.checkout.mapping import Checkout
 
 # Python ends a line here and nowhere else: str.splitlines() also at form feeds and other separators.
 _LINE_END = re.compile(r"\r\n|\r|\n")

@@ -5,15 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dms_airflow.airflow.commands.output import parse_log_record, strip_colours
 from dms_airflow.checkout.dag_source import find_line
+from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import find_place, split_lines
 from dms_airflow.core import tracebacks
-
-if TYPE_CHECKING:
-    from dms_airflow.checkout.mapping import Checkout
 
 _NOT_SERIALIZED = re.compile(r"Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ")
 

@@ -6,13 +6,10 @@ import re
 from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import chain, takewhile
-from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.known_commands import Command
 from dms_airflow.airflow.commands.output import LogRecord, parse_log_record
 from dms_airflow.core.tracebacks import CAUSED, HANDLING
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.known_commands import Command
 
 _USAGE_ERROR = re.compile(r"airflow (?:[\w-]+ )*command error: ")
 

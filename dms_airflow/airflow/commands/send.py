@@ -6,17 +6,14 @@ import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.client import AirflowClient, encode_query
+from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, judge
 from dms_airflow.airflow.responses import is_unknown_route, quote_beginning
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.core.errors import AnswerError
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.arguments import CommandLine
 
 # The path that DMS's documentation names, and what it may be called on Airflow 3, in this order.
 COMMAND_PATHS = tuple(f"{version.api}/command" for version in (AIRFLOW_2, AIRFLOW_3))

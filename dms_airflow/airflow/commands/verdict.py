@@ -21,14 +21,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value
 from dms_airflow.airflow.commands.failures import find_failure, match_record, strip_module
+from dms_airflow.airflow.commands.known_commands import Command, NoEffect
 from dms_airflow.airflow.commands.output import Records, find_records, has_no_records, has_records, is_log_record, split_lines
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.known_commands import Command, NoEffect
 
 LONGEST_REASON = 500
 
