@@ -13,6 +13,7 @@ import re
 import shutil
 import subprocess
 import sys
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,13 +56,22 @@ def run(*command: str | Path, cwd: Path = PROJECT, env: Mapping[str, str] | None
     return subprocess.run(command, cwd=cwd, env={**os.environ, **(env or {})}, capture_output=True, text=True, check=False)
 
 
+@contextmanager
+def only_one(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[None]:
+    """Keep pytest's other processes out of the ``with`` block of the same name."""
+    with (tmp_path_factory.getbasetemp().parent / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
-def lab() -> Path:
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the container lab's scripts, with Docker answering."""
     if not os.environ.get("LAB"):
         pytest.skip("NOT TESTED: the container, since LAB names no folder with docker-up, act-run and gha-container-run")
     folder = Path(os.environ["LAB"]).resolve()
-    up = run(folder / "docker-up")
+    with only_one(tmp_path_factory, "docker"):  # two that start Docker end each other
+        up = run(folder / "docker-up")
     if up.returncode:
         pytest.skip(f"NOT TESTED: the container, since there is no Docker here:\n{up.stderr[-2000:]}")
     return folder
@@ -71,8 +81,7 @@ def lab() -> Path:
 def image(lab: Path, tmp_path_factory: pytest.TempPathFactory, testrun_uid: str) -> str:
     """The image of this tree, which the first of pytest's processes builds."""
     built = tmp_path_factory.getbasetemp().parent / f"image-{testrun_uid}"
-    with built.with_suffix(".lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    with only_one(tmp_path_factory, "image"):
         if not built.exists():
             build_image(lab, tmp_path_factory.mktemp("image"))
             built.touch()
