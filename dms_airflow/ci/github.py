@@ -65,7 +65,4 @@ class Forgejo(GitHub):
     """Forgejo and Gitea: their runner prints `::error::` as it is, and shows no annotations."""
 
     has_annotation_limits = False
-
-    def annotate(self, annotation: Annotation) -> None:
-        """Print one thing to fix."""
-        CiSystem.annotate(self, annotation)
+    annotate = CiSystem.annotate

@@ -8,16 +8,16 @@ Yunxiao Flow: https://help.aliyun.com/zh/yunxiao/user-guide/environment-variable
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from dms_airflow.ci.repository import find_commit
+from dms_airflow.core.text import load_json
 
 
 class System(StrEnum):
@@ -65,6 +65,9 @@ _VARIABLES = {
 }
 
 _PATHS = ("workspace", "output_file", "summary_file", "event_file", "temp")
+
+# Where a repository was cloned from: https://git-scm.com/docs/gitrepository-layout
+_CLONED = re.compile(r'^\[remote "origin"\][^\[]*?^\s*url\s*=\s*(\S+)', re.MULTILINE)
 
 # What comes between the address of a repository and a commit in the address of a file.
 _PAGES = {System.GITLAB: "-/blob", System.FORGEJO: "src/commit", System.GITEA: "src/commit"}
@@ -137,14 +140,14 @@ class Runner:
         if self.event_name not in ("pull_request", "pull_request_target") or not self.event_file:
             return None
         try:
-            event = json.loads(self.event_file.read_text(encoding="utf-8"))["pull_request"]
+            event = load_json(self.event_file.read_bytes())["pull_request"]
             return PullRequest(
                 number=int(event["number"]),
                 node_id=str(event.get("node_id", "")),
                 commit=bytes.fromhex(event["head"]["sha"]).hex(),
                 repository=event["head"]["repo"]["full_name"] if event["head"]["repo"] else "",
             )
-        except (OSError, ValueError, RecursionError, LookupError, TypeError):
+        except (OSError, ValueError, LookupError, TypeError):
             return None
 
     def name_page(self, file: str | None, line: int | None, head: PullRequest | None = None) -> str:
@@ -190,3 +193,37 @@ class Runner:
             ca_bundle=named or (file if file and Path(file).exists() else ""),
             **given,
         )
+
+
+def find_commit(workspace: Path, file: str, server_url: str) -> tuple[str, str] | None:
+    """Find the repository of a file, whose path is relative to its root, and the commit that is checked out.
+
+    `actions/checkout` with `path:` puts a repository into a folder of the workspace; a job may check out several.
+
+    Returns:
+        ``("acme/dags", "<commit>")``; empty texts where they are not known; None when no repository is checked out.
+    """
+    with suppress(OSError, ValueError):  # a file that is not UTF-8; a path with a null byte, which a baseline may hold
+        roots = [root for root in (workspace, *sorted(workspace.iterdir())) if (root / ".git").exists()]
+        root = next((root for root in roots if (root / file).is_file()), None)
+        if root:
+            return _read_name(root / ".git", server_url), _read_commit(root / ".git")
+        return ("", "") if roots else None
+    return ("", "")
+
+
+def _read_name(git: Path, server_url: str) -> str:
+    """Read the name of the repository that was cloned; empty when it is of another host."""
+    url = _CLONED.search((git / "config").read_text(encoding="utf-8"))
+    host = re.escape(server_url.partition("://")[2])
+    clone = rf"(?:https?://(?:[^/@]*@)?|ssh://git@|git@){host}[/:](?P<name>[\w.-]+(?:/[\w.-]+?)+)(?:\.git)?/?"
+    match = re.fullmatch(clone, url[1]) if url else None
+    return match["name"] if match else ""
+
+
+def _read_commit(git: Path) -> str:
+    """Read the commit that is checked out; empty where it is not known."""
+    head = (git / "HEAD").read_text(encoding="ascii").strip()
+    if head.startswith("ref: "):
+        head = (git / head.removeprefix("ref: ")).read_text(encoding="ascii").strip()
+    return head if re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", head) else ""

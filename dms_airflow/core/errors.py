@@ -9,8 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
 
@@ -70,8 +69,7 @@ class ActionError(Exception):
         )
 
 
-@dataclass(frozen=True, kw_only=True)
-class InputProblem:
+class InputProblem(NamedTuple):
     """One wrong input: its name as the author wrote it, and what was expected."""
 
     name: str

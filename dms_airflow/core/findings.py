@@ -162,8 +162,6 @@ def group(findings: Iterable[Finding]) -> tuple[Finding, ...]:
 
 
 def _merge(same: Sequence[Finding]) -> Finding:
-    if len(same) == 1:
-        return same[0]
     return replace(
         same[0],
         level=Level.ERROR if any(one.level is Level.ERROR for one in same) else same[0].level,

@@ -7,7 +7,6 @@ string means "not given", as GitHub passes it for an expression without a value.
 
 from __future__ import annotations
 
-import json
 import re
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -15,6 +14,7 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from dms_airflow.core.errors import InputProblem
+from dms_airflow.core.text import load_json
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -223,11 +223,9 @@ def parse_json(text: str) -> str:
     """JSON of any kind, unchanged except for line breaks, which have no meaning between its tokens."""
     text = parse_lines(text)
     try:
-        json.loads(text, parse_constant=_refuse_constant)
+        load_json(text)
     except ValueError as error:
         raise InputValueError(f"is not JSON: {error}") from None
-    except RecursionError:
-        raise InputValueError("is JSON nested too deeply") from None
     return text.replace("\n", " ")
 
 
@@ -237,10 +235,6 @@ def parse_json_object(text: str) -> str:
     if not text.startswith("{"):
         raise InputValueError('must be a JSON object such as {"key": "value"}')
     return text
-
-
-def _refuse_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a JSON value")
 
 
 def iterate_lines(text: str) -> Iterator[tuple[int, str]]:

@@ -1,8 +1,26 @@
-"""Text shortened for a reader, lists of names, and time spans."""
+"""JSON read as its standard has it; text shortened for a reader, lists of names, and time spans."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from typing import Any
+
+
+def load_json(text: str | bytes) -> Any:
+    """Parse JSON.
+
+    Raises:
+        ValueError: It is not JSON. Python would take NaN and Infinity, which RFC 8259 does not have.
+    """
+
+    def reject(word: str) -> None:
+        raise ValueError(f"{word} is not a JSON value")
+
+    try:
+        return json.loads(text, parse_constant=reject)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def cut_middle(text: str, limit: int) -> str:

@@ -6,7 +6,6 @@ The formats are those of Python 3.8 to 3.13 (tests/captures/airflow-2.10.4/trace
 
 from __future__ import annotations
 
-import builtins
 import re
 from dataclasses import dataclass
 from functools import lru_cache
@@ -36,6 +35,8 @@ _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
 _MARGIN = re.compile(r"\n(?=\S)")
 _SYNTAX_ERROR = re.compile(r"^(?:SyntaxError|IndentationError|TabError)(?::|$)", re.MULTILINE)
 _CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
+# The name of a class has several words or is `Exception`; the first word of a sentence such as `Variable: …` has not.
+_BARE = re.compile(r"(?:[^\s:]*\.)?(?P<name>Exception|(?=[A-Z]\w*[A-Z])(?=\w*[a-z])\w++): (?P<message>.*)", re.DOTALL)
 
 
 class Frame(NamedTuple):
@@ -148,18 +149,5 @@ def _bare_name(name: str) -> str:
 
 def _parse_message(text: str) -> Traceback:
     """Read a text without a traceback: `Class: message` as Airflow writes it, else a bare message."""
-    head, separator, message = text.partition(": ")
-    name = _bare_name(head)
-    if separator and _looks_like_exception(name):
-        return Traceback(exception=name, message=message)
-    return Traceback(exception="", message=text)
-
-
-def _looks_like_exception(name: str) -> bool:
-    """Tell a class name from the first word of a sentence such as `Variable: …`."""
-    if not name.isidentifier():
-        return False
-    known = getattr(builtins, name, None)
-    if isinstance(known, type) and issubclass(known, BaseException):
-        return True
-    return name[0].isupper() and any(map(str.islower, name)) and any(map(str.isupper, name[1:]))
+    match = _BARE.fullmatch(text)
+    return Traceback(exception=match["name"], message=match["message"]) if match else Traceback(exception="", message=text)

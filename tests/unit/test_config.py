@@ -192,11 +192,3 @@ def workspace(tmp_path: Path) -> Path:
     (folder / "dags").mkdir(parents=True)
     (folder / "link").symlink_to(tmp_path)
     return folder
-
-
-def test_two_files_cannot_be_one(workspace: Path) -> None:
-    files = {"result-file": "a/../x.json", "sarif-file": "x.json", "junit-file": "x.xml"}
-
-    problems = list(check_paths(Runner(workspace=workspace), files=files, dags_path=""))
-
-    assert problems == [InputProblem(name="sarif-file", message='is the same file as result-file: "x.json"')]

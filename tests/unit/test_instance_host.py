@@ -118,7 +118,6 @@ DMS = "https://data-cn-hangzhou-dms.aliyuncs.com"
         "https://data-cn-hangzhou-dms.aliyuncs.com\u2215evil.tld",  # a division slash
         "https://data-cn-hangzhou-dms\u200b.aliyuncs.com",
         "https://\uff44ata-cn-hangzhou-dms.aliyuncs.com",  # a full-width letter
-        f"{DMS}/{'a' * 1000}",
         "http://8.8.8.8/airflow",
         "http://134744072/airflow",  # 8.8.8.8 as one number
         "http://0x08080808/airflow",

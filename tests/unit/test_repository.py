@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dms_airflow.checkout.mapping import Checkout
-from dms_airflow.ci.repository import find_commit
-from dms_airflow.ci.runner import Runner
+from dms_airflow.ci.runner import Runner, find_commit
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,13 +41,6 @@ def test_a_repository_in_a_folder_of_the_workspace(tmp_path: Path, url: str) -> 
 
     assert find_commit(tmp_path, "dags/etl.py", GITHUB) == ("acme/dags", commit)
     assert Checkout(tmp_path).relate("repo/dags/etl.py") == "dags/etl.py"
-
-
-def test_a_branch_whose_commit_is_packed(tmp_path: Path) -> None:
-    commit = clone(tmp_path, "https://github.com/acme/dags")
-    subprocess.run(["git", "-C", str(tmp_path), "pack-refs", "--all"], check=True)
-
-    assert find_commit(tmp_path, "dags/etl.py", GITHUB) == ("acme/dags", commit)
 
 
 def test_a_commit_without_a_branch(tmp_path: Path) -> None:

@@ -230,6 +230,7 @@ def test_parse__a_time_limits_message_has_four_lines() -> None:
     [
         ("AirflowDagCycleException: Cycle detected: c", "AirflowDagCycleException", "Cycle detected: c"),
         ("airflow.exceptions.AirflowTimetableInvalid: [61] no", "AirflowTimetableInvalid", "[61] no"),
+        ("check.<locals>.ConfigProblem: a", "ConfigProblem", "a"),
         ("KeyError: 'a'\nmore", "KeyError", "'a'\nmore"),
         ("Exception: plain", "Exception", "plain"),
         ("invalid syntax (x.py, line 8)", "", "invalid syntax (x.py, line 8)"),
@@ -268,8 +269,10 @@ def test_parse__windows_line_ends() -> None:
         HEADER + ":" * 1_000_000,
         "  + Exception Group Traceback (most recent call last):\n" + "  | x\n" * 160_000,
         "Aa" * 500_000 + ": x",
+        "Aa" * 500_000 + " x",
+        "Aa." * 300_000 + " x",
     ],
-    ids=["frames", "quotes", "digits", "chains", "blanks", "carets", "colons", "boxes", "name"],
+    ids=["frames", "quotes", "digits", "chains", "blanks", "carets", "colons", "boxes", "name", "word", "words"],
 )
 def test_parse__a_megabyte_made_to_be_slow_ends(text: str) -> None:
     assert parse(text).message is not None

@@ -7,7 +7,6 @@ hold the login token or a password.
 from __future__ import annotations
 
 import io
-import json
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -27,6 +26,7 @@ from dms_airflow.core.clock import Clock
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError
 from dms_airflow.core.http.network_errors import CONNECT_TIMEOUT, HINT_LOST, HandshakeError, explain_fault
 from dms_airflow.core.log import Log
+from dms_airflow.core.text import load_json
 
 # Far above any honest response; an endless one must not fill the runner's memory.
 LONGEST_ANSWER = 64 * 1024 * 1024  # bytes
@@ -62,12 +62,9 @@ class Response:
         """Parse the body as JSON.
 
         Raises:
-            ValueError: It is not JSON. Python would take NaN and Infinity, which RFC 8259 does not have.
+            ValueError: It is not JSON.
         """
-        try:
-            return json.loads(self.body, parse_constant=_reject_constant)
-        except RecursionError as error:
-            raise ValueError("nested too deeply") from error
+        return load_json(self.body)
 
     def parse_object(self) -> dict[str, Any]:
         """Read the body as a JSON object; empty when it is none, or does not claim to be JSON."""
@@ -228,7 +225,3 @@ def _must_have_body(response: requests.Response) -> bool:
     may_be_empty = response.request.method == "HEAD" or status in (HTTPStatus.NO_CONTENT, HTTPStatus.RESET_CONTENT)
     has_length = "Content-Length" in headers or "Transfer-Encoding" in headers
     return HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES and not may_be_empty and not has_length
-
-
-def _reject_constant(word: str) -> None:
-    raise ValueError(f"{word} is not a JSON value")
