@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields, replace
 from functools import partial
 from itertools import accumulate, takewhile
@@ -49,37 +49,23 @@ def report(
     The whole result goes to `result_stream` as JSON, if there is one. `update_comment` writes the comment of the pull request,
     and returns what to say when it could not.
     """
-    listed = {} if result.findings is None else {"findings": [one.to_json() for one in result.findings]}
-    # Redacted first, cut afterwards: nobody recognizes half a secret.
-    outputs = {
-        **{name: _clean(name, value, ci) for name, value in {**result.outputs, **listed}.items()},
-        "status": result.ending.status,
-    }
-    annotations = tuple(_redact_record(one, ci) for one in result.annotations)
-    findings = result.findings and tuple(_redact_record(one, ci) for one in result.findings)
-    result = replace(
-        result,
-        headline=ci.redact(result.headline),
-        annotations=annotations,
-        findings=findings,
-        checks=tuple(_redact_record(one, ci) for one in result.checks),
-        outputs=outputs,
-    )
-    if config.files or result_stream:
-        lost = _write_files(result, config, ci, result_stream)
-        ending = Ending.FAILURE if lost and result.ending is Ending.SUCCESS else result.ending
-        result = replace(result, ending=ending, annotations=(*annotations, *lost))
+    result = _redact(result, ci)
+    lost = _write_files(result, config, ci, result_stream) if config.files or result_stream else []
+    if lost and result.ending is Ending.SUCCESS:
+        result = replace(result, ending=Ending.FAILURE)
     texts, warnings = render_outputs({**result.outputs, "status": result.ending.status})
-    result = replace(result, annotations=(*result.annotations, *warnings))
-    _log_findings(findings or (), ci)
-    ci.info(f"{result.headline} ({result.ending.status} after {outputs.get('duration', 0)} s)")
+    result = replace(result, annotations=(*result.annotations, *lost, *warnings))
+    shown = [one for one in result.findings or () if one.is_shown]
+    _log_findings(shown, ci)
+    ci.info(f"{result.headline} ({result.ending.status} after {result.outputs.get('duration', 0)} s)")
     lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
     if config.summary and ci.runner.summary_file:
         summary = render_summary(result, config, ci.redact, ci.runner.name_page)
         lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
     notices = update_comment(result, config)
-    shown = (*result.annotations, *lost, *notices, *(annotate(one) for one in findings or () if one.is_shown))
-    for annotation in fit_annotations(shown) if ci.has_annotation_limits else sorted(shown, key=rank):
+    annotations = [*result.annotations, *lost, *notices, *map(annotate, shown)]
+    annotations.sort(key=lambda one: tuple(Level).index(one.level))
+    for annotation in fit_annotations(annotations) if ci.has_annotation_limits else annotations:
         if config.annotations:
             ci.annotate(annotation)
         else:
@@ -87,9 +73,23 @@ def report(
     return Ending.FAILURE.exit_code if lost and result.ending is Ending.SUCCESS else result.ending.exit_code
 
 
+def _redact(result: Result, ci: CiSystem) -> Result:
+    """Take the secrets out of a result, before anything of it is cut: nobody recognizes half a secret."""
+    listed = {} if result.findings is None else {"findings": [one.to_json() for one in result.findings]}
+    outputs = {name: _redact_output(name, value, ci) for name, value in {**result.outputs, **listed}.items()}
+    return replace(
+        result,
+        headline=ci.redact(result.headline),
+        annotations=tuple(_redact_record(one, ci) for one in result.annotations),
+        findings=result.findings and tuple(_redact_record(one, ci) for one in result.findings),
+        checks=tuple(_redact_record(one, ci) for one in result.checks),
+        outputs={**outputs, "status": result.ending.status},
+    )
+
+
 def _log_findings(findings: Sequence[Finding], ci: CiSystem) -> None:
     """Print each cause in one line, and below it everything that it affects."""
-    for finding in filter(lambda one: one.is_shown, findings):
+    for finding in findings:
         known = "" if finding.new else "  (known)"
         ci.info(f"{finding.place}  {finding.headline}{known}".strip())
         affected = describe_affected(finding)
@@ -142,7 +142,7 @@ def _redact_record(record: R, ci: CiSystem) -> R:
     return replace(record, **redacted)
 
 
-def _clean(name: str, value: Any, ci: CiSystem) -> Any:
+def _redact_output(name: str, value: Any, ci: CiSystem) -> Any:
     """Take the secrets out of an output, and out of what Airflow said the author's secret words as well."""
     redact = ci.redact_words if name in AIRFLOWS_OWN else ci.redact_secrets
     if name == "json" and value:
@@ -199,30 +199,19 @@ def _shorten_list(entries: list[dict[str, Any]]) -> tuple[str, str]:
     return f"[{', '.join(texts[: len(kept)])}]", what
 
 
-def rank(annotation: Annotation) -> int:
-    """Order annotations: first errors, then warnings."""
-    return tuple(Level).index(annotation.level)
-
-
-def fit_annotations(annotations: Iterable[Annotation]) -> tuple[Annotation, ...]:
+def fit_annotations(annotations: Sequence[Annotation]) -> tuple[Annotation, ...]:
     """Keep what GitHub shows: ten of each kind, the tenth saying how many more there are; 4096 characters of each."""
     kept: list[Annotation] = []
-    everything = tuple(annotations)
     for level in Level:
-        same = [one for one in everything if one.level is level]
+        same = [one for one in annotations if one.level is level]
         if len(same) > ANNOTATIONS_OF_A_KIND:
             left = len(same) - (ANNOTATIONS_OF_A_KIND - 1)
             what = "causes" if level is Level.ERROR else "warnings"
             message = f"{left} more {what}: see the job summary or the log of this step."
             same = [*same[: ANNOTATIONS_OF_A_KIND - 1], Annotation(level=level, title=f"{left} more", message=message)]
         kept.extend(same)
-    return tuple(replace(one, message=_cut_message(one.message)) for one in kept)
-
-
-def _cut_message(message: str) -> str:
-    # The runner counts UTF-16 units.
-    if len(message.encode("utf-16-le", "replace")) // 2 <= ANNOTATION_LIMIT:
-        return message
     tail = "\n[… cut; the job summary has the whole text]"
-    room = 2 * (ANNOTATION_LIMIT - len(tail))
-    return message.encode("utf-16-le", "replace")[:room].decode("utf-16-le", "ignore") + tail
+    room = ANNOTATION_LIMIT - len(tail)
+    return tuple(
+        one if len(one.message) <= ANNOTATION_LIMIT else replace(one, message=one.message[:room] + tail) for one in kept
+    )

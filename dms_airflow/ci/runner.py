@@ -153,10 +153,7 @@ class Runner:
     def name_page(self, file: str | None, line: int | None, head: PullRequest | None = None) -> str:
         """Name the page of a file, and of a line of it, at the commit that is checked out; empty where there is none.
 
-        Args:
-            file: Path relative to the root of the repository that it is in.
-            line: From 1.
-            head: Named in place of the job's own commit.
+        The path is relative to the root of the repository that the file is in. `head` takes the place of the job's own commit.
         """
         if not file:
             return ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, Rule, describe_affected
-from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Link, Result, Table
+from dms_airflow.core.result import Annotation, Diagram, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import cut_middle, join
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 SUMMARY_LIMIT = 1000 * 1024  # bytes; the rest is left to what other tools of the same step may add
 FOLDED_LIMIT = 100 * 1024  # bytes of one folded text
 
-# The mark and the words of each ending.
-ENDED = {
-    Ending.SUCCESS: ("✅", "Succeeded"),
-    Ending.FAILURE: ("❌", "Failed"),
-    Ending.TIMEOUT: ("⏱️", "Timed out"),
-    Ending.CANCELLED: ("🚫", "Cancelled"),
-    Ending.REFUSED: ("❌", "Failed"),
-}
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 # Every ASCII punctuation mark but the comma, and the hyphen inside of a word, which mean nothing there.
 _PUNCTUATION = re.compile(r"[!-+./:-@\[-`{-~]|^-")
@@ -41,15 +33,12 @@ def render_summary(
 ) -> str:
     """Write the job summary as Markdown in which no text of the result has a meaning of its own.
 
-    Args:
-        result: What happened.
-        config: Which step it was.
-        redact: Takes secrets out of a text before it is escaped.
-        name_page: Gives the URL of a file of the checkout and of a line in it; empty where there is none.
+    `redact` takes secrets out of a text before it is escaped, `name_page` gives the URL of a file of the checkout and of a line
+    in it, or nothing.
     """
     writer = Writer(redact, SUMMARY_LIMIT)
     writer.add(
-        f"### {ENDED[result.ending][0]} {writer.cell(config.operation or 'dms-airflow')} "
+        f"### {result.ending.mark} {writer.cell(config.operation or 'dms-airflow')} "
         f"on {writer.cell(config.instance_id or '?')}\n\n"
         f"**{writer.cell(result.headline)}**\n\n{describe_step(result, config, writer)}\n\n"
     )
@@ -75,7 +64,7 @@ def describe_step(result: Result, config: Config, writer: Writer) -> str:
     url = result.outputs.get("airflow-url")
     airflow = f" on {writer.cell(Link(text=name, url=url))}" if url else ""
     region = f" in {writer.cell(config.region)}" if config.region else ""
-    return f"{ENDED[result.ending][1]} after {result.outputs.get('duration', 0)} s{airflow}{region}."
+    return f"{result.ending.words} after {result.outputs.get('duration', 0)} s{airflow}{region}."
 
 
 def tabulate(findings: Sequence[Finding], name_page: Callable[[str | None, int | None], str]) -> Iterator[Table]:
@@ -177,7 +166,7 @@ class Writer:
         head = f"#### {self.cell(diagram.heading)}\n\n"
         legend = f"{self.cell(diagram.legend)}\n\n" if diagram.legend else ""
         if len((head + source + legend).encode()) + 100 > self.room:
-            return f"{head}The diagram did not fit here.\n\n" if self.room > 2 * len(head.encode()) + 100 else ""
+            return ""
         fence = _choose_fence(source)
         return f"{head}{fence}mermaid\n{source}\n{fence}\n\n{legend}"
 

@@ -30,16 +30,10 @@ def poll(
     deadline: float,
     interval: float | None = None,
 ) -> tuple[T, Sequence[str]]:
-    """Call a function until it awaits nothing or time is up, and return its last result.
+    """Call a function until it awaits nothing or the deadline on the clock has passed, and return its last result.
 
-    The log gets a line when what is awaited has changed, and when another fault keeps the function from an answer.
-
-    Args:
-        fetch_state: Returns what it found, and the names of what is still awaited.
-        clock: For the pauses.
-        log: For the progress.
-        deadline: On the clock.
-        interval: Seconds between two calls; None: soon at first, then rarer.
+    `fetch_state` returns what it found, and the names of what is still awaited; it is called every `interval` seconds (None:
+    soon at first, then less often). The log gets a line when what is awaited, or what keeps it from an answer, has changed.
 
     Raises:
         ActionError: The first calls failed. Later ones may fail for minutes.

@@ -12,17 +12,19 @@ if TYPE_CHECKING:
 
 
 class Ending(Enum):
-    """How a step ends: the word of the `status` output, and the exit code."""
+    """How a step ends: the word of the `status` output, the exit code, the mark and the words of the summary."""
 
-    SUCCESS = ("success", 0)
-    FAILURE = ("failure", 1)
-    TIMEOUT = ("timeout", 1)
-    CANCELLED = ("cancelled", 130)
-    REFUSED = ("failure", 2)
+    SUCCESS = ("success", 0, "✅", "Succeeded")
+    FAILURE = ("failure", 1, "❌", "Failed")
+    TIMEOUT = ("timeout", 1, "⏱️", "Timed out")
+    CANCELLED = ("cancelled", 130, "🚫", "Cancelled")
+    REFUSED = ("failure", 2, "❌", "Failed")
 
-    def __init__(self, status: str, exit_code: int) -> None:
+    def __init__(self, status: str, exit_code: int, mark: str, words: str) -> None:
         self.status = status
         self.exit_code = exit_code
+        self.mark = mark
+        self.words = words
 
 
 class Level(StrEnum):

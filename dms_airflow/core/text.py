@@ -55,12 +55,7 @@ def format_elapsed(seconds: float) -> str:
 
 
 def cut_tail(text: str | bytes, limit: int) -> str:
-    """Keep the last whole lines of a text.
-
-    Args:
-        text: The text, which may be a tail already; bytes are UTF-8.
-        limit: How many bytes of it may stay.
-    """
+    """Keep the last whole lines of a text, which may be a tail already, within a number of bytes."""
     raw = text.encode("utf-8", "replace") if isinstance(text, str) else text
     if len(raw) <= limit:
         return raw.decode("utf-8", "replace")

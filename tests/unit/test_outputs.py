@@ -57,10 +57,10 @@ def test_exactly_ten_annotations_stay() -> None:
     assert list(fit_annotations(errors)) == errors
 
 
-def test_a_long_message_is_cut_at_4096_utf_16_units() -> None:
-    (fitted,) = fit_annotations([Annotation(level=Level.ERROR, title="t", message="😀" * 3000)])
+def test_a_long_message_is_cut_at_4096_characters() -> None:
+    (fitted,) = fit_annotations([Annotation(level=Level.ERROR, title="t", message="错" * 5000)])
 
-    assert len(fitted.message.encode("utf-16-le")) // 2 <= 4096
+    assert len(fitted.message) == 4096
     assert fitted.message.endswith("[… cut; the job summary has the whole text]")
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
-from dms_airflow.ci.summary import ENDED, Writer, describe_step, tabulate
+from dms_airflow.ci.summary import Writer, describe_step, tabulate
 from dms_airflow.core.result import Ending, Link, Result, Table
 from dms_airflow.core.text import count, cut_middle, first_line
 
@@ -91,11 +91,10 @@ def render_comment(
     older = [one for one in states if one.commit != now.commit][: MOST_STATES - 1]
     writer = Writer(redact, ROOM)
     is_fixed = result.ending is Ending.SUCCESS and bool(older) and older[0].ending is not Ending.SUCCESS
-    mark, verdict = ENDED[result.ending]
-    verdict = f"Fixed by <code>{now.commit}</code>" if is_fixed else verdict
+    verdict = f"Fixed by <code>{now.commit}</code>" if is_fixed else result.ending.words
     page = f" {writer.cell(Link(text='Job', url=run_url))}" if run_url else ""
     writer.add(
-        f"### {mark} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
+        f"### {result.ending.mark} {verdict}: {writer.cell(cut_middle(first_line(result.headline), 500))}\n\n"
         f"{writer.cell(config.operation)} on {writer.cell(config.instance_id)} at <code>{now.commit}</code>. "
         f"{describe_step(result, config, writer)}{page}\n\n"
     )
@@ -112,7 +111,7 @@ def render_comment(
     for table in (*tabulate(findings, name_page), *result.blocks):
         if isinstance(table, Table) and not table.is_detail:
             writer.add_block(table)
-    lines = [f"- {ENDED[one.ending][0]} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
+    lines = [f"- {one.ending.mark} <code>{one.commit}</code>: {count(one.total, 'finding')}\n" for one in older]
     history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
     carried = " ".join(one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older)))
     return f"{writer.finish()}{history}<!-- dms-airflow {make_key(config)} {carried} -->\n"

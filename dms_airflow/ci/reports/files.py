@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow import __version__
-from dms_airflow.ci.reports.code_quality import render_code_quality
 from dms_airflow.ci.reports.junit import render_junit
 from dms_airflow.ci.reports.sarif import render_sarif
-from dms_airflow.core.findings import Rule, annotate
-from dms_airflow.core.result import Result
+from dms_airflow.core.findings import Finding, Rule, annotate, describe_affected
+from dms_airflow.core.result import Level, Result
+from dms_airflow.core.text import count, cut_middle
 
 if TYPE_CHECKING:
     from dms_airflow.config import Config
+
+LONGEST_DESCRIPTION = 1000  # bytes; GitLab shows it as one line
+
+_SEVERITIES = {Level.ERROR: "critical", Level.WARNING: "minor"}
 
 
 def render_file(name: str, result: Result, config: Config) -> Iterable[str]:
@@ -49,3 +53,28 @@ def _render_result(result: Result, config: Config) -> Iterator[str]:
     for text in json.JSONEncoder(ensure_ascii=False, indent=2).iterencode(whole):
         yield str(answer) if text == f'"{mark}"' else text
     yield "\n"
+
+
+def render_code_quality(findings: Sequence[Finding]) -> str:
+    """Write findings as a Code Quality report of GitLab, which takes only those that have a place in the checkout.
+
+    https://docs.gitlab.com/ci/testing/code_quality/#code-quality-report-format
+    """
+    entries = [
+        {
+            "description": cut_middle(" ".join(_describe(finding).split()), LONGEST_DESCRIPTION),
+            "check_name": finding.rule.id,
+            "fingerprint": finding.fingerprint,
+            "severity": _SEVERITIES[finding.level],
+            "location": {"path": finding.file, "lines": {"begin": finding.line or 1}},
+        }
+        for finding in findings
+        if finding.file
+    ]
+    return f"{json.dumps(entries)}\n"
+
+
+def _describe(finding: Finding) -> str:
+    if not describe_affected(finding):
+        return finding.headline
+    return f"{finding.headline} ({count(len(finding.affects), finding.rule.affected)})"

@@ -19,8 +19,7 @@ from dms_airflow.core.result import DAG_FILES, Check, Level
 from dms_airflow.core.text import cut_middle
 
 # GitLab takes no file of more than 30 MB, which holds ten thousand failures of this length.
-LONGEST_TEXT = 2000  # bytes
-LONGEST_MESSAGE = 1000  # bytes
+LONGEST_TEXT = 1500  # bytes of a message, and of the text below it
 
 # What XML cannot hold, not even as a reference: https://www.w3.org/TR/xml/#charsets
 _IMPOSSIBLE = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -56,22 +55,18 @@ def _add_case(suite: Element, check: Check, finding: Finding | None) -> None:
     if check.seconds is not None:
         case.set("time", f"{check.seconds:.3f}")
     if finding and finding.level is Level.ERROR:
-        failure = SubElement(case, "failure", type=finding.rule.id, message=_write_message(finding.headline))
-        failure.text = _clean(cut_middle(f"{finding.place}\n{annotate(finding).message}", LONGEST_TEXT))
+        failure = SubElement(case, "failure", type=finding.rule.id, message=_clean(finding.headline))
+        failure.text = _clean(f"{finding.place}\n{annotate(finding).message}")
     elif check.failure:
-        SubElement(case, "failure", message=_write_message(check.failure)).text = _clean(check.failure)
+        SubElement(case, "failure", message=_clean(check.failure)).text = _clean(check.failure)
     elif finding:
-        SubElement(case, "skipped", message=_write_message(f"Does not fail the step: {finding.headline}"))
+        SubElement(case, "skipped", message=_clean(f"Does not fail the step: {finding.headline}"))
     elif check.skipped:
         SubElement(case, "skipped")
 
 
-def _write_message(text: str) -> str:
-    return cut_middle(_clean(text), LONGEST_MESSAGE)
-
-
 def _clean(text: str) -> str:
-    return _IMPOSSIBLE.sub("\N{REPLACEMENT CHARACTER}", text)
+    return cut_middle(_IMPOSSIBLE.sub("\N{REPLACEMENT CHARACTER}", text), LONGEST_TEXT)
 
 
 def _count(element: Element) -> None:

@@ -110,14 +110,8 @@ class Transport:
     ) -> Response:
         """Send one request and read its answer.
 
-        Args:
-            method: Upper case.
-            base: Scheme, host and the path under which the instance lives.
-            path: Encoded, begins with a slash; printed.
-            query: Encoded, without the question mark; never printed.
-            headers: Never printed.
-            body: Never printed.
-            timeout: Seconds until the whole answer must be there.
+        `base` is scheme, host and the path under which the instance is, `timeout` the seconds until the whole answer must be
+        there. `path` and `query` are encoded, without the question mark. Only method, base and path are ever printed.
 
         Raises:
             NetworkError: The request did not get there.

@@ -26,16 +26,11 @@ def map_parallel(
     whom: str = "",
     waits: bool = False,
 ) -> list[R]:
-    """Call a function for several things in parallel, and return the results in the order of the things.
+    """Call a function for several things in threads, and return the results in the order of the things.
 
-    Args:
-        function: Called in threads.
-        things: What it is called for.
-        concurrency: How many calls at once.
-        timeout: Seconds. A server that sends byte by byte may hold a single request beyond it, but not the step.
-        whom: Who is asked, for the error.
-        waits: A failure is raised when the calls that have begun are over, since they change something; a step that is
-            cancelled has no time for that.
+    `timeout` is in seconds: a server that sends byte by byte, `whom`, may hold a single request beyond it, but not the step.
+    With `waits` a failure is raised when the calls that have begun are over, since they change something; a step that is
+    cancelled has no time for that.
 
     Raises:
         AnswerTimeoutError: Time is up, and not everything is done.

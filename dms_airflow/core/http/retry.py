@@ -32,15 +32,10 @@ def retry(
     tries: int | None = TRIES,
     may_retry: Callable[[ActionError], bool] = attrgetter("is_transient"),
 ) -> T:
-    """Call a function, and again after a pause while it fails with transient errors.
+    """Call a function, and again after a pause while it fails with errors of which `may_retry` says that this does no harm.
 
-    Args:
-        call: Does no harm if it is called again after an error that `may_retry` accepts.
-        clock: For the pauses and the deadline.
-        log: Gets a line for each further try.
-        deadline: On the clock; no try begins after it. By default a minute from now.
-        tries: How many calls at most; None: until the deadline.
-        may_retry: Whether another call after this error does no harm and may succeed.
+    There are so many `tries` at most (None: any number), and none begins after the `deadline` on the clock, by default a minute
+    from now.
 
     Raises:
         ActionError: The last failure.

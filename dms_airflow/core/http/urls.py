@@ -66,14 +66,9 @@ class Endpoint:
 
 
 def check_host(text: str, *, is_endpoint_given: bool) -> str:
-    """Check a base URL before anything is sent there.
+    """Check a base URL that a stranger named before anything is sent there, and return it without a slash at its end.
 
-    Args:
-        text: What a stranger named.
-        is_endpoint_given: The author named the OpenAPI, and so whom to believe: a sandbox, a proxy of their own.
-
-    Returns:
-        The URL without a slash at its end.
+    With `is_endpoint_given` the author named the OpenAPI, and so whom to believe: a sandbox, a proxy of their own.
 
     Raises:
         TokenError: It is no plausible place for a session.
