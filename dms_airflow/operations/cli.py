@@ -52,9 +52,8 @@ def _parse_command(text: str) -> CommandLine:
         suggestion = f'; did you mean "{nearest}"?' if nearest else ""
         raise InputValueError(f"unknown command {quote_value(' '.join(words[:2]))}{suggestion}")
     line = CommandLine(name=found.name, arguments=words[len(name) :])
-    if line.name == "dags trigger":
-        for problem in dags_trigger.check_arguments(line.arguments):
-            raise InputValueError(problem.message)
+    if line.name == "dags trigger" and not dags_trigger.find_dag_id(line):
+        raise InputValueError(dags_trigger.NO_DAG)
     return line
 
 

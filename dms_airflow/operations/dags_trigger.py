@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findings"}
 
+NO_DAG = "must name the DAG to trigger, e.g. daily_etl"
+
 
 @dataclass(frozen=True, kw_only=True)
 class Params(WaitParams, command.Params):
@@ -44,7 +46,8 @@ class Params(WaitParams, command.Params):
 
     def check(self) -> Iterator[InputProblem]:
         """A DAG to trigger, and one configuration, which is an object."""
-        yield from check_arguments(self.arguments)
+        if not find_dag_id(self.line):
+            yield InputProblem(name="arguments", message=NO_DAG)
         own = option_value(self.arguments, "-c", "--conf")
         if self.conf and has_option(self.arguments, "-c", "--conf"):
             yield InputProblem(name="conf", message="is given twice, here and as --conf in arguments")
@@ -55,10 +58,9 @@ class Params(WaitParams, command.Params):
                 yield InputProblem(name="arguments", message=f"--conf {error}")
 
 
-def check_arguments(arguments: tuple[str, ...]) -> Iterator[InputProblem]:
-    """A DAG run needs its DAG."""
-    if not read_positionals(COMMANDS["dags trigger"], arguments):
-        yield InputProblem(name="arguments", message="must name the DAG to trigger, e.g. daily_etl")
+def find_dag_id(line: CommandLine) -> str:
+    """Find the DAG that a command triggers; empty if it names none."""
+    return "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
 
 
 def run(params: Params, context: Context) -> Result:
@@ -66,7 +68,7 @@ def run(params: Params, context: Context) -> Result:
     airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
     path = ""
     if params.wait_for_completion:
-        dag_id = _read_dag_id(params.line)
+        dag_id = find_dag_id(params.line)
         with add_outputs({"dag-id": dag_id}):
             path = check_readiness(dag_id, params.on_paused, airflow, context).path
     requested, line = _prepare(params.line, params.conf, context)
@@ -89,16 +91,12 @@ def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result
     return _report(*_trigger(requested, line, airflow, context), airflow, context)
 
 
-def _read_dag_id(line: CommandLine) -> str:
-    return "".join(read_positionals(COMMANDS["dags trigger"], line.arguments)[:1])
-
-
 def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest, CommandLine]:
     """Give a run its id and, where Airflow gives it none, its date; return it with the whole command."""
     author_id = option_value(line.arguments, "-r", "--run-id")
     is_dated = has_option(line.arguments, "-e", "--exec-date", "-l", "--logical-date")
     requested = RunRequest(
-        dag_id=_read_dag_id(line),
+        dag_id=find_dag_id(line),
         run_id=author_id or make_run_id(context.runner, secrets.token_hex(4)),
         is_own=not author_id,
         is_dated=is_dated,
@@ -160,7 +158,7 @@ def _classify(execution: Execution) -> Answer:
 def _report(execution: Execution, run: DagRun | None, airflow: AirflowClient, context: Context) -> Result:
     """Report the command, and the run that it created."""
     result = command.report(execution)
-    outputs = {**result.outputs, **(make_outputs(run, airflow) if run else {"dag-id": _read_dag_id(execution.line)})}
+    outputs = {**result.outputs, **(make_outputs(run, airflow) if run else {"dag-id": find_dag_id(execution.line)})}
     if not (run and execution.outcome.succeeded):
         return replace(result, outputs=outputs)
     context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {outputs['run-url']}")

@@ -23,15 +23,11 @@ from dms_airflow.deploy.publish import check_rights
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.session import AirflowSession
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.login_token import LoginToken
-    from dms_airflow.core.http.urls import Endpoint
     from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.operations.context import Context
 
-N = TypeVar("N")
 T = TypeVar("T")
 
 OUTPUTS = frozenset({"airflow-version", "json"})
@@ -82,8 +78,8 @@ class CheckResult:
 class Doctor:
     """Makes one check after the other, and collects the results.
 
-    Each method that is a check takes what it needs of an earlier one, and returns what later ones need, and what was found; or
-    None if nothing was found for a reason that another check is about.
+    Each method that is a check returns what later ones need, and what was found; or None if nothing was found for a reason that
+    another check is about.
     """
 
     def __init__(self, context: Context) -> None:
@@ -92,12 +88,12 @@ class Doctor:
         self.annotations: list[Annotation] = []
         self.blocks: list[Table | Folded | Diagram] = []
 
-    def check(self, name: str, examine: Callable[[N], tuple[T, str] | None], need: N | None) -> T | None:
-        """Make a check, unless what it needs is missing, and log its result. Return what later checks need."""
+    def check(self, name: str, examine: Callable[[], tuple[T, str] | None] | None) -> T | None:
+        """Make a check, and log its result; without `examine` it was not reached. Return what later checks need."""
         clock = self._context.clock
         started, value, result = clock.monotonic(), None, CheckResult(check=name, state=NOT_REACHED)
         try:
-            if need is not None and (found := examine(need)):
+            if examine and (found := examine()):
                 value, detail = found
                 result = replace(result, state=OK, detail=detail)
         except ActionError as error:
@@ -113,8 +109,9 @@ class Doctor:
         self._context.log.info(f"{_MARKS[result.state]}: {name}{duration}{f': {result.detail}' if result.detail else ''}")
         return value
 
-    def compare_clocks(self, openapi: Endpoint) -> tuple[bool, str] | None:
+    def compare_clocks(self) -> tuple[bool, str] | None:
         """Compare this machine's clock with that of the OpenAPI's host: any response has a date."""
+        openapi = self._context.config.openapi
         try:
             response = self._context.transport.exchange("GET", openapi.url, "/", timeout=PROBE_TIMEOUT)
             date = parsedate_to_datetime(response.headers["Date"])
@@ -127,9 +124,9 @@ class Doctor:
             raise CheckError(f"This machine's clock is {words}.", HINT_CLOCK)
         return True, words
 
-    def obtain_keys(self, session: AirflowSession) -> tuple[Keys, str]:
+    def obtain_keys(self) -> tuple[Keys, str]:
         """Get keys of Alibaba Cloud."""
-        keys = retry(session.obtain_keys, clock=self._context.clock, log=self._context.log)
+        keys = retry(self._context.session.obtain_keys, clock=self._context.clock, log=self._context.log)
         return keys, f"{'temporary keys' if keys.security_token else 'an AccessKey'} by {keys.origin}"
 
     def fetch_token(self, keys: Keys) -> tuple[LoginToken, str]:
@@ -137,20 +134,20 @@ class Doctor:
         fetch = partial(self._context.session.fetch_token, keys)
         return retry(fetch, clock=self._context.clock, log=self._context.log), "gave a login token"
 
-    def log_in(self, token: LoginToken) -> tuple[AirflowClient, str]:
+    def log_in(self, token: LoginToken) -> tuple[bool, str]:
         """Log in to Airflow."""
         self._context.session.log_in(token)
-        return self._context.airflow, self._context.session.host
+        return True, self._context.session.host
 
-    def check_rest(self, airflow: AirflowClient) -> tuple[bool, str]:
+    def check_rest(self) -> tuple[bool, str]:
         """Find the API, which reports its version to anybody, and see whether the session may read DAGs there."""
-        version = airflow.version
+        airflow, version = self._context.airflow, self._context.airflow.version
         if not version.number:
             paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
             raise CheckError(f"Neither {paths} at {airflow.url} reported a version.", HINT_REST)
         return True, f"{version.api}, {airflow.fetch_page('/dags', limit=1).total} DAGs"
 
-    def check_cli(self, _: AirflowClient) -> tuple[str, str]:
+    def check_cli(self) -> tuple[str, str]:
         """Run `airflow version`."""
         execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, self._context)
         if not execution.outcome.succeeded:
@@ -158,9 +155,9 @@ class Doctor:
         number = execution.stdout.strip().rpartition("\n")[2].strip()
         return number, f"airflow version: {number}"
 
-    def check_health(self, airflow: AirflowClient) -> tuple[bool, str]:
+    def check_health(self) -> tuple[bool, str]:
         """Read Airflow's own report of its health."""
-        health = fetch_health(airflow)
+        health = fetch_health(self._context.airflow)
         if health.unhealthy:
             raise CheckError(f"Airflow reports a problem: {'; '.join(map(str, health.unhealthy))}.", HINT_SCHEDULER)
         return True, str(health)
@@ -175,22 +172,22 @@ class Doctor:
 
 def run(params: Params, context: Context) -> Result:
     """Make every check. One that does not need what failed is made too."""
-    doctor, openapi = Doctor(context), context.config.openapi
+    doctor, config = Doctor(context), context.config
     # Wrong inputs have ended the step before.
-    doctor.check("inputs", lambda config: (True, f"{config.instance_id} at {openapi.authority}"), context.config)
-    doctor.check("clock", doctor.compare_clocks, openapi)
-    keys = doctor.check("credentials", doctor.obtain_keys, context.session)
-    token = doctor.check("OpenAPI", doctor.fetch_token, keys)
-    airflow = doctor.check("login", doctor.log_in, token)
-    doctor.check("REST", doctor.check_rest, airflow)
+    doctor.check("inputs", lambda: (True, f"{config.instance_id} at {config.openapi.authority}"))
+    doctor.check("clock", doctor.compare_clocks)
+    keys = doctor.check("credentials", doctor.obtain_keys)
+    token = doctor.check("OpenAPI", partial(doctor.fetch_token, keys) if keys else None)
+    is_open = doctor.check("login", partial(doctor.log_in, token) if token else None)
+    doctor.check("REST", doctor.check_rest if is_open else None)
     version = context.airflow.known_version
-    cli = doctor.check("CLI", doctor.check_cli, airflow)
+    cli = doctor.check("CLI", doctor.check_cli if is_open else None)
     numbers = [number for number in (version and version.number, cli) if number]
     # Anybody may read the health, also those who may not read DAGs.
-    doctor.check("scheduler", doctor.check_health, airflow if version and version.number else None)
-    doctor.check("version", doctor.compare_versions, numbers or None)
+    doctor.check("scheduler", doctor.check_health if version and version.number else None)
+    doctor.check("version", partial(doctor.compare_versions, numbers) if numbers else None)
     if params.arguments:
-        doctor.check("deploy", lambda _: (True, check_rights(params.workspace_id, context)), airflow)
+        doctor.check("deploy", (lambda: (True, check_rights(params.workspace_id, context))) if is_open else None)
     results = doctor.results
     failed = [one.check for one in results if one.state == FAILED]
     passed = sum(one.state == OK for one in results)
