@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from dms_airflow.alibaba_cloud.credentials import KEY_VARIABLES
-from dms_airflow.alibaba_cloud.hosts import find_openapi_host
 from dms_airflow.ci.runner import ALSO_PLAIN, Runner, System
 from dms_airflow.core.contract import INPUTS
 from dms_airflow.core.errors import InputProblem
@@ -115,8 +114,8 @@ class Config:
 
     @property
     def openapi(self) -> Endpoint:
-        """The OpenAPI endpoint: the author's, else the region's."""
-        return self.endpoint or Endpoint(scheme="https", authority=find_openapi_host(self.region))
+        """The OpenAPI endpoint: the author's, else the region's (https://api.aliyun.com/product/dms-enterprise)."""
+        return self.endpoint or Endpoint(scheme="https", authority=f"dms.{self.region}.aliyuncs.com")
 
 
 @dataclass(frozen=True, kw_only=True)

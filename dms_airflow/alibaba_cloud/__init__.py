@@ -1,1 +1,1 @@
-"""The author's credentials, Alibaba Cloud's hosts, signed calls of STS and DMS's OpenAPI, and their error codes."""
+"""The author's credentials, signed calls of STS and DMS's OpenAPI, and their error codes."""

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from dms_airflow.alibaba_cloud.hosts import find_sts_host
 from dms_airflow.core.errors import CredentialsError
 
 if TYPE_CHECKING:
@@ -147,7 +146,9 @@ def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> Cr
             "oidc_provider_arn": provider_arn,
             "role_session_name": session_name or make_session_name(runner),
             "duration_seconds": config.role_session_expiration,
-            "sts_endpoint": find_sts_host(environ),
+            # Where STS is called: regional or in a VPC if these variables say so, else at its central host.
+            "sts_region_id": environ.get("ALIBABA_CLOUD_STS_REGION", ""),
+            "enable_vpc": environ.get("ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED", "").lower() == "true",
         },
         hint=HINT_STS,
         audience=config.audience,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -126,7 +125,7 @@ def _trigger(
     if isinstance(answer, DagRun):
         records = [{"dag_id": answer.dag_id, "dag_run_id": answer.run_id, "state": answer.state}]
         outcome = Outcome(verdict=Verdict.SUCCEEDED, records=records)
-        return Execution(line=line, stdout=json.dumps(records, ensure_ascii=False), stderr="", outcome=outcome), answer
+        return Execution(line=line, stdout=outcome.json, stderr="", outcome=outcome), answer
     outcome = answer.outcome
     if outcome.succeeded:
         created = parse_run(outcome.records[0]) if outcome.records else None

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dms_airflow.alibaba_cloud.credentials import CredentialsSource, find_credentials, make_session_name
-from dms_airflow.alibaba_cloud.hosts import find_sts_host
 from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config, list_secrets
 from dms_airflow.core.errors import CredentialsError
@@ -94,7 +93,8 @@ def test_what_a_role_is_assumed_with() -> None:
         "oidc_provider_arn": PROVIDER,
         "role_session_name": "github-4711-octo-org-dags",
         "duration_seconds": 900,
-        "sts_endpoint": "sts.aliyuncs.com",
+        "sts_region_id": "",
+        "enable_vpc": False,
     }
 
 
@@ -177,20 +177,12 @@ def test_a_server_has_a_port(uri: str, used: str) -> None:
     assert choose({"ALIBABA_CLOUD_CREDENTIALS_URI": uri}).options == {"uri": used}
 
 
-@pytest.mark.parametrize(
-    ("environ", "host"),
-    [
-        ({}, "sts.aliyuncs.com"),
-        ({"ALIBABA_CLOUD_STS_REGION": "cn-hangzhou"}, "sts.cn-hangzhou.aliyuncs.com"),
-        (
-            {"ALIBABA_CLOUD_STS_REGION": "cn-hangzhou", "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "TRUE"},
-            "sts-vpc.cn-hangzhou.aliyuncs.com",
-        ),
-        ({"ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "true"}, "sts.aliyuncs.com"),
-    ],
-)
-def test_hosts_of_sts(environ: dict[str, str], host: str) -> None:
-    assert find_sts_host(environ) == host
+def test_where_sts_is_called() -> None:
+    variables = {"ALIBABA_CLOUD_STS_REGION": "cn-hangzhou", "ALIBABA_CLOUD_VPC_ENDPOINT_ENABLED": "TRUE"}
+
+    options = choose(INPUT_ROLE, variables).options
+
+    assert (options["sts_region_id"], options["enable_vpc"]) == ("cn-hangzhou", True)
 
 
 @pytest.mark.parametrize(
