@@ -70,17 +70,10 @@ class Keys:
 
 @dataclass(frozen=True, kw_only=True)
 class CredentialsSource:
-    """A source of credentials: the keys themselves, or a class of the credentials SDK that gets them.
+    """A source of credentials: the keys themselves, or a class of alibabacloud_credentials.provider that gets them.
 
-    Args:
-        origin: Where they come from, in words for the log.
-        identity: Whose credentials they are, if that is known before; not secret, but not for the log either.
-        keys: The keys, where they are given.
-        provider: Else, the name of the class in alibabacloud_credentials.provider.
-        options: Its parameters, which may hold a secret.
-        hint: What to do when it gives no keys.
-        audience: Of the id-token that is exchanged for a role.
-        token_file: Holds that token, where it is not the CI system's.
+    `identity` is whose credentials they are, if that is known before: not secret, but not for the log either. `options` are the
+    parameters of the class. `token_file` holds the id-token that is exchanged for a role, where it is not the CI system's.
     """
 
     origin: str

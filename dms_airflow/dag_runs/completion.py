@@ -57,15 +57,12 @@ def complete(watches: Sequence[WatchedRun], params: WaitParams, airflow: Airflow
         wait_for_runs(watches, airflow, context, poll_interval=params.poll_interval)
     except Cancelled:
         ending = Ending.CANCELLED
-    for watch in watches:
-        watch.state = watch.run.state
-        if watch.error:
-            watch.ending = watch.error.ending
-        elif not watch.is_over:
-            watch.ending = ending
-        elif watch.state != SUCCESS or not watch.instances:  # without any task instance it did nothing, whatever its state is
-            watch.ending = Ending.FAILURE
     left = [watch for watch in watches if not watch.is_over]
+    for watch in watches:
+        # Without any task instance it did nothing, whatever its state is.
+        is_success = watch.run.state == SUCCESS and watch.instances
+        own = watch.error.ending if watch.error else Ending.SUCCESS if is_success else Ending.FAILURE
+        watch.ending = ending if watch in left else own
     now = context.clock.monotonic()
     abandon(left, params.on_cancel, airflow, context.clock)
     airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
@@ -116,11 +113,7 @@ def abandon(
 def abandon_if_cancelled(
     requests: Sequence[RunRequest], on_cancel: str, airflow: AirflowClient, clock: Clock
 ) -> Iterator[None]:
-    """Leave or end the DAG runs that are requested in this block when the workflow is cancelled, as the author wants.
-
-    Raises:
-        Cancelled: With what became of them.
-    """
+    """Leave or end the DAG runs that are requested in this block when the workflow is cancelled; then say what became of them."""
     try:
         yield
     except Cancelled as cancelled:

@@ -67,17 +67,14 @@ def render_gantt(
 ) -> str:
     """Draw when the task instances of a DAG run ran: of more than MOST_BARS the critical, failed, running and longest ones.
 
-    Args:
-        instances: All that the run has.
-        upstream: Which tasks each task waits for. Without it no critical path is claimed.
-        now: Where the bars of running ones end.
-        redact: Masks secrets in names before they are cut.
+    `upstream` has which tasks each task waits for; without it no critical path is claimed. The bars of running ones end `now`.
+    `redact` masks secrets in names before they are cut.
 
     Returns:
         Mermaid source without a fence; empty when nothing has run. In a line that draws a bar, what a DAG's author chose is
         before the first `` :``. At most 10,000 characters; Mermaid takes 50,000.
     """
-    bars = [_draw(one, one.start_date, now) for one in instances if one.start_date and _has_run(one)]
+    bars = [bar for one in instances if (bar := _draw(one, now))]
     if not bars:
         return ""
     path = _find_critical_path(bars, upstream)
@@ -98,14 +95,13 @@ def render_gantt(
     return "\n".join(lines) + "\n"
 
 
-def _has_run(instance: TaskInstance) -> bool:
+def _draw(instance: TaskInstance, now: datetime) -> _Bar | None:
+    start, end, state = instance.start_date, instance.end_date, instance.state
     # Airflow sets the end and the start to the same moment for a task that it skips or fails without running it.
-    is_skipped = instance.state == "skipped" and instance.start_date == instance.end_date
-    return instance.state != UPSTREAM_FAILED and not is_skipped
-
-
-def _draw(instance: TaskInstance, start: datetime, now: datetime) -> _Bar:
-    end = instance.end_date if instance.end_date and instance.state != RUNNING else start if instance.is_finished else now
+    if not start or state == UPSTREAM_FAILED or (state == "skipped" and start == end):
+        return None
+    if not end or state == RUNNING:
+        end = start if instance.is_finished else now
     return _Bar(instance, start, max(start, end))
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import SUCCESS, format_run_url
 from dms_airflow.airflow.dags import fetch_upstream
-from dms_airflow.airflow.task_instances import FAILED, FINISHED, describe_progress, fetch_log, join_names
+from dms_airflow.airflow.task_instances import FAILED, FINISHED, fetch_log, join_names
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core.errors import ActionError, Cancelled
@@ -97,7 +97,7 @@ def describe_run(watch: WatchedRun) -> str:
         return f"{name} succeeded{after}: {count(len(instances), 'task instance')}"
     if watch.ending is Ending.FAILURE and run.state == SUCCESS:
         return f"{name} ended without any task instance"
-    progress = describe_progress(watch.state, instances)
+    progress = watch.progress or run.state
     if watch.ending is Ending.FAILURE:
         failed = join_names(instances, {FAILED})
         return f"{name} failed{after}" + (f": {failed}" if failed else f", but none of its tasks did: {progress}")
@@ -207,7 +207,7 @@ def _tabulate_runs(watches: Sequence[WatchedRun], airflow: AirflowClient) -> Tab
             Link(text=one.run.run_id, url=format_run_url(airflow, one.run)) if one.run.run_id else "",
             one.run.state,
             _format_seconds(one.run.seconds),
-            describe_progress(one.run.state, one.instances).partition(", ")[2],
+            one.progress.partition(", ")[2],
         )
         for one in watches
     )

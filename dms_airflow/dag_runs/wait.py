@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dag_runs import QUEUED, count_running, fetch_run
@@ -18,7 +17,7 @@ from dms_airflow.core.result import Ending
 from dms_airflow.core.text import format_elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dag_runs import DagRun
@@ -51,26 +50,23 @@ class WatchedRun:
         run: Its state; after the wait, the state in which the step left it.
         path: The instance's path of its DAG file.
         instances: Its task instances.
+        progress: How far it is, in a line; empty before the first poll.
         stall: Why nothing happens in it, if that is known.
         error: What ended the wait before the run's end; or why the run was not created: it has no run id then.
         ending: How it counts, after the wait.
-        state: Its last state before the step ended it.
         fate: What became of a run that was not waited for to its end; empty for one that ended.
-        news: Lines for the log.
         retry_after: Seconds to wait, as the last response requested.
     """
 
     run: DagRun
     path: str = ""
     instances: tuple[TaskInstance, ...] = ()
+    progress: str = ""
     stall: str = ""
     error: ActionError | None = None
     ending: Ending = Ending.SUCCESS
-    state: str = ""
     fate: str = ""
-    news: list[str] = field(default_factory=list)
     retry_after: float = 0.0
-    _progress: str = ""  # as the log has it; empty before the first poll
     _changed_at: float = 0.0
     _missing_since: float = math.inf
     _silent_since: float | None = None
@@ -79,32 +75,32 @@ class WatchedRun:
     @property
     def is_over(self) -> bool:
         """Whether no further poll is needed. A run that had ended before the first poll is polled once."""
-        return self.error is not None or (self.run.is_finished and bool(self._progress))
+        return self.error is not None or (self.run.is_finished and bool(self.progress))
 
-    def poll(self, airflow: AirflowClient, now: float) -> None:
-        """Read the run and its task instances once, and keep what is new as lines for the log."""
+    def poll(self, airflow: AirflowClient, now: float) -> Iterator[str]:
+        """Read the run and its task instances once, and give what is new as lines for the log."""
         ids, self.retry_after = (self.run.dag_id, self.run.run_id), 0.0
         try:
             run = fetch_run(airflow, *ids, tries=1)
             # After the run: the task instances of a run that has ended do not change any more.
             instances = list_task_instances(airflow, *ids, tries=1) if run else ()
         except ActionError as error:
-            self._note_error(error, now)
+            yield from self._note_error(error, now)
             return
         if self._silent_since is not None:
-            self.news.append(f"Airflow responds again after {now - self._silent_since:.0f} s.")
+            yield f"Airflow responds again after {now - self._silent_since:.0f} s."
             self._silent_since = None
         if run is None:
             self._note_missing(now)
             return
-        if (run.state, instances) != (self.run.state, self.instances) or not self._progress:
+        if (run.state, instances) != (self.run.state, self.instances) or not self.progress:
             self._changed_at, self._explanations, self.stall = now, 0, ""
         self.run, self.instances, self._missing_since = run, instances, math.inf
         progress = describe_progress(run.state, instances)
-        if progress != self._progress:
-            self._progress = progress
-            self.news.append(progress)
-        self._explain(airflow, now)
+        if progress != self.progress:
+            self.progress = progress
+            yield progress
+        yield from self._explain(airflow, now)
 
     def _note_missing(self, now: float) -> None:
         """Note that Airflow does not know the run, and end the wait when it has not known it for too long."""
@@ -115,7 +111,7 @@ class WatchedRun:
                 "The run or its DAG was deleted during the wait. Trigger it again.",
             )
 
-    def _note_error(self, error: ActionError, now: float) -> None:
+    def _note_error(self, error: ActionError, now: float) -> Iterator[str]:
         """Note a failed poll, and end the wait when polls have failed for too long."""
         self.retry_after = error.retry_after
         passes = (
@@ -125,11 +121,11 @@ class WatchedRun:
         )
         if self._silent_since is None:
             self._silent_since = now
-            self.news.append(f"{error.message} Still waiting.")
+            yield f"{error.message} Still waiting."
         elif not passes and now - self._silent_since >= ERROR_LIMIT:
             self.error = error
 
-    def _explain(self, airflow: AirflowClient, now: float) -> None:
+    def _explain(self, airflow: AirflowClient, now: float) -> Iterator[str]:
         """Find out why nothing happens."""
         seconds = now - self._changed_at
         is_running = any(one.state == RUNNING for one in self.instances)
@@ -142,7 +138,7 @@ class WatchedRun:
             return
         if reason != self.stall:
             self.stall = reason
-            self.news.append(f"{self.run.state}, nothing new for {seconds:.0f} s: {reason}")
+            yield f"{self.run.state}, nothing new for {seconds:.0f} s: {reason}"
 
 
 def wait_for_runs(
@@ -154,6 +150,10 @@ def wait_for_runs(
     """
     clock = context.clock
     began, deadline = clock.monotonic(), airflow.deadline
+
+    def poll(watch: WatchedRun) -> list[str]:
+        return list(watch.poll(airflow, clock.monotonic()))
+
     airflow.deadline = deadline + LAST_POLL
     while unfinished := [watch for watch in watches if not watch.is_over]:
         left = deadline - clock.monotonic()
@@ -161,27 +161,21 @@ def wait_for_runs(
             return
         pause = poll_interval or choose_pause(clock.monotonic() - began, share=RUN_PAUSE_SHARE, longest=RUN_LONGEST_PAUSE)
         clock.sleep(min(left, max(pause, *(watch.retry_after for watch in unfinished))))
-        now = clock.monotonic()
         try:
-            airflow.map(partial(WatchedRun.poll, airflow=airflow, now=now), unfinished)
+            news = airflow.map(poll, unfinished)
         except AnswerTimeoutError:
             return
-        for watch in unfinished:
+        for watch, lines in zip(unfinished, news, strict=True):
             prefix = f"{watch.run.dag_id}: " if len(watches) > 1 else ""
-            for line in watch.news:
-                context.log.info(f"{format_elapsed(now - began):>8}  {prefix}{line}")
-            watch.news.clear()
+            for line in lines:
+                context.log.info(f"{format_elapsed(clock.monotonic() - began):>8}  {prefix}{line}")
 
 
 # --- why nothing happens --------------------------------------------------------------------------------------------------
 
 
 def explain_stall(run: DagRun, instances: Sequence[TaskInstance], airflow: AirflowClient) -> str:
-    """Explain why a DAG run of which no task instance is running does not start or continue.
-
-    Raises:
-        ActionError: The instance does not answer.
-    """
+    """Explain why a DAG run of which no task instance is running does not start or continue."""
     dag = fetch_dag(airflow, run.dag_id)
     if dag and dag.is_paused:
         return f"DAG {run.dag_id} is paused; unpause it, or set on-paused: unpause"

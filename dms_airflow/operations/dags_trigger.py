@@ -115,11 +115,7 @@ def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest
 def _trigger(
     requested: RunRequest, line: CommandLine, airflow: AirflowClient, context: Context
 ) -> tuple[Execution, DagRun | None]:
-    """Run the command until it is known whether its DAG run exists.
-
-    Returns:
-        The command, and its DAG run, which may exist although the command failed.
-    """
+    """Run the command until it is known whether its DAG run exists, which it may although the command failed; return both."""
     with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
         answer = request_run(requested, lambda timeout: execute(line, timeout, context), _classify, airflow, context)
     if isinstance(answer, DagRun):

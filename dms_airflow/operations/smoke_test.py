@@ -43,9 +43,6 @@ class Params(WaitParams):
         for word in self.arguments:
             if word.startswith("-"):
                 yield InputProblem(name="arguments", message=f"must contain DAG ids only, but {word} looks like an option")
-        doubles = sorted({word for word in self.arguments if self.arguments.count(word) > 1})
-        if doubles:
-            yield InputProblem(name="arguments", message=f"names a DAG twice: {', '.join(doubles)}")
         if self.conf and not self.arguments:
             yield InputProblem(name="conf", message="is given, but arguments names no DAG to give it to")
 
