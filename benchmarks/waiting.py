@@ -116,20 +116,20 @@ def wait(tasks: tuple[float, ...]) -> tuple[int, float]:
     clock = SimulatedClock()
     airflow = Airflow(clock, tasks)
     nothing, log = cast("Any", None), cast("Any", Silence())
+    client = AirflowClient(session=cast("Any", airflow), transport=cast("Any", airflow), clock=clock, log=log)
+    client.deadline = TIMEOUT
     context = Context(
         config=Config(),
         open_workspace=nothing,
-        airflow=nothing,
+        airflow=client,
         session=nothing,
         transport=nothing,
         runner=Runner(workspace=Path()),
         clock=clock,
         log=log,
     )
-    client = AirflowClient(session=cast("Any", airflow), transport=cast("Any", airflow), clock=clock, log=log)
     watch = WatchedRun(run=DagRun(dag_id="etl", run_id="r", state="queued"))
-    client.deadline = TIMEOUT
-    wait_for_runs([watch], client, context, poll_interval=None)
+    wait_for_runs([watch], context, poll_interval=None)
     return len(airflow.asked), clock.now - sum(tasks)
 
 

@@ -18,8 +18,6 @@ from dms_airflow.dag_runs.wait import WatchedRun, wait_for_runs
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.core.clock import Clock
     from dms_airflow.dag_runs.trigger import RunRequest
     from dms_airflow.operations.context import Context
 
@@ -50,11 +48,11 @@ class WaitParams(TimedParams):
         return find_secrets(self.conf)
 
 
-def complete(watches: Sequence[WatchedRun], params: WaitParams, airflow: AirflowClient, context: Context) -> None:
+def complete(watches: Sequence[WatchedRun], params: WaitParams, context: Context) -> None:
     """Wait for DAG runs until the client's deadline, which is that of the report afterwards, and note how each ended."""
-    ending, deadline = Ending.TIMEOUT, airflow.deadline
+    ending, deadline = Ending.TIMEOUT, context.airflow.deadline
     try:
-        wait_for_runs(watches, airflow, context, poll_interval=params.poll_interval)
+        wait_for_runs(watches, context, poll_interval=params.poll_interval)
     except Cancelled:
         ending = Ending.CANCELLED
     left = [watch for watch in watches if not watch.is_over]
@@ -64,8 +62,8 @@ def complete(watches: Sequence[WatchedRun], params: WaitParams, airflow: Airflow
         own = watch.error.ending if watch.error else Ending.SUCCESS if is_success else Ending.FAILURE
         watch.ending = ending if watch in left else own
     now = context.clock.monotonic()
-    abandon(left, params.on_cancel, airflow, context.clock)
-    airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
+    abandon(left, params.on_cancel, context)
+    context.airflow.deadline = max(deadline, now) + TIMEOUT_SECONDS if left else now + REPORT_SECONDS
 
 
 ENDED = "It was set to failed (on-cancel: fail-run), and its running tasks too."
@@ -75,14 +73,12 @@ MISSING = "It did not exist, so it was not ended (on-cancel: fail-run). It may b
 UNANSWERED = "Airflow was requested to end it (on-cancel: fail-run), but did not answer in time: check its state in Airflow."
 
 
-def abandon(
-    watches: Sequence[WatchedRun], on_cancel: str, airflow: AirflowClient, clock: Clock, *, are_known: bool = True
-) -> None:
+def abandon(watches: Sequence[WatchedRun], on_cancel: str, context: Context, *, are_known: bool = True) -> None:
     """Leave or end unfinished DAG runs, as the author wants, within ABANDON_SECONDS, and note what became of each.
 
     If they are not known, a run that does not exist may exist soon, since its request may have been on its way.
     """
-    airflow = airflow.until(clock.monotonic() + ABANDON_SECONDS)
+    airflow = context.airflow.until(context.clock.monotonic() + ABANDON_SECONDS)
 
     def end(watch: WatchedRun) -> None:
         while True:
@@ -96,7 +92,7 @@ def abandon(
                 watch.fate = MISSING if is_missing else failed
                 if are_known or not is_missing:
                     return
-                clock.sleep(ABANDON_PAUSE)
+                context.clock.sleep(ABANDON_PAUSE)
             else:
                 watch.run, watch.fate = replace(watch.run, state="failed"), ENDED
                 return
@@ -110,15 +106,13 @@ def abandon(
 
 
 @contextmanager
-def abandon_if_cancelled(
-    requests: Sequence[RunRequest], on_cancel: str, airflow: AirflowClient, clock: Clock
-) -> Iterator[None]:
-    """Leave or end the DAG runs that are requested in this block when the workflow is cancelled; then say what became of them."""
+def abandon_if_cancelled(requests: Sequence[RunRequest], on_cancel: str, context: Context) -> Iterator[None]:
+    """When the workflow is cancelled in this block, leave or end the DAG runs that it requests, and say what became of each."""
     try:
         yield
     except Cancelled as cancelled:
-        airflow.close()  # threads that trigger know nothing of the signal
+        context.airflow.close()  # threads that trigger know nothing of the signal
         watches = [WatchedRun(run=one.run) for one in requests]
-        abandon(watches, on_cancel, airflow, clock, are_known=False)
+        abandon(watches, on_cancel, context, are_known=False)
         words = [f"DAG run {one.run.run_id} of {one.run.dag_id}: {one.fate}" for one in watches]
         raise Cancelled(cancelled.outputs, " ".join(words)) from None

@@ -9,23 +9,22 @@ from dms_airflow.airflow.dags import fetch_dag, list_dags, unpause_dag
 from dms_airflow.core.errors import ActionError, DagNotFoundError, DagNotReadyError
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.dags import Dag
     from dms_airflow.operations.context import Context
 
 SUGGESTIONS = 3
 
 
-def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context: Context) -> Dag:
+def check_readiness(dag_id: str, on_paused: str, context: Context) -> Dag:
     """Check one DAG, and unpause it where the author wants that.
 
     Raises:
         DagNotFoundError: The DAG does not exist.
         DagNotReadyError: A run of it would not be created, or never start.
     """
-    dag = fetch_dag(airflow, dag_id)
+    dag = fetch_dag(context.airflow, dag_id)
     if dag is None:
-        raise DagNotFoundError(f"{airflow.url} has no DAG {dag_id}.", suggest_dag(dag_id, airflow))
+        raise DagNotFoundError(f"{context.airflow.url} has no DAG {dag_id}.", suggest_dag(dag_id, context))
     # First: on Airflow 3 a file that does not import also takes its DAGs out of service.
     if dag.has_import_errors:
         raise DagNotReadyError(
@@ -43,15 +42,15 @@ def check_readiness(dag_id: str, on_paused: str, airflow: AirflowClient, context
             "Unpause it in Airflow or with the operation dags unpause, or set on-paused: unpause.",
         )
     if dag.is_paused and on_paused == "unpause":
-        unpause_dag(airflow, dag_id)
+        unpause_dag(context.airflow, dag_id)
         context.log.info(f"DAG {dag_id} was paused, and is unpaused now (on-paused: unpause). It stays unpaused.")
     return dag
 
 
-def suggest_dag(dag_id: str, airflow: AirflowClient) -> str:
+def suggest_dag(dag_id: str, context: Context) -> str:
     """Suggest the DAGs with the most similar ids, as the next step."""
     try:
-        known = [dag.dag_id for dag in list_dags(airflow, only_active=True)]
+        known = [dag.dag_id for dag in list_dags(context.airflow, only_active=True)]
     except ActionError:
         return "Search for the DAG's id in Airflow."
     nearest = difflib.get_close_matches(dag_id, known, n=SUGGESTIONS, cutoff=0.5)

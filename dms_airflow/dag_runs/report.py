@@ -51,19 +51,20 @@ def make_outputs(run: DagRun, airflow: AirflowClient) -> dict[str, str]:
     return {"dag-id": run.dag_id, "run-id": run.run_id, "run-state": run.state, "run-url": url}
 
 
-def report_runs(watches: Sequence[WatchedRun], dags_path: str, airflow: AirflowClient, context: Context) -> Result:
+def report_runs(watches: Sequence[WatchedRun], dags_path: str, context: Context) -> Result:
     """Report DAG runs, without outputs; if the workflow is cancelled meanwhile, as cancelled, and without further requests.
 
     `dags_path` is the checkout's DAG folder, empty if it is searched. The headline is about the first run.
     """
     try:
-        return _report(watches, dags_path, airflow, context)
+        return _report(watches, dags_path, context)
     except Cancelled:
         cancelled = [replace(one, ending=Ending.CANCELLED, fate=one.fate or f"Its state: {one.run.state}.") for one in watches]
-        return _report(cancelled, dags_path, airflow, context)
+        return _report(cancelled, dags_path, context)
 
 
-def _report(watches: Sequence[WatchedRun], dags_path: str, airflow: AirflowClient, context: Context) -> Result:
+def _report(watches: Sequence[WatchedRun], dags_path: str, context: Context) -> Result:
+    airflow = context.airflow
     finished = [one for one in watches if one.ending is not Ending.CANCELLED]
     checkout = Checkout(context.runner.workspace, dags_path or None)
     failures = _find_failures(finished, checkout, airflow)

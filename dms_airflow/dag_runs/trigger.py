@@ -20,7 +20,6 @@ from dms_airflow.core.http.retry import PAUSES, retry
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.ci.runner import Runner
     from dms_airflow.operations.context import Context
 
@@ -77,11 +76,7 @@ def make_run_id(runner: Runner, token: str) -> str:
 
 
 def request_run(
-    requested: RunRequest,
-    send: Callable[[float], T],
-    classify: Callable[[T], Answer],
-    airflow: AirflowClient,
-    context: Context,
+    requested: RunRequest, send: Callable[[float], T], classify: Callable[[T], Answer], context: Context
 ) -> T | DagRun:
     """Request a DAG run until it is known whether it exists, or until the client's deadline.
 
@@ -94,8 +89,8 @@ def request_run(
     Raises:
         ActionError: It is not known whether the run exists.
     """
-    clock, pauses = context.clock, iter(PAUSES)
-    existed = not requested.is_own and _may_exist(requested, airflow)
+    airflow, clock, pauses = context.airflow, context.clock, iter(PAUSES)
+    existed = not requested.is_own and _may_exist(requested, context)
     first: ActionError | None = None
     while True:
         answer: T | ActionError
@@ -116,7 +111,7 @@ def request_run(
             raise first or error from None
         context.log.info(f"{why} Checking whether the DAG run {requested.run_id} exists.")
         try:
-            found = _find_run(requested, airflow, context)
+            found = _find_run(requested, context)
         except ActionError:
             found, may_repeat = None, may_repeat and not isinstance(answer, ActionError)
         if found and not existed:
@@ -131,23 +126,23 @@ def request_run(
         clock.sleep(pause)
 
 
-def _find_run(requested: RunRequest, airflow: AirflowClient, context: Context) -> DagRun | None:
+def _find_run(requested: RunRequest, context: Context) -> DagRun | None:
     """Find the run with the requested id; None if there is none. While Airflow does not answer, try again for FIND_LIMIT."""
     return retry(
-        lambda: fetch_run(airflow, requested.dag_id, requested.run_id),
+        lambda: fetch_run(context.airflow, requested.dag_id, requested.run_id),
         clock=context.clock,
         log=context.log,
-        deadline=min(airflow.deadline, context.clock.monotonic() + FIND_LIMIT),
+        deadline=min(context.airflow.deadline, context.clock.monotonic() + FIND_LIMIT),
         tries=None,
         # A 404 of Airflow is not an error but a result; this one is from a gateway.
         may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
     )
 
 
-def _may_exist(requested: RunRequest, airflow: AirflowClient) -> bool:
+def _may_exist(requested: RunRequest, context: Context) -> bool:
     """Whether a run with an author's id may exist already: then a run that is found later is not the requested one."""
     try:
-        return fetch_run(airflow, requested.dag_id, requested.run_id) is not None
+        return fetch_run(context.airflow, requested.dag_id, requested.run_id) is not None
     except AnswerError:
         return True
 

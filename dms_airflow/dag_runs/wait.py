@@ -141,14 +141,12 @@ class WatchedRun:
             yield f"{self.run.state}, nothing new for {seconds:.0f} s: {reason}"
 
 
-def wait_for_runs(
-    watches: Sequence[WatchedRun], airflow: AirflowClient, context: Context, *, poll_interval: float | None
-) -> None:
+def wait_for_runs(watches: Sequence[WatchedRun], context: Context, *, poll_interval: float | None) -> None:
     """Poll DAG runs until all have ended, or until the client's deadline, which is then later by the time of the last poll.
 
     `poll_interval` is in seconds; without it the pause grows with the time passed.
     """
-    clock = context.clock
+    airflow, clock = context.airflow, context.clock
     began, deadline = clock.monotonic(), airflow.deadline
 
     def poll(watch: WatchedRun) -> list[str]:

@@ -26,7 +26,6 @@ from dms_airflow.operations import command
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from dms_airflow.airflow.client import AirflowClient
     from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.operations.context import Context
 
@@ -64,30 +63,30 @@ def find_dag_id(line: CommandLine) -> str:
 
 def run(params: Params, context: Context) -> Result:
     """Trigger the DAG, and wait for its run if the author wants that."""
-    airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
+    context = replace(context, airflow=context.airflow.until(context.clock.monotonic() + params.timeout))
     path = ""
     if params.wait_for_completion:
         dag_id = find_dag_id(params.line)
         with add_outputs({"dag-id": dag_id}):
-            path = check_readiness(dag_id, params.on_paused, airflow, context).path
+            path = check_readiness(dag_id, params.on_paused, context).path
     requested, line = _prepare(params.line, params.conf, context)
-    with abandon_if_cancelled([requested], params.on_cancel, airflow, context.clock):
-        execution, run = _trigger(requested, line, airflow, context)
-    result = _report(execution, run, airflow, context)
+    with abandon_if_cancelled([requested], params.on_cancel, context):
+        execution, run = _trigger(requested, line, context)
+    result = _report(execution, run, context)
     if not (params.wait_for_completion and run and execution.outcome.succeeded):
         return result
     with add_outputs(result.outputs):
         watch = WatchedRun(run=run, path=path)
-        complete([watch], params, airflow, context)
-        report = report_runs([watch], params.dags_path, airflow, context)
-    return replace(report, outputs={**result.outputs, **make_outputs(watch.run, airflow)})
+        complete([watch], params, context)
+        report = report_runs([watch], params.dags_path, context)
+    return replace(report, outputs={**result.outputs, **make_outputs(watch.run, context.airflow)})
 
 
 def run_line(line: CommandLine, params: TimedParams, context: Context) -> Result:
     """Trigger a DAG, and report the run."""
-    airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
+    context = replace(context, airflow=context.airflow.until(context.clock.monotonic() + params.timeout))
     requested, line = _prepare(line, "", context)
-    return _report(*_trigger(requested, line, airflow, context), airflow, context)
+    return _report(*_trigger(requested, line, context), context)
 
 
 def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest, CommandLine]:
@@ -112,12 +111,10 @@ def _prepare(line: CommandLine, conf: str, context: Context) -> tuple[RunRequest
     return requested, line
 
 
-def _trigger(
-    requested: RunRequest, line: CommandLine, airflow: AirflowClient, context: Context
-) -> tuple[Execution, DagRun | None]:
+def _trigger(requested: RunRequest, line: CommandLine, context: Context) -> tuple[Execution, DagRun | None]:
     """Run the command until it is known whether its DAG run exists, which it may although the command failed; return both."""
     with add_outputs({"dag-id": requested.dag_id, "run-id": requested.run_id}):
-        answer = request_run(requested, lambda timeout: execute(line, timeout, context), _classify, airflow, context)
+        answer = request_run(requested, lambda timeout: execute(line, timeout, context), _classify, context)
     if isinstance(answer, DagRun):
         records = [{"dag_id": answer.dag_id, "dag_run_id": answer.run_id, "state": answer.state}]
         outcome = Outcome(verdict=Verdict.SUCCEEDED, records=records)
@@ -129,12 +126,12 @@ def _trigger(
         return answer, created if created and created.dag_id == requested.dag_id else requested.run
     run: DagRun | None = None
     if "DagNotFound" in outcome.reason:
-        outcome = replace(outcome, advice=suggest_dag(requested.dag_id, airflow))
+        outcome = replace(outcome, advice=suggest_dag(requested.dag_id, context))
     elif refusal := parse_refusal(answer.stderr):
         outcome = replace(outcome, reason=refusal, advice="Correct conf; the DAG's params say what it takes.")
     elif requested.is_own:
         with suppress(ActionError):
-            run = fetch_run(airflow, requested.dag_id, requested.run_id)
+            run = fetch_run(context.airflow, requested.dag_id, requested.run_id)
         if run:
             made = (
                 f"The DAG run {run.run_id} was created in spite of that, and is {run.state}: check it before you trigger again."
@@ -150,10 +147,10 @@ def _classify(execution: Execution) -> Answer:
     return Answer.OPEN if execution.outcome.verdict is Verdict.UNKNOWN else Answer.FINAL
 
 
-def _report(execution: Execution, run: DagRun | None, airflow: AirflowClient, context: Context) -> Result:
+def _report(execution: Execution, run: DagRun | None, context: Context) -> Result:
     """Report the command, and the run that it created."""
     result = command.report(execution)
-    outputs = {**result.outputs, **(make_outputs(run, airflow) if run else {"dag-id": find_dag_id(execution.line)})}
+    outputs = {**result.outputs, **(make_outputs(run, context.airflow) if run else {"dag-id": find_dag_id(execution.line)})}
     if not (run and execution.outcome.succeeded):
         return replace(result, outputs=outputs)
     context.log.info(f"DAG run {run.run_id} of {run.dag_id} is {run.state}. Its page: {outputs['run-url']}")

@@ -50,15 +50,16 @@ class Params(WaitParams):
 def run(params: Params, context: Context) -> Result:
     """Check the instance's health, then run the DAGs in parallel."""
     airflow = context.airflow.until(context.clock.monotonic() + params.timeout)
+    context = replace(context, airflow=airflow)
     interval = params.poll_interval
     health = await_health(airflow, context.clock, context.log, interval=interval, consequence="No DAG was triggered.")
     context.log.info(f"The instance is healthy: {health}.")
     if not params.arguments:
         return Result(ending=Ending.SUCCESS, headline=f"The instance is healthy: {health}", outputs={"runs": []})
-    watches = _trigger_all(params, airflow, context)
+    watches = _trigger_all(params, context)
     with add_outputs({"runs": [_describe(one.run, airflow) for one in watches if not one.error]}):
-        complete(watches, params, airflow, context)
-        result = report_runs(watches, params.dags_path, airflow, context)
+        complete(watches, params, context)
+        result = report_runs(watches, params.dags_path, context)
     for one in watches:
         if one.run.run_id:
             context.log.info(describe_run(one))
@@ -72,7 +73,7 @@ def run(params: Params, context: Context) -> Result:
     )
 
 
-def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> list[WatchedRun]:
+def _trigger_all(params: Params, context: Context) -> list[WatchedRun]:
     """Trigger each DAG, and return their runs, or why they have none."""
     conf = json.loads(params.conf or "{}")
     requests = [
@@ -81,14 +82,14 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> li
 
     def trigger(requested: RunRequest) -> WatchedRun:
         try:
-            path = check_readiness(requested.dag_id, params.on_paused, airflow, context).path
-            return WatchedRun(run=_create(requested, conf, airflow, context), path=path)
+            path = check_readiness(requested.dag_id, params.on_paused, context).path
+            return WatchedRun(run=_create(requested, conf, context), path=path)
         except ActionError as error:
             return WatchedRun(run=DagRun(dag_id=requested.dag_id, run_id="", state=NOT_TRIGGERED), error=error)
 
-    known = {"runs": [_describe(one.run, airflow) for one in requests]}
-    with add_outputs(known), abandon_if_cancelled(requests, params.on_cancel, airflow, context.clock):
-        watches = airflow.map(trigger, requests)
+    known = {"runs": [_describe(one.run, context.airflow) for one in requests]}
+    with add_outputs(known), abandon_if_cancelled(requests, params.on_cancel, context):
+        watches = context.airflow.map(trigger, requests)
         for one in watches:
             if one.error:
                 context.log.info(f"{one.run.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
@@ -97,33 +98,33 @@ def _trigger_all(params: Params, airflow: AirflowClient, context: Context) -> li
     return watches
 
 
-def _create(requested: RunRequest, conf: Mapping[str, Any], airflow: AirflowClient, context: Context) -> DagRun:
+def _create(requested: RunRequest, conf: Mapping[str, Any], context: Context) -> DagRun:
     """Create a DAG run by REST, which explains a refusal better than the command line, and does not start a process."""
     dag_id, now = requested.dag_id, context.clock.time_of_day()
 
     def send(timeout: float) -> DagRun | Response:
-        response = create_run(airflow, dag_id, requested.run_id, conf=conf, logical_date=now, timeout=timeout)
+        response = create_run(context.airflow, dag_id, requested.run_id, conf=conf, logical_date=now, timeout=timeout)
         created = parse_run(response.parse_object()) if response.status == HTTPStatus.OK else None
         if created and (created.dag_id, created.run_id) == (dag_id, requested.run_id):
             return created
         # Airflow explains a refusal. Any other response without this run is from a gateway: it is not known what happened.
         if response.status in REFUSALS and response.parse_object():
             return response
-        raise airflow.make_error(response, f"POST of a DAG run of {dag_id}")
+        raise context.airflow.make_error(response, f"POST of a DAG run of {dag_id}")
 
     def classify(answer: DagRun | Response) -> Answer:
         if isinstance(answer, DagRun):
             return Answer.FINAL
         return Answer.CONFLICT if answer.status == HTTPStatus.CONFLICT else Answer.OPEN
 
-    answer = request_run(requested, send, classify, airflow, context)
+    answer = request_run(requested, send, classify, context)
     if isinstance(answer, DagRun):
         return answer
     refusal = parse_refusal(str(answer.parse_object().get("detail")))
     raise TriggerRefusedError(
         f"Airflow refused a run of {dag_id} with status {answer.status}: "
         f"{refusal or describe_problem(answer, context.log.redact)}",
-        "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, airflow),
+        "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, context),
     )
 
 

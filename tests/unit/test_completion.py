@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dag_runs import DagRun
 from dms_airflow.dag_runs.completion import ENDED, MISSING, PERHAPS_LEFT, abandon
 from dms_airflow.dag_runs.wait import WatchedRun
-from tests.unit.fakes import FakeAirflow, FakeClock, make_response
+from tests.unit.fakes import FakeAirflow, FakeClock, FakeLog, make_context, make_response
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 def give_up(on_cancel: str, airflow: FakeAirflow, clock: FakeClock, *, are_known: bool = True) -> WatchedRun:
     """Give up one run, and return what is known of it then."""
     watch = WatchedRun(run=DagRun(dag_id="etl", run_id="r1", state="queued"))
-    abandon([watch], on_cancel, airflow, clock, are_known=are_known)
+    abandon([watch], on_cancel, make_context(clock, FakeLog(), airflow), are_known=are_known)
     return watch
 
 

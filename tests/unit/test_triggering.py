@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
@@ -62,7 +62,7 @@ class World:
         self.requested = requested
         self.sent = 0
         self.client.deadline = self.clock.now + deadline
-        self.context = make_context(self.clock, self.log)
+        self.context = make_context(self.clock, self.log, cast("Any", self.client))
 
     def request(self, *steps: Callable[[World], str] | Exception | None) -> Any:
         """Request the run; each step is what one request meets: None arrives and is answered."""
@@ -78,7 +78,7 @@ class World:
 
         kinds = {"made": Answer.FINAL, "conflict": Answer.CONFLICT}
         classify = lambda answer: kinds.get(answer, Answer.OPEN)  # noqa: E731
-        return request_run(self.requested, send, classify, self.client, self.context)  # type: ignore[arg-type]
+        return request_run(self.requested, send, classify, self.context)
 
 
 def make_and_lose(world: World) -> str:

@@ -91,7 +91,7 @@ class World:
         """Wait, and give the seconds that it took."""
         began = self.clock.now
         self.airflow.deadline = began + timeout
-        wait_for_runs([self.watch], self.airflow, make_context(self.clock, self.log), poll_interval=poll_interval)
+        wait_for_runs([self.watch], make_context(self.clock, self.log, self.airflow), poll_interval=poll_interval)
         return self.clock.now - began
 
 
@@ -317,7 +317,7 @@ def test_lines_of_several_runs_name_their_dag() -> None:
     world = World((0.0, "success", {"a": "success"}))
     other = WatchedRun(run=DagRun(dag_id="elt", run_id="r2", state="queued"))
 
-    wait_for_runs([world.watch, other], world.airflow, make_context(world.clock, world.log), poll_interval=None)
+    wait_for_runs([world.watch, other], make_context(world.clock, world.log, world.airflow), poll_interval=None)
 
     assert world.log.lines == ["      1s  etl: success, 1 of 1 tasks done", "      1s  elt: success, 1 of 1 tasks done"]
 
