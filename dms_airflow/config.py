@@ -35,9 +35,7 @@ from dms_airflow.operations import Operation, check_other_inputs, find_operation
 def parse_endpoint(text: str) -> Endpoint:
     """Read `host`, `host:port` or a URL without path."""
     word = parse_text(text)
-    scheme, separator, rest = word.partition("://")
-    if not separator:
-        scheme, rest = "https", word
+    scheme, _, rest = (word if "://" in word else f"https://{word}").partition("://")
     authority = rest.removesuffix("/")
     match = AUTHORITY.fullmatch(authority)
     if scheme.lower() not in ("http", "https") or not match or int(match["port"] or 443) > 65535:  # noqa: PLR2004
@@ -98,19 +96,22 @@ class Config:
     def check(self) -> Iterator[InputProblem]:
         """Name the combinations that cannot be."""
         if not self.region and not self.endpoint:
-            yield InputProblem(name="region", message="is required, e.g. cn-hangzhou, unless endpoint is given")
-        pairs = (("access_key_id", "access_key_secret"), ("role_to_assume", "oidc_provider_arn"))
-        for one, other in (*pairs, *(pair[::-1] for pair in pairs)):
+            yield InputProblem("region", "is required, e.g. cn-hangzhou, unless endpoint is given")
+        needs = (
+            ("access_key_id", "access_key_secret"),
+            ("access_key_secret", "access_key_id"),
+            ("security_token", "access_key_id"),
+            ("role_to_assume", "oidc_provider_arn"),
+            ("oidc_provider_arn", "role_to_assume"),
+            ("role_session_name", "role_to_assume"),
+        )
+        for one, other in needs:
             if getattr(self, one) and not getattr(self, other):
-                missing, present = other.replace("_", "-"), one.replace("_", "-")
-                yield InputProblem(name=missing, message=f"is required when {present} is given; a missing secret is empty")
-        if self.security_token and not self.access_key_id:
-            yield InputProblem(name="access-key-id", message="is required when security-token is given")
+                present, missing = one.replace("_", "-"), other.replace("_", "-")
+                yield InputProblem(missing, f"is required when {present} is given; a missing secret is empty")
         if self.comment != "never" and not self.github_token:
-            message = f"is required when comment is {self.comment}, e.g. ${{{{ github.token }}}}; a missing secret is empty"
-            yield InputProblem(name="github-token", message=message)
-        if self.role_session_name and not self.role_to_assume and not self.oidc_provider_arn:
-            yield InputProblem(name="role-to-assume", message="is required when role-session-name is given")
+            text = f"is required when comment is {self.comment}, e.g. ${{{{ github.token }}}}; a missing secret is empty"
+            yield InputProblem("github-token", text)
 
     @property
     def openapi(self) -> Endpoint:
@@ -144,7 +145,7 @@ def parse_inputs(environ: Mapping[str, str], runner: Runner) -> Inputs:
         try:
             operation = find_operation(config.operation)
         except InputValueError as error:
-            problems.append(InputProblem(name="operation", message=str(error)))
+            problems.append(InputProblem("operation", str(error)))
     if operation:
         params = load(operation.Params, environ, problems)
     problems.extend(check_other_inputs(operation, environ))
@@ -159,13 +160,13 @@ def _check_variables(environ: Mapping[str, str]) -> Iterator[InputProblem]:
     """Find a wrong CI system, and variables that are almost that of an input: a misspelt `dry-run` must not become a deploy."""
     word = environ.get("DMS_AIRFLOW_CI", "")
     if word.strip() and word.strip().lower() not in (*System, *ALSO_PLAIN):
-        yield InputProblem(name="DMS_AIRFLOW_CI", message=f"must be one of {', '.join(System)}, not {quote_value(word)}")
+        yield InputProblem("DMS_AIRFLOW_CI", f"must be one of {', '.join(System)}, not {quote_value(word)}")
     known = [list_variables(name)[0] for name in INPUTS]
     for name in (one for one in environ if one.startswith("DMS_AIRFLOW_") and one not in known):
         # Not by the whole names, which all begin alike.
         near = get_close_matches(name[12:], [one[12:] for one in known], n=1, cutoff=0.85)
         if near:
-            yield InputProblem(name=name, message=f"is not the variable of an input; did you mean DMS_AIRFLOW_{near[0]}?")
+            yield InputProblem(name, f"is not the variable of an input; did you mean DMS_AIRFLOW_{near[0]}?")
 
 
 def _check_authorities(path: str) -> Iterator[InputProblem]:
@@ -177,7 +178,7 @@ def _check_authorities(path: str) -> Iterator[InputProblem]:
             f"must be the path of a file with certificates in PEM form, not {quote_value(path)}. In a container it must be a "
             "file there: on GitHub, in the workspace or RUNNER_TEMP"
         )
-        yield InputProblem(name="REQUESTS_CA_BUNDLE", message=message)
+        yield InputProblem("REQUESTS_CA_BUNDLE", message)
 
 
 def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:
@@ -186,11 +187,11 @@ def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> 
     for name, text in files.items():
         path = _resolve(root, text)
         if path is None or path == root or (path.exists() and not path.is_file()):
-            yield InputProblem(name=name, message=f"must be a plain file inside the workspace, not {quote_value(text)}")
+            yield InputProblem(name, f"must be a plain file inside the workspace, not {quote_value(text)}")
     if dags_path:
         path = _resolve(root, dags_path)
         if path is None or not path.is_dir():
-            yield InputProblem(name="dags-path", message=f"must be a folder of the checkout, not {quote_value(dags_path)}")
+            yield InputProblem("dags-path", f"must be a folder of the checkout, not {quote_value(dags_path)}")
 
 
 def _resolve(root: Path, name: str) -> Path | None:

@@ -34,13 +34,10 @@ class GitHub(CiSystem):
 
     def annotate(self, annotation: Annotation) -> None:
         """Print an annotation. Properties without a value are left out, since an empty one is not the same."""
-        properties = {
-            "file": self._secrets.redact(annotation.file or ""),
-            "line": annotation.line,
-            "title": self._flatten(annotation.title),
-        }
+        file = self._secrets.redact(annotation.file or "")
         # GitHub cannot order an annotation without a file, and takes a line without one for nothing.
-        present = {name: value for name, value in properties.items() if value and (name != "line" or annotation.file)}
+        properties = {"file": file, "line": annotation.line if file else None, "title": self._flatten(annotation.title)}
+        present = {name: value for name, value in properties.items() if value}
         message = "\n".join(map(disarm, self._clean(annotation.message).split("\n")))
         self._command(str(annotation.level), present, message)
 

@@ -44,16 +44,14 @@ def render_summary(
     )
     writer.add_annotations(result.annotations, FOLDED_LIMIT)
     findings = result.findings or ()
-    blocks = [*tabulate(findings, name_page), *result.blocks]
-    shown = [block for block in blocks if not isinstance(block, Folded)]
-    folded = [block for block in blocks if isinstance(block, Folded)]
     # The log of a failed task, which has its traceback, is a block of its own.
     tracebacks = [
         Folded(heading=f"Traceback: {one.place} {one.headline}", text=one.details)
         for one in findings
         if one.details and one.rule is not Rule.TASK_FAILED
     ]
-    for block in (*shown, *tracebacks, *folded):
+    blocks = (*tabulate(findings, name_page), *tracebacks, *result.blocks)
+    for block in sorted(blocks, key=lambda one: isinstance(one, Folded)):
         writer.add_block(block)
     return writer.finish()
 

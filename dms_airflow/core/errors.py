@@ -21,7 +21,7 @@ class ActionError(Exception):
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
         status: The HTTP status of the response that failed; None where there was none, or it does not matter.
-        is_transient: The same call may succeed a moment later; by default what the class says.
+        is_transient: The same call may succeed a moment later, if it does no harm; by default what the class says.
         retry_after: Seconds to wait, as the server requested.
         outputs: What was known before the error.
         blocks: Further parts of the job summary.
@@ -31,7 +31,6 @@ class ActionError(Exception):
     ending: ClassVar[Ending] = Ending.FAILURE
 
     is_transient = False
-    """Whether the same call may succeed a moment later. The caller knows whether a second call does harm."""
 
     def __init_subclass__(cls, *, title: str = "", ending: Ending | None = None) -> None:
         cls.title = title or cls.title

@@ -28,8 +28,6 @@ _BARE_SECONDS = re.compile(r"[0-9]{1,6}")
 
 # A backslash before a line's end joins lines as in a shell, except inside single quotes.
 _QUOTED_OR_JOINED = re.compile(r"'[^']*'|\"(?:\\.|[^\"\\])*\"|\\\n|\\.", re.DOTALL)
-
-
 _ESCAPED = re.compile(r"\\.", re.DOTALL)
 
 
@@ -107,7 +105,7 @@ def load(cls: type[T], environ: Mapping[str, str], problems: list[InputProblem])
         try:
             values[name.replace("-", "_")] = source.parse_input(text)
         except InputValueError as error:
-            problems.append(InputProblem(name=name, message=str(error)))
+            problems.append(InputProblem(name, str(error)))
             wrong.add(name)
     loaded = cls(**values)
     check = cast("Callable[[], Iterable[InputProblem]] | None", getattr(loaded, "check", None))

@@ -34,9 +34,10 @@ _FRAME = re.compile(r'(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>
 _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
 _MARGIN = re.compile(r"\n(?=\S)")
 _SYNTAX_ERROR = re.compile(r"^(?:SyntaxError|IndentationError|TabError)(?::|$)", re.MULTILINE)
-_CLASS = re.compile(r"(?P<name>[^\s:]+)(?:: ?(?P<message>.*))?")
+# Without the module path, and the `unusual_prefix_<sha1>_` that Airflow puts before a DAG file's module.
+_CLASS = re.compile(r"(?:[^\s:]*\.)?+(?P<name>[^\s:]++)(?:: ?(?P<message>.*))?")
 # The name of a class has several words or is `Exception`; the first word of a sentence such as `Variable: …` has not.
-_BARE = re.compile(r"(?:[^\s:]*\.)?(?P<name>Exception|(?=[A-Z]\w*[A-Z])(?=\w*[a-z])\w++): (?P<message>.*)", re.DOTALL)
+_BARE = re.compile(r"(?:[^\s:]*\.)?+(?P<name>Exception|(?=[A-Z]\w*[A-Z])(?=\w*[a-z])\w++): (?P<message>.*)", re.DOTALL)
 
 
 class Frame(NamedTuple):
@@ -115,7 +116,8 @@ def _parse_block(text: str) -> Traceback:
         # Python 3.8 shows all of an open triple-quoted text, at the margin from its second line on.
         end = end[own.start() :]
     last, _, further = end.partition("\n")
-    exception, message = _split_class(last)
+    match = _CLASS.fullmatch(last)
+    exception, message = (match["name"], match["message"] or "") if match else ("", last)
     return Traceback(exception=exception, message=f"{message}\n{further}".strip("\n"), frames=frames)
 
 
@@ -133,18 +135,6 @@ def _read_frame(text: str) -> Frame | None:
 def _read_source(line: str) -> str | None:
     source = line.strip() if line.startswith("    ") else ""
     return None if not source or (source[0] in "~^." and _MARKERS.fullmatch(source)) else source
-
-
-def _split_class(line: str) -> tuple[str, str]:
-    match = _CLASS.fullmatch(line)
-    if match is None:
-        return "", line
-    return _bare_name(match["name"]), match["message"] or ""
-
-
-def _bare_name(name: str) -> str:
-    """Drop the module path, and with it the `unusual_prefix_<sha1>_` that Airflow puts before a DAG file's module."""
-    return name.rpartition(".")[2] or name
 
 
 def _parse_message(text: str) -> Traceback:

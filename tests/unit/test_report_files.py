@@ -16,6 +16,7 @@ import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from dms_airflow import __version__
 from dms_airflow.ci.reports import sarif
 from dms_airflow.ci.reports.files import render_code_quality, render_file
 from dms_airflow.ci.reports.junit import render_junit
@@ -74,7 +75,7 @@ def read_junit(text: str) -> junitparser.JUnitXml:
 
 
 def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
-    run = read_sarif(render_sarif(FINDINGS, "1.2.3"))
+    run = read_sarif(render_sarif(FINDINGS))
 
     assert run["results"] == [
         {
@@ -127,7 +128,7 @@ def test_sarif_has_one_result_for_each_finding_with_a_place() -> None:
 
 
 def test_a_finding_without_a_place_is_a_notification_of_the_run() -> None:
-    run = read_sarif(render_sarif(FINDINGS, "1.2.3"))
+    run = read_sarif(render_sarif(FINDINGS))
 
     assert run["invocations"] == [
         {
@@ -147,9 +148,9 @@ def test_a_finding_without_a_place_is_a_notification_of_the_run() -> None:
 
 
 def test_sarif_names_the_tool_and_explains_every_rule() -> None:
-    driver = read_sarif(render_sarif((), "1.2.3"))["tool"]["driver"]
+    driver = read_sarif(render_sarif(()))["tool"]["driver"]
 
-    assert (driver["name"], driver["semanticVersion"]) == ("dms-airflow", "1.2.3")
+    assert (driver["name"], driver["semanticVersion"]) == ("dms-airflow", __version__)
     assert [rule["id"] for rule in driver["rules"]] == [
         *("import-error", "serialization-error", "duplicate-dag-id", "task-failed"),
         *("deprecation", "missing-connection", "missing-variable", "missing-triggerer", "missing-pool"),
@@ -163,7 +164,7 @@ def test_sarif_names_the_tool_and_explains_every_rule() -> None:
 
 
 def test_a_message_makes_no_link() -> None:
-    (result,) = read_sarif(render_sarif([replace(BROKEN, message="see [here](https://x)", affects=())], "1"))["results"]
+    (result,) = read_sarif(render_sarif([replace(BROKEN, message="see [here](https://x)", affects=())]))["results"]
 
     assert result["message"]["text"] == "see [here] (https://x)"
 
@@ -172,7 +173,7 @@ def test_no_more_results_are_written_than_github_takes(monkeypatch: pytest.Monke
     monkeypatch.setattr(sarif, "MOST_RESULTS", 7)
     findings = [replace(BROKEN, message=str(number), affects=()) for number in range(10)]
 
-    run = read_sarif(render_sarif(findings, "1"))
+    run = read_sarif(render_sarif(findings))
 
     assert [result["message"]["text"] for result in run["results"]] == ["0", "1", "2", "3", "4", "5", "6"]
     assert run["invocations"][0]["toolExecutionNotifications"] == [
@@ -184,7 +185,7 @@ def test_the_file_is_no_larger_than_github_takes() -> None:
     noise = Random(1)
     findings = [replace(BROKEN, message=b64encode(noise.randbytes(3000)).decode()) for _ in range(5_001)]
 
-    text = render_sarif(findings, "1")
+    text = render_sarif(findings)
 
     assert len(gzip.compress(text.encode())) < 10_000_000
     assert len(json.loads(text)["runs"][0]["results"]) == 5_000
@@ -272,7 +273,7 @@ def test_any_text_gives_valid_files(name: str, text: str) -> None:
     finding = replace(BROKEN, message=text, file=name or None, affects=(name,), details=text)
 
     read_junit(render_junit([finding], [Check(suite=name, name=text, failure=text)]))
-    read_sarif(render_sarif([finding], "1"))
+    read_sarif(render_sarif([finding]))
     json.loads(render_code_quality([finding])).copy()
 
 
@@ -353,6 +354,6 @@ def test_the_files_of_very_many_errors_are_valid() -> None:
         for number in range(1000)
     )
 
-    assert len(read_sarif(render_sarif(findings, "1"))["results"]) == 1000
+    assert len(read_sarif(render_sarif(findings))["results"]) == 1000
     assert [suite.failures for suite in read_junit(render_junit(findings, []))] == [1000]
     assert len({entry["fingerprint"] for entry in json.loads(render_code_quality(findings))}) == 1000

@@ -271,8 +271,9 @@ def test_parse__windows_line_ends() -> None:
         "Aa" * 500_000 + ": x",
         "Aa" * 500_000 + " x",
         "Aa." * 300_000 + " x",
+        HEADER + "Aa." * 300_000 + " x",
     ],
-    ids=["frames", "quotes", "digits", "chains", "blanks", "carets", "colons", "boxes", "name", "word", "words"],
+    ids=["frames", "quotes", "digits", "chains", "blanks", "carets", "colons", "boxes", "name", "word", "words", "modules"],
 )
 def test_parse__a_megabyte_made_to_be_slow_ends(text: str) -> None:
     assert parse(text).message is not None

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
-from dms_airflow import __version__
 from dms_airflow.ci.reports.junit import render_junit
 from dms_airflow.ci.reports.sarif import render_sarif
 from dms_airflow.core.findings import Finding, Rule, annotate, describe_affected
@@ -28,7 +27,7 @@ def render_file(name: str, result: Result, config: Config) -> Iterable[str]:
     findings = result.findings or ()
     match name:
         case "sarif-file":
-            return [render_sarif(findings, __version__)]
+            return [render_sarif(findings)]
         case "junit-file":
             return [render_junit(findings, result.checks)]
         case "code-quality-file":

@@ -40,10 +40,9 @@ def render_junit(findings: Sequence[Finding], checks: Sequence[Check]) -> str:
     root = Element("testsuites", name="dms-airflow")
     suites: dict[str, Element] = {}
     for check in dict.fromkeys((*checks, *further)):
-        suite = suites.get(check.suite)
-        if suite is None:
-            suite = suites[check.suite] = SubElement(root, "testsuite", name=_clean(check.suite))
-        _add_case(suite, check, found.get(check.subject))
+        if check.suite not in suites:
+            suites[check.suite] = SubElement(root, "testsuite", name=_clean(check.suite))
+        _add_case(suites[check.suite], check, found.get(check.subject))
     for element in (*suites.values(), root):
         _count(element)
     indent(root)

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 from urllib.parse import quote
 
+from dms_airflow import __version__
 from dms_airflow.core.findings import Finding, Rule, describe
 from dms_airflow.core.text import cut_middle
 
@@ -37,14 +38,10 @@ _HELP = {
 }
 
 
-def render_sarif(findings: Sequence[Finding], version: str) -> str:
-    """Write findings as a SARIF file.
+def render_sarif(findings: Sequence[Finding]) -> str:
+    """Write findings, most important first, as a SARIF file; of too many the last are left out, and counted.
 
     A finding without a place in the checkout becomes a notification of the run: GitHub refuses a result without a location.
-
-    Args:
-        findings: Most important first. The last are left out where there are too many, and a notification counts them.
-        version: Of this action.
     """
     shown = findings[:MOST_RESULTS]
     notifications: list[dict[str, Any]] = [
@@ -56,7 +53,7 @@ def render_sarif(findings: Sequence[Finding], version: str) -> str:
         notifications.append({"level": "warning", "message": {"text": f"{left} more findings did not fit into this file."}})
     driver = {
         "name": "dms-airflow",
-        "semanticVersion": version,
+        "semanticVersion": __version__,
         "informationUri": HOME,
         "rules": [_write_rule(rule) for rule in Rule],
     }

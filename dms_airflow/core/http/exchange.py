@@ -18,7 +18,6 @@ import requests
 from requests import exceptions as http_errors
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPSConnection
-from urllib3.connectionpool import HTTPSConnectionPool
 from urllib3.exceptions import HTTPError, ProtocolError
 
 from dms_airflow import __version__
@@ -172,9 +171,8 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *args: Any, **options: Any) -> Any:
         """Get the pool of connections to a host."""
-        pool = super().get_connection_with_tls_context(*args, **options)
-        if isinstance(pool, HTTPSConnectionPool):
-            pool.ConnectionCls = _SecureConnection
+        pool: Any = super().get_connection_with_tls_context(*args, **options)
+        pool.ConnectionCls = _SecureConnection
         return pool
 
 
