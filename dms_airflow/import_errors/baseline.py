@@ -125,29 +125,24 @@ def read_baseline(text: str, workspace: Path) -> Baseline:
 
 
 def _read_file(name: str, workspace: Path) -> str:
-    shown, root = quote_value(name), workspace.resolve()
+    root = workspace.resolve()
     try:
         path = (root / name).resolve()
-        if not path.is_relative_to(root):
-            raise InputValueError(f"the file {shown} is not in the workspace; use a path relative to the workspace")
-        if path.is_file():
+        if path.is_relative_to(root):
             return path.read_text(encoding="utf-8-sig")
+        reason = "it is not in the workspace; use a path relative to the workspace"
     except OSError as error:
-        raise InputValueError(f"the file {shown} cannot be opened: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise InputValueError(f"the file {shown} is not UTF-8 text") from None
-    except RuntimeError:  # a loop of links
-        pass
-    raise InputValueError(f"there is no file {shown} in the workspace")
+        reason = str(error.strerror)
+    except (ValueError, RuntimeError) as error:  # it is not UTF-8; a loop of links
+        reason = str(error)
+    raise InputValueError(f"the file {quote_value(name)} cannot be read: {reason}")
 
 
 def _parse(text: str) -> tuple[list[Any], list[Any]]:
     """Parse the import errors, and the findings where the text has them."""
     try:
         content = json.loads(text)
-    except RecursionError:
-        raise InputValueError("it is JSON nested too deeply") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise InputValueError(f"it is not JSON: {error}") from None
     if not isinstance(content, dict):
         content = {"outputs": {"import-errors": content}}

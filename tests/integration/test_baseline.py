@@ -155,7 +155,7 @@ def test_with_fail_on_any_a_baseline_only_orders(dms: FakeDms, run: Run, checkou
 @pytest.mark.parametrize(
     ("baseline", "why"),
     [
-        ("nowhere.json", 'there is no file "nowhere.json" in the workspace'),
+        ("nowhere.json", 'the file "nowhere.json" cannot be read: No such file or directory'),
         ('[{"file": "dags/etl.py"}]', "entry 1 is not an import error: instance_path is missing or not a text"),
         ("[\x85", "it is not JSON: Expecting value: line 1 column 2 (char 1)"),
         ("", "fail-on is new, but baseline is empty"),

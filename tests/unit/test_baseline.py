@@ -273,6 +273,9 @@ def test_an_entry_without_a_place_in_the_checkout() -> None:
     assert (error.file, error.line, error.instance_path) == (None, None, "etl.py")
 
 
+OUTSIDE = "it is not in the workspace; use a path relative to the workspace"
+
+
 def test_a_baseline_of_no_errors_is_one(tmp_path: Path) -> None:
     read = read_baseline("[]", tmp_path)
 
@@ -282,17 +285,18 @@ def test_a_baseline_of_no_errors_is_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("missing.json", 'there is no file "missing.json" in the workspace'),
-        ("folder", 'there is no file "folder" in the workspace'),
-        ("../outside.json", 'the file "../outside.json" is not in the workspace; use a path relative to the workspace'),
-        ("/etc/hostname", 'the file "/etc/hostname" is not in the workspace; use a path relative to the workspace'),
-        ("link.json", 'the file "link.json" is not in the workspace; use a path relative to the workspace'),
-        ("loop.json", 'there is no file "loop.json" in the workspace'),
-        ("latin.json", 'the file "latin.json" is not UTF-8 text'),
-        ("n" * 300, f'the file "{"n" * 300}" cannot be opened: File name too long'),
+        ("missing.json", 'the file "missing.json" cannot be read: No such file or directory'),
+        ("folder", 'the file "folder" cannot be read: Is a directory'),
+        ("../outside.json", f'the file "../outside.json" cannot be read: {OUTSIDE}'),
+        ("/etc/hostname", f'the file "/etc/hostname" cannot be read: {OUTSIDE}'),
+        ("link.json", f'the file "link.json" cannot be read: {OUTSIDE}'),
+        (
+            "latin.json",
+            "the file \"latin.json\" cannot be read: 'utf-8' codec can't decode byte 0xff in position 1: invalid start byte",
+        ),
+        ("n" * 300, f'the file "{"n" * 300}" cannot be read: File name too long'),
         ("text.json", "it is not JSON: Expecting value: line 1 column 1 (char 0)"),
         ("[", "it is not JSON: Expecting value: line 1 column 2 (char 1)"),
-        ("[" * 100_000, "it is JSON nested too deeply"),
         ("{}", "it is neither a list of import errors nor a result file that has them"),
         ('{"outputs": []}', "it is neither a list of import errors nor a result file that has them"),
         ('{"outputs": {"import-errors": "x"}}', "it is not a list of import errors"),
@@ -308,11 +312,22 @@ def test_what_cannot_be_read_is_said(text: str, problem: str, tmp_path: Path) ->
     (workspace / "folder").mkdir(parents=True)
     (tmp_path / "outside.json").write_text("[]", encoding="utf-8")
     (workspace / "link.json").symlink_to(tmp_path / "outside.json")
-    (workspace / "loop.json").symlink_to(workspace / "loop.json")
-    (workspace / "latin.json").write_bytes(b"[\xe9]")
+    (workspace / "latin.json").write_bytes(b"[\xff]")
     (workspace / "text.json").write_text("none", encoding="utf-8")
     (workspace / "number.json").write_text("1", encoding="utf-8")
 
     read = read_baseline(text, workspace)
 
     assert (read.errors, read.problem) == ((), problem)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"), [("loop.json", 'the file "loop.json" cannot be read: '), ("[" * 100_000, "it is not JSON")]
+)
+def test_what_cannot_be_read_at_all_is_said(text: str, problem: str, tmp_path: Path) -> None:
+    (tmp_path / "loop.json").symlink_to(tmp_path / "loop.json")
+
+    read = read_baseline(text, tmp_path)
+
+    assert read.errors == ()
+    assert read.problem.startswith(problem)
