@@ -71,9 +71,6 @@ class AirflowClient:
         """On the clock: no request is waited for longer."""
         self.server_time: datetime | None = None
         """The server's clock at its last response."""
-        self._count_lock = threading.Lock()
-        self.request_count = 0
-        """How many REST requests were made, without retries."""
 
     @property
     def url(self) -> str:
@@ -160,8 +157,6 @@ class AirflowClient:
             ActionError: No response, or one that only says that the session is gone. A status of 400 or more is a response.
         """
         path = self.locate(path)
-        with self._count_lock:
-            self.request_count += 1
         is_safe = method in SAFE_METHODS if repeatable is None else repeatable
         deadline = self._find_deadline(timeout or (POLL_TIMEOUT if tries == 1 else READ_TIMEOUT))
         headers = {"Accept": accept} | ({} if body is None else {"Content-Type": "application/json"})

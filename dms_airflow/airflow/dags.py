@@ -31,8 +31,6 @@ CACHE_SECONDS = 10.0  # by default
 # Airflow shows this in place of an error to users who cannot read every DAG of the file.
 _REDACTED = "REDACTED - you do not have read permission"
 
-_DURATION = re.compile(r"(?:(?P<days>\d+) days?, )?(?P<hours>\d+):(?P<minutes>\d\d):(?P<seconds>\d\d(?:\.\d+)?)")
-
 
 @dataclass(frozen=True, kw_only=True)
 class ParsedFile:
@@ -40,7 +38,6 @@ class ParsedFile:
 
     path: str
     """Below the DAG folder, with a slash in front."""
-    seconds: float
     dag_ids: tuple[str, ...]
 
 
@@ -90,19 +87,10 @@ def parse_report(rows: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
     return tuple(
         ParsedFile(
             path=f"/{str(row.get('file') or '').removeprefix('/')}",
-            seconds=_parse_seconds(str(row.get("duration") or "")),
             dag_ids=tuple(map(str, dags)) if isinstance(dags := row.get("dags"), list) else (),
         )
         for row in rows
     )
-
-
-def _parse_seconds(text: str) -> float:
-    match = _DURATION.fullmatch(text)
-    if not match:
-        return 0.0
-    days, hours, minutes = (int(match[name] or 0) for name in ("days", "hours", "minutes"))
-    return 86400.0 * days + 3600 * hours + 60 * minutes + float(match["seconds"])
 
 
 # --- requests -------------------------------------------------------------------------------------------------------------

@@ -35,8 +35,6 @@ if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy_gate import Params
 
-SLOWEST = 5  # files to name
-
 HINT_CHECKOUT = "Put actions/checkout before this step, and name the folder that is deployed as dags-path."
 
 DUPLICATE = "AirflowDagDuplicatedIdException"
@@ -77,16 +75,14 @@ class Gate:
         }
         for number, (question, check) in enumerate(steps.items()):
             self._context.log.info(f"{number}. {question}")
-            commands, requests, began = self._instance.commands, self._instance.requests, self._context.clock.monotonic()
+            began = self._context.clock.monotonic()
             try:
                 result = check()
             except GateError as error:
                 self._problem, result = error, first_line(error.message)
                 if error.ending is Ending.TIMEOUT:
                     self._problem = replace(error, message=f"{error.message}{self._describe_faults()}")
-            commands, requests = self._instance.commands - commands, self._instance.requests - requests
-            seconds = self._context.clock.monotonic() - began
-            self._context.log.info(f"   {result} ({commands} CLI starts, {requests} requests, {seconds:.1f} s)")
+            self._context.log.info(f"   {result} ({self._context.clock.monotonic() - began:.1f} s)")
             if self._problem or any(map(self._params.counts, compare(self._imports.errors, self._baseline.errors).errors)):
                 return self._report(None)
         vanished = [dag_id for finding in self._vanished for dag_id in finding.affects]
@@ -247,13 +243,8 @@ class Gate:
         for file in self._files.report or ():
             if file.dag_ids:
                 name = self._files.expected.awaited.get(file.path, self._files.locate(file.path))
-                yield Check(suite=DAG_FILES, name=self._checkout.relate(name), seconds=file.seconds)
+                yield Check(suite=DAG_FILES, name=self._checkout.relate(name))
 
     def _list_tables(self, unverified: tuple[tuple[str, str], ...]) -> Iterator[Table]:
         if unverified:
             yield Table(heading="Could not be verified", columns=("what", "why"), rows=unverified)
-        if self._files.report:
-            slowest = sorted(self._files.report, key=lambda file: -file.seconds)[:SLOWEST]
-            rows = tuple((file.path, f"{file.seconds:.3f} s") for file in slowest)
-            heading = "Slowest DAG files to parse"
-            yield Table(heading=heading, columns=("file on the instance", "time"), rows=rows, is_detail=True)

@@ -1,4 +1,4 @@
-"""Commands, lists and sources of an instance, within one time limit, with a count of the requests."""
+"""Commands, lists and sources of an instance, within one time limit."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ CACHE_INTERVAL = 2.0  # seconds
 
 
 class InstanceReader:
-    """Reads the state of one instance, within a time limit, and counts commands and requests.
+    """Reads the state of one instance, within a time limit.
 
     Args:
         context: The client, the clock and the log.
@@ -47,8 +47,8 @@ class InstanceReader:
         self._limit = max(SHORTEST_LIMIT, timeout * COMMAND_SHARE)
         self._deadline = context.clock.monotonic() + timeout
         self._poll_interval = poll_interval
-        self._requests_before = context.airflow.request_count
         self.commands = 0
+        """How many were run."""
         self.folders: dict[str, str] = {}
         """The absolute paths of the DAG bundles, as shown by the listed DAGs; empty before Airflow 3."""
 
@@ -56,11 +56,6 @@ class InstanceReader:
     def version(self) -> Version:
         """Which Airflow this is."""
         return self._context.airflow.version
-
-    @property
-    def requests(self) -> int:
-        """How many REST requests were made."""
-        return self._context.airflow.request_count - self._requests_before - self.commands
 
     @property
     def remaining(self) -> float:

@@ -254,7 +254,6 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model, gate: 
         "GET dags",
         "GET dagWarnings",
     ]
-    assert "1&#46;500 s" in step.summary
 
 
 @pytest.mark.parametrize("name", ["metadatabase", "scheduler"])
