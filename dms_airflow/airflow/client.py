@@ -145,8 +145,8 @@ class AirflowClient:
 
         Args:
             method: Upper case.
-            path: Encoded, below the API's base, e.g. ``/dags``, or with it, e.g. ``/api/v1/dags``.
-            query: Encoded, without the question mark.
+            path: Encoded, as `query` is; below the API's base, e.g. ``/dags``, or with it, e.g. ``/api/v1/dags``.
+            query: Without the question mark.
             body: JSON.
             timeout: Seconds until the whole response must be there, further tries included; by default READ_TIMEOUT.
             repeatable: It changes nothing when it is sent twice; by default GET, HEAD and OPTIONS.
@@ -253,11 +253,7 @@ class AirflowClient:
         return page
 
     def map(self, function: Callable[[T], R], things: Iterable[T]) -> list[R]:
-        """Call a function for several things in parallel, and return the results in their order.
-
-        Raises:
-            AnswerTimeoutError: Time is up, and not everything is done.
-        """
+        """Call a function for several things, as `map_parallel` does, until the deadline."""
         return map_parallel(function, things, timeout=self.deadline - self._clock.monotonic(), whom=self.url)
 
     def make_error(self, response: Response, name: str, hint: str = HINT_STATUS) -> AnswerError:

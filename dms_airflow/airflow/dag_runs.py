@@ -37,18 +37,14 @@ _RULE = re.compile(r"Failed validating '(?P<rule>[^'\n]+)' in schema")
 
 @dataclass(frozen=True, kw_only=True)
 class DagRun:
-    """One DAG run.
-
-    Args:
-        run_id: Unique within the DAG.
-        state: ``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents.
-        start_date: When its first task could start; None while queued.
-    """
+    """One DAG run."""
 
     dag_id: str
     run_id: str
     state: str
+    """``queued``, ``running``, ``success``, ``failed``, or what a later Airflow invents."""
     start_date: datetime | None = None
+    """When its first task could start; None while queued."""
     end_date: datetime | None = None
 
     @property

@@ -12,14 +12,13 @@ import json
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.version import Version
-from dms_airflow.core.errors import AnswerError
 
 # What `parse_dag` reads, for an Airflow that then leaves out the rest.
 FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active,is_paused,max_active_runs"
@@ -28,17 +27,12 @@ FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
 CACHE_SECONDS = 10.0  # by default
 
+# The DAG ids of each file that the instance parses, by its path below the DAG folder, with a slash in front. A file is without
+# DAG ids if it is broken, or a helper that looks like a DAG file.
+Report = Mapping[str, tuple[str, ...]]
+
 # Airflow shows this in place of an error to users who cannot read every DAG of the file.
 _REDACTED = "REDACTED - you do not have read permission"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParsedFile:
-    """A file that the instance parses; without DAG ids if it is broken, or a helper that looks like a DAG file."""
-
-    path: str
-    """Below the DAG folder, with a slash in front."""
-    dag_ids: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,15 +76,14 @@ class StoredImportError:
     """The DAG bundle that the file is of; empty before Airflow 3."""
 
 
-def parse_report(rows: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
+def parse_report(rows: Iterable[Mapping[str, Any]]) -> Report:
     """Parse what `dags report -o json` prints (dags/report__json.json in tests/captures); 3.2 leaves the first slash out."""
-    return tuple(
-        ParsedFile(
-            path=f"/{str(row.get('file') or '').removeprefix('/')}",
-            dag_ids=tuple(map(str, dags)) if isinstance(dags := row.get("dags"), list) else (),
-        )
-        for row in rows
-    )
+    report: dict[str, tuple[str, ...]] = {}
+    for row in rows:
+        path, dag_ids = f"/{str(row.get('file') or '').removeprefix('/')}", row.get("dags")
+        # DAG bundles may have files of the same name.
+        report[path] = (*report.get(path, ()), *map(str, dag_ids if isinstance(dag_ids, list) else ()))
+    return report
 
 
 # --- requests -------------------------------------------------------------------------------------------------------------
@@ -99,14 +92,7 @@ def parse_report(rows: Iterable[Mapping[str, Any]]) -> tuple[ParsedFile, ...]:
 def fetch_dag(airflow: AirflowClient, dag_id: str) -> Dag | None:
     """Fetch a DAG; None if it does not exist."""
     content = airflow.fetch_object(locate_dag(dag_id))
-    if content is None:
-        return None
-    dag = parse_dag(content, airflow.version)
-    if dag.dag_id != dag_id:
-        raise AnswerError(
-            f"GET {airflow.locate(locate_dag(dag_id))} at {airflow.url} answered without the DAG.", "Run the step again."
-        )
-    return dag
+    return None if content is None else parse_dag(content, airflow.version)
 
 
 def list_dags(airflow: AirflowClient, *, only_active: bool) -> tuple[Dag, ...]:
@@ -222,11 +208,11 @@ def was_stored_by_reserialize(filename: str) -> bool:
     return filename.startswith("/") and strip_member(filename) == filename
 
 
-def find_dags_folder(dags: Iterable[Dag], report: Iterable[ParsedFile]) -> str | None:
+def find_dags_folder(dags: Iterable[Dag], report: Report) -> str | None:
     """Find the absolute path of the instance's DAG folder; None when no file of the report is in the database yet."""
     namesakes: dict[str, list[str]] = {}
-    for file in report:
-        namesakes.setdefault(file.path.rpartition("/")[2], []).append(file.path)
+    for path in report:
+        namesakes.setdefault(path.rpartition("/")[2], []).append(path)
     folders = Counter(
         dag.path.removesuffix(path)
         for dag in dags
@@ -236,15 +222,13 @@ def find_dags_folder(dags: Iterable[Dag], report: Iterable[ParsedFile]) -> str |
     return folders.most_common(1)[0][0] if folders else None
 
 
-def add_known_dags(report: Iterable[ParsedFile], dags: Iterable[Dag], folder: str) -> tuple[ParsedFile, ...]:
+def add_known_dags(report: Report, dags: Iterable[Dag], folder: str) -> Report:
     """Add the DAGs that the database has of each file, for an Airflow whose report comes of another import than its own."""
     known: dict[str, set[str]] = {}
     for dag in dags:
         if dag.is_active and not dag.has_import_errors:
             known.setdefault(dag.path, set()).add(dag.dag_id)
-    return tuple(
-        replace(file, dag_ids=tuple(sorted({*file.dag_ids, *known.get(f"{folder}{file.path}", ())}))) for file in report
-    )
+    return {path: tuple(sorted({*dag_ids, *known.get(f"{folder}{path}", ())})) for path, dag_ids in report.items()}
 
 
 def strip_member(path: str) -> str:

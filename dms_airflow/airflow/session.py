@@ -51,14 +51,8 @@ class AirflowSession:
 
     Logging in has three steps, `obtain_keys`, `fetch_token` and `log_in`; `open` does all of them.
 
-    Args:
-        obtain_keys: Gets keys of Alibaba Cloud.
-        fetch_token: Fetches a login token from Alibaba Cloud.
-        transport: Sends the login.
-        clock: For the pauses between tries.
-        log: Masks each secret as soon as it is known.
-        is_endpoint_given: The author named the OpenAPI, so that its response may name any https host.
-        store: Where sessions of earlier steps are; None to start without one and keep nothing.
+    `is_endpoint_given`: the author named the OpenAPI, so that its response may name any https host. `store` has the sessions of
+    earlier steps; without one, nothing is kept.
     """
 
     def __init__(

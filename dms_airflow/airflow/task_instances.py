@@ -54,9 +54,7 @@ class TaskInstance:
         state: One of Airflow's words; None while nothing was decided about it.
         try_number: Its last try, from 1; 0 before the first.
         max_tries: How many tries may follow the first.
-        start_date: When its last try began.
-        end_date: When that ended.
-        duration: In seconds.
+        start_date: When its last try began; `end_date` and `duration`, in seconds, are of that, too.
     """
 
     task_id: str

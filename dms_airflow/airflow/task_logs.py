@@ -219,10 +219,6 @@ def _write_exception(stack: Mapping[str, Any]) -> str:
         for frame in (frames if isinstance(frames, list) else [])
         if isinstance(frame, dict)
     ]
-    syntax = stack.get("syntax_error")
-    if isinstance(syntax, dict):
-        lines += [f'  File "{syntax.get("filename")}", line {syntax.get("lineno")}', f"    {str(syntax.get('line')).strip()}"]
-    value = syntax.get("msg") if isinstance(syntax, dict) else stack.get("exc_value")
-    last = ": ".join(filter(None, (str(stack.get("exc_type") or "Exception"), str(value or ""))))
+    last = ": ".join(filter(None, (str(stack.get("exc_type") or "Exception"), str(stack.get("exc_value") or ""))))
     notes = stack.get("exc_notes")
     return "\n".join([HEADER, *lines, last, *map(str, notes if isinstance(notes, list) else [])])

@@ -32,8 +32,8 @@ class Version:
         source_key: By which field of a DAG ``GET /dagSources`` finds its source.
         log_media_type: In which form a task's log is complete and readable.
         dates_runs: A DAG run without a logical date gets one. Without one `ds` and its kin are undefined in templates.
-        imports_by_default: `dags list-import-errors` imports the files; else it reads the database unless it gets ``--local``.
-        can_import_one_file: `dags list-import-errors` accepts ``-S PATH``.
+        imports_by_default: `dags list-import-errors` imports the files, and with ``-S PATH`` one of them; else it reads the
+            database unless it gets ``--local``.
         cli_import_is_reliable: The command line imports DAG files as the scheduler does. In 3.0 and 3.1 it imports without the
             DAG folder's own modules: a sound DAG that imports a helper is listed with a `ModuleNotFoundError`
             (tests/captures/airflow-3.2.2/other/3.1.0/import_errors_local_bundle.json).
@@ -55,7 +55,6 @@ class Version:
     log_media_type: str
     dates_runs: bool
     imports_by_default: bool
-    can_import_one_file: bool
     cli_import_is_reliable: bool
     keeps_broken_dags: bool
     keeps_old_sources: bool
@@ -88,7 +87,6 @@ AIRFLOW_2 = Version(
     log_media_type="text/plain",  # as JSON it is the repr of a Python list
     dates_runs=True,
     imports_by_default=True,
-    can_import_one_file=True,
     cli_import_is_reliable=True,
     keeps_broken_dags=True,
     keeps_old_sources=True,
@@ -106,7 +104,6 @@ AIRFLOW_3 = Version(
     log_media_type="application/json",  # to any other Airflow responds with 406
     dates_runs=False,
     imports_by_default=False,
-    can_import_one_file=False,
     cli_import_is_reliable=True,
     keeps_broken_dags=False,
     keeps_old_sources=False,

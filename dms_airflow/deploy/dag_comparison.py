@@ -89,7 +89,7 @@ class DagComparison:
             return ()
         awaited = files.expected.awaited
         own = {*map(files.locate, awaited)}
-        defined = {dag_id for file in files.report or () if file.path in awaited for dag_id in file.dag_ids}
+        defined = {one for path, dag_ids in (files.report or {}).items() if path in awaited for one in dag_ids}
         if not self._shapes and not vanished and defined <= self._before.keys():
             return compare_dags({}, {}, unknown=() if self.changed else defined, now=None)
         dags = list_dags(self._context.airflow, only_active=False)

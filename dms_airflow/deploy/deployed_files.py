@@ -14,7 +14,7 @@ from dms_airflow.deploy.manifest import hash_similar
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from dms_airflow.airflow.dags import Dag, ParsedFile
+    from dms_airflow.airflow.dags import Dag, Report
     from dms_airflow.checkout.mapping import Checkout
     from dms_airflow.deploy.dag_comparison import DagComparison
     from dms_airflow.import_errors.instance_reader import InstanceReader
@@ -52,7 +52,7 @@ class DeployedFiles:
     checkout: Checkout
     verify_source: bool
     comparison: DagComparison
-    report: tuple[ParsedFile, ...] | None = None
+    report: Report | None = None
     hangs: bool = False
     dags: tuple[Dag, ...] = ()
     folder: str | None = None
@@ -74,7 +74,7 @@ class DeployedFiles:
     @property
     def paths(self) -> set[str]:
         """The absolute paths of the files that the instance parses."""
-        return {self.locate(file.path) for file in self.report or ()} if self.folder is not None else set()
+        return {self.locate(path) for path in self.report or ()} if self.folder is not None else set()
 
     @property
     def hint(self) -> str:
@@ -105,8 +105,7 @@ class DeployedFiles:
             return ("airflow dags report to name a file: the DAG folder is empty, or a file in it ends Airflow early",)
         if not awaited:
             return () if self.expected.doubtful or not self.verify_source else ("any DAG file of the checkout",)
-        parsed = {file.path for file in report}
-        missing = [f"{file} (not on the instance)" for path, file in awaited.items() if path not in parsed]
+        missing = [f"{file} (not on the instance)" for path, file in awaited.items() if path not in report]
         other = self._find_other_versions() if self.verify_source else {}
         if not self.comparison.has_before:
             self.comparison.read_before(dags, other)
@@ -116,24 +115,24 @@ class DeployedFiles:
         self.changed |= {*other, *unchecked}
         return (*missing, *(f"{file} (another version)" for file in other.values()), *self._list_unlisted())
 
-    def _read(self, report: tuple[ParsedFile, ...] | None, dags: tuple[Dag, ...]) -> None:
+    def _read(self, report: Report | None, dags: tuple[Dag, ...]) -> None:
         """Put together what the instance parses and what of the checkout it must parse."""
-        paths = [file.path for file in report] if report is not None else [dag.path for dag in dags]
+        paths = [*report] if report is not None else [dag.path for dag in dags]
         root = find_root(paths, self.checkout)
         self.dags = dags
         self.checkout_folder = root.checkout if root else ""
         self.expected = choose_files(root, self.checkout, paths) if root else Expected(awaited={}, doubtful=())
-        self.folder = find_dags_folder(dags, report or ())
+        self.folder = find_dags_folder(dags, report or {})
         version = self.instance.version
         is_extended = report is not None and not version.cli_import_is_reliable
-        self.report = add_known_dags(report or (), dags, self.folder or "") if is_extended else report
+        self.report = add_known_dags(report or {}, dags, self.folder or "") if is_extended else report
         # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
         with_source = {dag.path for dag in dags if not dag.has_import_errors or version.keeps_broken_dags}
         self.unread = frozenset(path for path in self._list_with_dag() if path not in with_source)
 
     def _list_with_dag(self) -> dict[str, str]:
         """List the awaited files in which Airflow finds DAGs: by their absolute paths, the checkout's."""
-        found = {file.path for file in self.report or () if file.dag_ids}
+        found = {path for path, dag_ids in (self.report or {}).items() if dag_ids}
         return {self.locate(path): file for path, file in self.expected.awaited.items() if path in found}
 
     def _find_other_versions(self, among: Collection[str] | None = None) -> dict[str, str]:
@@ -169,7 +168,7 @@ class DeployedFiles:
         Airflow keeps no source of a file without a DAG, so that nothing else shows which version it is. `broken` files, by the
         instance's absolute paths, define no DAG for another reason.
         """
-        without = {file.path for file in self.report or () if not file.dag_ids} if self.verify_source else set()
+        without = {path for path, dag_ids in (self.report or {}).items() if not dag_ids and self.verify_source}
         known = tuple(map(strip_member, broken))
         return tuple(
             f"{file} (the instance's version defines no DAG)"
@@ -182,7 +181,7 @@ class DeployedFiles:
         unverified = {}
         if self.report is None:
             unverified["which DAG files the instance parses"] = "airflow dags report gave no usable output"
-        without = {file.path for file in self.report or () if not file.dag_ids}
+        without = {path for path, dag_ids in (self.report or {}).items() if not dag_ids}
         for path, file in self.expected.awaited.items() if self.verify_source else ():
             if path in without:
                 unverified[file] = "defines no DAG, so Airflow stores no source of it"
@@ -198,7 +197,7 @@ class DeployedFiles:
         """
         if self.report is None or self.folder is None:
             return ()
-        defined = {dag_id for file in self.report for dag_id in file.dag_ids}
+        defined = {dag_id for dag_ids in self.report.values() for dag_id in dag_ids}
         broken, there = {strip_member(error.instance_path) for error in errors}, self.paths
         found: list[Finding] = []
         for dag in self.dags:

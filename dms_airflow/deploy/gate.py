@@ -155,7 +155,7 @@ class Gate:
         expected = self._params.expect_dags
         if not expected:
             return "0 of 0"
-        defined = {dag_id for file in self._files.report or () for dag_id in file.dag_ids}
+        defined = {dag_id for dag_ids in (self._files.report or {}).values() for dag_id in dag_ids}
 
         def fetch_state() -> tuple[dict[str, str], Sequence[str]]:
             dags = {dag.dag_id: dag for dag in self._instance.list_dags()}
@@ -240,9 +240,9 @@ class Gate:
 
     def _list_checks(self) -> Iterator[Check]:
         """List the DAG files that the instance parses, by their names in the checkout."""
-        for file in self._files.report or ():
-            if file.dag_ids:
-                name = self._files.expected.awaited.get(file.path, self._files.locate(file.path))
+        for path, dag_ids in (self._files.report or {}).items():
+            if dag_ids:
+                name = self._files.expected.awaited.get(path, self._files.locate(path))
                 yield Check(suite=DAG_FILES, name=self._checkout.relate(name))
 
     def _list_tables(self, unverified: tuple[tuple[str, str], ...]) -> Iterator[Table]:

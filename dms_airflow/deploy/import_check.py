@@ -122,7 +122,7 @@ class ImportCheck:
         awaited = {f"{folder}{path}": file for path, file in files.expected.awaited.items()}
         same = sorted(path for path, is_same in files.compare_sources(awaited).items() if is_same)
         changed = sorted(awaited.keys() - same)
-        if execution is not None or not self._instance.version.can_import_one_file:
+        if execution is not None or not self._instance.version.imports_by_default:
             message = f"{reason}\nNew or changed DAG files: {join(changed, 20) or 'none'}."
             return self._fail(message, changed[0] if len(changed) == 1 else "")
         return self._import_alone([*changed, *same], reason)
@@ -149,7 +149,7 @@ class ImportCheck:
 
     def reserialize(self) -> None:
         """Write every DAG to the database. Never with options: each of them drops DAGs without errors."""
-        if not any(file.dag_ids for file in self._files.report or ()):
+        if not any((self._files.report or {}).values()):
             return  # it would write nothing, and delete all
 
         def fetch_state() -> tuple[None, Sequence[str]]:
@@ -170,7 +170,7 @@ class ImportCheck:
         """Find out whether it wrote DAGs, and which of them do not serialize."""
         files = self._files
         if execution.outcome.verdict is Verdict.FAILED:
-            places = {dag_id: files.locate(file.path) for file in files.report or () for dag_id in file.dag_ids}
+            places = {one: files.locate(path) for path, dag_ids in (files.report or {}).items() for one in dag_ids}
             return False, locate(read_ending(execution.stderr, places) or (), self._checkout, files.paths)
         change = compare_snapshots(before, self._instance.view(), ())
         errors = find_unserialized(change, self._instance, execution)

@@ -53,7 +53,7 @@ def find_missing(deployed: DeployedFiles, context: Context, changed: Collection[
     files = deployed.expected.awaited
     own = [file for path, file in files.items() if changed is None or path.endswith(tuple(changed))]
     checked = _collect(parts, checkout, own)
-    dag_ids = {files[file.path]: file.dag_ids for file in deployed.report or () if file.path in files}
+    dag_ids = {files[path]: ids for path, ids in (deployed.report or {}).items() if path in files}
     found: list[Finding] = []
     for finding in _FINDINGS:
         rule, what = finding.rule, f"{finding.title.partition(' ')[0]} names"

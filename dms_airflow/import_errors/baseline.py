@@ -7,7 +7,6 @@ it. What changes from one parse to the next, or from one instance to another, is
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import takewhile
@@ -64,18 +63,12 @@ def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
 
 
 def compare(errors: Sequence[DagImportError], known: Sequence[DagImportError]) -> Comparison:
-    """Set `new`, and find what is resolved. Each known error matches at most one current error."""
-    waiting: defaultdict[Fingerprint, list[int]] = defaultdict(list)
-    for index, error in enumerate(known):
-        for fingerprint in list_fingerprints(error):
-            waiting[fingerprint].append(index)
-    found: set[int] = set()
-    compared: list[DagImportError] = []
-    for error in errors:
-        candidates = [index for one in list_fingerprints(error) for index in waiting.get(one, ()) if index not in found]
-        found.update(candidates[:1])
-        compared.append(replace(error, new=not candidates))
-    return Comparison(tuple(compared), tuple(error for index, error in enumerate(known) if index not in found))
+    """Set `new`, and find what is resolved."""
+    before, now = ({one for error in listed for one in list_fingerprints(error)} for listed in (known, errors))
+    return Comparison(
+        errors=tuple(replace(error, new=before.isdisjoint(list_fingerprints(error))) for error in errors),
+        resolved=tuple(error for error in known if now.isdisjoint(list_fingerprints(error))),
+    )
 
 
 def _normalize(error: DagImportError) -> str:

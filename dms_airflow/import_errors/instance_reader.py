@@ -34,12 +34,9 @@ CACHE_INTERVAL = 2.0  # seconds
 
 
 class InstanceReader:
-    """Reads the state of one instance, within a time limit.
+    """Reads the state of one instance, within `timeout` seconds for everything together.
 
-    Args:
-        context: The client, the clock and the log.
-        timeout: Seconds for everything together.
-        poll_interval: Seconds between two polls; None: soon at first, then rarer.
+    `poll_interval` is in seconds; None: soon at first, then rarer.
     """
 
     def __init__(self, context: Context, *, timeout: float, poll_interval: float | None) -> None:
@@ -151,7 +148,7 @@ class InstanceReader:
     # --- waiting ---------------------------------------------------------------------------------------------------------
 
     def poll(self, fetch_state: Callable[[], tuple[T, Sequence[str]]]) -> tuple[T, Sequence[str]]:
-        """Call a function until it awaits nothing or time is up, as `core.polling.poll` does."""
+        """Call a function until it awaits nothing or time is up."""
         clock, log = self._context.clock, self._context.log
         return poll(fetch_state, clock=clock, log=log, deadline=self._deadline, interval=self._poll_interval)
 

@@ -53,14 +53,9 @@ def report_errors(
 ) -> Result:
     """Judge import errors by `fail-on` and `baseline`, and report them: one finding for each cause.
 
-    Args:
-        errors: All of the step, located.
-        params: The policy.
-        context: The checkout and the log.
-        complete: No error can be missing from `errors`. Else no error of the baseline counts as resolved.
-        out_of_service: The DAG ids that a broken file takes out of service, by the instance's path of the file.
-        warnings: Of the instance; they never fail the step.
-        baseline: By default what `params` names.
+    `errors` are all of the step, located; unless they are `complete`, no error of the baseline counts as resolved.
+    `out_of_service` has the DAG ids that a broken file takes out of service, by the instance's path of the file. `warnings` are
+    those of the instance, which never fail the step; `baseline` is by default what `params` names.
     """
     baseline = baseline or read_known(params, context.runner)
     compared = compare(errors, baseline.errors)

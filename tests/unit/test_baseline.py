@@ -160,12 +160,6 @@ def test_a_second_dag_file_that_fails_by_a_known_helper_is_new() -> None:
     assert comparison.resolved == ()
 
 
-def test_a_known_error_stands_for_one_error_only() -> None:
-    comparison = compare([ERROR, replace(ERROR, line=9)], [ERROR])
-
-    assert [error.new for error in comparison.errors] == [False, True]
-
-
 def test_what_is_gone_is_resolved() -> None:
     gone = replace(ERROR, file="dags/gone.py", instance_path="/opt/airflow/dags/gone.py")
 

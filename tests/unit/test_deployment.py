@@ -45,8 +45,8 @@ def test_a_real_report() -> None:
 
     report = parse_report(json.loads(told["stdout"]))
 
-    assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
-    assert report[4].dag_ids == ("team_a.lab_sub",)
+    assert [*report][:2] == ["/lab_slow.py", "/lab_pool_warning.py"]
+    assert report["/team_a/lab_sub.py"] == ("team_a.lab_sub",)
     assert len(report) == 8
 
 
@@ -56,8 +56,8 @@ def test_a_real_report_of_airflow_3() -> None:
 
     report = parse_report(json.loads(rows))
 
-    assert [file.path for file in report[:2]] == ["/lab_slow.py", "/lab_pool_warning.py"]
-    assert "/team_a/lab_sub.py" in {file.path for file in report}
+    assert [*report][:2] == ["/lab_slow.py", "/lab_pool_warning.py"]
+    assert "/team_a/lab_sub.py" in report
 
 
 def test_real_rows_of_airflow_3() -> None:
@@ -88,7 +88,7 @@ def test_what_a_report_does_not_know_the_database_adds() -> None:
 
     added = add_known_dags(report, [row("a", "/d/a.py"), row("b", "/d/b.py"), broken], "/d")
 
-    assert [file.dag_ids for file in added] == [("a",), ("b",)]
+    assert added == {"/a.py": ("a",), "/b.py": ("b",)}
 
 
 def test_rows_that_lack_everything() -> None:
@@ -100,7 +100,13 @@ def test_rows_that_lack_everything() -> None:
         f"{redacted}. Give the RAM identity a role in Airflow with permission to read these DAGs, for example Viewer"
     )
     assert parse_import_error({}, {}) == StoredImportError(path="", stack_trace="", timestamp="")
-    assert parse_report([{"dags": "etl"}])[0].dag_ids == ()
+    assert parse_report([{"dags": "etl"}]) == {"/": ()}
+
+
+def test_dag_bundles_may_have_files_of_the_same_name() -> None:
+    rows = [{"file": "etl.py", "dags": ["a"]}, {"file": "etl.py", "dags": ["b", "c"]}]
+
+    assert parse_report(rows) == {"/etl.py": ("a", "b", "c")}
 
 
 def row(dag_id: str, path: str, parsed: str = "t1") -> Dag:

@@ -93,22 +93,6 @@ def test_an_exception_that_came_up_in_the_handling_of_another() -> None:
     )
 
 
-def test_a_syntax_error_names_its_line() -> None:
-    syntax = {
-        "offset": 5,
-        "filename": "/opt/airflow/dags/lib.py",
-        "line": "x = (\n",
-        "lineno": 3,
-        "msg": "'(' was never closed",
-    }
-    detail = [exception("SyntaxError", "'(' was never closed (lib.py, line 3)", syntax_error=syntax)]
-
-    log = parse([entry("Task failed with exception", error_detail=detail)])
-
-    assert (log.exception, log.message) == ("SyntaxError", "'(' was never closed")
-    assert '  File "/opt/airflow/dags/lib.py", line 3\n    x = (\nSyntaxError' in log.stack_trace
-
-
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
