@@ -143,8 +143,14 @@ def find_python_warnings(
     for warning in warnings:
         file = files.get(warning.path)
         if file and 0 < warning.line <= len(split_lines(checkout.read(file))):
-            place = checkout.relate(file), warning.line
-            yield _make_finding(Rule.DEPRECATION, f"Python warning: {warning.category}", warning.message, place)
+            yield Finding(
+                rule=Rule.DEPRECATION,
+                level=Level.WARNING,
+                title=f"Python warning: {warning.category}",
+                message=warning.message,
+                file=checkout.relate(file),
+                line=warning.line,
+            )
 
 
 # --- the scheduler's -------------------------------------------------------------------------------------------------------
@@ -179,22 +185,20 @@ def _find_dag(dag_id: str, dags: Sequence[tuple[str, Dag]], known: str | None) -
 
 
 def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, bytes]) -> Iterator[Finding]:
+    (file, line), level = place, Level.WARNING
     if kind == "non-existent pool":
         for pool in _list_pools(message):
             text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
-            yield _make_finding(Rule.MISSING_POOL, "Pool missing", text, _find_pool(pool, place, sources))
+            file, line = _find_pool(pool, place, sources)
+            yield Finding(rule=Rule.MISSING_POOL, level=level, title="Pool missing", message=text, file=file, line=line)
     elif kind == "runtime varying value":
-        file, _ = place
+        rule = Rule.RUNTIME_VARYING_VALUE
         for match in _VARYING.finditer(message):
             text, line = f"{match['issue']}\nCode: {match['code']}", int(match["line"])
-            found = line if line <= len(split_lines(sources.get(file, b""))) else None
-            yield _make_finding(Rule.RUNTIME_VARYING_VALUE, "Value changes with every parse", text, (file, found))
+            line = line if line <= len(split_lines(sources.get(file, b""))) else None
+            yield Finding(rule=rule, level=level, title="Value changes with every parse", message=text, file=file, line=line)
     elif kind == "asset conflict":
-        yield _make_finding(Rule.ASSET_CONFLICT, "Assets in conflict", message, place)
-
-
-def _make_finding(rule: Rule, title: str, message: str, place: _Place) -> Finding:
-    return Finding(rule=rule, level=Level.WARNING, title=title, message=message, file=place[0], line=place[1])
+        yield Finding(rule=Rule.ASSET_CONFLICT, level=level, title="Assets in conflict", message=message, file=file, line=line)
 
 
 def _list_pools(message: str) -> list[str]:
