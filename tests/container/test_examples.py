@@ -186,7 +186,7 @@ def team(lab: Path, image: str, released_action: Path, tmp_path_factory: pytest.
     address = print_gateway(image)
     authority = trustme.CA()
     authority.cert_pem.write_to_path(str(tools / "authority.pem"))
-    with Sandbox.start(host=address) as sandbox:
+    with Sandbox.start(host=address, forks_commands=True) as sandbox:
         for name, text in {"ossutil": COPY, "gh": TELL_ISSUE}.items():
             (tools / name).write_text(text.replace("INSTANCE", str(sandbox.run_folder)))
             (tools / name).chmod(0o755)
