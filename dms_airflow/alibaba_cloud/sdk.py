@@ -79,10 +79,7 @@ def stub_imports() -> Iterator[None]:
 
 
 class _Messages(ModuleType):
-    """The messages of a generated client, each imported when it is used.
-
-    The package `models` of such a client imports all of them, a module each: four hundred for DMS, of which one call is made.
-    """
+    """The messages of a generated client, each imported when it is used: its package `models` imports a module for each."""
 
     def __init__(self, name: str, source: Path) -> None:
         super().__init__(name)
@@ -128,11 +125,7 @@ class LastExchange(threading.local):
 
 
 class _CarefulSession(requests.Session):
-    """Sends the SDK's requests like the action's own: with the same proxies, certificate authorities and limits.
-
-    The SDK's own session follows redirects with the security token in a header, ignores ALL_PROXY and NO_PROXY, and reads a
-    response without end. Its providers of credentials take no bundle of certificate authorities.
-    """
+    """Sends the SDK's requests like the action's own: with the same proxies, certificate authorities and limits."""
 
     def __init__(self, clock: Clock, ca_bundle: str, last: LastExchange) -> None:
         super().__init__()

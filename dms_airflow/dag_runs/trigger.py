@@ -135,7 +135,7 @@ def _find_run(requested: RunRequest, context: Context) -> DagRun | None:
         deadline=min(context.airflow.deadline, context.clock.monotonic() + FIND_LIMIT),
         tries=None,
         # A 404 of Airflow is not an error but a result; this one is from a gateway.
-        may_retry=lambda error: error.status == HTTPStatus.NOT_FOUND or not _is_refusal(error),
+        may_retry=lambda error: error.status not in REFUSALS - {HTTPStatus.NOT_FOUND},
     )
 
 
@@ -147,11 +147,7 @@ def _may_exist(requested: RunRequest, context: Context) -> bool:
         return True
 
 
-def _is_refusal(error: ActionError) -> bool:
-    return isinstance(error, AnswerError) and error.status in REFUSALS
-
-
 def _is_transient(error: ActionError) -> bool:
     # There were several 429 by now; the request is repeated only if the server said when.
     is_throttled_for_long = error.status == HTTPStatus.TOO_MANY_REQUESTS and not error.retry_after
-    return not (_is_refusal(error) or is_throttled_for_long)
+    return error.status not in REFUSALS and not is_throttled_for_long

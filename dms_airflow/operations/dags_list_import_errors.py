@@ -9,7 +9,7 @@ from dms_airflow.airflow.commands.arguments import has_option
 from dms_airflow.checkout.dag_files import choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
-from dms_airflow.import_errors.fetch import find_places, list_import_errors
+from dms_airflow.import_errors.fetch import find_places, list_import_errors, reserialize
 from dms_airflow.import_errors.instance_warnings import find_warnings
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, report_errors
 from dms_airflow.operations import command
@@ -36,11 +36,12 @@ def run(params: Params, context: Context) -> Result:
 
 
 def run_line(line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
-    """Run `dags list-import-errors`, and report every import error."""
-    return report_listing(list_import_errors(line, params.timeout, context), line, params, context)
+    """Run `dags list-import-errors` or `dags reserialize`, and report every import error."""
+    find_errors = reserialize if line.name == "dags reserialize" else list_import_errors
+    return _report(find_errors(line, params.timeout, context), line, params, context)
 
 
-def report_listing(listing: Listing, line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
+def _report(listing: Listing, line: CommandLine, params: ImportErrorParams, context: Context) -> Result:
     """Report what the author's command found, judged by `fail-on` and `baseline`."""
     checkout = Checkout(context.runner.workspace, params.dags_path or None)
     outcome = listing.execution.outcome

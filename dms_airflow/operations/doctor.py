@@ -39,8 +39,7 @@ PROBE_TIMEOUT = 20.0  # seconds
 WORST_CLOCK = 300.0  # seconds
 
 HINT_CLOCK = "Synchronise the clock of this machine (NTP): signatures and id-tokens depend on it."
-HINT_REST = "Check in DMS's console that the instance is running. The identity needs a role in Airflow that can read DAGs."
-HINT_CLI = "Check in DMS's console that the instance is running, and read its log: a command answers only if Airflow starts."
+HINT_INSTANCE = "Check in DMS's console that the instance is running, and read its log."
 HINT_SCHEDULER = "Without it no DAG runs and no new file is parsed. Read its log in DMS's console; restart the instance."
 NOTE_WARNINGS = (
     "; it reports deprecations in DAG files only when the instance's environment has PYTHONWARNINGS=default::DeprecationWarning"
@@ -143,15 +142,14 @@ class Doctor:
         """Find the API, which reports its version to anybody, and see whether the session may read DAGs there."""
         airflow, version = self._context.airflow, self._context.airflow.version
         if not version.number:
-            paths = " nor ".join(f"{one.api}/version" for one in (AIRFLOW_2, AIRFLOW_3))
-            raise CheckError(f"Neither {paths} at {airflow.url} reported a version.", HINT_REST)
+            raise CheckError(f"{airflow.url} reports no version, below {AIRFLOW_2.api} or {AIRFLOW_3.api}.", HINT_INSTANCE)
         return True, f"{version.api}, {airflow.fetch_page('/dags', limit=1).total} DAGs"
 
     def check_cli(self) -> tuple[str, str]:
         """Run `airflow version`."""
         execution = execute(CommandLine(name="version"), COMMAND_TIMEOUT, self._context)
         if not execution.outcome.succeeded:
-            raise CheckError(f"airflow version failed: {execution.outcome.reason}", HINT_CLI)
+            raise CheckError(f"airflow version failed: {execution.outcome.reason}", HINT_INSTANCE)
         number = execution.stdout.strip().rpartition("\n")[2].strip()
         return number, f"airflow version: {number}"
 

@@ -48,10 +48,10 @@ HINT_REDIRECT = "Redirects are not followed, to keep the session from other host
 class Request:
     """A REST call: method, encoded path and query. A path that does not begin with /api is one below the instance's API."""
 
-    method: str
-    path: str
-    query: str
-    paginate: bool
+    method: str = "GET"
+    path: str = "/"
+    query: str = ""
+    paginate: bool = False
 
     def __str__(self) -> str:
         return f"{self.method} {self.path}"
@@ -60,9 +60,6 @@ class Request:
     def answers_secrets(self) -> bool:
         """Whether Airflow's response may contain secrets of other people."""
         return _SECRET_PATHS.match(unquote(self.path)) is not None
-
-
-NO_REQUEST = Request(method="GET", path="/", query="", paginate=False)
 
 
 def parse_request(text: str) -> Request:
@@ -93,8 +90,6 @@ def parse_path(text: str) -> tuple[str, str]:
         plain = decoded
     if urlsplit(text).scheme or urlsplit(text).netloc or text.startswith("//"):
         raise InputValueError(f"takes a path of the instance's API, not a URL: {quote_value(path)}")
-    if "#" in text:
-        raise InputValueError(f"has a fragment (#…), which is never sent: {quote_value(path)}; write %23 for the character")
     if {".", ".."} & set(re.split(r"[/\\;]", plain)) or "\\" in plain or re.search(r"[\x00-\x1f\x7f]", plain):
         raise InputValueError(f"has a path that leaves the API: {quote_value(path)}")
     path = "/" + path.lstrip("/")
@@ -110,7 +105,7 @@ def parse_path(text: str) -> tuple[str, str]:
 class Params:
     """The inputs of a REST call."""
 
-    arguments: Request = input_field(parse_request, required=True, default=NO_REQUEST)
+    arguments: Request = input_field(parse_request, required=True, default=Request())
     body: str = input_field(parse_json, default="")
     timeout: float = input_field(parse_duration, default=READ_TIMEOUT)
 

@@ -91,10 +91,8 @@ def _trigger_all(params: Params, context: Context) -> list[WatchedRun]:
     with add_outputs(known), abandon_if_cancelled(requests, params.on_cancel, context):
         watches = context.airflow.map(trigger, requests)
         for one in watches:
-            if one.error:
-                context.log.info(f"{one.run.dag_id}: {NOT_TRIGGERED}. {one.error.message}")
-            else:
-                context.log.info(f"{one.run.dag_id}: DAG run {one.run.run_id} is {one.run.state}.")
+            said = f"{NOT_TRIGGERED}. {one.error.message}" if one.error else f"DAG run {one.run.run_id} is {one.run.state}."
+            context.log.info(f"{one.run.dag_id}: {said}")
     return watches
 
 
