@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -47,16 +47,13 @@ def parse_endpoint(text: str) -> Endpoint:
     return Endpoint(scheme=scheme.lower(), authority=authority)
 
 
-def parse_arn(kind: str) -> Callable[[str], str]:
-    """Read the ARN of a RAM role or of an OIDC identity provider.
-
-    https://github.com/aliyun/configure-aliyun-credentials-action#inputs
-    """
-    return parse_pattern(rf"acs:ram::[0-9]+:{kind}/\S+", f"an ARN such as acs:ram::1234567890123456:{kind}/github")
-
-
 parse_region = parse_pattern(r"[a-z0-9]+(?:-[a-z0-9]+)+", "a region id such as cn-hangzhou")
 parse_instance_id = parse_pattern(r"af-[A-Za-z0-9_-]+", "an Airflow instance id such as af-1a2b3c")
+# https://github.com/aliyun/configure-aliyun-credentials-action#inputs
+parse_role = parse_pattern(r"acs:ram::[0-9]+:role/\S+", "an ARN such as acs:ram::1234567890123456:role/github")
+parse_provider = parse_pattern(
+    r"acs:ram::[0-9]+:oidc-provider/\S+", "an ARN such as acs:ram::1234567890123456:oidc-provider/github"
+)
 # https://help.aliyun.com/zh/ram/developer-reference/api-sts-2015-04-01-assumerolewithoidc
 parse_session_name = parse_pattern(r"[A-Za-z0-9.@_-]{2,64}", "2 to 64 letters, digits, dots, hyphens, underscores or @")
 
@@ -71,8 +68,8 @@ class Config:
     access_key_id: str = input_field(parse_text, default="", secret=True)
     access_key_secret: str = input_field(parse_text, default="", secret=True)
     security_token: str = input_field(parse_text, default="", secret=True)
-    role_to_assume: str = input_field(parse_arn("role"), default="")
-    oidc_provider_arn: str = input_field(parse_arn("oidc-provider"), default="")
+    role_to_assume: str = input_field(parse_role, default="")
+    oidc_provider_arn: str = input_field(parse_provider, default="")
     audience: str = input_field(parse_text, default="sts.aliyuncs.com")
     role_session_name: str = input_field(parse_session_name, default="")
     role_session_expiration: int = input_field(parse_whole_number(900, 43200), default=3600)

@@ -10,7 +10,7 @@ from itertools import accumulate, takewhile
 from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 from dms_airflow.ci.summary import render_summary
-from dms_airflow.ci.system import CiSystem
+from dms_airflow.ci.system import CiSystem, append
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, annotate, describe_affected
 from dms_airflow.core.result import Annotation, Check, Ending, Level, Result
 from dms_airflow.core.secrets.redaction import SHORTEST_MASKED
@@ -61,7 +61,7 @@ def report(
     lost = _try_to_write("The outputs", lambda: ci.write_outputs(texts))
     if config.summary and ci.runner.summary_file:
         summary = render_summary(result, config, ci.redact, ci.runner.name_page)
-        lost += _try_to_write("The job summary", lambda: ci.write_summary(summary))
+        lost += _try_to_write("The job summary", partial(append, ci.runner.summary_file, summary))
     notices = update_comment(result, config)
     annotations = [*result.annotations, *lost, *notices, *map(annotate, shown)]
     annotations.sort(key=lambda one: tuple(Level).index(one.level))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from dms_airflow.core.findings import NAMES_SHOWN, Finding, Rule, describe_affected
 from dms_airflow.core.result import Annotation, Diagram, Folded, Level, Link, Result, Table
-from dms_airflow.core.text import cut_middle, join
+from dms_airflow.core.text import count, cut_middle, join
 
 if TYPE_CHECKING:
     from dms_airflow.config import Config
@@ -131,8 +131,8 @@ class Writer:
     def finish(self) -> str:
         """Return everything, with a count of what did not fit."""
         if self._left:
-            texts = "1 more text" if self._left == 1 else f"{self._left} more texts"
-            self._parts.append(f"{texts} did not fit here; the file that the input result-file names has everything.\n")
+            left = count(self._left, "more text")
+            self._parts.append(f"{left} did not fit here; the file that the input result-file names has everything.\n")
         return "".join(self._parts)
 
     def cell(self, content: str | Link) -> str:

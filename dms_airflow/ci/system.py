@@ -118,11 +118,6 @@ class CiSystem:
     def write_outputs(self, outputs: Mapping[str, str]) -> None:
         """Hand outputs to later steps, where the CI system has a way to."""
 
-    def write_summary(self, markdown: str) -> None:
-        """Append to the job summary, where there is one."""
-        if self.runner.summary_file:
-            append(self.runner.summary_file, markdown)
-
     def write_file(self, path: Path, pieces: Iterable[str]) -> None:
         """Write a file of the workspace, piece by piece: it may be too long to be held twice.
 

@@ -33,7 +33,6 @@ _FRAME_START = '\n  File "'
 _FRAME = re.compile(r'(?P<file>.+)", line (?P<line>\d{1,9})(?:, in (?P<function>.*))?')
 _MARKERS = re.compile(r"[\s~^]*|\s*\.\.\.<\d+ lines>\.\.\.")
 _MARGIN = re.compile(r"\n(?=\S)")
-_SYNTAX_ERROR = re.compile(r"^(?:SyntaxError|IndentationError|TabError)(?::|$)", re.MULTILINE)
 # Without the module path, and the `unusual_prefix_<sha1>_` that Airflow puts before a DAG file's module.
 _CLASS = re.compile(r"(?:[^\s:]*\.)?+(?P<name>[^\s:]++)(?:: ?(?P<message>.*))?")
 # The name of a class has several words or is `Exception`; the first word of a sentence such as `Variable: …` has not.
@@ -112,9 +111,6 @@ def _parse_block(text: str) -> Traceback:
     if margin is None:
         return Traceback(exception="", message="", frames=frames)
     end = text[margin.end() :]
-    if frames and frames[-1].function is None and (own := _SYNTAX_ERROR.search(end)):
-        # Python 3.8 shows all of an open triple-quoted text, at the margin from its second line on.
-        end = end[own.start() :]
     last, _, further = end.partition("\n")
     match = _CLASS.fullmatch(last)
     exception, message = (match["name"], match["message"] or "") if match else ("", last)

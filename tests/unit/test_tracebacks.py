@@ -302,19 +302,6 @@ def test_parse__never_raises(text: str) -> None:
         assert f'File "{frame.file}", line ' in text
 
 
-def test_parse__an_open_triple_quoted_text_that_python_3_8_shows_whole() -> None:
-    text = (
-        HEADER + '  File "/opt/airflow/dags/x.py", line 5\n    x = """abc\ndef\n\nghi\n              \n   \n\n  ^\n'
-        "SyntaxError: EOF while scanning triple-quoted string literal\n"
-    )
-
-    assert parse(text) == Traceback(
-        exception="SyntaxError",
-        message="EOF while scanning triple-quoted string literal",
-        frames=(Frame(file="/opt/airflow/dags/x.py", line=5, source='x = """abc'),),
-    )
-
-
 QUOTED = (
     "x\n\nThe above exception was the direct cause of the following exception:\n\n"
     'Traceback (most recent call last):\n  File "/opt/airflow/dags/innocent.py", line 2, in <module>\n    a\nKeyError: 1'

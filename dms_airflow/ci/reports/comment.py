@@ -98,14 +98,12 @@ def render_comment(
         f"{writer.cell(config.operation)} on {writer.cell(config.instance_id)} at <code>{now.commit}</code>. "
         f"{describe_step(result, config, writer)}{page}\n\n"
     )
-    findings = result.findings or ()
-    before = next((one for one in older if one.ids is not None), None)
-    if before and before.ids is not None and now.ids is not None:
-        new, fixed = now.ids - before.ids, before.ids - now.ids
-        changes = ", ".join(f"{len(ids)} {word}" for ids, word in ((fixed, "fixed"), (new, "new")) if ids)
-        writer.add(f"{changes or 'No finding is new or fixed'} since <code>{before.commit}</code>.\n\n")
-        marks = ("(new) " if before.ids and one.fingerprint[:ID_LENGTH] in new else "" for one in findings)
-        findings = tuple(replace(one, message=f"{mark}{one.message}") for one, mark in zip(findings, marks, strict=True))
+    changes, new = _compare(now, older)
+    writer.add(changes)
+    findings = [
+        replace(one, message=f"(new) {one.message}") if one.fingerprint[:ID_LENGTH] in new else one
+        for one in result.findings or ()
+    ]
     annotations = [replace(one, message=cut_middle(one.message, LONGEST_MESSAGE)) for one in result.annotations]
     writer.add_annotations(annotations, ROOM // 2)
     for table in (*tabulate(findings, name_page), *result.blocks):
@@ -115,3 +113,14 @@ def render_comment(
     history = f"<details><summary>Before</summary>\n\n{''.join(lines)}\n</details>\n\n" if lines else ""
     carried = " ".join(one.write(is_comparable=at < MOST_COMPARABLE) for at, one in enumerate((now, *older)))
     return f"{writer.finish()}{history}<!-- dms-airflow {make_key(config)} {carried} -->\n"
+
+
+def _compare(now: State, older: Sequence[State]) -> tuple[str, frozenset[str]]:
+    """Say what changed since the last state whose findings are known, and give the ids that are new among others."""
+    before = next((one for one in older if one.ids is not None), None)
+    if before is None or before.ids is None or now.ids is None:
+        return "", frozenset()
+    new, fixed = now.ids - before.ids, before.ids - now.ids
+    changes = ", ".join(f"{len(ids)} {word}" for ids, word in ((fixed, "fixed"), (new, "new")) if ids)
+    text = f"{changes or 'No finding is new or fixed'} since <code>{before.commit}</code>.\n\n"
+    return text, new if before.ids else frozenset()

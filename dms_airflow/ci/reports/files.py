@@ -61,7 +61,7 @@ def render_code_quality(findings: Sequence[Finding]) -> str:
     """
     entries = [
         {
-            "description": cut_middle(" ".join(_describe(finding).split()), LONGEST_DESCRIPTION),
+            "description": _describe(finding),
             "check_name": finding.rule.id,
             "fingerprint": finding.fingerprint,
             "severity": _SEVERITIES[finding.level],
@@ -74,6 +74,5 @@ def render_code_quality(findings: Sequence[Finding]) -> str:
 
 
 def _describe(finding: Finding) -> str:
-    if not describe_affected(finding):
-        return finding.headline
-    return f"{finding.headline} ({count(len(finding.affects), finding.rule.affected)})"
+    affected = f" ({count(len(finding.affects), finding.rule.affected)})" if describe_affected(finding) else ""
+    return cut_middle(f"{finding.headline}{affected}", LONGEST_DESCRIPTION)
