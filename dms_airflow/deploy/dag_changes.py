@@ -4,18 +4,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.result import Diagram, Table
 from dms_airflow.core.text import count, join
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-    from datetime import datetime
 
 MOST_DETAILS = 10  # of a DAG, in the log and the summary; the output has all
 MOST_DIAGRAMS = 5

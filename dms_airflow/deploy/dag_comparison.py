@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, TypeVar
 
-from dms_airflow.airflow.dags import CACHE_SECONDS, list_dags, locate_dag
+from dms_airflow.airflow.dags import CACHE_SECONDS, Dag, list_dags, locate_dag
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import ActionError
-from dms_airflow.deploy.dag_changes import compare_dags, list_lines, parse_shape, sum_up
+from dms_airflow.core.log import Log
+from dms_airflow.deploy.dag_changes import DagChange, DagShape, compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.reparse import wait_for_reparse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-    from dms_airflow.airflow.dags import Dag
-    from dms_airflow.core.log import Log
-    from dms_airflow.deploy.dag_changes import DagChange, DagShape
     from dms_airflow.deploy.deployed_files import DeployedFiles
     from dms_airflow.operations.context import Context
 

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dags import add_known_dags, find_dags_folder, parse_report, strip_member
+from dms_airflow.airflow.dags import Dag, Report, add_known_dags, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
+from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import Level
+from dms_airflow.deploy.dag_comparison import DagComparison
 from dms_airflow.deploy.manifest import hash_similar
-
-if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
-
-    from dms_airflow.airflow.dags import Dag, Report
-    from dms_airflow.checkout.mapping import Checkout
-    from dms_airflow.deploy.dag_comparison import DagComparison
-    from dms_airflow.import_errors.instance_reader import InstanceReader
-    from dms_airflow.import_errors.parse import DagImportError
+from dms_airflow.import_errors.instance_reader import InstanceReader
+from dms_airflow.import_errors.parse import DagImportError
 
 HINT_ARRIVAL = "Check that the deploy ended well and reaches this instance, and that its scheduler runs. "
 HINT_OLD_TIMES = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
@@ -13,21 +14,16 @@ from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, T
 from dms_airflow.core.text import count, join
 from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
 from dms_airflow.deploy.gate import Gate
-from dms_airflow.deploy.plan import HINT_CONFLICTS, find_secrets, make_plan, read_checkout, render_diff
-from dms_airflow.deploy.publish import WRITE_ACTIONS, is_below, publish
-from dms_airflow.deploy.rollout import Fate, Rollout
+from dms_airflow.deploy.plan import HINT_CONFLICTS, Plan, find_secrets, make_plan, read_checkout, render_diff
+from dms_airflow.deploy.publish import WRITE_ACTIONS, Destination, is_below, publish
+from dms_airflow.deploy.rollout import Fate, Outcome, Rollout
 from dms_airflow.deploy.write import Target
 from dms_airflow.import_errors.fetch import LIST, list_import_errors
 from dms_airflow.import_errors.instance_reader import InstanceReader
+from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from dms_airflow.alibaba_cloud.workspace import Workspace
-    from dms_airflow.deploy.plan import Plan
-    from dms_airflow.deploy.publish import Destination
-    from dms_airflow.deploy.rollout import Outcome
-    from dms_airflow.import_errors.reparse import Snapshot
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy import Params
 

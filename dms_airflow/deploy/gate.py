@@ -7,6 +7,7 @@ Airflow (3.0, 3.1) whose `dags reserialize` itself stores false errors.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
@@ -15,9 +16,10 @@ from typing import TYPE_CHECKING
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.airflow.health import await_health, fetch_health
 from dms_airflow.checkout.dag_files import might_define_dag
+from dms_airflow.core.findings import Finding
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result, Table
 from dms_airflow.core.text import count, first_line, join
-from dms_airflow.deploy.dag_changes import list_blocks
+from dms_airflow.deploy.dag_changes import DagChange, list_blocks
 from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
 from dms_airflow.deploy.deployed_files import DeployedFiles
 from dms_airflow.deploy.import_check import HINT_EXIT, GateError, ImportCheck, end_waiting
@@ -28,10 +30,6 @@ from dms_airflow.import_errors.instance_warnings import find_warnings
 from dms_airflow.import_errors.report import read_known, report_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.core.findings import Finding
-    from dms_airflow.deploy.dag_changes import DagChange
     from dms_airflow.operations.context import Context
     from dms_airflow.operations.deploy_gate import Params
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.send import Execution
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dag_source import find_exit
@@ -14,16 +16,19 @@ from dms_airflow.core.result import Annotation, Ending, Level
 from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
 from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT
-from dms_airflow.import_errors.parse import locate, read_bundles, read_dag_files, read_ending, read_error, read_list
-from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
+from dms_airflow.import_errors.parse import (
+    DagImportError,
+    locate,
+    read_bundles,
+    read_dag_files,
+    read_ending,
+    read_error,
+    read_list,
+)
+from dms_airflow.import_errors.reparse import Snapshot, compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.deploy.deployed_files import DeployedFiles
-    from dms_airflow.import_errors.parse import DagImportError
-    from dms_airflow.import_errors.reparse import Snapshot
 
 CULPRIT_LIMIT = 45.0  # seconds for one file; Airflow itself gives up an import after 30 (dagbag_import_timeout)
 

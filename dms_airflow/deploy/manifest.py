@@ -9,11 +9,9 @@ import base64
 import hashlib
 import json
 import zlib
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, NamedTuple
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 NAME = "dms-airflow-deploy.json"
 ABOUT = "Written by the operation deploy of dms-airflow: the files that it may change and delete here. Do not edit."

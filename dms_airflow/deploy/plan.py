@@ -5,19 +5,17 @@ from __future__ import annotations
 import difflib
 import os
 import re
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dms_airflow.core.errors import DeployError
 from dms_airflow.deploy.manifest import NAME, Manifest, hash_similar, hash_text, parse_manifest
-from dms_airflow.deploy.write import FileChange, map_calls
+from dms_airflow.deploy.write import FileChange, Target, map_calls
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Mapping
-
     from dms_airflow.alibaba_cloud.workspace import Listed
-    from dms_airflow.deploy.write import Target
 
 BIGGEST_FILE = 1024 * 1024  # bytes; DMS documents no limit, and a text of three times its size is sent
 LONGEST_COMPARED = 1000  # lines of both texts: difflib's time grows with the square

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ast
 import json
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -21,8 +22,6 @@ from dms_airflow.deploy.manifest import NAME
 from dms_airflow.deploy.write import ROOT, Target
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
     from dms_airflow.alibaba_cloud.workspace import Workspace
     from dms_airflow.operations.context import Context
 

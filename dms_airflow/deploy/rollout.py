@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from enum import Enum, auto
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dms_airflow.core.errors import ActionError, ConflictError
-from dms_airflow.core.result import Ending
+from dms_airflow.core.result import Ending, Result
 from dms_airflow.deploy.manifest import NAME, Entry, Manifest, hash_similar, hash_text
+from dms_airflow.deploy.plan import Plan
 from dms_airflow.deploy.write import FileChange
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
-
-    from dms_airflow.core.result import Result
-    from dms_airflow.deploy.plan import Plan
 
 HINT_OTHER = (
     "Let only one deploy run, at a time: by `concurrency` on GitHub, `resource_group` on GitLab. The other one continues."

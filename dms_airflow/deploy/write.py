@@ -6,6 +6,7 @@ save without a known time, have none; the file is read right before them.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
@@ -16,8 +17,6 @@ from dms_airflow.core.http.retry import retry
 from dms_airflow.deploy.manifest import hash_similar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
     from dms_airflow.alibaba_cloud.workspace import Listed, Workspace
 
 T = TypeVar("T")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pathspec import GitIgnoreSpec
@@ -30,8 +31,6 @@ from dms_airflow.deploy.write import ROOT
 from dms_airflow.operations import deploy_gate
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from dms_airflow.operations.context import Context
 
 OUTPUTS = deploy_gate.OUTPUTS | {"plan", "rolled-back"}

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_duration, parse_names
+from dms_airflow.core.result import Result
 from dms_airflow.deploy.gate import Gate
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-    from pathlib import Path
-
-    from dms_airflow.core.result import Result
     from dms_airflow.operations.context import Context
 
 OUTPUTS = ERROR_OUTPUTS | {"dag-changes"}
