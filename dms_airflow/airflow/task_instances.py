@@ -28,18 +28,9 @@ RUNNING = "running"
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/core-concepts/tasks.html#task-instances
 FINISHED = frozenset({SUCCESS, FAILED, UPSTREAM_FAILED, "skipped", "removed"})
 
-# States that are counted besides finished and running task instances, with the words for them.
-_COUNTED = {
-    FAILED: "failed",
-    UPSTREAM_FAILED: "upstream failed",
-    "skipped": "skipped",
-    "up_for_retry": "to be retried",
-    "up_for_reschedule": "to be checked again",
-    "deferred": "deferred",
-    "queued": "queued",
-    "scheduled": "scheduled",
-    "restarting": "restarting",
-}
+# States that are counted besides finished and running task instances.
+_WAITING = ("up_for_retry", "up_for_reschedule", "deferred", "queued", "scheduled", "restarting")
+_COUNTED = (FAILED, UPSTREAM_FAILED, "skipped", *_WAITING)
 _NAMES_SHOWN = 4
 
 MOST_INSTANCES = 20_000  # of one run; whatever the instance says, no more are requested
@@ -150,7 +141,7 @@ def describe_progress(state: str, instances: Sequence[TaskInstance]) -> str:
         return state
     counts = Counter(one.state for one in instances)
     parts = [state, f"{sum(one.is_finished for one in instances)} of {len(instances)} tasks done"]
-    parts += [f"{counts[word]} {text}" for word, text in _COUNTED.items() if counts[word]]
+    parts += [f"{counts[word]} {word.replace('_', ' ')}" for word in _COUNTED if counts[word]]
     if running := join_names(instances, {RUNNING}):
         parts.append(f"{counts[RUNNING]} running: {running}")
     return ", ".join(parts)

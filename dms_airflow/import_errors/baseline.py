@@ -56,7 +56,7 @@ def list_fingerprints(error: DagImportError) -> tuple[Fingerprint, ...]:
     """
     message = _normalize(error)
     path = error.instance_path
-    places = [f"instance:{_cut_dag_folder(path)}"]
+    places = [f"instance:{f'/{path}'.partition(f'/{_DAG_FOLDER}/')[2] or path}"]
     if error.file and error.file.rpartition("/")[2] == path.rpartition("/")[2]:
         places.insert(0, f"checkout:{error.file}")
     return tuple((place, error.exception, message) for place in places)
@@ -91,11 +91,6 @@ def _list_folders(error: DagImportError) -> Iterator[str]:
         folder = "/".join(names[:start])
         if folder.startswith("/"):
             yield f"{folder}/"
-
-
-def _cut_dag_folder(path: str) -> str:
-    names = path.split("/")
-    return "/".join(names[names.index(_DAG_FOLDER) + 1 :]) if _DAG_FOLDER in names[:-1] else path
 
 
 # --- reading --------------------------------------------------------------------------------------------------------------

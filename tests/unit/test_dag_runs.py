@@ -99,7 +99,7 @@ def test_progress_of_every_state() -> None:
     instances = [TaskInstance(task_id=f"t{number}", state=state) for number, state in enumerate(states)]
 
     assert describe_progress("running", instances) == (
-        "running, 4 of 10 tasks done, 1 failed, 1 skipped, 1 to be retried, 1 deferred, 1 queued, 1 scheduled, 1 running: t2"
+        "running, 4 of 10 tasks done, 1 failed, 1 skipped, 1 up for retry, 1 deferred, 1 queued, 1 scheduled, 1 running: t2"
     )
     assert describe_progress("queued", []) == "queued"
 

@@ -284,26 +284,6 @@ def test_a_form_that_airflow_3_refuses_names_the_new_one(name: str, advice: str)
     assert judge(capture.command, capture.arguments, capture.stdout, capture.stderr).advice == advice
 
 
-SKIPPED = "2026-11-22T09:41:57.166Z [info     ] Backfill Dag run already exists; skipping. [airflow] dag_id=etl\n"
-CREATED = "2026-11-22T09:41:57.166Z [info     ] Created backfill Dag run. [airflow] dag_id=etl\n"
-
-
-@pytest.mark.parametrize(
-    ("stdout", "warning"),
-    [
-        (SKIPPED, "Nothing was made: each date of the range has a DAG run already."),
-        (SKIPPED + CREATED, ""),
-        (CREATED + SKIPPED, ""),
-        (CREATED, ""),
-        (f"{SKIPPED}Created backfill Dag run.\n", "Nothing was made: each date of the range has a DAG run already."),
-    ],
-)
-def test_a_backfill_that_skips_every_date_warns(stdout: str, warning: str) -> None:
-    outcome = judge(COMMANDS["backfill create"], ["--dag-id", "etl"], stdout, "")
-
-    assert (outcome.verdict, outcome.warning) == (Verdict.UNKNOWN, warning)
-
-
 def test_a_dry_run_of_a_backfill_is_its_result() -> None:
     assert judge(COMMANDS["backfill create"], ["--dry-run"], "Runs to be attempted:\n", "").succeeded
 

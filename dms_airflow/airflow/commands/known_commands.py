@@ -18,8 +18,6 @@ class NoEffect:
     warning: str
     sign: str
     """A line of the output that shows it."""
-    unless: str | None = None
-    """A line of the output that disproves it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,12 +104,6 @@ _NOTHING_TO_RUN = NoEffect(
     warning="Nothing was run: there are no run dates in this range.",
     sign=r"No run dates were found for the given dates",
 )
-# Words of the log, too. 3.0 and 3.1 have the second forms (airflow/models/backfill.py).
-_NOTHING_TO_BACKFILL = NoEffect(
-    warning="Nothing was made: each date of the range has a DAG run already.",
-    sign=r"\S (?:Backfill Dag run already exists; skipping\.|Skipped creating backfill dag run for dag_id=)",
-    unless=r"\S (?:Created backfill Dag run\.|created backfill dag run dag_id=)",
-)
 _NOT_PAUSED = NoEffect(
     warning="Nothing was changed: the DAG is in this state already, or does not exist.",
     sign=r"^No (?:un)?paused DAGs were found$",
@@ -126,7 +118,6 @@ _TABLE = (
     Command(
         name="backfill create",
         success=r"^(?:Runs|Logical dates) to be attempted:$",  # with --dry-run only
-        no_effects=(_NOTHING_TO_BACKFILL,),
     ),
     Command(
         name="dags backfill",

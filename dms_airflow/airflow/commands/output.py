@@ -18,14 +18,11 @@ _ANSI = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")
 
 # Airflow 2 and 3.0: `[2026-11-22T09:41:57.166+0000] {dagbag.py:588} INFO - …`.
 # From 3.1 on: `2026-11-22T10:13:35.579908Z [info     ] …`, or as JSON: `{"timestamp":"…","level":"info","event":"…",…}`.
-_LOG_RECORD = re.compile(
-    r"\[\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?\] "
-    r"|\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] "
-)
-# The same two, parsed. The second ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message
-# has several lines, the last one does.
-_FIRST_FORM = re.compile(r"\[\d{4}-\d\d-\d\d[^\]]{0,40}\] \{[^}]{0,200}\} [A-Z]+ - (?P<message>.*)")
-_SECOND_FORM = re.compile(r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)? \[[a-z]+ *\] (?P<message>.*)")
+# The text form ends with its logger: `… [airflow.models.dagbag.DagBag] loc=dagbag.py:415`; where the message has several lines,
+# the last one does.
+_TIME = r"\d{4}-\d\d-\d\d[T ][\d:.,]+(?:[+-]\d\d:?\d\d|Z)?"
+_FIRST_FORM = re.compile(rf"\[{_TIME}\] (?:\{{[^}}]{{0,200}}\}} [A-Z]+ - )?(?P<message>.*)")
+_SECOND_FORM = re.compile(rf"{_TIME} \[[a-z]+ *\] (?P<message>.*)")
 _LOGGER = re.compile(r"\[[\w.]+\](?P<values>(?: \w+=.*)?)$")
 _NO_RECORDS = "No data found"
 _TABLE_RULE = re.compile(r"=+(?:\+=+)*\s*")
@@ -51,21 +48,21 @@ def strip_colours(text: str) -> str:
 
 def is_log_record(line: str) -> bool:
     """Whether this line is the first of a log record."""
-    return _LOG_RECORD.match(line) is not None or _parse_json_record(line) is not None
+    return parse_log_record(line) is not None
 
 
 def parse_log_record(line: str) -> LogRecord | None:
     """Parse the first line of a log record, in whichever of its own forms and colours Airflow writes it."""
-    line = strip_colours(line).rstrip()
+    line = strip_colours(line)
     if record := _parse_json_record(line):
         return record
     if match := _FIRST_FORM.fullmatch(line):
-        return LogRecord(match["message"])
-    match = _SECOND_FORM.fullmatch(line)
-    logger = _LOGGER.search(match["message"]) if match else None
-    if match and logger:
-        return LogRecord(match["message"][: logger.start()].rstrip(), logger["values"].strip())
-    return LogRecord(match["message"]) if match else None
+        return LogRecord(match["message"].rstrip())
+    if not (match := _SECOND_FORM.fullmatch(line)):
+        return None
+    message = match["message"].rstrip()
+    logger = _LOGGER.search(message)
+    return LogRecord(message[: logger.start()].rstrip(), logger["values"].strip()) if logger else LogRecord(message)
 
 
 def _parse_json_record(line: str) -> LogRecord | None:

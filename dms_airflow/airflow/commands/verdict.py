@@ -24,7 +24,7 @@ from enum import Enum, auto
 
 from dms_airflow.airflow.commands.arguments import has_option, option_value
 from dms_airflow.airflow.commands.failures import find_failure, match_record, strip_module
-from dms_airflow.airflow.commands.known_commands import Command, NoEffect
+from dms_airflow.airflow.commands.known_commands import Command
 from dms_airflow.airflow.commands.output import Records, find_records, has_no_records, has_records, is_log_record, split_lines
 
 LONGEST_REASON = 500
@@ -86,12 +86,12 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
     columns = asked_columns.split(",") if asked_columns else command.columns
     records = find_records(output, columns) if output_format == "json" else None
 
-    def conclude(verdict: Verdict, reason: str, advice: str = "", *, no_effect: NoEffect | None = None) -> Outcome:
+    def conclude(verdict: Verdict, reason: str, advice: str = "", warning: str = "") -> Outcome:
         return Outcome(
             verdict=verdict,
             reason=_shorten(redact(reason)),
             advice=advice,
-            warning=no_effect.warning if no_effect else "",
+            warning=warning,
             records=records,
         )
 
@@ -104,16 +104,16 @@ def judge(command: Command, arguments: Sequence[str], stdout: str, stderr: str, 
         return conclude(Verdict.LISTED_ERRORS, f"import errors: {len(records)}" if records else "there are import errors")
 
     shown = [*output, *filter(is_log_record, errors)]  # 3.1.0 writes a part of its log to stderr
-    no_effect = _find_no_effect(command, shown)
-    if shows_records or records is not None or _has_result(command, arguments, shown, output_format):
-        return conclude(Verdict.SUCCEEDED, "", no_effect=no_effect)
+    no_effect = next((one for one in command.no_effects if _shows(one.sign, shown)), None)
+    if no_effect or shows_records or records is not None or _has_result(command, arguments, shown, output_format):
+        return conclude(Verdict.SUCCEEDED, "", warning=no_effect.warning if no_effect else "")
     if command.unknown:
         return conclude(Verdict.UNKNOWN, f"`{command.name}` ended, and its output does not show how", command.unknown)
     reason = strip_module(_find_unexplained(errors))
     advice = _advise(command, reason) if reason else ADVICE_NO_RESULT
     # With `-v` the last line may be what a library logs, such as a secret.
     quoted = () if has_option(arguments, "-v", "--verbose") else output
-    return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, quoted), advice, no_effect=no_effect)
+    return conclude(Verdict.UNKNOWN, reason or _describe_silence(command, quoted), advice)
 
 
 # 2. The result.
@@ -123,8 +123,7 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Iterable[str]
     if has_option(arguments, "-h", "--help"):
         return any(line.startswith("Usage: airflow ") for line in shown)
     if output_format:
-        unchanged = any(_shows(one.sign, shown) for one in command.no_effects)
-        return unchanged or has_no_records(shown, output_format)
+        return has_no_records(shown, output_format)
     if command.success_record and any(match_record(command.success_record, line) for line in shown):
         return True
     if command.success:
@@ -134,14 +133,6 @@ def _has_result(command: Command, arguments: Sequence[str], shown: Iterable[str]
 
 def _shows(sign: str, lines: Iterable[str]) -> bool:
     return any(map(re.compile(sign).search, lines))
-
-
-def _find_no_effect(command: Command, shown: Iterable[str]) -> NoEffect | None:
-    for no_effect in command.no_effects:
-        disproved = no_effect.unless is not None and _shows(no_effect.unless, shown)
-        if not disproved and _shows(no_effect.sign, shown):
-            return no_effect
-    return None
 
 
 # 3. Neither: what may have been the reason.
