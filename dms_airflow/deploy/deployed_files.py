@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dms_airflow.airflow.dags import Dag, Report, add_known_dags, find_dags_folder, parse_report, strip_member
+from dms_airflow.airflow.dags import Dag, Report, add_known_dags, fetch_sources, find_dags_folder, parse_report, strip_member
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.findings import Finding, Rule, group
@@ -74,7 +74,7 @@ class DeployedFiles:
     @property
     def hint(self) -> str:
         """What to check when files do not come to the instance."""
-        times = HINT_OLD_TIMES if self.instance.version.keeps_old_sources else ""
+        times = HINT_OLD_TIMES if self.instance.airflow.version.keeps_old_sources else ""
         return HINT_ARRIVAL + times + HINT_NOT_DEPLOYED
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
@@ -118,7 +118,7 @@ class DeployedFiles:
         self.checkout_folder = root.checkout if root else ""
         self.expected = choose_files(root, self.checkout, paths) if root else Expected(awaited={}, doubtful=())
         self.folder = find_dags_folder(dags, report or {})
-        version = self.instance.version
+        version = self.instance.airflow.version
         is_extended = report is not None and not version.cli_import_is_reliable
         self.report = add_known_dags(report or {}, dags, self.folder or "") if is_extended else report
         # Of a broken file an Airflow that takes its DAGs out of service keeps the source of an older version.
@@ -140,12 +140,13 @@ class DeployedFiles:
         """Compare Airflow's copies with these files of the checkout, by path; what it has no copy of is left out."""
         # Of a file with several DAGs that of an active one: the copies of others are old.
         dags = sorted(self.dags, key=lambda dag: dag.is_active)
-        sources = self.instance.fetch_sources({dag.path: dag.source for dag in dags if dag.path in files and dag.source})
+        places = {dag.path: dag.source for dag in dags if dag.path in files and dag.source}
+        sources = fetch_sources(self.instance.airflow, places)
         return {path: is_same_source(source, self.checkout.read(files[path])) for path, source in sources.items()}
 
     def _list_unlisted(self) -> list[str]:
         """List new files that only the dag-processor's next listing of its folder brings to the database, sound or broken."""
-        if self.instance.version.cli_import_is_reliable:
+        if self.instance.airflow.version.cli_import_is_reliable:
             return []
         stored = {*(dag.path for dag in self.dags), *(error.path for error in self.instance.list_stored_errors())}
         seen = {strip_member(path).removeprefix(self.folder or "") for path in stored}

@@ -128,13 +128,13 @@ class Gate:
             if self._files.report is None:
                 raise GateError(message=f"airflow dags report gave no usable output.\n{HINT_EXIT}")
         # Before step 3 makes it final. On an Airflow whose command line imports in another way the report proves nothing.
-        if self._instance.version.cli_import_is_reliable:
+        if self._instance.airflow.version.cli_import_is_reliable:
             self._vanished = self._files.find_vanished(self._imports.errors)
         return count(len(self._imports.errors), "error")
 
     def _check_serialization(self) -> str:
         """Step 3: every DAG serializes, and new DAGs are in the database."""
-        version = self._instance.version
+        version = self._instance.airflow.version
         if version.cli_import_is_reliable and self._imports.errors:
             self._unverified = {"whether every DAG serializes": NOT_SERIALIZED, **self._unverified}
             return f"not checked: {NOT_SERIALIZED}"
@@ -224,7 +224,7 @@ class Gate:
 
         Only the command line knows of duplicate ids: they take nothing out of service.
         """
-        if not self._imports.errors or self._instance.version.keeps_broken_dags:
+        if not self._imports.errors or self._instance.airflow.version.keeps_broken_dags:
             return {}
         broken = {strip_member(error.instance_path) for error in self._imports.errors if error.exception != DUPLICATE}
         dags = [dag for dag in self._files.dags if dag.is_active or dag.has_import_errors]

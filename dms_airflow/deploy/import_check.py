@@ -74,7 +74,7 @@ class ImportCheck:
 
     def find_errors(self) -> None:
         """Let Airflow import every file now; wait while an error is that of an older version of its file."""
-        if not self._instance.version.cli_import_is_reliable:  # the dag-processor imports in another way
+        if not self._instance.airflow.version.cli_import_is_reliable:  # the dag-processor imports in another way
             self.wait_for_scheduler(self._files.paths - self._files.unread)
             return
 
@@ -98,11 +98,11 @@ class ImportCheck:
     def _import_now(self) -> Execution | None:
         """Run `dags list-import-errors` over all DAG bundles: those with DAGs, unless Airflow says that there are others."""
         bundles = tuple(dict.fromkeys(dag.bundle for dag in self._files.dags if dag.bundle and dag.is_active))
-        options = self._instance.version.list_import_options(bundles)
+        options = self._instance.airflow.version.list_import_options(bundles)
         execution = self._instance.run(LIST, *options, "-o", "json", "-v")
         there = read_bundles(execution.stdout) if execution else ()
         if there and set(there) != {options[index + 1] for index, word in enumerate(options) if word == "-B"}:
-            execution = self._instance.run(LIST, *self._instance.version.list_import_options(there), "-o", "json", "-v")
+            execution = self._instance.run(LIST, *self._instance.airflow.version.list_import_options(there), "-o", "json", "-v")
         return execution
 
     def _is_stale(self, error: DagImportError) -> bool:
@@ -127,7 +127,7 @@ class ImportCheck:
         awaited = {f"{folder}{path}": file for path, file in files.expected.awaited.items()}
         same = sorted(path for path, is_same in files.compare_sources(awaited).items() if is_same)
         changed = sorted(awaited.keys() - same)
-        if execution is not None or not self._instance.version.imports_by_default:
+        if execution is not None or not self._instance.airflow.version.imports_by_default:
             message = f"{reason}\nNew or changed DAG files: {join(changed, 20) or 'none'}."
             return self._fail(message, changed[0] if len(changed) == 1 else "")
         return self._import_alone([*changed, *same], reason)

@@ -205,7 +205,7 @@ def reserialize(line: CommandLine, timeout: float, context: Context) -> Listing:
         return replace(listing, execution=execution, errors=(*ending, *listing.errors))
     change = compare_snapshots(before, instance.view(), {strip_member(error.instance_path) for error in listing.errors})
     errors = (*listing.errors, *find_unserialized(change, instance, execution))
-    warnings = (*listing.warnings, *_warn_of_false_errors(instance.version))
+    warnings = (*listing.warnings, *_warn_of_false_errors(instance.airflow.version))
     return replace(listing, execution=_judge_change(execution, change, errors), errors=errors, warnings=warnings)
 
 

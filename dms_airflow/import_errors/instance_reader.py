@@ -9,7 +9,7 @@ from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, StoredImportError, fetch_sources, list_dags, list_stored_errors, locate_dag
+from dms_airflow.airflow.dags import Dag, StoredImportError, list_dags, list_stored_errors, locate_dag
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.polling import poll
@@ -17,7 +17,6 @@ from dms_airflow.core.text import join
 from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.version import Version
     from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context
 
@@ -40,6 +39,7 @@ class InstanceReader:
     """
 
     def __init__(self, context: Context, *, timeout: float, poll_interval: float | None) -> None:
+        self.airflow = context.airflow
         self._context = context
         self._limit = max(SHORTEST_LIMIT, timeout * COMMAND_SHARE)
         self._deadline = context.clock.monotonic() + timeout
@@ -48,11 +48,6 @@ class InstanceReader:
         """How many were run."""
         self.folders: dict[str, str] = {}
         """The absolute paths of the DAG bundles, as shown by the listed DAGs; empty before Airflow 3."""
-
-    @property
-    def version(self) -> Version:
-        """Which Airflow this is."""
-        return self._context.airflow.version
 
     @property
     def remaining(self) -> float:
@@ -73,7 +68,7 @@ class InstanceReader:
         self._context.log.info(f"$ airflow {show(line)}")
         self.commands += 1
         try:
-            return run_command(self._context.airflow, line, timeout=limit or self._limit, repeatable=False)
+            return run_command(self.airflow, line, timeout=limit or self._limit, repeatable=False)
         except (AnswerTimeoutError, AnswerError) as error:
             if isinstance(error, AnswerError) and error.status != HTTPStatus.GATEWAY_TIMEOUT:
                 raise
@@ -88,17 +83,13 @@ class InstanceReader:
 
     def list_dags(self) -> tuple[Dag, ...]:
         """List every DAG of the database, inactive ones too."""
-        dags = list_dags(self._context.airflow, only_active=False)
+        dags = list_dags(self.airflow, only_active=False)
         self.folders.update({dag.bundle: dag.bundle_folder for dag in dags if dag.bundle and dag.bundle_folder})
         return dags
 
     def list_stored_errors(self) -> tuple[StoredImportError, ...]:
         """List every import error that the scheduler stored; their paths are absolute where the DAGs show the folder."""
-        return list_stored_errors(self._context.airflow, self.folders)
-
-    def fetch_sources(self, places: Mapping[str, str]) -> dict[str, str]:
-        """Fetch Airflow's copies of files' sources from where the API has them; what it has no copy of is left out."""
-        return fetch_sources(self._context.airflow, places)
+        return list_stored_errors(self.airflow, self.folders)
 
     def list_unserialized(self, dags: Iterable[Dag]) -> list[Dag]:
         """List those of the DAGs without a serialized version in Airflow 2: it lists them, but has no details of them.
@@ -109,7 +100,7 @@ class InstanceReader:
         Raises:
             ActionError: The details of a DAG are not known.
         """
-        airflow, clock = self._context.airflow, self._context.clock
+        airflow, clock = self.airflow, self._context.clock
         left, missing = {dag.dag_id: dag for dag in dags}, list[Dag]()
 
         def fetch_details() -> tuple[None, Sequence[str]]:
@@ -138,12 +129,12 @@ class InstanceReader:
 
         def request(token: str) -> Response:
             # Requested twice it is parsed once: Airflow answers that it is a duplicate.
-            return self._context.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
+            return self.airflow.request("PUT", f"/parseDagFile/{quote(token, safe='')}", repeatable=True)
 
         wanted = {*paths}
         tokens = sorted({dag.path: dag.file_token for dag in dags if dag.file_token and dag.path in wanted}.values())
         if tokens and request(tokens[0]).status not in (HTTPStatus.FORBIDDEN, HTTPStatus.METHOD_NOT_ALLOWED):
-            self._context.airflow.map(request, tokens[1:])
+            self.airflow.map(request, tokens[1:])
 
     # --- waiting ---------------------------------------------------------------------------------------------------------
 

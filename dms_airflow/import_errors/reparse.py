@@ -141,7 +141,7 @@ def find_unserialized(change: DatabaseChange, instance: InstanceReader, executio
     Raises:
         ActionError: Airflow did not say it of each DAG.
     """
-    if instance.version.stores_serialization_errors:
+    if instance.airflow.version.stores_serialization_errors:
         return tuple(read_error(row.path, row.stack_trace) for row in change.new_errors)
     return tuple(
         read_error(dag.path, _UNSERIALIZED.format(dag_id=dag.dag_id, reason=_find_reason(dag.dag_id, execution)))

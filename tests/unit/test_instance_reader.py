@@ -8,6 +8,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from dms_airflow.airflow import dags
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from tests.unit.fakes import FakeClock, FakeLog, FakeSession, make_context, make_response
@@ -68,7 +69,7 @@ def list_stored_errors(instance: InstanceReader) -> None:
 
 
 def fetch_sources(instance: InstanceReader) -> None:
-    sources = instance.fetch_sources(PLACES)
+    sources = dags.fetch_sources(instance.airflow, PLACES)
     assert (len(sources), sources["/dags/17.py"]) == (24, "source of token17")
 
 
