@@ -107,16 +107,16 @@ def find_credentials(config: Config, runner: Runner, environ: Mapping[str, str])
 
 def _find_keys(config: Config, environ: Mapping[str, str]) -> CredentialsSource | None:
     if config.access_key_id:
-        beside = " (role-to-assume is ignored)" if config.role_to_assume else ""
-        origin = f"the inputs access-key-id and access-key-secret{beside}"
-        parts = (config.access_key_id, config.access_key_secret, config.security_token)
+        ignored = " (role-to-assume is ignored)" if config.role_to_assume else ""
+        origin = f"the inputs access-key-id and access-key-secret{ignored}"
+        key_id, secret, token = config.access_key_id, config.access_key_secret, config.security_token
     elif not config.role_to_assume and _is_given(environ, KEY_VARIABLES[:2], KEY_VARIABLES[2:]):
         origin = f"the variables {' and '.join(KEY_VARIABLES[:2])}"
-        parts = (environ[KEY_VARIABLES[0]], environ[KEY_VARIABLES[1]], environ.get(KEY_VARIABLES[2], ""))
+        key_id, secret, token = (environ.get(name, "") for name in KEY_VARIABLES)
     else:
         return None
-    keys = Keys(access_key_id=parts[0], access_key_secret=parts[1], security_token=parts[2], origin=origin)
-    return CredentialsSource(origin=origin, identity=keys.access_key_id, keys=keys)
+    keys = Keys(access_key_id=key_id, access_key_secret=secret, security_token=token, origin=origin)
+    return CredentialsSource(origin=origin, identity=key_id, keys=keys)
 
 
 def _find_role(config: Config, runner: Runner, environ: Mapping[str, str]) -> CredentialsSource | None:

@@ -24,6 +24,7 @@ from dms_airflow.alibaba_cloud.sdk import PROVIDERS, attempt, explain_network_fa
 from dms_airflow.core.errors import ActionError, CredentialsError, RoleError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.result import Folded
+from dms_airflow.core.text import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -167,8 +168,8 @@ def read_claims(token: str) -> Mapping[str, str]:
     """Read the claims that may be shown. The signature is STS's business."""
     try:
         payload = token.split(".")[1]
-        claims = dict(json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
-    except (ValueError, LookupError, TypeError, RecursionError):
+        claims = dict(load_json(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))))
+    except (ValueError, LookupError, TypeError):
         return {}
     # Kubernetes names the one audience of a pod's token in a list.
     single = {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in claims.items()}

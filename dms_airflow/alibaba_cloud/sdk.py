@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 import re
@@ -35,6 +34,7 @@ from dms_airflow.core.errors import ActionError, AnswerError, NetworkError, Unkn
 from dms_airflow.core.http.exchange import read_body, restrict_session
 from dms_airflow.core.http.network_errors import HINT_LOST, HINT_REFUSED, explain_fault
 from dms_airflow.core.http.retry import parse_retry_after
+from dms_airflow.core.text import load_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -197,8 +197,8 @@ def attempt(call: Callable[[], T], last: LastExchange) -> T | None:
 def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None:
     """Parse why Alibaba Cloud refused a call, with or without an HTTP error; None when its response does not say that."""
     try:
-        body = json.loads(last.body)
-    except (ValueError, RecursionError):
+        body = load_json(last.body)
+    except ValueError:
         return None
     if not isinstance(body, dict) or body.get("Success") is True or not {"Success", "ErrorCode", "Code"} & body.keys():
         return None

@@ -80,11 +80,7 @@ def import_operation(name: str) -> Operation:
 
 
 def run_operation(operation: Operation, params: Any, context: Context) -> Result:
-    """Open the session and run the operation.
-
-    Raises:
-        ActionError: It could not be found out how it went.
-    """
+    """Open the session and run the operation; an ActionError means that it is not known how it went."""
     # `doctor` opens the session itself, one check at a time.
     if context.config.operation != "doctor":
         context.session.open()
