@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from http import HTTPStatus
 from typing import Any, Self, TypeVar
 from urllib.parse import quote, urlencode
@@ -176,14 +177,7 @@ class AirflowClient:
                 raise _BusyError(f"{method} {path}", response)
             return response
 
-        def may_retry(error: ActionError) -> bool:
-            if isinstance(error, _BusyError):
-                return True
-            # A request that was not sent may be sent again, whatever it does. An unknown host is transient: it was known
-            # before.
-            does_no_harm = isinstance(error, NetworkError) or (is_safe and isinstance(error, AnswerLostError))
-            return does_no_harm and (error.is_transient or isinstance(error, UnknownHostError))
-
+        may_retry = partial(_may_retry, is_safe=is_safe)
         try:
             response = retry(send, clock=self._clock, log=self._log, deadline=deadline, tries=tries, may_retry=may_retry)
         except _BusyError as error:
@@ -200,9 +194,9 @@ class AirflowClient:
 
     # --- resources -------------------------------------------------------------------------------------------------------
 
-    def fetch_object(self, path: str, query: Iterable[tuple[str, Any]] = (), *, tries: int = TRIES) -> dict[str, Any] | None:
+    def fetch_object(self, path: str, *, tries: int = TRIES) -> dict[str, Any] | None:
         """Fetch a JSON object; None where Airflow responds that it does not exist, an ActionError for any other response."""
-        response = self.request("GET", path, query=encode_query(query), tries=tries)
+        response = self.request("GET", path, tries=tries)
         content = response.parse_object()
         # A gateway's 404 says nothing about the object.
         if response.status == HTTPStatus.NOT_FOUND and content:
@@ -262,6 +256,13 @@ class AirflowClient:
         hint = HINT_FORBIDDEN if status == HTTPStatus.FORBIDDEN else HINT_GATEWAY if is_transient_status(status) else hint
         message = f"{name} at {self.url} answered {status}: {describe_problem(response, self.redact)}"
         return AnswerError(message, hint, status=status, retry_after=parse_retry_after(response.headers))
+
+
+def _may_retry(error: ActionError, *, is_safe: bool) -> bool:
+    """Whether another try of a request does no harm and may succeed."""
+    if isinstance(error, NetworkError):  # it was not sent; an unknown host is transient: it was known before
+        return error.is_transient or isinstance(error, UnknownHostError)
+    return isinstance(error, _BusyError) or (is_safe and isinstance(error, AnswerLostError) and error.is_transient)
 
 
 def encode_query(pairs: Iterable[tuple[str, Any]]) -> str:

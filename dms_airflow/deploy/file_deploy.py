@@ -19,8 +19,7 @@ from dms_airflow.deploy.publish import WRITE_ACTIONS, Destination, is_below, pub
 from dms_airflow.deploy.rollout import Fate, Outcome, Rollout
 from dms_airflow.deploy.write import Target
 from dms_airflow.import_errors.fetch import LIST, list_import_errors
-from dms_airflow.import_errors.instance_reader import InstanceReader
-from dms_airflow.import_errors.reparse import Snapshot
+from dms_airflow.import_errors.instance_reader import InstanceReader, Snapshot
 
 if TYPE_CHECKING:
     from dms_airflow.alibaba_cloud.workspace import Workspace

@@ -15,7 +15,7 @@ from dms_airflow.core import tracebacks
 from dms_airflow.core.result import Annotation, Ending, Level
 from dms_airflow.core.text import count, join
 from dms_airflow.import_errors.fetch import LIST
-from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT
+from dms_airflow.import_errors.instance_reader import SHORTEST_LIMIT, Snapshot
 from dms_airflow.import_errors.parse import (
     DagImportError,
     locate,
@@ -25,7 +25,7 @@ from dms_airflow.import_errors.parse import (
     read_error,
     read_list,
 )
-from dms_airflow.import_errors.reparse import Snapshot, compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
+from dms_airflow.import_errors.reparse import compare_snapshots, find_unserialized, wait_for_reparse, was_rolled_back
 
 if TYPE_CHECKING:
     from dms_airflow.deploy.deployed_files import DeployedFiles

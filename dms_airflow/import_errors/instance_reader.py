@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 from dms_airflow.airflow.commands.arguments import CommandLine, show
 from dms_airflow.airflow.commands.send import Execution, run_command
-from dms_airflow.airflow.dags import Dag, StoredImportError, list_dags, list_stored_errors, locate_dag
+from dms_airflow.airflow.dags import Dag, StoredImportError, list_dags, list_stored_errors, locate_dag, strip_member
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
 from dms_airflow.core.polling import poll
 from dms_airflow.core.text import join
-from dms_airflow.import_errors.reparse import Snapshot
 
 if TYPE_CHECKING:
     from dms_airflow.core.http.exchange import Response
@@ -30,6 +30,18 @@ SHORTEST_LIMIT = 30.0  # seconds: Airflow needs up to ten of them to start on a 
 # How long Airflow 2's web server may serve a DAG that it loaded before (CACHE_SECONDS by default), and between two polls.
 CACHE_LIMIT = 60.0  # seconds
 CACHE_INTERVAL = 2.0  # seconds
+
+
+@dataclass(frozen=True, kw_only=True)
+class Snapshot:
+    """The content of Airflow's database at one moment: the DAGs first, the errors a moment later."""
+
+    dags: Sequence[Dag]
+    errors: Sequence[StoredImportError]
+
+    def list_errors(self, path: str) -> list[StoredImportError]:
+        """The errors of a file; errors of a zip's members belong to the zip."""
+        return [error for error in self.errors if strip_member(error.path) == path]
 
 
 class InstanceReader:

@@ -6,15 +6,12 @@ import re
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import TYPE_CHECKING
 
+from dms_airflow.airflow.commands.send import Execution
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import Dag, StoredImportError, strip_member
+from dms_airflow.import_errors.instance_reader import InstanceReader, Snapshot
 from dms_airflow.import_errors.parse import DagImportError, read_error
-
-if TYPE_CHECKING:
-    from dms_airflow.airflow.commands.send import Execution
-    from dms_airflow.import_errors.instance_reader import InstanceReader
 
 # What SQLAlchemy raises when the scheduler stores the same new DAG at that moment. The whole transaction is rolled back then,
 # as if reserialize had not run, and every DAG of it is logged as not written.
@@ -23,18 +20,6 @@ _CLASH = re.compile(
 )
 
 _UNSERIALIZED = "SerializationError: Failed to serialize DAG {dag_id!r}: {reason}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class Snapshot:
-    """The content of Airflow's database at one moment: the DAGs first, the errors a moment later."""
-
-    dags: Sequence[Dag]
-    errors: Sequence[StoredImportError]
-
-    def list_errors(self, path: str) -> list[StoredImportError]:
-        """The errors of a file; errors of a zip's members belong to the zip."""
-        return [error for error in self.errors if strip_member(error.path) == path]
 
 
 def wait_for_reparse(

@@ -22,7 +22,8 @@ from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
 from dms_airflow.checkout.dag_files import Root, always_defines_dag, choose_files, find_root, might_define_dag
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.deploy.deployed_files import is_same_source
-from dms_airflow.import_errors.reparse import FileState, Snapshot, judge_file
+from dms_airflow.import_errors.instance_reader import Snapshot
+from dms_airflow.import_errors.reparse import FileState, judge_file
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "airflow-2.10.4"
 DAG = "from airflow import DAG\n"
