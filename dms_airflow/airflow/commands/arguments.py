@@ -28,21 +28,43 @@ class CommandLine:
         return CommandLine(name=self.name, arguments=(*self.arguments[:end], *words, *self.arguments[end:]))
 
     @property
-    def secrets(self) -> tuple[str, ...]:
-        """The words that are passwords or values."""
-        return find_secrets(COMMANDS[self.name], self.arguments)
+    def command(self) -> Command:
+        """How it behaves."""
+        return COMMANDS[self.name]
 
     @property
     def words(self) -> tuple[str, ...]:
         """The command as Airflow shall see it, under Airflow's own name for it."""
-        return (*(COMMANDS[self.name].airflow_name or self.name).split(), *self.arguments)
+        return (*(self.command.airflow_name or self.name).split(), *self.arguments)
+
+    @property
+    def secrets(self) -> tuple[str, ...]:
+        """The secret words among the arguments, and those inside them that Airflow may print alone.
+
+        A connection's URI holds a password, its JSON and its extra may hold more. Airflow prints them in its own spelling.
+        """
+        own = _list_secrets(self.command, self.arguments)
+        inside = [secret for word in self.arguments for secret in secret_values.find_secrets(_split_value(word)[1])]
+        return tuple(dict.fromkeys(filter(None, [*own, *inside])))
+
+    @property
+    def needs_confirmation(self) -> bool:
+        """Whether it waits for an answer that its arguments do not have. Over HTTP nobody can answer."""
+        only = self.command.confirms_only
+        confirms = self.command.confirms and (not only or has_option(self.arguments, only))
+        return confirms and not has_option(self.arguments, "-y", "--yes", "-h", "--help")
 
 
 def show(line: CommandLine) -> str:
     """Write the command as a person would type it, its secret words left out whatever their length."""
-    name = line.words[: len(line.words) - len(line.arguments)]
-    hidden = mask_secrets(COMMANDS[line.name], line.arguments)
-    return shlex.join([*name, *hidden]).replace(f"'{MASK}'", MASK)
+    secrets = set(filter(None, _list_secrets(line.command, line.arguments)))
+    shown = [*line.words[: len(line.words) - len(line.arguments)]]
+    for word in line.arguments:
+        head, value = _split_value(word)
+        is_glued = word.startswith("-") and not head and any(map(word.endswith, secrets))  # `-dvalue`
+        masked = MASK if value in secrets or is_glued else secret_values.mask_secrets(value)
+        shown.append(f"{head}{masked}")
+    return shlex.join(shown).replace(f"'{MASK}'", MASK)
 
 
 def has_option(arguments: Sequence[str], *names: str) -> bool:
@@ -60,34 +82,6 @@ def list_values(arguments: Sequence[str], *names: str) -> list[str]:
     """The values of the option, one for each time that it is there; empty where it has none."""
     (values,), _ = _parse(arguments, names)
     return values
-
-
-def needs_confirmation(command: Command, arguments: Sequence[str]) -> bool:
-    """Whether the command waits for an answer that its arguments do not have. Over HTTP nobody can answer."""
-    confirms = command.confirms and (not command.confirms_only or has_option(arguments, command.confirms_only))
-    return confirms and not has_option(arguments, "-y", "--yes", "-h", "--help")
-
-
-def find_secrets(command: Command, arguments: Sequence[str]) -> tuple[str, ...]:
-    """The secret words among a command's arguments, and those inside them that Airflow may print alone.
-
-    A connection's URI holds a password, its JSON and its extra may hold more. Airflow prints them in its own spelling.
-    """
-    own = _list_secrets(command, arguments)
-    inside = [secret for word in arguments for secret in secret_values.find_secrets(_split_value(word)[1])]
-    return tuple(dict.fromkeys(filter(None, [*own, *inside])))
-
-
-def mask_secrets(command: Command, arguments: Sequence[str]) -> list[str]:
-    """The arguments as they may be shown, whatever the length of a secret."""
-    secrets = set(filter(None, _list_secrets(command, arguments)))
-    shown: list[str] = []
-    for word in arguments:
-        head, value = _split_value(word)
-        is_glued = word.startswith("-") and not head and any(map(word.endswith, secrets))  # `-dvalue`
-        masked = MASK if value in secrets or is_glued else secret_values.mask_secrets(value)
-        shown.append(f"{head}{masked}")
-    return shown
 
 
 def _split_value(word: str) -> tuple[str, str]:

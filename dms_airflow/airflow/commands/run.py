@@ -15,15 +15,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 from dms_airflow.airflow.client import MOST_ENTRIES, PAGE_SIZE
-from dms_airflow.airflow.commands.arguments import (
-    CommandLine,
-    has_option,
-    needs_confirmation,
-    option_value,
-    read_positionals,
-    show,
-)
-from dms_airflow.airflow.commands.known_commands import COMMANDS
+from dms_airflow.airflow.commands.arguments import CommandLine, has_option, option_value, read_positionals, show
 from dms_airflow.airflow.commands.send import Execution, run_command
 from dms_airflow.airflow.commands.verdict import ADVICE_CONFIRM, Outcome, Verdict
 from dms_airflow.core.errors import AnswerError, AnswerTimeoutError
@@ -66,17 +58,17 @@ class TimedParams:
 
 def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
     """Send the command, show what it printed, judge it."""
-    command = COMMANDS[line.name]
     conclude = observe(line, context)
     context.log.info(f"$ airflow {show(line)}")
-    unconfirmed = needs_confirmation(command, line.arguments)
-    if unconfirmed:
+    if line.needs_confirmation:
         timeout = min(timeout, LONGEST_QUESTION)
     try:
         execution = run_command(context.airflow, line, timeout=timeout)
     except AnswerTimeoutError as error:
-        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") if unconfirmed else error from None
-    if command.secret_output:
+        if not line.needs_confirmation:
+            raise
+        raise AnswerTimeoutError(error.message, f"{ADVICE_CONFIRM} {error.hint}") from None
+    if line.command.secret_output:
         context.log.mask_in_log(execution.stdout.strip())
     else:
         context.log.fold("stdout", execution.stdout)
@@ -113,7 +105,7 @@ def _observe_runs(line: CommandLine, context: Context) -> Conclude:
     """`dags test` and `dags backfill` make DAG runs, in place of those of the same dates, too, and wait for them."""
     is_backfill = line.name == "dags backfill"
     is_pattern = has_option(line.arguments, "--treat-dag-id-as-regex", "--treat-dag-as-regex")
-    dag_id = "~" if is_pattern else "".join(read_positionals(COMMANDS[line.name], line.arguments)[:1])
+    dag_id = "~" if is_pattern else "".join(read_positionals(line.command, line.arguments)[:1])
     start, end = option_value(line.arguments, "-s", "--start-date"), option_value(line.arguments, "-e", "--end-date")
 
     def fetch() -> dict[tuple[str, ...], Row]:

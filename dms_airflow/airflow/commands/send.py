@@ -9,7 +9,6 @@ from http import HTTPStatus
 
 from dms_airflow.airflow.client import AirflowClient, encode_query
 from dms_airflow.airflow.commands.arguments import CommandLine
-from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.verdict import Outcome, judge
 from dms_airflow.airflow.responses import is_unknown_route, quote_beginning
 from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3
@@ -48,10 +47,9 @@ def run_command(airflow: AirflowClient, line: CommandLine, *, timeout: float, re
     Raises:
         ActionError: The command's stdout and stderr are not known.
     """
-    command = COMMANDS[line.name]
-    is_repeatable = command.repeatable if repeatable is None else repeatable
+    is_repeatable = line.command.repeatable if repeatable is None else repeatable
     stdout, stderr = send_command(airflow, line.words, repeatable=is_repeatable, timeout=timeout)
-    outcome = judge(command, line.arguments, stdout, stderr, airflow.redact)
+    outcome = judge(line.command, line.arguments, stdout, stderr, airflow.redact)
     return Execution(line=line, stdout=stdout, stderr=stderr, outcome=outcome)
 
 
