@@ -48,6 +48,11 @@ T = TypeVar("T")
 CONNECT_TIMEOUT = 10_000  # milliseconds, as the SDK wants them
 READ_TIMEOUT = 30_000  # milliseconds
 
+HINT_NOT_ALIBABA_CLOUD = (
+    "The response is not from Alibaba Cloud: check HTTPS_PROXY and NO_PROXY in the job's environment, and endpoint if it is "
+    "given. Nothing was changed by the call."
+)
+
 # The SDK's imports for features that are never used here: asynchronous requests, RSA keys, refreshing keys in the background.
 # It takes these names from them when it is imported. Together they would be almost half of the SDK's import time
 # (docs/development/performance.md).
@@ -215,8 +220,10 @@ def parse_refusal(last: LastExchange, groups: tuple[str, ...]) -> Refusal | None
 def explain_network_failure(last: LastExchange) -> NetworkError | AnswerError | None:
     """Explain why a call, which can be repeated without harm, got no response; None when it got one."""
     fault = last.fault
-    if fault is None or isinstance(fault, AnswerError):
-        return fault
+    if fault is None:
+        return None
+    if isinstance(fault, AnswerError):
+        return AnswerError(fault.message, HINT_NOT_ALIBABA_CLOUD)
     hint = fault.hint.removesuffix(HINT_LOST).strip() or HINT_REFUSED
     kind = UnknownHostError if isinstance(fault, UnknownHostError) else NetworkError
     return kind(fault.message, hint, is_transient=fault.is_transient)
