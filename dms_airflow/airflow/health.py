@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from http import HTTPStatus
 from typing import Any
 
 from dms_airflow.airflow.client import AirflowClient
@@ -83,10 +82,7 @@ class Health:
 def fetch_health(airflow: AirflowClient) -> Health:
     """Fetch the instance's health, which anybody may read; an ActionError where it is not known."""
     path = airflow.version.health_path
-    response = airflow.request("GET", path)
-    if response.status != HTTPStatus.OK:
-        raise airflow.make_error(response, f"GET {airflow.locate(path)}")
-    content, now = response.parse_object(), airflow.server_time
+    content, now = airflow.fetch_object(path) or {}, airflow.server_time
     components = {name: _parse_component(name, one, now) for name, one in content.items() if isinstance(one, dict)}
     if not {"metadatabase", "scheduler"} <= components.keys():
         raise AnswerError(

@@ -214,7 +214,8 @@ def test_a_command_line_that_does_not_answer(dms: FakeDms, run: Run, fault: Answ
             "Airflow reports a problem: scheduler without a status.",
         ),
         ({**HEALTH, "metadatabase": {"status": "unhealthy"}}, "Airflow reports a problem: metadatabase unhealthy"),
-        ({}, "reports nothing about the metadatabase and the scheduler"),
+        ({"triggerer": {"status": None}}, "reports nothing about the metadatabase and the scheduler"),
+        ({}, "answered 200: (application/json) {}"),
     ],
 )
 def test_a_scheduler_that_is_not_healthy(dms: FakeDms, run: Run, health: dict[str, Any], words: str) -> None:
