@@ -181,10 +181,13 @@ def _check_authorities(path: str) -> Iterator[InputProblem]:
 def check_paths(runner: Runner, *, files: Mapping[str, str], dags_path: str) -> Iterator[InputProblem]:
     """Check that files to be written and a folder stay in the workspace, also when links are followed."""
     root = runner.workspace.resolve()
+    seen: dict[Path, str] = {}
     for name, text in files.items():
         path = _resolve(root, text)
         if path is None or path == root or (path.exists() and not path.is_file()):
             yield InputProblem(name, f"must be a plain file inside the workspace, not {quote_value(text)}")
+        elif (other := seen.setdefault(path, name)) != name:
+            yield InputProblem(name, f"is the same file as {other}: {quote_value(text)}")
     if dags_path:
         path = _resolve(root, dags_path)
         if path is None or not path.is_dir():

@@ -213,8 +213,8 @@ def parse_words(text: str) -> tuple[str, ...]:
 
 
 def parse_names(text: str) -> tuple[str, ...]:
-    """Names separated by blanks, commas or lines."""
-    return tuple(word for word in re.split(r"[\s,]+", parse_lines(text)) if word)
+    """Names separated by blanks, commas or lines, each once."""
+    return tuple(dict.fromkeys(word for word in re.split(r"[\s,]+", parse_lines(text)) if word))
 
 
 def parse_json(text: str) -> str:

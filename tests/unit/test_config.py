@@ -180,6 +180,14 @@ def test_the_dags_path_is_a_folder_of_the_checkout(workspace: Path, path: str, c
     assert len(list(check_paths(Runner(workspace=workspace), files={}, dags_path=path))) == count
 
 
+def test_two_files_cannot_be_one(workspace: Path) -> None:
+    files = {"result-file": "a/../x.json", "sarif-file": "x.json", "junit-file": "x.xml"}
+
+    problems = list(check_paths(Runner(workspace=workspace), files=files, dags_path=""))
+
+    assert problems == [InputProblem("sarif-file", 'is the same file as result-file: "x.json"')]
+
+
 def test_absolute_paths_in_the_workspace(workspace: Path) -> None:
     runner = Runner(workspace=workspace)
 

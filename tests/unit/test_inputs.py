@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         (inputs.parse_words, '"a\\\\\nb"', ("a\\\nb",)),
         (inputs.parse_words, "x 'two\nlines'", ("x", "two\nlines")),
         (inputs.parse_words, "a#b # c", ("a#b", "#", "c")),
-        (inputs.parse_names, "a, b\nc  d", ("a", "b", "c", "d")),
+        (inputs.parse_names, "a, b\nc  d b", ("a", "b", "c", "d")),
         (inputs.parse_json, '{"a":\n [1.10, "x"]}', '{"a":  [1.10, "x"]}'),
         (inputs.parse_json_object, ' {"a": 1}', '{"a": 1}'),
     ],
