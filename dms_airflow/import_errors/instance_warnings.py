@@ -5,7 +5,6 @@ A line of a log is read here, since it is never a verdict.
 
 from __future__ import annotations
 
-import ast
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -40,7 +39,8 @@ _PRINTED = re.compile(r"(?P<filename>/.+\.py):(?P<lineno>\d{1,9}):? (?P<category
 LONGEST = 20  # lines of a message
 
 # The types of `GET /dagWarnings` (airflow/models/dagwarning.py of 2.10.4 and 3.2.2)
-_POOLS = re.compile(r"references non-existent pools: (?P<pools>\[.*\])")
+_POOLS = "references non-existent pools: "
+_POOL = re.compile(r"""(?P<quote>['"])(?P<name>.+?)(?P=quote)""")
 _VARYING = re.compile(r"Line (?P<line>\d{1,9}), Col \d{1,9}\nCode: (?P<code>.*)\nIssue: (?P<issue>.*)")
 
 _Place = tuple[str, int | None]  # a file of the checkout, and a line
@@ -187,7 +187,7 @@ def _find_dag(dag_id: str, dags: Sequence[tuple[str, Dag]], known: str | None) -
 def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, bytes]) -> Iterator[Finding]:
     (file, line), level = place, Level.WARNING
     if kind == "non-existent pool":
-        for pool in _list_pools(message):
+        for pool in (match["name"] for match in _POOL.finditer(message.partition(_POOLS)[2])):
             text = f"The instance has no pool {pool}: tasks that use it never start. Create it in Airflow, or correct the name."
             file, line = _find_pool(pool, place, sources)
             yield Finding(rule=Rule.MISSING_POOL, level=level, title="Pool missing", message=text, file=file, line=line)
@@ -199,15 +199,6 @@ def _parse_row(kind: str, message: str, place: _Place, sources: Mapping[str, byt
             yield Finding(rule=rule, level=level, title="Value changes with every parse", message=text, file=file, line=line)
     elif kind == "asset conflict":
         yield Finding(rule=Rule.ASSET_CONFLICT, level=level, title="Assets in conflict", message=message, file=file, line=line)
-
-
-def _list_pools(message: str) -> list[str]:
-    match = _POOLS.search(message)
-    try:
-        pools = ast.literal_eval(match["pools"]) if match else []
-    except (ValueError, SyntaxError):
-        return []
-    return [str(pool) for pool in pools]
 
 
 def _find_pool(pool: str, dag: _Place, sources: Mapping[str, bytes]) -> _Place:
