@@ -98,7 +98,7 @@ class AirflowClient:
     @property
     def known_version(self) -> Version | None:
         """The instance's version if it was fetched already, else None."""
-        return None if self._session.version is None else parse_version(self._session.version) or AIRFLOW_2
+        return None if self._session.version is None else parse_version(self._session.version) or self._guess_version()
 
     @property
     def version(self) -> Version:
@@ -106,8 +106,12 @@ class AirflowClient:
         with self._version_lock:
             return self.known_version or self._fetch_version()
 
+    def _guess_version(self) -> Version:
+        return AIRFLOW_3 if self._session.has_jwt else AIRFLOW_2
+
     def _fetch_version(self) -> Version:
-        for candidate in (AIRFLOW_2, AIRFLOW_3):
+        guess = self._guess_version()
+        for candidate in (guess, AIRFLOW_2 if guess is AIRFLOW_3 else AIRFLOW_3):
             response = self.request("GET", f"{candidate.api}/version", timeout=VERSION_TIMEOUT)
             number = response.parse_object().get("version") if response.status == HTTPStatus.OK else None
             version = parse_version(number) if isinstance(number, str) else None
@@ -116,8 +120,8 @@ class AirflowClient:
                 self._log.info(f"This is Airflow {version.number}; its REST API is {version.api}.")
                 return version
         self._session.keep_version("")
-        self._log.info(f"The instance does not report its version; the action assumes the REST API {AIRFLOW_2.api}.")
-        return AIRFLOW_2
+        self._log.info(f"The instance does not report its version; the action assumes the REST API {guess.api}.")
+        return guess
 
     def keep_version(self, number: str) -> None:
         """Keep a version that a command printed."""

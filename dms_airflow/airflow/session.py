@@ -87,6 +87,11 @@ class AirflowSession:
         jwt = _JWT.search(self._cookie)
         return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {jwt['token']}"} if jwt else {})
 
+    @property
+    def has_jwt(self) -> bool:
+        """Whether the login gave a JSON Web Token, which only Airflow 3 does."""
+        return "Authorization" in self.headers
+
     def keep_version(self, number: str) -> None:
         """Keep Airflow's version, for later steps too."""
         if number != self.version:
@@ -120,7 +125,7 @@ class AirflowSession:
         _check_login(response, host, has_session="session" in cookies)
         self.host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        if "Authorization" in self.headers:
+        if self.has_jwt:
             self._log.info("The login returned a token of Airflow 3, too, which is sent as a bearer token.")
         self._keep()
 

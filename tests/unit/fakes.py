@@ -87,6 +87,7 @@ class FakeSession:
     """A session that is open."""
 
     host = "https://airflow"
+    has_jwt = False
 
     def __init__(self, version: str | None) -> None:
         self.version = version

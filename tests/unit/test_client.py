@@ -451,6 +451,15 @@ def test_airflow_3_is_found_at_its_own_api(web: responses.RequestsMock) -> None:
     assert sent(web) == ["GET /api/v1/version", "GET /api/v2/version", "POST /api/v2/dags"]
 
 
+def test_after_a_login_of_airflow_3_its_api_is_asked_first(web: responses.RequestsMock) -> None:
+    web.get(VERSION_3, json={"version": "3.0.6"})
+    world = World()
+    world.session._cookie = "session=s1; _token=eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
+
+    assert world.airflow.version.number == "3.0.6"
+    assert sent(web) == ["GET /api/v2/version"]
+
+
 def test_a_path_that_names_its_api_needs_no_version(web: responses.RequestsMock) -> None:
     web.get(DAGS, status=404, json=REMOVED)
     world = World()
