@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urljoin, urlsplit
 
 from dms_airflow.airflow.session_store import SessionFile, StoredSession
+from dms_airflow.airflow.version import AIRFLOW_3
 from dms_airflow.core.errors import AnswerLostError, AnswerTimeoutError, LoginError, TokenError
 from dms_airflow.core.http.retry import is_transient_status, parse_retry_after, retry
 from dms_airflow.core.http.urls import check_host
@@ -42,8 +43,8 @@ _REDIRECTS = range(HTTPStatus.MOVED_PERMANENTLY, HTTPStatus.BAD_REQUEST)
 _PROOFS = frozenset({"session", "_token"})
 SHORTEST_PROOF = 16
 
-# A JSON Web Token, by which Airflow 3 knows its users. The session of Airflow 2 may look like one.
-_JWT = re.compile(r"(?:^|; )_token=(?P<token>eyJ[\w-]+\.[\w-]+\.[\w-]*)(?=;|$)")
+# A JSON Web Token, by which Airflow 3 knows its users.
+_JWT = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
 
 
 class AirflowSession:
@@ -75,6 +76,7 @@ class AirflowSession:
         self._store = store
         self._renewal = threading.Lock()
         self._cookie = ""
+        self._bearer = ""
         self.host = ""
         """The instance's base URL; empty before `open`."""
         self.version: str | None = None
@@ -83,14 +85,12 @@ class AirflowSession:
     @property
     def headers(self) -> Mapping[str, str]:
         """The headers that prove the session. A cookie jar would not send a `Secure` cookie to an http host."""
-        # 3.0 and 3.1 accept the token in Airflow 3's cookie as a bearer token only.
-        jwt = _JWT.search(self._cookie)
-        return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {jwt['token']}"} if jwt else {})
+        return {"Cookie": self._cookie} | ({"Authorization": f"Bearer {self._bearer}"} if self._bearer else {})
 
     @property
     def has_jwt(self) -> bool:
         """Whether the login gave a JSON Web Token, which only Airflow 3 does."""
-        return "Authorization" in self.headers
+        return _JWT.fullmatch(self._bearer) is not None
 
     def keep_version(self, number: str) -> None:
         """Keep Airflow's version, for later steps too."""
@@ -125,7 +125,9 @@ class AirflowSession:
         _check_login(response, host, has_session="session" in cookies)
         self.host = host
         self._cookie = "; ".join(f"{name}={value}" for name, value in cookies.items())
-        if self.has_jwt:
+        # Airflow 3's cookie for its token; 3.0 and 3.1 accept it as a bearer token only.
+        self._bearer = jwt if _JWT.fullmatch(jwt := cookies.get("_token", "")) else ""
+        if self._bearer:
             self._log.info("The login returned a token of Airflow 3, too, which is sent as a bearer token.")
         self._keep()
 
@@ -146,6 +148,8 @@ class AirflowSession:
                 self.open()
             used = self.headers
         response = exchange(used)
+        if response.status == HTTPStatus.UNAUTHORIZED and path.startswith(f"{AIRFLOW_3.api}/"):
+            response = self._send_with_bearer(exchange, used, response)
         # A second 403 is Airflow's own: the identity lacks a right.
         if response.status != HTTPStatus.FORBIDDEN and self.is_rejected(response):
             raise LoginError(
@@ -154,6 +158,27 @@ class AirflowSession:
                 "instance.",
             )
         return response
+
+    def _send_with_bearer(
+        self, exchange: Callable[[Mapping[str, str]], Response], used: Mapping[str, str], rejection: Response
+    ) -> Response:
+        """Send the session cookie's value as a bearer token too, which Airflow 3 may want; try that once."""
+        with self._renewal:
+            if self.headers != used:  # another thread has tried it
+                return exchange(self.headers)
+            value = _parse_cookies(self._cookie).get("session", "")
+            if self._bearer or not value:
+                return rejection
+            self._bearer = value
+            response = exchange(self.headers)
+            # A 403 may be about what the identity may do, or about the token itself.
+            is_forbidden = response.status == HTTPStatus.FORBIDDEN and "JWT" not in response.text
+            if not is_forbidden and self.is_rejected(response):
+                self._bearer = ""
+                return rejection
+            self._log.info("The session was accepted as a bearer token.")
+            self._keep()
+            return response
 
     def is_rejected(self, response: Response) -> bool:
         """Whether a response means that the session is gone.
@@ -171,22 +196,26 @@ class AirflowSession:
 
     def _keep(self) -> None:
         if self._store and self.host:
-            kept = StoredSession(host=self.host, cookie=self._cookie, version=self.version or "")
+            kept = StoredSession(host=self.host, cookie=self._cookie, bearer=self._bearer, version=self.version or "")
             self._store.write(kept)
 
     def _restore(self) -> bool:
         kept = self._store.read() if self._store else None
         if kept is None:
             return False
-        cookies = (cookie.partition("=") for cookie in kept.cookie.split("; "))
-        for value in _list_secrets({name: value for name, _, value in cookies}):
+        for value in (*_list_secrets(_parse_cookies(kept.cookie)), *filter(None, [kept.bearer])):
             self._log.mask(value)
         try:
             self.host = check_host(kept.host, is_endpoint_given=self._is_endpoint_given)
         except TokenError:
             return False
-        self._cookie, self.version = kept.cookie, kept.version or None
+        self._cookie, self._bearer, self.version = kept.cookie, kept.bearer, kept.version or None
         return True
+
+
+def _parse_cookies(header: str) -> dict[str, str]:
+    """Parse the cookies of a header by their names."""
+    return {name: value for name, _, value in (cookie.partition("=") for cookie in header.split("; "))}
 
 
 def _list_secrets(cookies: Mapping[str, str]) -> list[str]:

@@ -53,14 +53,15 @@ class SessionFile:
                     return None
                 content = json.loads(file.read(LONGEST))
             opened = datetime.fromisoformat(content["opened"])
-            texts = host, cookie, version = [content[name] for name in ("host", "cookie", "version")]
+            host, cookie, bearer, version = (content[name] for name in ("host", "cookie", "bearer", "version"))
             age = self._clock.time_of_day() - opened
         except (OSError, ValueError, LookupError, TypeError, RecursionError):
             return None
+        texts = (host, cookie, bearer, version)
         is_whole = all(isinstance(text, str) and text.isascii() and text.isprintable() for text in texts) and host and cookie
         if not is_whole or not timedelta() <= age < LIFETIME:
             return None
-        return StoredSession(host=host, cookie=cookie, version=version)
+        return StoredSession(host=host, cookie=cookie, bearer=bearer, version=version)
 
     def write(self, session: StoredSession) -> None:
         """Store a session in place of the former one. If that fails, later steps log in again."""
@@ -97,5 +98,7 @@ class StoredSession:
 
     host: str
     cookie: str = field(repr=False)
+    bearer: str = field(default="", repr=False)
+    """The bearer token; empty if there is none."""
     version: str = ""
     """Airflow's version; empty if it is not known."""

@@ -105,8 +105,8 @@ class FakeAirflow:
 
 
 # As what Airflow 3 wants to have the session proved: by the cookie alone; by the cookie `_token` or its value as a bearer token
-# (3.2); by that bearer token only (3.0 and 3.1).
-PROOFS = ("session", "token", "bearer")
+# (3.2); by that bearer token only (3.0 and 3.1); by the session's value as a bearer token.
+PROOFS = ("session", "token", "bearer", "session as bearer")
 JWT = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
 
 
@@ -195,6 +195,7 @@ class FakeDms(Front):
             "session": True,
             "token": bearer == JWT or f"_token={JWT}" in cookies,
             "bearer": bearer == JWT,
+            "session as bearer": bool(bearer) and f"session={bearer}" in cookies,
         }
         return None if is_proved.get(self.proof) else answer(401, b'{"detail":"Not authenticated"}', JSON)
 

@@ -151,7 +151,9 @@ def test_each_way_in_which_dms_may_serve_it(
     assert step.exit_code == 0, step.stdout
     assert [step.outputs["run-id"]] == [run_id for _, run_id in airflow.made]
     assert "--logical-date" in read_words(dms)
-    assert dms.paths.count("GET /login") == 1
+    # Not more logins than it takes to find out that the cookie alone is not enough.
+    assert dms.paths.count("GET /login") == (2 if proof == "session as bearer" else 1)
+    assert ("The session was accepted as a bearer token." in step.log) is (proof == "session as bearer")
     assert ("POST /api/v2/command" in dms.paths) is (command_api == "/api/v2")
     assert ("The login returned a token of Airflow 3" in step.log) is (proof in ("token", "bearer"))
     assert (f"::add-mask::{JWT}" in step.stdout) is (proof in ("token", "bearer"))
@@ -165,8 +167,8 @@ def test_a_session_that_opens_nothing_is_a_login_that_failed(dms: FakeDms, run_h
 
     assert step.exit_code == 1
     assert [one.properties["title"] for one in step.annotations] == ["Login failed"]
-    # With the session, and with a new one.
-    assert dms.paths.count("GET /api/v2/dags/etl") == 2
+    # With the session, with a new one, and with that as a bearer token.
+    assert dms.paths.count("GET /api/v2/dags/etl") == 3
     assert dms.paths.count("GET /login") == 2
 
 
@@ -186,7 +188,7 @@ def test_a_kept_session_knows_the_version_and_its_proof(dms: FakeDms, run_here: 
     (file,) = (tmp_path / "runner-here" / "dms-airflow-sessions").iterdir()
     kept = json.loads(file.read_text())
     assert kept["version"] == "3.2.2"
-    assert ("_token=" in kept["cookie"]) is (proof != "session")
+    assert bool(kept["bearer"]) is (proof != "session")
 
 
 def test_rest_calls_go_below_the_api_that_the_instance_has(dms: FakeDms, airflow: ScriptedRuns, run_here: Run) -> None:

@@ -454,7 +454,7 @@ def test_airflow_3_is_found_at_its_own_api(web: responses.RequestsMock) -> None:
 def test_after_a_login_of_airflow_3_its_api_is_asked_first(web: responses.RequestsMock) -> None:
     web.get(VERSION_3, json={"version": "3.0.6"})
     world = World()
-    world.session._cookie = "session=s1; _token=eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
+    world.session._bearer = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
 
     assert world.airflow.version.number == "3.0.6"
     assert sent(web) == ["GET /api/v2/version"]
@@ -560,26 +560,44 @@ def test_a_refusal_in_other_words_may_have_run_the_command(web: responses.Reques
     assert sent(web) == ["POST /api/v1/command"]
 
 
-JWT = "eyJhbGciOiJIUzUxMiJ9.eyJzdWIiOiIxIn0.dW5pdC10ZXN0"
+def test_a_cookie_that_airflow_3_does_not_take_is_tried_as_a_bearer_token(web: responses.RequestsMock) -> None:
+    dags = f"{HOST}/api/v2/dags"
+    for _ in range(2):
+        web.get(dags, status=401, json={"detail": "Not authenticated"})
+    web.get(dags, json={"dags": []})
+    world = World()
+    world.session.version = "3.2.2"
+
+    assert world.airflow.request("GET", "/dags").status == 200
+    assert [call.request.headers.get("Authorization") for call in web.calls] == [None, None, "Bearer s1"]
+    assert world.session.logins == 1
+    assert world.log.lines[-1] == "The session was accepted as a bearer token."
+    assert world.session.headers["Authorization"] == "Bearer s1"
 
 
-@pytest.mark.parametrize(
-    ("cookie", "authorization"),
-    [
-        ("session=s1", None),
-        (f"session={JWT}", None),  # Flask's own cookies look like a token
-        (f"not_token={JWT}", None),
-        (f"_token={JWT}", f"Bearer {JWT}"),
-        (f"session=s1; _token={JWT}; lang=en", f"Bearer {JWT}"),
-        ("session=s1; _token=opaque", None),
-    ],
-)
-def test_only_airflow_3_gets_a_bearer_token(cookie: str, authorization: str | None) -> None:
-    session = World().session
-    session._cookie = cookie
+@pytest.mark.parametrize(("status", "detail"), [(401, "Not authenticated"), (403, "Invalid JWT token")])
+def test_a_bearer_token_that_is_not_taken_either_is_tried_once(web: responses.RequestsMock, status: int, detail: str) -> None:
+    dags = f"{HOST}/api/v2/dags"
+    for _ in range(2):
+        web.get(dags, status=401, json={"detail": "Not authenticated"})
+    web.get(dags, status=status, json={"detail": detail})
+    world = World()
+    world.session.version = "3.2.2"
 
-    assert session.headers.get("Authorization") == authorization
-    assert session.headers["Cookie"] == cookie
+    with pytest.raises(LoginError):
+        world.airflow.request("GET", "/dags")
+
+    assert len(web.calls) == 3
+    assert "Authorization" not in world.session.headers
+
+
+def test_airflow_2_gets_no_bearer_token(web: responses.RequestsMock) -> None:
+    web.get(DAGS, status=401)
+
+    with pytest.raises(LoginError):
+        World().get()
+
+    assert [call.request.headers.get("Authorization") for call in web.calls] == [None, None]
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,7 @@ def test_neither_its_name_nor_its_text_tells_the_identity(kept: SessionFile, tmp
     assert kept.read()
     file = find_file(tmp_path)
     assert "LTAI" not in file.name
-    assert set(json.loads(file.read_text())) == {"host", "cookie", "version", "opened"}
+    assert set(json.loads(file.read_text())) == {"host", "cookie", "bearer", "version", "opened"}
     assert "s3ss10n" not in repr(SESSION)
 
 
