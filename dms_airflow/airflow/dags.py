@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from operator import itemgetter
 from typing import Any
 from urllib.parse import quote
 
@@ -26,6 +27,7 @@ FIELDS = "dag_id,fileloc,file_token,has_import_errors,last_parsed_time,is_active
 # The web server of Airflow 2 serves a DAG that it has loaded for so many seconds without a look at the database:
 # https://airflow.apache.org/docs/apache-airflow/2.10.4/configurations-ref.html#min-serialized-dag-fetch-interval
 CACHE_SECONDS = 10.0  # by default
+SLOWEST = 5  # files to list
 
 # The DAG ids of each file that the instance parses, by its path below the DAG folder, with a slash in front. A file is without
 # DAG ids if it is broken, or a helper that looks like a DAG file.
@@ -84,6 +86,12 @@ def parse_report(rows: Iterable[Mapping[str, Any]]) -> Report:
         # DAG bundles may have files of the same name.
         report[path] = (*report.get(path, ()), *map(str, dag_ids if isinstance(dag_ids, list) else ()))
     return report
+
+
+def list_slowest(rows: Iterable[Mapping[str, Any]]) -> tuple[tuple[str, str], ...]:
+    """List the files of `dags report -o json` that took longest to parse, and the times as Airflow writes them."""
+    times = [(str(row.get("file")), str(row.get("duration") or "")) for row in rows]
+    return tuple(sorted(times, key=itemgetter(1), reverse=True)[:SLOWEST])
 
 
 # --- requests -------------------------------------------------------------------------------------------------------------

@@ -176,8 +176,14 @@ def _find_dag_with_params(module: Module, _match: re.Match[str]) -> set[int]:
 
 
 def _find_schedule(module: Module, match: re.Match[str]) -> set[int]:
-    """The text of the schedule that Airflow refuses."""
-    return {node.lineno for node in module.nodes if isinstance(node, ast.Constant) and node.value == match["text"]}
+    """The line of the schedule that Airflow refuses: the text it quotes, else that of the only DAG that may be meant."""
+    if quoted := re.search(r"\[(?P<text>.+)\] is not acceptable", match.string):
+        constants = [node for node in module.nodes if isinstance(node, ast.Constant)]
+        if lines := {node.lineno for node in constants if text_of(node, {}) == quoted["text"]}:
+            return lines
+    dags = _list_dags(module)
+    schedules = [dag.arguments.get("schedule", dag.arguments.get("schedule_interval")) for dag in dags]
+    return {schedule.lineno for schedule in schedules if schedule} if len(dags) == 1 else set()
 
 
 def _list_lines_with(module: Module, text: str, *keywords: str) -> list[int]:
@@ -263,7 +269,7 @@ _FINDERS: tuple[tuple[re.Pattern[str], Callable[[Module, re.Match[str]], set[int
         (r"^\w*: Failed to serialize (?:DAG|Dag) '(?P<id>[^']+)': ", _find_dag),
         (r"^\w*: (?:DAG|Dag) is not allowed to define a Schedule, ", _find_dag_with_params),
         (r"^\w*: (?:DAG|Dag) '(?P<id>[^']+)' is not allowed to define a Schedule, ", _find_dag),  # Airflow 3
-        (r"^AirflowTimetableInvalid: \[(?P<text>.+)\] is not acceptable", _find_schedule),
+        (r"^AirflowTimetableInvalid: ", _find_schedule),
         (r"^\w*: The key '(?P<id>.+)' has to be made of ", _find_key),
         (r"^\w*: Task id '(?P<id>.+)' has already been added to the (?:DAG|Dag)", _find_second_task),
         (r"^\w*: The conn_id `(?P<id>.+)` isn't defined", _find_getter),

@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dms_airflow.airflow.dags import Dag, Report, add_known_dags, fetch_sources, find_dags_folder, parse_report, strip_member
+from dms_airflow.airflow.dags import (
+    Dag,
+    Report,
+    add_known_dags,
+    fetch_sources,
+    find_dags_folder,
+    list_slowest,
+    parse_report,
+    strip_member,
+)
 from dms_airflow.checkout.dag_files import Expected, always_defines_dag, choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.findings import Finding, Rule, group
@@ -33,6 +42,7 @@ class DeployedFiles:
         verify_source: Compare the sources too.
         comparison: Learns what the DAGs are like before files of another version are parsed again.
         report: What the instance parses; None when Airflow gave no report.
+        slowest: The files that took longest to parse, with their times.
         hangs: Whether no response came to the request for it.
         dags: What Airflow's database has.
         folder: The absolute path of the instance's DAG folder; None while no file shows it.
@@ -48,6 +58,7 @@ class DeployedFiles:
     verify_source: bool
     comparison: DagComparison
     report: Report | None = None
+    slowest: tuple[tuple[str, str], ...] = ()
     hangs: bool = False
     dags: tuple[Dag, ...] = ()
     folder: str | None = None
@@ -90,7 +101,9 @@ class DeployedFiles:
         """Fetch what the instance parses, and return what of the checkout is not there yet."""
         execution = self.instance.run("dags report", "-o", "json")
         dags = self.instance.list_dags()
-        report = parse_report(execution.outcome.records or []) if execution and execution.outcome.succeeded else None
+        rows = execution.outcome.records or [] if execution and execution.outcome.succeeded else None
+        report = parse_report(rows) if rows is not None else None
+        self.slowest = list_slowest(rows or ())
         self.hangs = execution is None
         self._read(report, dags)
         awaited = self.expected.awaited

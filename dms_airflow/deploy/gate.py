@@ -246,3 +246,6 @@ class Gate:
     def _list_tables(self, unverified: tuple[tuple[str, str], ...]) -> Iterator[Table]:
         if unverified:
             yield Table(heading="Could not be verified", columns=("what", "why"), rows=unverified)
+        if slowest := self._files.slowest:
+            columns = ("file on the instance", "time")
+            yield Table(heading="Slowest DAG files to parse", columns=columns, rows=slowest, is_detail=True)

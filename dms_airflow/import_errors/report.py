@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ from dms_airflow.checkout.mapping import LIBRARY
 from dms_airflow.core import tracebacks
 from dms_airflow.core.findings import Finding, Rule, count_causes, group
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_text
-from dms_airflow.core.result import Annotation, Ending, Level, Result
+from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
 from dms_airflow.core.text import count
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
 
@@ -76,6 +76,7 @@ def report_errors(
         },
         findings=group((*causes, *warned)),
         annotations=(_warn(baseline),) if baseline.problem else (),
+        blocks=tuple(_tabulate_resolved(resolved, context.runner)),
     )
 
 
@@ -134,3 +135,20 @@ def _warn(baseline: Baseline) -> Annotation:
 def _rank(error: DagImportError, params: ImportErrorParams) -> tuple[Any, ...]:
     place = error.file or error.instance_path
     return not params.counts(error), not error.new, place, error.line or 0, error.instance_path
+
+
+def _tabulate_resolved(resolved: Sequence[Finding], runner: Runner) -> Iterator[Table]:
+    if resolved:
+        rows = tuple((_link(finding, runner), finding.headline, *finding.affects) for finding in resolved)
+        columns = ("Where it was", "What was wrong", "DAG file on the instance")
+        yield Table(heading="Resolved since the baseline", columns=columns, rows=rows)
+
+
+def _link(finding: Finding, runner: Runner) -> str | Link:
+    """Link to the file where it still exists, and to no line: the baseline's is of an older commit."""
+    try:
+        exists = bool(finding.file) and (runner.workspace / str(finding.file)).is_file()
+    except (OSError, ValueError):  # a baseline may contain any text
+        exists = False
+    page = runner.name_page(finding.file, None) if finding.file and exists else ""
+    return Link(text=replace(finding, line=None).place, url=page) if page else finding.place

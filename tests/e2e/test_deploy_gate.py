@@ -126,6 +126,7 @@ def test_a_good_deploy_passes(sandbox: Sandbox, deploy: Deploy, act: Act) -> Non
     assert deploy.checkout.is_dir()
     assert step.outputs["import-error-count"] == "0"
     assert commands(sandbox, since) == ["dags report", "dags list-import-errors", "dags reserialize"]
+    assert "Slowest DAG files to parse" in step.summary
 
 
 def test_a_new_dag_is_there_when_the_gate_passes(sandbox: Sandbox, deploy: Deploy, act: Act) -> None:

@@ -76,11 +76,16 @@ def test_only_new_errors_count_and_come_first(dms: FakeDms, run: Run, checkout: 
     assert "dags/etl.py:6  ModuleNotFoundError: No module named 'pandsa'  (known)" in step.log
     assert "Resolved since the baseline: dags/sound.py:1  ModuleNotFoundError: No module named 'gone'" in step.log
     assert "Import errors: 3 causes, 3 DAG files, 1 cause known from the baseline, 1 resolved" in html.unescape(step.summary)
-    _, new, known = step.summary.split("#### ")
+    _, new, known, resolved = step.summary.split("#### ")
     assert f'<a href="{PAGE}/dags/export.py#L2">' in new
     assert f'<a href="{PAGE}/dags/report.py#L3">' in new
     assert f'<a href="{PAGE}/dags/etl.py#L6">' in known
-    assert [part.partition("\n")[0] for part in (new, known)] == ["New import errors", "Known import errors"]
+    assert f'<a href="{PAGE}/dags/sound.py">' in resolved
+    assert [part.partition("\n")[0] for part in (new, known, resolved)] == [
+        "New import errors",
+        "Known import errors",
+        "Resolved since the baseline",
+    ]
 
 
 def test_known_errors_alone_pass(dms: FakeDms, run: Run, checkout: Path) -> None:
@@ -108,8 +113,10 @@ def test_without_import_errors_the_resolved_ones_are_told(dms: FakeDms, run: Run
     assert step.annotations == []
     assert step.outputs["import-errors"] == "[]"
     assert "No import errors, 2 resolved" in step.summary
-    assert step.log.count("Resolved since the baseline: ") == 2
-    assert "Resolved since the baseline: dags/report.py:1  " in step.log
+    resolved = step.summary.partition("#### Resolved since the baseline")[2]
+    assert f'<a href="{PAGE}/dags/etl.py">' in resolved
+    assert "| dags&#47;report&#46;py&#58;1 |" in resolved
+    assert f"{PAGE}/dags/report.py" not in step.summary
 
 
 def test_a_command_that_crashed_resolves_nothing(dms: FakeDms, run: Run, checkout: Path) -> None:

@@ -254,6 +254,7 @@ def test_an_unchanged_instance_passes_with_three_cli_starts(model: Model, gate: 
         "GET dags",
         "GET dagWarnings",
     ]
+    assert "0&#58;00&#58;01&#46;500000" in step.summary
 
 
 @pytest.mark.parametrize("name", ["metadatabase", "scheduler"])

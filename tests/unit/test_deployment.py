@@ -12,6 +12,7 @@ from dms_airflow.airflow.dags import (
     StoredImportError,
     add_known_dags,
     find_dags_folder,
+    list_slowest,
     parse_dag,
     parse_import_error,
     parse_report,
@@ -90,6 +91,18 @@ def test_what_a_report_does_not_know_the_database_adds() -> None:
     added = add_known_dags(report, [row("a", "/d/a.py"), row("b", "/d/b.py"), broken], "/d")
 
     assert added == {"/a.py": ("a",), "/b.py": ("b",)}
+
+
+def test_the_five_slowest_files() -> None:
+    rows = [{"file": f"/{number}.py", "duration": f"0:00:0{number}.000874"} for number in range(1, 7)]
+
+    assert list_slowest([*rows, {"file": "/unknown.py"}]) == (
+        ("/6.py", "0:00:06.000874"),
+        ("/5.py", "0:00:05.000874"),
+        ("/4.py", "0:00:04.000874"),
+        ("/3.py", "0:00:03.000874"),
+        ("/2.py", "0:00:02.000874"),
+    )
 
 
 def test_rows_that_lack_everything() -> None:
