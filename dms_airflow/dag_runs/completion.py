@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
@@ -13,12 +14,10 @@ from dms_airflow.core.errors import ActionError, AnswerTimeoutError, Cancelled
 from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, parse_duration, parse_json_object, parse_text
 from dms_airflow.core.result import Ending
 from dms_airflow.core.secrets.values import find_secrets
+from dms_airflow.dag_runs.trigger import RunRequest
 from dms_airflow.dag_runs.wait import WatchedRun, wait_for_runs
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.dag_runs.trigger import RunRequest
     from dms_airflow.operations.context import Context
 
 # GitHub sends SIGINT, 7.5 s later SIGTERM, and 2.5 s later it kills (docs/operations/dag-runs.md): all must be written by then.

@@ -6,17 +6,13 @@ Only what Mermaid 9 to 12 all know is used: https://mermaid.js.org/syntax/gantt.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
 from dms_airflow.airflow.dag_runs import SUCCESS
-from dms_airflow.airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED
+from dms_airflow.airflow.task_instances import FAILED, RUNNING, UPSTREAM_FAILED, TaskInstance
 from dms_airflow.core.text import format_elapsed
-
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-    from dms_airflow.airflow.task_instances import TaskInstance
 
 # Commas only: the summary shows other punctuation as code.
 LEGEND = (

@@ -5,11 +5,10 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dags import fetch_dag, list_dags, unpause_dag
+from dms_airflow.airflow.dags import Dag, fetch_dag, list_dags, unpause_dag
 from dms_airflow.core.errors import ActionError, DagNotFoundError, DagNotReadyError
 
 if TYPE_CHECKING:
-    from dms_airflow.airflow.dags import Dag
     from dms_airflow.operations.context import Context
 
 SUGGESTIONS = 3

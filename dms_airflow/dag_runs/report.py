@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from threading import BoundedSemaphore
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import SUCCESS, format_run_url
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.dag_runs import SUCCESS, DagRun, format_run_url
 from dms_airflow.airflow.dags import fetch_upstream
-from dms_airflow.airflow.task_instances import FAILED, FINISHED, fetch_log, join_names
+from dms_airflow.airflow.task_instances import FAILED, FINISHED, TaskInstance, fetch_log, join_names
+from dms_airflow.airflow.task_logs import TaskLog
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core.errors import ActionError, Cancelled
@@ -18,15 +21,9 @@ from dms_airflow.core.findings import Finding, Rule, group
 from dms_airflow.core.result import Annotation, Check, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import count, cut_middle, cut_tail, format_elapsed
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
+from dms_airflow.dag_runs.wait import WatchedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.airflow.task_instances import TaskInstance
-    from dms_airflow.airflow.task_logs import TaskLog
-    from dms_airflow.dag_runs.wait import WatchedRun
     from dms_airflow.operations.context import Context
 
 # The logs of at most so many failed tasks are fetched, to find those with the same cause.

@@ -8,6 +8,7 @@ the id exists. Only if it does not, the request is sent again, with the same id.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from http import HTTPStatus
@@ -18,8 +19,6 @@ from dms_airflow.core.errors import ActionError, AnswerError, AnswerLostError
 from dms_airflow.core.http.retry import PAUSES, retry
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from dms_airflow.ci.runner import Runner
     from dms_airflow.operations.context import Context
 

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.dag_runs import QUEUED, count_running, fetch_run
+from dms_airflow.airflow.client import AirflowClient
+from dms_airflow.airflow.dag_runs import QUEUED, DagRun, count_running, fetch_run
 from dms_airflow.airflow.dags import fetch_dag
 from dms_airflow.airflow.health import fetch_health
-from dms_airflow.airflow.task_instances import RUNNING, describe_progress, has_free_slot, join_names, list_task_instances
+from dms_airflow.airflow.task_instances import (
+    RUNNING,
+    TaskInstance,
+    describe_progress,
+    has_free_slot,
+    join_names,
+    list_task_instances,
+)
 from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.polling import choose_pause
@@ -17,11 +26,6 @@ from dms_airflow.core.result import Ending
 from dms_airflow.core.text import format_elapsed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.airflow.dag_runs import DagRun
-    from dms_airflow.airflow.task_instances import TaskInstance
     from dms_airflow.operations.context import Context
 
 # Of the pauses between two polls (core/polling): as a share of the time that has passed, and in seconds.

@@ -15,10 +15,10 @@ from dms_airflow.core.inputs import input_field, parse_boolean, parse_choice, pa
 from dms_airflow.core.result import Annotation, Ending, Level, Link, Result, Table
 from dms_airflow.core.text import count
 from dms_airflow.import_errors.baseline import Baseline, compare, read_baseline
+from dms_airflow.import_errors.parse import DagImportError
 
 if TYPE_CHECKING:
     from dms_airflow.ci.runner import Runner
-    from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
 
 # What a step writes of its import errors.

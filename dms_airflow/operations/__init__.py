@@ -9,6 +9,7 @@ Only the operation that runs is imported: all of them together take as long as e
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator, Mapping
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -16,11 +17,9 @@ from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.core.contract import GROUPS, SHARED
 from dms_airflow.core.errors import InputProblem
 from dms_airflow.core.inputs import InputValueError, list_inputs, quote_value, read_input
+from dms_airflow.core.result import Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from dms_airflow.core.result import Result
     from dms_airflow.operations.context import Context
 
 

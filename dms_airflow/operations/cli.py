@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,6 @@ from dms_airflow.import_errors.report import ImportErrorParams
 from dms_airflow.operations import command, dags_list_import_errors, dags_reserialize, dags_trigger
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
     from dms_airflow.operations.context import Context
 
 OUTPUTS = dags_list_import_errors.OUTPUTS | dags_trigger.OUTPUTS

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.run import TimedParams, execute
+from dms_airflow.airflow.commands.send import Execution
 from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.core.inputs import input_field, parse_operation, parse_words
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from dms_airflow.airflow.commands.send import Execution
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"stdout", "stderr", "json"})

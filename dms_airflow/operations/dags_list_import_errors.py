@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import has_option
+from dms_airflow.airflow.commands.arguments import CommandLine, has_option
 from dms_airflow.checkout.dag_files import choose_files, find_root
 from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result
-from dms_airflow.import_errors.fetch import find_places, list_import_errors, reserialize
+from dms_airflow.import_errors.fetch import Listing, find_places, list_import_errors, reserialize
 from dms_airflow.import_errors.instance_warnings import find_warnings
+from dms_airflow.import_errors.parse import DagImportError
 from dms_airflow.import_errors.report import ERROR_OUTPUTS, ImportErrorParams, report_errors
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.airflow.commands.arguments import CommandLine
-    from dms_airflow.import_errors.fetch import Listing
-    from dms_airflow.import_errors.parse import DagImportError
     from dms_airflow.operations.context import Context
 
 OUTPUTS = command.OUTPUTS | ERROR_OUTPUTS

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from dms_airflow.airflow.commands.arguments import has_option, option_value, read_positionals
+from dms_airflow.airflow.commands.arguments import CommandLine, has_option, option_value, read_positionals
 from dms_airflow.airflow.commands.known_commands import COMMANDS
 from dms_airflow.airflow.commands.run import TimedParams, execute
 from dms_airflow.airflow.commands.send import Execution
@@ -24,9 +25,6 @@ from dms_airflow.dag_runs.wait import WatchedRun
 from dms_airflow.operations import command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.airflow.commands.arguments import CommandLine
     from dms_airflow.operations.context import Context
 
 OUTPUTS = command.OUTPUTS | {"dag-id", "run-id", "run-state", "run-url", "findings"}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC
 from email.utils import parsedate_to_datetime
@@ -17,15 +18,12 @@ from dms_airflow.airflow.version import AIRFLOW_2, AIRFLOW_3, parse_version
 from dms_airflow.core.errors import ActionError, CheckError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.inputs import input_field, parse_choice, parse_text
-from dms_airflow.core.result import Ending, Result, Table
+from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Result, Table
 from dms_airflow.deploy.publish import check_rights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
-
     from dms_airflow.alibaba_cloud.credentials import Keys
     from dms_airflow.alibaba_cloud.login_token import LoginToken
-    from dms_airflow.core.result import Annotation, Diagram, Folded
     from dms_airflow.operations.context import Context
 
 T = TypeVar("T")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import posixpath
 import re
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
@@ -14,14 +15,12 @@ from dms_airflow.airflow.client import READ_TIMEOUT
 from dms_airflow.airflow.commands.send import COMMAND_PATHS
 from dms_airflow.airflow.responses import parse_page
 from dms_airflow.core.errors import AnswerError, InputProblem
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.inputs import InputValueError, input_field, parse_duration, parse_json, parse_words, quote_value
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result
 from dms_airflow.core.secrets.values import find_secrets
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
-
-    from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"json", "status-code"})

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 import secrets
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
+from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.health import await_health
 from dms_airflow.airflow.responses import describe_problem
 from dms_airflow.core.errors import ActionError, InputProblem, TriggerRefusedError, add_outputs
+from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.inputs import input_field, parse_names
 from dms_airflow.core.result import Ending, Result
 from dms_airflow.dag_runs.completion import WaitParams, abandon_if_cancelled, complete
@@ -21,10 +24,6 @@ from dms_airflow.dag_runs.trigger import REFUSALS, Answer, RunRequest, make_run_
 from dms_airflow.dag_runs.wait import WatchedRun
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
-
-    from dms_airflow.airflow.client import AirflowClient
-    from dms_airflow.core.http.exchange import Response
     from dms_airflow.operations.context import Context
 
 OUTPUTS = frozenset({"dag-id", "run-id", "run-state", "run-url", "runs", "findings"})
