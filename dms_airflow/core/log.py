@@ -2,7 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeVar
+
+from dms_airflow.core.errors import ActionError
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Log(Protocol):
@@ -25,3 +31,12 @@ class Log(Protocol):
 
     def mask_in_log(self, value: str) -> None:
         """Mask a value in what is printed, but not in the outputs: the author requested it."""
+
+
+def find_or_log(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
+    """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
+    try:
+        return find()
+    except Exception as error:  # noqa: BLE001 - also a response of a shape that nobody expected
+        log.info(f"{what}: not known. {error.message if isinstance(error, ActionError) else type(error).__name__}")
+    return otherwise

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import CACHE_SECONDS, Dag, list_dags, locate_dag
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.errors import ActionError
-from dms_airflow.core.log import Log
+from dms_airflow.core.log import find_or_log
 from dms_airflow.deploy.dag_changes import DagChange, DagShape, compare_dags, list_lines, parse_shape, sum_up
 from dms_airflow.import_errors.instance_reader import InstanceReader
 from dms_airflow.import_errors.reparse import wait_for_reparse
@@ -18,24 +18,12 @@ if TYPE_CHECKING:
     from dms_airflow.deploy.deployed_files import DeployedFiles
     from dms_airflow.operations.context import Context
 
-T = TypeVar("T")
-R = TypeVar("R")
-
 LONGEST = 60.0  # seconds, each for before and after
 MOST_COMPARED = 200  # DAGs: two requests each, before and after
 
 # Airflow 3 serializes no DAG again within so many seconds (SerializedDagModel.write_dag of 3.2.2); schedule and tags are new.
 KEPT = 30.0
 LINGERING = timedelta(seconds=10)  # between the parses of DAGs of a file; parsed together, milliseconds are
-
-
-def find_or_log(find: Callable[[], T], otherwise: R, what: str, log: Log) -> T | R:
-    """Call a function that no verdict rests on: its failure is one line of the log, and never that of the step."""
-    try:
-        return find()
-    except Exception as error:  # noqa: BLE001 - also a response of a shape that nobody expected
-        log.info(f"{what}: not known. {error.message if isinstance(error, ActionError) else type(error).__name__}")
-    return otherwise
 
 
 class DagComparison:

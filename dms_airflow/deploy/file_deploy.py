@@ -10,9 +10,10 @@ from dms_airflow.airflow.commands.arguments import CommandLine
 from dms_airflow.airflow.dags import strip_member
 from dms_airflow.checkout.dependencies import Dependencies
 from dms_airflow.core.errors import ActionError, Cancelled, DeployError
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import Annotation, Ending, Folded, Level, Result, Table
 from dms_airflow.core.text import count, join
-from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
+from dms_airflow.deploy.dag_comparison import DagComparison
 from dms_airflow.deploy.gate import Gate
 from dms_airflow.deploy.plan import HINT_CONFLICTS, Plan, find_secrets, make_plan, read_checkout, render_diff
 from dms_airflow.deploy.publish import WRITE_ACTIONS, Destination, is_below, publish

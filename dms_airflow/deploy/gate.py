@@ -17,10 +17,11 @@ from dms_airflow.airflow.dags import strip_member
 from dms_airflow.airflow.health import await_health, fetch_health
 from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.core.findings import Finding
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import DAG_FILES, Check, Ending, Result, Table
 from dms_airflow.core.text import count, first_line, join
 from dms_airflow.deploy.dag_changes import DagChange, list_blocks
-from dms_airflow.deploy.dag_comparison import DagComparison, find_or_log
+from dms_airflow.deploy.dag_comparison import DagComparison
 from dms_airflow.deploy.deployed_files import DeployedFiles
 from dms_airflow.deploy.import_check import HINT_EXIT, GateError, ImportCheck, end_waiting
 from dms_airflow.deploy.missing_resources import find_missing

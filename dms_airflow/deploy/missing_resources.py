@@ -12,9 +12,9 @@ from dms_airflow.checkout.dependencies import Dependencies
 from dms_airflow.checkout.literal_ids import list_literal_ids
 from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import Level
 from dms_airflow.core.text import join
-from dms_airflow.deploy.dag_comparison import find_or_log
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -14,7 +14,8 @@ from dms_airflow.airflow.commands.verdict import Verdict
 from dms_airflow.airflow.dags import Dag, list_dags, strip_member, was_stored_by_reserialize
 from dms_airflow.airflow.version import AIRFLOW_2, DEFAULT_BUNDLE, Version
 from dms_airflow.core import tracebacks
-from dms_airflow.core.errors import ActionError, AnswerError
+from dms_airflow.core.errors import AnswerError
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import Annotation, Level
 from dms_airflow.core.text import join
 from dms_airflow.import_errors.instance_reader import InstanceReader
@@ -239,7 +240,10 @@ def find_places(
     Returns:
         The errors, and all that was printed while the files were imported, for the warnings in it.
     """
-    files = [dag.path for dag in listing.dags or (_list_dags(context) if listing.errors else ())]
+    dags = listing.dags
+    if listing.errors and not dags:  # their files show how the instance's paths are those of the checkout
+        dags = find_or_log(lambda: list_dags(context.airflow, only_active=False), (), "The instance's DAG files", context.log)
+    files = [dag.path for dag in dags]
     errors = locate(listing.errors, checkout, files)
     execution, imported, version = listing.execution, listing.imported, context.airflow.version
     if imported is None:
@@ -255,23 +259,12 @@ def find_places(
     line = imported.line.add("-v")
     what = "warnings" if is_placed else "whole tracebacks"
     context.log.info(f"$ airflow {show(line)}  (for {what}; its output is not shown)")
-    try:
-        verbose = run_command(context.airflow, line, timeout=timeout)
-    except ActionError as error:
-        context.log.info(f"{what.capitalize()} are not known: {error.message}")
+    verbose = find_or_log(lambda: run_command(context.airflow, line, timeout=timeout), None, what.capitalize(), context.log)
+    if verbose is None:
         return errors, printed
     if not is_placed:
         errors = locate(add_tracebacks(listing.errors, f"{verbose.stdout}\n{verbose.stderr}"), checkout, files)
     return errors, (verbose.stdout, verbose.stderr)
-
-
-def _list_dags(context: Context) -> Sequence[Dag]:
-    """List the DAGs of the instance, whose files show how its paths are those of the checkout; none when Airflow refuses."""
-    try:
-        return list_dags(context.airflow, only_active=False)
-    except ActionError as error:
-        context.log.info(f"The instance's DAG files are not known: {error.message}")
-        return ()
 
 
 def _warn_of_false_errors(version: Version) -> tuple[Annotation, ...]:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dms_airflow.airflow.commands import output as command_output
@@ -17,8 +18,8 @@ from dms_airflow.checkout.dag_files import might_define_dag
 from dms_airflow.checkout.dag_source import Dag, list_dags
 from dms_airflow.checkout.literal_ids import find_pool
 from dms_airflow.checkout.source_lines import split_lines
-from dms_airflow.core.errors import ActionError
 from dms_airflow.core.findings import Finding, Rule
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import Level
 
 if TYPE_CHECKING:
@@ -54,11 +55,8 @@ def find_warnings(
     `printed` is what a command that imported the DAG files printed, by stream; `dag_files` are the instance's DAG files and
     `paths` those of DAGs, by id, as far as they are known.
     """
-    try:
-        rows = context.airflow.fetch_list("/dagWarnings", [("order_by", "dag_id")])
-    except ActionError as error:
-        context.log.info(f"Warnings of the scheduler are not known: {error.message}")
-        rows = []
+    fetch = partial(context.airflow.fetch_list, "/dagWarnings", [("order_by", "dag_id")])
+    rows = find_or_log(fetch, [], "Warnings of the scheduler", context.log)
     found = [
         *find_python_warnings(parse_python_warnings(*printed), checkout, dag_files),
         *find_dag_warnings(rows, checkout, paths),

@@ -140,7 +140,7 @@ def test_an_airflow_that_does_not_give_them_fails_nothing(dms: FakeDms, run_here
     assert checkout.is_dir()
     assert step.exit_code == 0
     assert list_places(step) == BOTH[1:]
-    assert "Warnings of the scheduler are not known: " in step.log
+    assert "Warnings of the scheduler: not known. " in step.log
 
 
 @pytest.mark.parametrize(
