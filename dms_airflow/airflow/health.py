@@ -13,7 +13,7 @@ from typing import Any
 from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.responses import parse_date
 from dms_airflow.core.clock import Clock
-from dms_airflow.core.errors import AnswerError, UnhealthyError
+from dms_airflow.core.errors import ActionError, AnswerError
 from dms_airflow.core.log import Log
 from dms_airflow.core.polling import poll
 
@@ -98,8 +98,7 @@ def await_health(airflow: AirflowClient, clock: Clock, log: Log, *, interval: fl
     `interval` is in seconds, None for RESTART_INTERVAL; `consequence` is a sentence of the error: what follows.
 
     Raises:
-        UnhealthyError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so.
-        ActionError: Its health is not known.
+        ActionError: Its metadatabase, scheduler or dag-processor is not healthy, and does not become so, or that is not known.
     """
 
     def fetch_state() -> tuple[Health, Sequence[str]]:
@@ -110,7 +109,8 @@ def await_health(airflow: AirflowClient, clock: Clock, log: Log, *, interval: fl
     health, awaited = poll(fetch_state, clock=clock, log=log, deadline=deadline, interval=interval or RESTART_INTERVAL)
     if awaited:
         faults = "; ".join(map(str, health.faults))
-        raise UnhealthyError(f"{airflow.url} is not healthy: {faults}.", f"{consequence} {HINT_RESTART}")
+        message, hint = f"{airflow.url} is not healthy: {faults}.", f"{consequence} {HINT_RESTART}"
+        raise ActionError(message, hint, title="Instance not healthy")
     return health
 
 

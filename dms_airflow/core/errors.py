@@ -20,6 +20,7 @@ class ActionError(Exception):
     Args:
         message: What failed, for which thing, in one or more sentences.
         hint: The likely cause and the next step.
+        title: That of the annotation; by default what the class says.
         status: The HTTP status of the response that failed; None where there was none, or it does not matter.
         is_transient: The same call may succeed a moment later, if it does no harm; by default what the class says.
         retry_after: Seconds to wait, as the server requested.
@@ -27,9 +28,8 @@ class ActionError(Exception):
         blocks: Further parts of the job summary.
     """
 
-    title: ClassVar[str] = ""
+    title = ""
     ending: ClassVar[Ending] = Ending.FAILURE
-
     is_transient = False
 
     def __init_subclass__(cls, *, title: str = "", ending: Ending | None = None) -> None:
@@ -41,6 +41,7 @@ class ActionError(Exception):
         message: str,
         hint: str,
         *,
+        title: str = "",
         status: int | None = None,
         is_transient: bool | None = None,
         retry_after: float = 0.0,
@@ -50,6 +51,7 @@ class ActionError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+        self.title = title or self.title
         self.status = status
         self.is_transient = self.is_transient if is_transient is None else is_transient
         self.retry_after = retry_after
@@ -121,24 +123,8 @@ class AnswerTimeoutError(AnswerLostError, title="Time ran out", ending=Ending.TI
     """As AnswerLostError, because the time allowed ran out."""
 
 
-class DagNotFoundError(ActionError, title="DAG not found"):
-    """The DAG to be triggered does not exist."""
-
-
 class DagNotReadyError(ActionError, title="DAG not ready"):
     """A run of the DAG would not be created, or never start."""
-
-
-class RunGoneError(ActionError, title="DAG run gone"):
-    """The DAG run that was waited for no longer exists."""
-
-
-class TriggerRefusedError(ActionError, title="Trigger refused"):
-    """Airflow created no DAG run."""
-
-
-class UnhealthyError(ActionError, title="Instance not healthy"):
-    """The instance's metadatabase or scheduler is not healthy."""
 
 
 class CheckError(ActionError, title="Check failed"):
@@ -159,10 +145,6 @@ class DeployError(ActionError, title="Deploy refused"):
 
 class ConflictError(ActionError, title="Target changed by somebody else"):
     """Somebody else changed the target of a deploy while it ran."""
-
-
-class NotPublishedError(ActionError, title="Not published"):
-    """The workspace was not published."""
 
 
 class Cancelled(BaseException):

@@ -6,7 +6,7 @@ import difflib
 from typing import TYPE_CHECKING
 
 from dms_airflow.airflow.dags import Dag, fetch_dag, list_dags, unpause_dag
-from dms_airflow.core.errors import ActionError, DagNotFoundError, DagNotReadyError
+from dms_airflow.core.errors import ActionError, DagNotReadyError
 
 if TYPE_CHECKING:
     from dms_airflow.operations.context import Context
@@ -18,12 +18,12 @@ def check_readiness(dag_id: str, on_paused: str, context: Context) -> Dag:
     """Check one DAG, and unpause it where the author wants that.
 
     Raises:
-        DagNotFoundError: The DAG does not exist.
-        DagNotReadyError: A run of it would not be created, or never start.
+        ActionError: The DAG does not exist, or a run of it would not be created, or never start.
     """
     dag = fetch_dag(context.airflow, dag_id)
     if dag is None:
-        raise DagNotFoundError(f"{context.airflow.url} has no DAG {dag_id}.", suggest_dag(dag_id, context))
+        message = f"{context.airflow.url} has no DAG {dag_id}."
+        raise ActionError(message, suggest_dag(dag_id, context), title="DAG not found")
     # First: on Airflow 3 a file that does not import also takes its DAGs out of service.
     if dag.has_import_errors:
         raise DagNotReadyError(

@@ -18,6 +18,7 @@ from dms_airflow.checkout.mapping import Checkout
 from dms_airflow.checkout.source_lines import place_failure
 from dms_airflow.core.errors import ActionError, Cancelled
 from dms_airflow.core.findings import Finding, Rule, group
+from dms_airflow.core.log import find_or_log
 from dms_airflow.core.result import Annotation, Check, Diagram, Ending, Folded, Level, Link, Result, Table
 from dms_airflow.core.text import count, cut_middle, cut_tail, format_elapsed
 from dms_airflow.dag_runs.gantt import LEGEND, render_gantt
@@ -71,7 +72,7 @@ def _report(watches: Sequence[WatchedRun], dags_path: str, context: Context) -> 
     logs = [log for finding in findings if (log := by_task[finding.affects[0]])]
     for log in logs:
         context.log.fold(log.heading, log.text)
-    upstream = _fetch_upstream(finished, airflow)
+    upstream = find_or_log(lambda: _fetch_upstream(finished, airflow), {}, "Critical paths", context.log)
     problems = [_annotate_run(one, airflow) for one in watches]
     illustrations = [block for one in watches for block in _illustrate(one, upstream.get(one.run.dag_id, {}), airflow)]
     return Result(
@@ -216,13 +217,10 @@ def _tabulate_runs(watches: Sequence[WatchedRun], airflow: AirflowClient) -> Tab
 
 
 def _fetch_upstream(watches: Sequence[WatchedRun], airflow: AirflowClient) -> dict[str, dict[str, frozenset[str]]]:
-    """Fetch which tasks each task waits for, by DAG; empty if that fails: charts are then without their critical paths."""
+    """Fetch which tasks each task waits for, by DAG: charts have critical paths then."""
     dag_ids = [one.run.dag_id for one in watches if one.run.run_id]
-    try:
-        # In threads: a login during a request has no time limit.
-        return dict(zip(dag_ids, airflow.map(partial(fetch_upstream, airflow), dag_ids), strict=True))
-    except ActionError:
-        return {}
+    # In threads: a login during a request has no time limit.
+    return dict(zip(dag_ids, airflow.map(partial(fetch_upstream, airflow), dag_ids), strict=True))
 
 
 def _illustrate(watch: WatchedRun, upstream: Mapping[str, frozenset[str]], airflow: AirflowClient) -> Iterator[Table | Diagram]:

@@ -19,7 +19,7 @@ from dms_airflow.airflow.task_instances import (
     join_names,
     list_task_instances,
 )
-from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, RunGoneError, UnknownHostError
+from dms_airflow.core.errors import ActionError, AnswerError, AnswerTimeoutError, UnknownHostError
 from dms_airflow.core.http.retry import is_transient_status
 from dms_airflow.core.polling import choose_pause
 from dms_airflow.core.result import Ending
@@ -110,10 +110,9 @@ class WatchedRun:
         """Note that Airflow does not know the run, and end the wait when it has not known it for too long."""
         self._missing_since = min(self._missing_since, now)
         if now - self._missing_since >= GONE_AFTER:
-            self.error = RunGoneError(
-                f"The DAG run {self.run.run_id} of {self.run.dag_id} no longer exists.",
-                "The run or its DAG was deleted during the wait. Trigger it again.",
-            )
+            message = f"The DAG run {self.run.run_id} of {self.run.dag_id} no longer exists."
+            hint = "The run or its DAG was deleted during the wait. Trigger it again."
+            self.error = ActionError(message, hint, title="DAG run gone")
 
     def _note_error(self, error: ActionError, now: float) -> Iterator[str]:
         """Note a failed poll, and end the wait when polls have failed for too long."""

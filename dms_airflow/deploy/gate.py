@@ -89,9 +89,9 @@ class Gate:
 
     def _describe_faults(self) -> str:
         """Describe what is not healthy any more: what was awaited in vain may have died meanwhile."""
-        log = self._context.log
-        health = find_or_log(lambda: fetch_health(self._context.airflow), None, "The instance's health", log)
-        return "".join(f"\nThe instance is not healthy now: {fault}." for fault in health.faults) if health else ""
+        airflow, log = self._context.airflow, self._context.log
+        faults = find_or_log(lambda: fetch_health(airflow).faults, (), "The instance's health", log)
+        return "".join(f"\nThe instance is not healthy now: {fault}." for fault in faults)
 
     # --- steps -----------------------------------------------------------------------------------------------------------
 
@@ -99,7 +99,7 @@ class Gate:
         """Step 0: without a scheduler, or a dag-processor, none of what follows would ever end.
 
         Raises:
-            UnhealthyError: It proves nothing about the files. A failure would make `deploy` take them back.
+            ActionError: It is not. That proves nothing about the files. A failure would make `deploy` take them back.
         """
         consequence = "Whether the instance runs this commit was not checked."
         context, interval = self._context, self._params.poll_interval

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import urlsplit
 
-from dms_airflow.core.errors import ActionError, AnswerLostError, DeployError, NotPublishedError, WorkspaceError
+from dms_airflow.core.errors import ActionError, AnswerLostError, DeployError, WorkspaceError
 from dms_airflow.core.http.retry import retry
 from dms_airflow.core.polling import poll
 from dms_airflow.core.result import Folded
@@ -191,8 +191,7 @@ def publish(workspace: Workspace, destination: Destination) -> None:
     """Publish the workspace, and wait until that is done.
 
     Raises:
-        NotPublishedError: It failed, or did not end in time.
-        ActionError: It could not be begun.
+        ActionError: It could not be begun, it failed, or it did not end in time.
     """
     clock, log = workspace.clock, workspace.log
     key = _begin(workspace, destination.render())
@@ -223,7 +222,8 @@ def publish(workspace: Workspace, destination: Destination) -> None:
             log.fold(blocks[0].heading, text)
     except ActionError as error:
         detail = f"{detail} Its log could not be read: {error.message}"
-    raise NotPublishedError(f"The publish action {key} {state}. {detail}".strip(), HINT, blocks=blocks)
+    message = f"The publish action {key} {state}. {detail}".strip()
+    raise ActionError(message, HINT, title="Not published", blocks=blocks)
 
 
 def _begin(workspace: Workspace, config: str) -> str:

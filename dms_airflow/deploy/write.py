@@ -24,8 +24,6 @@ R = TypeVar("R")
 
 ROOT = "/Workspace/code"
 
-CALLS_AT_ONCE = 4
-
 HINT_CONFLICT = "Another deploy, or a person in DMS's console, changed the same folder. Their version was not overwritten."
 HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's console (WORKSPACE) with the repository."
 
@@ -33,7 +31,7 @@ HINT_ALTERED = "Run the step again; if it fails again, compare the file in DMS's
 def map_calls(function: Callable[[T], R], items: Iterable[T]) -> dict[T, R]:
     """Call a function for each item, four at once. After a failure no more calls begin, and it is raised when all are over."""
     items = list(items)
-    return dict(zip(items, map_parallel(function, items, concurrency=CALLS_AT_ONCE, waits=True), strict=True))
+    return dict(zip(items, map_parallel(function, items, concurrency=4, waits=True), strict=True))
 
 
 class FileChange(NamedTuple):

@@ -48,9 +48,6 @@ OPERATIONS: Mapping[str, str] = {
     "doctor": "doctor",
 }
 
-# Written by every operation.
-COMMON_OUTPUTS = frozenset({"status", "duration", "airflow-url", "airflow-version"})
-
 # The inputs that only some operations read, with their defaults.
 DEFAULTS: Mapping[str, str] = {
     name: one.default for group, inputs in GROUPS.items() if group not in SHARED for name, one in inputs.items()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,14 +17,12 @@ if TYPE_CHECKING:
 
 OUTPUTS = ERROR_OUTPUTS | {"dag-changes"}
 
-GATE_TIMEOUT = 600.0  # seconds
-
 
 @dataclass(frozen=True, kw_only=True)
 class Params(ImportErrorParams):
     """The inputs of the gate."""
 
-    timeout: float = input_field(parse_duration, default=GATE_TIMEOUT)
+    timeout: float = input_field(parse_duration, default=600.0)  # seconds
     poll_interval: float | None = input_field(parse_duration)
     verify_source: bool = input_field(parse_boolean, default=True)
     expect_dags: tuple[str, ...] = input_field(parse_names, default=())
@@ -33,10 +30,6 @@ class Params(ImportErrorParams):
     def open_checkout(self, root: Path) -> Checkout:
         """Open the checkout that the instance is compared with."""
         return Checkout(root, self.dags_path or None)
-
-    def list_secrets(self) -> Sequence[str]:
-        """Name what must be masked: nothing."""
-        return ()
 
 
 def run(params: Params, context: Context) -> Result:

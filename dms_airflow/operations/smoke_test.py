@@ -13,7 +13,7 @@ from dms_airflow.airflow.client import AirflowClient
 from dms_airflow.airflow.dag_runs import DagRun, create_run, format_run_url, parse_refusal, parse_run
 from dms_airflow.airflow.health import await_health
 from dms_airflow.airflow.responses import describe_problem
-from dms_airflow.core.errors import ActionError, InputProblem, TriggerRefusedError, add_outputs
+from dms_airflow.core.errors import ActionError, InputProblem, add_outputs
 from dms_airflow.core.http.exchange import Response
 from dms_airflow.core.inputs import input_field, parse_names
 from dms_airflow.core.result import Ending, Result
@@ -118,10 +118,11 @@ def _create(requested: RunRequest, conf: Mapping[str, Any], context: Context) ->
     if isinstance(answer, DagRun):
         return answer
     refusal = parse_refusal(str(answer.parse_object().get("detail")))
-    raise TriggerRefusedError(
+    raise ActionError(
         f"Airflow refused a run of {dag_id} with status {answer.status}: "
         f"{refusal or describe_problem(answer, context.log.redact)}",
         "Correct conf; the DAG's params say what it takes." if refusal else suggest_dag(dag_id, context),
+        title="Trigger refused",
     )
 
 

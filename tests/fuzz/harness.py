@@ -20,7 +20,6 @@ from dms_airflow.ci.runner import Runner
 from dms_airflow.config import Config
 from dms_airflow.core.findings import Finding, Rule
 from dms_airflow.core.result import Annotation, Diagram, Ending, Folded, Level, Result, Table
-from dms_airflow.operations import COMMON_OUTPUTS
 from sandbox.runner import parse_command, read_outputs
 from tests.leaks import find_leaks
 from tests.markdown import find_foreign
@@ -89,7 +88,8 @@ def check(data: bytes, folder: Path) -> None:
     commands = [command for line in lines if (command := parse_command(line))]
     assert {command.name for command in commands} <= OURS
     assert all(set(command.properties) <= {"file", "line", "title"} for command in commands)
-    assert set(read_outputs(output.read_text(encoding="utf-8"))) == {"stdout", "import-errors", "findings", *COMMON_OUTPUTS}
+    names = {"status", "duration", "airflow-url", "airflow-version", "stdout", "import-errors", "findings"}
+    assert set(read_outputs(output.read_text(encoding="utf-8"))) == names
     assert find_foreign(summary) == []
     left = {"log": printed, "summary": summary}
     left |= {file.name: file.read_text(encoding="utf-8") for file in (output, *folder.glob("*.*"))}

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from dms_airflow.core.errors import ActionError, DeployError, NotPublishedError, WorkspaceDeniedError
+from dms_airflow.core.errors import ActionError, DeployError, WorkspaceDeniedError
 from dms_airflow.deploy.publish import Destination, Repository, is_below, parse_destination, parse_status, publish
 from sandbox.workspace import Behaviour, lost, refused, unsuccessful
 from tests.unit.fake_workspace import FakeWorkspace
@@ -99,7 +99,7 @@ def test_every_way_to_say_success_is_success(tmp_path: Path, statuses: tuple[Any
 def test_every_other_end_fails_with_the_action_its_error_and_its_log(tmp_path: Path, word: Any) -> None:
     workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING", word), action_error="no space", action_log="line\n"))
 
-    with pytest.raises(NotPublishedError) as caught:
+    with pytest.raises(ActionError) as caught:
         publish(workspace, NOTHING)
 
     assert "ws-" in caught.value.message
@@ -108,14 +108,14 @@ def test_every_other_end_fails_with_the_action_its_error_and_its_log(tmp_path: P
 
 
 def test_an_action_without_a_log_fails_all_the_same(tmp_path: Path) -> None:
-    with pytest.raises(NotPublishedError, match="Its log could not be read"):
+    with pytest.raises(ActionError, match="Its log could not be read"):
         run(tmp_path, Behaviour(statuses=("ERROR",), action_log=None))
 
 
 def test_an_action_that_never_ends_fails_after_ten_minutes(tmp_path: Path) -> None:
     workspace = FakeWorkspace(tmp_path, Behaviour(statuses=("RUNNING",), has_end_time=False))
 
-    with pytest.raises(NotPublishedError, match=r"is RUNNING after 600 s"):
+    with pytest.raises(ActionError, match=r"is RUNNING after 600 s"):
         publish(workspace, NOTHING)
 
     assert 1600 <= workspace.clock.now < 1632
@@ -124,7 +124,7 @@ def test_an_action_that_never_ends_fails_after_ten_minutes(tmp_path: Path) -> No
 def test_a_key_that_is_not_known_at_first_is_asked_for_again(tmp_path: Path) -> None:
     run(tmp_path / "some", Behaviour(unknown_key_polls=3))
 
-    with pytest.raises(NotPublishedError, match="ended as unknown"):
+    with pytest.raises(ActionError, match="ended as unknown"):
         run(tmp_path / "more", Behaviour(unknown_key_polls=9))
 
 

@@ -34,7 +34,6 @@ LONGEST_COMMAND = 1800.0  # seconds
 # How long a command may take that asks a question: without a terminal Airflow ends it at once, with an open pipe never.
 LONGEST_QUESTION = 120.0  # seconds
 
-
 # Ends as early as any other command that imports DAG files, and changes nothing.
 PROBE = CommandLine(name="dags list-import-errors", arguments=("-o", "json"))
 PROBE_TIMEOUT = 600.0  # seconds
@@ -54,6 +53,10 @@ class TimedParams:
     """The input of everything that runs commands."""
 
     timeout: float = input_field(parse_duration, default=LONGEST_COMMAND)
+
+    def list_secrets(self) -> Sequence[str]:
+        """List what must be masked: nothing."""
+        return ()
 
 
 def execute(line: CommandLine, timeout: float, context: Context) -> Execution:
