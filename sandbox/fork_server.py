@@ -170,7 +170,7 @@ if __name__ == "__main__":
     module.__file__ = script
     try:
         exec(compile(Path(script).read_bytes(), script, "exec"), vars(module))  # noqa: S102 - what Python does with a script
-    except SystemExit as error:  # Python prints what is no number
+    except SystemExit as error:  # a text is printed by Python, and means 1
         exit_code = error.code if isinstance(error.code, int) else int(error.code is not None)
         raise
     except BaseException:
